@@ -1,0 +1,195 @@
+"""`ddib train`: one domain in, one model directory out."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddib_jax import preconditioning, pretrained, schedules
+from ddib_jax.bridge import Bridge
+from ddib_jax.data import ImageSource, batch_at, load_dataset, prefetch
+from ddib_jax.data.png import write_grid
+from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.nets import UNet
+from ddib_jax.training import Checkpoints, TrainingLog, TrainState, adamw, fit, gradients, read_log
+from ddib_jax.types import Preconditioning
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a diffusion model on one domain; killed and started again by the same command, it resumes."""
+
+    data: str
+    """A data set (five, seven, digits:3, mnist:1,2 ...) or a folder of images."""
+    out: Path
+    """The model directory to write; checkpoints, log and previews go to OUT/training."""
+    data_dir: Path | None = None
+    """Where the data set's files are (MNIST's IDX files), if it is not bundled."""
+    image_size: int | None = None
+    """Crop and resize a folder's images to this size."""
+    steps: int = 6000
+    batch_size: int = 64
+    """Images a step, over all devices."""
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
+    rank: int = 128
+    """Principal directions of the Wiener preconditioning."""
+    schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
+    """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
+    noise_mean: float = -0.2
+    noise_std: float = 1.4
+    """log sigma ~ N(noise_mean, noise_std^2) in training."""
+    model_channels: int = 32
+    channel_mult: tuple[int, ...] = (2, 3, 4)
+    num_res_blocks: int = 1
+    attention_resolutions: tuple[int, ...] = (8, 4)
+    patch_size: int = 2
+    dropout: float = 0.0
+    bf16: bool = False
+    """Compute in bfloat16; parameters stay float32."""
+    float16_weights: bool = False
+    """Store the weights in half the space."""
+    log_every: int = 20
+    checkpoint_every: int = 500
+    preview_every: int = 500
+
+    def run(self) -> None:
+        """Train, with previews, and write the model directory."""
+        source = load_dataset(self.data, "train", directory=self.data_dir, image_size=self.image_size)
+        workshop = self.out / "training"
+        checkpoints = Checkpoints(workshop, self._configuration())
+        model = self._model(source, workshop)
+        tx = adamw(
+            self.learning_rate, self.steps, warmup=self.warmup, weight_decay=self.weight_decay, clip_norm=self.clip_norm
+        )
+        state = TrainState.create(model.params, tx)
+        state = checkpoints.restore(state) or state
+        start = int(state.step)
+        if start:
+            print(f"Resuming {self.out} at step {start} of {self.steps}.", flush=True)
+        noise_level = self._noise_level(model)
+
+        def loss(params, key, batch):
+            return denoising_loss(
+                model.replace(params=params), key, batch["image"], noise_level, index=batch["index"], train=True
+            )
+
+        def batch(step):
+            images, _ = batch_at(source, step, batch_size=self.batch_size, seed=self.seed)
+            return {"image": images, "index": np.arange(self.batch_size)}
+
+        ahead = prefetch(map(batch, range(start, self.steps)))
+        log = TrainingLog(workshop, start=start, steps=self.steps)
+        state = fit(
+            state,
+            jax.random.key(self.seed),
+            lambda step: next(ahead),
+            grad_fn=gradients(loss),
+            tx=tx,
+            steps=self.steps,
+            ema_decay=self.ema_decay,
+            checkpoints=checkpoints,
+            checkpoint_every=self.checkpoint_every,
+            log=log,
+            log_every=self.log_every,
+            watch=lambda step, state: preview(model, state, workshop / "previews" / f"{step:06d}.png"),
+            watch_every=self.preview_every,
+        )
+        log.close()
+        checkpoints.close()
+        samples = preview(model, state, workshop / "samples.png")
+        facts = {"data": self._data_facts(source), "training": self._training_facts(workshop)}
+        dtype = "float16" if self.float16_weights else "float32"
+        pretrained.save_model(self.out, model.replace(params=state.ema), facts=facts, dtype=dtype, samples=samples)
+        print(f"The model lies in {self.out}.")
+
+    def _model(self, source: ImageSource, workshop: Path) -> DiffusionModel:
+        network = UNet(
+            out_channels=source.image_shape[-1],
+            model_channels=self.model_channels,
+            channel_mult=self.channel_mult,
+            num_res_blocks=self.num_res_blocks,
+            attention_resolutions=self.attention_resolutions,
+            patch_size=self.patch_size,
+            dropout=self.dropout,
+            time_scale=16.0 if self.schedule == "edm" else 1000.0,
+            dtype="bfloat16" if self.bf16 else "float32",
+        )
+        precondition = self._precondition(source, workshop)
+        sigma = jnp.ones(())
+        inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
+        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
+        schedule = schedules.SCHEDULES[self.schedule]()
+        return DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
+
+    def _precondition(self, source: ImageSource, workshop: Path) -> Preconditioning:
+        """Statistics of up to 8,192 training images; those of a Wiener filter are kept, so that a resumed run has the same bits."""
+        kind = preconditioning.PRECONDITIONINGS[self.preconditioning]
+        if self.preconditioning not in ("edm", "wiener"):
+            return kind()
+        rng = np.random.default_rng([self.seed, len(source)])
+        sample = rng.choice(len(source), 8192) if len(source) < 8192 else rng.permutation(len(source))[:8192]
+        if self.preconditioning == "edm":
+            return kind(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
+        kept = workshop / "wiener.npz"
+        if not kept.exists():
+            fitted = kind.fit(source.take(sample, rng), self.rank)
+            draft = kept.with_suffix(".draft.npz")
+            np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(kind)})
+            draft.rename(kept)
+        return kind(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
+
+    def _noise_level(self, model: DiffusionModel):
+        if self.schedule == "edm":
+            return LogNormal(self.noise_mean, self.noise_std)
+        first, last = (float(model.schedule.time(jnp.asarray(level))) for level in model.schedule.sigma_range)
+        return UniformTime(model.schedule, first, last)
+
+    def _configuration(self) -> dict:
+        """What a resumed run must share with the one it resumes; how it is watched may change."""
+        free = {"out", "data_dir", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+
+    def _data_facts(self, source: ImageSource) -> dict:
+        return {"name": self.data if not Path(self.data).is_dir() else Path(self.data).name, "split": "train", "images": len(source)}
+
+    def _training_facts(self, workshop: Path) -> dict:
+        lines = read_log(workshop / "log.jsonl")
+        return {
+            "command": shlex.join(["ddib", *sys.argv[1:]]),
+            **{name: value for name, value in self._configuration().items() if name not in ("data", "image_size")},
+            "loss": round(float(np.mean([line["loss"] for line in lines[-50:]])), 5),
+            "seconds": round(sum(line["seconds"] for line in lines)),
+            "machine": machine(),
+            "jax": jax.__version__,
+        }
+
+
+def machine() -> str:
+    """The accelerator as JAX names it and the host's cores, for model.json and reports."""
+    devices = jax.local_devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {os.cpu_count()} CPU cores"
+
+
+def preview(model: DiffusionModel, state: TrainState, path: Path, count: int = 32) -> Path:
+    """Write a grid of samples of the averaged weights from fixed noise, by Heun's method in 18 steps."""
+    bridge = Bridge.over(model.replace(params=state.ema), steps=18)
+    noise = jax.random.normal(jax.random.key(0), (count, *model.data_shape))
+    return write_grid(path, np.asarray(_decode(bridge, noise)))
+
+
+@jax.jit
+def _decode(bridge: Bridge, latent):
+    return bridge.decode(latent)

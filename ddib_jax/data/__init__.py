@@ -1,0 +1,95 @@
+"""Image data sets on the host: digits, coloured digits, folders of images, and batches of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ddib_jax.data.batches import batch_at, prefetch
+from ddib_jax.data.colouring import enot_colour
+from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
+from ddib_jax.data.digits import ColouredDigits, Digits
+from ddib_jax.data.folder import ImageFolder, image_folder, read_images
+from ddib_jax.data.idx import mnist_idx
+from ddib_jax.data.sources import SPLITS, ImageSource, check_split
+from ddib_jax.data.tfds_mnist import tfds_digits
+
+__all__ = [
+    "DATASETS",
+    "ColouredDigits",
+    "Digits",
+    "ImageFolder",
+    "ImageSource",
+    "batch_at",
+    "bundled_digits",
+    "enot_colour",
+    "image_folder",
+    "load_dataset",
+    "mnist_idx",
+    "prefetch",
+    "read_images",
+    "tfds_digits",
+]
+
+
+def _coloured(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    return ColouredDigits(find_digits(parse_digits(argument), split, directory), seed)
+
+
+def _grey(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    return find_digits(parse_digits(argument), split, directory)
+
+
+def _one_digit(digit: str) -> Callable[..., ImageSource]:
+    def load(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+        if argument:
+            raise ValueError(f"this data set takes nothing after its name: write digits:{argument} for other digits")
+        return _coloured(digit, split, directory, seed)
+
+    return load
+
+
+DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] = {
+    "five": _one_digit("5"),
+    "seven": _one_digit("7"),
+    "digits": _coloured,
+    "mnist": _grey,
+}
+"""Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`."""
+
+
+def load_dataset(
+    name: str | Path,
+    split: str = "train",
+    *,
+    directory: str | Path | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+) -> ImageSource:
+    """Load a data set by name, or a folder of images by its path.
+
+    Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et al. (ENOT, NeurIPS
+    2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
+    (see `find_digits`). `split` is "train" or "test". A folder that has subfolders named after splits is read from the
+    one asked for, any other whole for either split; `image_size` crops and resizes its images. Raises ValueError on an
+    unknown name, split or size, FileNotFoundError where data are missing.
+    """
+    check_split(split)
+    kind, _, argument = str(name).partition(":")
+    if kind in DATASETS:
+        source = DATASETS[kind](argument, split, directory, seed)
+        side = source.image_shape[0]
+        if image_size not in (None, side):
+            raise ValueError(f"data set {kind!r} has images of {side}, not of {image_size}: leave the image size out")
+        return source
+    if Path(name).is_dir():
+        return image_folder(_split_folder(Path(name), split), image_size)
+    raise ValueError(
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3 or the path"
+        " of a folder of images"
+    )
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    present = [name for name in SPLITS if (folder / name).is_dir()]
+    if present and split not in present:
+        raise FileNotFoundError(f"{folder} has a folder {present[0]} but none named {split}: add it, or name another")
+    return folder / split if present else folder

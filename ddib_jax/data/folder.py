@@ -1,0 +1,150 @@
+"""Folders of image files as image sources."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ddib_jax.data.sources import to_float
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+_NAMED = 10
+_WORKERS = 4
+
+
+class ImageFolder:
+    """Image files of one size; an `ImageSource` of (h, w, 3) in [-1, 1] without labels or augmentation.
+
+    Every file is decoded once at the start, so that a bad one is named before any work is done, and kept in memory
+    as bytes while the folder needs at most `memory` of them; a larger folder is read again at each draw.
+    """
+
+    labels = None
+
+    def __init__(self, paths: Sequence[str | Path], image_size: int | None = None, *, memory: int = 2**31):
+        self.paths = [Path(path) for path in paths]
+        self.image_size = image_size
+        self._pixels, self.image_shape = _load(self.paths, image_size, memory)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(
+        self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None = None
+    ) -> Float[np.ndarray, "n h w 3"]:
+        """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
+        if self._pixels is not None:
+            return to_float(self._pixels[indices])
+        return read_images([self.paths[index] for index in indices], self.image_size)
+
+
+def image_folder(directory: str | Path, image_size: int | None = None) -> ImageFolder:
+    """Read every image below `directory`, sorted by path, as 8-bit RGB (see `read_image` for the conversions).
+
+    Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
+    `image_size` images are cropped to their central square and resized to it; without, they must share one size.
+    Raises FileNotFoundError if there is no image, ValueError naming all the unreadable ones, or if sizes differ.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory} is not a folder: give a folder of images")
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    paths = sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts)
+    if not paths:
+        raise FileNotFoundError(
+            f"no image in {directory} ({len(files)} other files): expected at least one of {', '.join(SUFFIXES)}"
+        )
+    return ImageFolder(paths, image_size)
+
+
+def read_images(paths: Iterable[str | Path], image_size: int | None = None) -> Float[np.ndarray, "n h w 3"]:
+    """Read image files to float32 RGB in [-1, 1], converted, cropped and refused as in `image_folder`."""
+    paths = [Path(path) for path in paths]
+    if not paths:
+        raise ValueError("no image file was given: expected at least one")
+    pixels, _ = _load(paths, image_size, memory=None)
+    return to_float(pixels)
+
+
+def read_image(path: str | Path, image_size: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode one image file, upright by its EXIF orientation, to 8-bit RGB.
+
+    Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over white, and of an animation
+    the first frame is taken. With `image_size` the central square is resized to it with Lanczos' antialiasing
+    filter. Raises OSError or ValueError if the file is damaged or holds floats or wider integers.
+    """
+    with Image.open(path) as file:
+        file.load()
+        image = _rgb(ImageOps.exif_transpose(file))
+    if image_size is not None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+        image = image.resize((image_size, image_size), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("integer pixels beyond 16 bits: save it with 8 or 16 bits")
+        return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _load(
+    paths: Sequence[Path], image_size: int | None, memory: int | None
+) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, int, int]]:
+    """Decode all the files; keep them unless they take more than `memory` bytes. One error names all the bad ones."""
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image size {image_size}: expected at least 1")
+    pixels, shape, first, unreadable, unequal = None, None, None, [], []
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for index, result in enumerate(pool.map(lambda path: _attempt(path, image_size), paths)):
+            if isinstance(result, Exception):
+                unreadable.append(f"{paths[index]} ({_reason(result)})")
+                continue
+            if shape is None:
+                shape, first = result.shape, paths[index]
+                if memory is None or len(paths) * result.nbytes <= memory:
+                    pixels = np.empty((len(paths), *shape), np.uint8)
+            if result.shape != shape:
+                unequal.append(f"{paths[index]} ({result.shape[1]}x{result.shape[0]})")
+            elif pixels is not None:
+                pixels[index] = result
+    if unreadable:
+        raise ValueError(f"{len(unreadable)} of {len(paths)} images cannot be read: {_listing(unreadable)}")
+    if unequal:
+        raise ValueError(
+            f"{len(unequal)} of {len(paths)} images are not {shape[1]}x{shape[0]} like {first}: {_listing(unequal)};"
+            " give an image size to crop and resize them all"
+        )
+    return pixels, shape
+
+
+def _attempt(path: Path, image_size: int | None) -> UInt8[np.ndarray, "h w 3"] | Exception:
+    try:
+        return read_image(path, image_size)
+    except Exception as error:  # decoders raise anything on a damaged file; all are gathered into one error
+        return error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _listing(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

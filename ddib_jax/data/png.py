@@ -1,0 +1,38 @@
+"""Images to PNG files: one by one, or as a grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+
+def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w c"]:
+    """Floats in [-1, 1], clipped, to bytes in [0, 255], rounded to nearest."""
+    return np.rint((np.clip(np.asarray(images), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def write_images(directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]) -> list[Path]:
+    """Write images in [-1, 1] as `directory`/NAME.png; returns the paths. One or three channels."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"{name}.png" for name in names]
+    for path, image in zip(paths, to_bytes(images), strict=True):
+        Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
+    return paths
+
+
+def write_grid(path: str | Path, images: Float[np.ndarray, "n h w c"], columns: int = 8, zoom: int = 2) -> Path:
+    """Write images in [-1, 1] as one PNG, row by row, each pixel `zoom` pixels wide; returns the path."""
+    tiles = to_bytes(images).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    count, height, width, channels = tiles.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * columns, height + 2, width + 2, channels), 255, np.uint8)
+    sheet[:count, 1:-1, 1:-1] = tiles
+    sheet = sheet.reshape(rows, columns, height + 2, width + 2, channels).transpose(0, 2, 1, 3, 4)
+    sheet = sheet.reshape(rows * (height + 2), columns * (width + 2), channels)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(path)
+    return path

@@ -1,0 +1,36 @@
+"""What an image data set is: a length, a shape, labels, and a way to take images by index."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+SPLITS = ("train", "test")
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A finite data set of equally large images, read by index on the host.
+
+    `image_shape` is (h, w, c); `labels` is one integer an image, or None. `take` returns float32
+    images in [-1, 1]: without a generator the fixed evaluation view, which depends on the index
+    alone and not on how indices are batched; with one, a freshly augmented view.
+    """
+
+    image_shape: tuple[int, int, int]
+    labels: Int[np.ndarray, "n"] | None
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None) -> Float[np.ndarray, "n h w c"]: ...
+
+
+def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Map bytes in [0, 255] linearly to float32 in [-1, 1]; any shape."""
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def check_split(split: str) -> None:
+    """Raise ValueError unless `split` is "train" or "test"."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected 'train' or 'test'")

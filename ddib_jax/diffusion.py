@@ -1,0 +1,106 @@
+"""What every checkpoint loads into, the ODE it defines and the loss that trains it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from ddib_jax.types import Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
+
+GOLDEN = 0.6180339887498949
+
+
+@struct.dataclass
+class DiffusionModel:
+    """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
+
+    params, precondition and cond (class labels [b] or None) are pytree leaves: new weights, statistics or
+    labels never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
+    """
+
+    params: Params
+    precondition: Preconditioning
+    cond: Any = None
+    network: Network = struct.field(pytree_node=False, kw_only=True)
+    schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
+    data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
+
+    def denoise(self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options) -> Float[Array, "b ..."]:
+        """The expectation of the clean data given x = data + sigma * noise (Karras et al. 2022, eq. 7).
+
+        x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network of more
+        output channels than the data (learned variances) has only its first ones used.
+        """
+        time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
+        sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
+        inputs = self.precondition.inputs(x, sigma)
+        output = self.network.apply({"params": self.params}, inputs, time, self.cond, **options)
+        output = output[..., : x.shape[-1]].astype(x.dtype)
+        return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
+
+    def given(self, cond: Any) -> "DiffusionModel":
+        """This model under a condition: one class-conditional model is many domains."""
+        return self.replace(cond=cond)
+
+
+def probability_flow(model: DiffusionModel) -> VectorField:
+    """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma (Karras et al. 2022, eq. 1 and 3)."""
+
+    def slope(sigma, x):
+        return (x - model.denoise(x, sigma)) / sigma
+
+    return slope
+
+
+@struct.dataclass
+class LogNormal:
+    """Noise levels for training with log sigma ~ N(mean, std^2) (Karras et al. 2022, table 1)."""
+
+    mean: float = struct.field(pytree_node=False, default=-1.2)
+    std: float = struct.field(pytree_node=False, default=1.2)
+
+    def __call__(self, u: Float[Array, "b"]) -> Float[Array, "b"]:
+        """The noise levels at the quantiles u in (0, 1)."""
+        return jnp.exp(self.mean + self.std * jax.scipy.special.ndtri(u))
+
+
+@struct.dataclass
+class UniformTime:
+    """Noise levels for training with the model's time uniform over [t_min, t_max], as DDPM trains."""
+
+    schedule: NoiseSchedule = struct.field(pytree_node=False)
+    t_min: float = struct.field(pytree_node=False)
+    t_max: float = struct.field(pytree_node=False)
+
+    def __call__(self, u: Float[Array, "b"]) -> Float[Array, "b"]:
+        """The noise levels at the quantiles u in (0, 1)."""
+        return self.schedule.sigma(self.t_min + (self.t_max - self.t_min) * u)
+
+
+def denoising_loss(
+    model: DiffusionModel,
+    key: PRNGKey,
+    image: Float[Array, "b ..."],
+    noise_level,
+    *,
+    index: Int[Array, "b"] | None = None,
+    **options,
+) -> Float[Array, ""]:
+    """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
+
+    The weight makes it the plain squared error of the network's output in every preconditioning.
+    `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
+    its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
+    is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly.
+    """
+    index = jnp.arange(len(image)) if index is None else index
+    level_key, noise_key, network_key = jax.random.split(key, 3)
+    u = jax.random.uniform(level_key) + GOLDEN * index.astype(image.dtype)
+    sigma = noise_level(jnp.clip(u - jnp.floor(u), 1e-6, 1 - 1e-6))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
+    noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
+    column = sigma.reshape(-1, *[1] * (image.ndim - 1))
+    denoised = model.denoise(image + column * noise, sigma, rngs={"dropout": network_key}, **options)
+    return jnp.mean(jnp.square((denoised - image) / model.precondition.scale(column)))

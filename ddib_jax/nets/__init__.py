@@ -1,0 +1,10 @@
+"""Networks in linen; each is a frozen dataclass of its own options."""
+
+from flax import linen as nn
+
+from ddib_jax.nets.classifier import DigitClassifier
+from ddib_jax.nets.unet import UNet
+
+NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "digit-classifier": DigitClassifier}
+
+__all__ = ["NETWORKS", "DigitClassifier", "UNet"]

@@ -1,0 +1,174 @@
+"""How the output of a network becomes a denoiser: five parameterisations, one family.
+
+Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that Gaussian, and
+`scale(sigma)` times the network's output F corrects it:
+
+    D(x, sigma) = prior(x, sigma) + scale(sigma) * F(inputs(x, sigma), t)
+
+    Epsilon   infinitely broad         prior x                          scale -sigma
+    Velocity  N(0, I)                  prior x / (1 + sigma^2)          scale -sigma / sqrt(1 + sigma^2)
+    Sample    a point at 0             prior 0                          scale 1
+    EDM       N(0, sigma_data^2 I)     prior of Karras et al. (2022)    scale its posterior deviation
+    Wiener    N(mean, covariance)      the domain's own Wiener filter   scale its posterior deviation
+
+The signs of the first two make F the noise epsilon of Ho et al. (2020) and the velocity v of Salimans and Ho (2022).
+`sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the shape of the data [b, ...].
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+
+@struct.dataclass
+class Epsilon:
+    """The network predicts the noise (Ho et al. 2020): D = x - sigma F."""
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """x itself."""
+        return x
+
+    def scale(self, sigma: Array) -> Array:
+        """-sigma."""
+        return -sigma
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """x_t of a variance-preserving process: x / sqrt(1 + sigma^2)."""
+        return _unit_variance(x, sigma)
+
+
+@struct.dataclass
+class Velocity:
+    """The network predicts v = alpha eps - sigma_t x0 (Salimans and Ho 2022): D = alpha x_t - sigma_t F."""
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """x / (1 + sigma^2), the denoiser of N(0, I)."""
+        return x / (1 + sigma**2)
+
+    def scale(self, sigma: Array) -> Array:
+        """-sigma / sqrt(1 + sigma^2)."""
+        return -sigma / jnp.sqrt(1 + sigma**2)
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """x_t of a variance-preserving process: x / sqrt(1 + sigma^2)."""
+        return _unit_variance(x, sigma)
+
+
+@struct.dataclass
+class Sample:
+    """The network predicts the clean data (Ho et al. 2020, x0-prediction): D = F."""
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """Zero."""
+        return jnp.zeros_like(x)
+
+    def scale(self, sigma: Array) -> Array:
+        """One."""
+        return jnp.ones_like(sigma)
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """x_t of a variance-preserving process: x / sqrt(1 + sigma^2)."""
+        return _unit_variance(x, sigma)
+
+
+@struct.dataclass
+class EDM:
+    """The preconditioning of Karras et al. (2022), table 1: c_skip, c_out and c_in of data N(0, sigma_data^2)."""
+
+    sigma_data: float = struct.field(pytree_node=False, default=0.5)
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """c_skip x."""
+        return x * (self.sigma_data**2 / (sigma**2 + self.sigma_data**2))
+
+    def scale(self, sigma: Array) -> Array:
+        """c_out = sigma sigma_data / sqrt(sigma^2 + sigma_data^2)."""
+        return sigma * self.sigma_data / jnp.sqrt(sigma**2 + self.sigma_data**2)
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """c_in x."""
+        return x / jnp.sqrt(sigma**2 + self.sigma_data**2)
+
+
+@struct.dataclass
+class Wiener:
+    """The domain's own Gaussian denoiser (its Wiener filter), corrected by the network.
+
+    The data are believed N(mean, Sigma), Sigma = V diag(variances) V^T + rest (I - V V^T) from the leading
+    principal directions V of the training set; the prior is mean + Sigma (Sigma + sigma^2)^-1 (x - mean), exact
+    in the limit of large sigma, where it decides what a global property such as colour becomes. The
+    network sees the noisy image and the filter's estimate side by side (2 c channels), and its output is scaled by
+    the filter's root mean posterior variance, so that its target has unit variance at every sigma.
+
+    mean [h w c]; directions [k h w c], orthonormal; variances [k]; rest, a scalar: all are leaves, so that models
+    of two domains share one compiled program.
+    """
+
+    mean: Float[Array, "h w c"]
+    directions: Float[Array, "k h w c"]
+    variances: Float[Array, "k"]
+    rest: Float[Array, ""]
+
+    @classmethod
+    def fit(cls, images: Float[np.ndarray, "n h w c"], rank: int = 128) -> "Wiener":
+        """The mean and the `rank` leading principal directions of `images`, in float64, rounded to float16.
+
+        The rounding is that of a stored model, so that training and loading agree. Raises ValueError
+        for fewer images than `rank` + 1 and for images without variance.
+        """
+        flat = np.asarray(images, np.float64).reshape(len(images), -1)
+        if len(flat) <= rank or rank >= flat.shape[1]:
+            raise ValueError(f"{rank} directions of {flat.shape[1]} need more images than {len(flat)}, or a lower rank.")
+        mean = flat.mean(0)
+        flat = flat - mean
+        variances, directions = np.linalg.eigh(flat.T @ flat / (len(flat) - 1))
+        total, variances, directions = variances.sum(), variances[::-1][:rank], directions[:, ::-1][:, :rank]
+        if not total > 0:
+            raise ValueError("The images are all equal; a Wiener preconditioning needs some variance.")
+        rest = max((total - variances.sum()) / (flat.shape[1] - rank), 1e-6)
+        half = lambda a: jnp.asarray(np.asarray(a, np.float16), jnp.float32)  # noqa: E731
+        return cls(
+            mean=half(mean.reshape(images.shape[1:])),
+            directions=half(directions.T.reshape(rank, *images.shape[1:])),
+            variances=jnp.asarray(variances, jnp.float32),
+            rest=jnp.asarray(rest, jnp.float32),
+        )
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """mean + Sigma (Sigma + sigma^2)^-1 (x - mean)."""
+        square = jnp.reshape(sigma, (-1, 1)) ** 2
+        basis = self.directions.reshape(len(self.variances), -1)
+        centred = (x - self.mean[None]).reshape(len(x), -1)
+        rest = self.rest / (self.rest + square)
+        gains = self.variances[None] / (self.variances[None] + square) - rest
+        filtered = rest * centred + (gains * (centred @ basis.T)) @ basis
+        return self.mean[None] + filtered.reshape(x.shape)
+
+    def scale(self, sigma: Array) -> Array:
+        """The root mean posterior variance: sqrt(trace(Sigma sigma^2 (Sigma + sigma^2)^-1) / d)."""
+        square = jnp.reshape(sigma, (-1, 1)) ** 2
+        count, dimensions = len(self.variances), self.mean.size
+        leading = jnp.sum(self.variances[None] * square / (self.variances[None] + square), axis=1)
+        rest = (dimensions - count) * (self.rest * square / (self.rest + square))[:, 0]
+        return jnp.reshape(jnp.sqrt((leading + rest) / dimensions), jnp.shape(sigma))
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """The noisy image and the Wiener estimate, both centred and of about unit variance [b h w 2c]."""
+        variance = (jnp.sum(self.variances) + (self.mean.size - len(self.variances)) * self.rest) / self.mean.size
+        noisy = (x - self.mean[None]) / jnp.sqrt(sigma**2 + variance)
+        estimate = (self.prior(x, sigma) - self.mean[None]) / jnp.sqrt(variance)
+        return jnp.concatenate([noisy, estimate], axis=-1)
+
+
+def _unit_variance(x: Array, sigma: Array) -> Array:
+    return x / jnp.sqrt(1 + sigma**2)
+
+
+PRECONDITIONINGS: dict[str, type] = {
+    "epsilon": Epsilon,
+    "velocity": Velocity,
+    "sample": Sample,
+    "edm": EDM,
+    "wiener": Wiener,
+}

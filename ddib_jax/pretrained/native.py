@@ -1,0 +1,203 @@
+"""The house's own format: a model directory of `model.json` and `weights.safetensors` (and a sample grid).
+
+    model.json            what the weights mean: network, schedule, preconditioning, shape of an image, data, training
+    weights.safetensors   `params/...` and `preconditioning/...`, float16 or float32
+    samples.png           a grid of samples, for eyes
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import NETWORKS
+from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.schedules import SCHEDULES
+from ddib_jax.types import Params
+
+FORMAT = "ddib_jax model, version 1"
+
+
+def save_model(
+    directory: str | Path, model: DiffusionModel, *, facts: dict[str, Any], dtype: str = "float32", samples: Path | None = None
+) -> Path:
+    """Write a diffusion model as a model directory, whole or not at all; returns the directory.
+
+    facts: what else `model.json` shall say (`data`, `training`), JSON values. dtype: of the stored weights. An older
+    model in the same place is replaced.
+    """
+    arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(model.params, sep="/").items()}
+    arrays |= {f"preconditioning/{name}": leaf for name, leaf in _leaves(model.precondition).items()}
+    description = {
+        "format": FORMAT,
+        "kind": "diffusion",
+        "image_shape": list(model.data_shape),
+        "network": _described(NETWORKS, model.network),
+        "schedule": _described(SCHEDULES, model.schedule),
+        "preconditioning": _described(PRECONDITIONINGS, model.precondition),
+        **facts,
+    }
+    return _write(Path(directory), description, arrays, dtype, samples)
+
+
+def save_classifier(
+    directory: str | Path, network: Any, params: Params, *, image_shape: tuple[int, ...], facts: dict[str, Any], dtype: str = "float32"
+) -> Path:
+    """Write a classifier as a model directory, as `save_model` does."""
+    arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(params, sep="/").items()}
+    description = {
+        "format": FORMAT,
+        "kind": "classifier",
+        "image_shape": list(image_shape),
+        "network": _described(NETWORKS, network),
+        **facts,
+    }
+    return _write(Path(directory), description, arrays, dtype, None)
+
+
+def load_model(directory: str | Path) -> DiffusionModel:
+    """The diffusion model of a model directory, parameters in float32.
+
+    Raises FileNotFoundError for a missing directory or file and ValueError for a file that is cut short, another kind
+    of model, or weights that are not exactly those that `model.json` describes (the keys and shapes are named).
+    """
+    directory = Path(directory)
+    description, arrays = _read(directory, "diffusion")
+    shape = tuple(description["image_shape"])
+    network = _made(directory, NETWORKS, description, "network")
+    schedule = _made(directory, SCHEDULES, description, "schedule")
+    kind, options = _entry(directory, PRECONDITIONINGS, description, "preconditioning")
+    statistics = {name.split("/")[1]: jnp.asarray(leaf) for name, leaf in arrays.items() if name.startswith("preconditioning/")}
+    expected = {field.name for field in dataclasses.fields(kind) if field.metadata.get("pytree_node", True)}
+    if expected != statistics.keys():
+        raise ValueError(
+            f"{directory} does not hold the statistics of its preconditioning: expected "
+            f"{sorted(expected) or 'none'}, found {sorted(statistics) or 'none'}."
+        )
+    precondition = kind(**options, **statistics)
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        inputs = jax.eval_shape(precondition.inputs, x, jax.ShapeDtypeStruct((), jnp.float32))
+    except TypeError as error:
+        raise ValueError(f"The statistics of {directory} do not fit images of shape {shape}; the model is damaged.") from error
+    classes = getattr(network, "num_classes", None)
+    cond = None if classes is None else jnp.zeros(1, jnp.int32)
+    params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), cond)
+    return DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=shape)
+
+
+def load_classifier(directory: str | Path) -> tuple[Any, Params]:
+    """The network and parameters of a classifier's model directory; raises as `load_model` does."""
+    directory = Path(directory)
+    description, arrays = _read(directory, "classifier")
+    network = _made(directory, NETWORKS, description, "network")
+    image = jax.ShapeDtypeStruct((1, *description["image_shape"]), jnp.float32)
+    return network, _checked_params(directory, network, arrays, image)
+
+
+def describe(directory: str | Path) -> dict[str, Any]:
+    """The contents of `model.json`; raises FileNotFoundError or ValueError in one sentence."""
+    path = Path(directory) / "model.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} is not a model directory: it has no model.json.")
+    try:
+        description = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); the model directory is damaged.") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise ValueError(f"{path} is not of the format '{FORMAT}'.")
+    return description
+
+
+def _read(directory: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    description = describe(directory)
+    if description["kind"] != kind:
+        raise ValueError(f"{directory} holds a {description['kind']} model; a {kind} model is needed here.")
+    path = directory / "weights.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory} has a model.json but no weights.safetensors.")
+    try:
+        arrays = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read ({error}); it is cut short or damaged.") from error
+    return description, {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _checked_params(directory: Path, network: Any, arrays: dict[str, np.ndarray], *inputs: Any) -> Params:
+    found = {name.removeprefix("params/"): leaf for name, leaf in arrays.items() if name.startswith("params/")}
+    try:
+        variables = jax.eval_shape(network.init, jax.random.key(0), *inputs)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"The network that {directory}/model.json describes cannot be built: {error}") from error
+    expected = flatten_dict(variables["params"], sep="/")
+    faults = [f"{name} is missing" for name in expected.keys() - found.keys()]
+    faults += [f"{name} is unknown" for name in found.keys() - expected.keys()]
+    faults += [
+        f"{name} is {found[name].shape}, not {expected[name].shape}"
+        for name in expected.keys() & found.keys()
+        if found[name].shape != expected[name].shape
+    ]
+    if faults:
+        shown = "; ".join(sorted(faults)[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise ValueError(f"The weights in {directory} are not those that its model.json describes: {shown}.")
+    return jax.tree.map(jnp.asarray, unflatten_dict(found, sep="/"))
+
+
+def _described(registry: dict[str, type], value: Any) -> dict[str, Any]:
+    name = next(name for name, kind in registry.items() if type(value) is kind)
+    skipped = {"parent", "name"}
+    static = {
+        field.name: getattr(value, field.name)
+        for field in dataclasses.fields(value)
+        if field.name not in skipped and (field.metadata.get("pytree_node", "static") is not True)
+    }
+    leaves = _leaves(value) if name in PRECONDITIONINGS and registry is PRECONDITIONINGS else {}
+    return {"name": name, **{key: option for key, option in static.items() if key not in leaves}}
+
+
+def _leaves(value: Any) -> dict[str, Any]:
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.metadata.get("pytree_node", True)}
+
+
+def _entry(directory: Path, registry: dict[str, type], description: dict[str, Any], part: str) -> tuple[type, dict[str, Any]]:
+    options = dict(description.get(part) or {})
+    name = options.pop("name", None)
+    if name not in registry:
+        raise ValueError(f"{directory}/model.json names an unknown {part} {name!r}; known are {', '.join(registry)}.")
+    return registry[name], {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+
+
+def _made(directory: Path, registry: dict[str, type], description: dict[str, Any], part: str) -> Any:
+    kind, options = _entry(directory, registry, description, part)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{directory}/model.json describes a {part} that cannot be made: {error}.") from error
+
+
+def _write(directory: Path, description: dict, arrays: dict[str, Any], dtype: str, samples: Path | None) -> Path:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        weights = {name: np.asarray(leaf).astype(dtype) for name, leaf in arrays.items()}
+        save_file(weights, draft / "weights.safetensors")
+        (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+        if samples is not None:
+            shutil.copyfile(samples, draft / "samples.png")
+        directory.mkdir(exist_ok=True)
+        for file in draft.iterdir():
+            os.replace(file, directory / file.name)
+    finally:
+        shutil.rmtree(draft)
+    return directory

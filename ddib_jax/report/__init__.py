@@ -1,0 +1,38 @@
+"""From a run on disk to figures and one HTML page; no jax, so that it runs wherever a run can be copied to."""
+
+import os
+from pathlib import Path
+
+from ddib_jax.report.page import Section, write_page
+from ddib_jax.report.sheets import contact_sheet, gallery
+from ddib_jax.report.studies import STUDIES, plain
+from ddib_jax.report.style import Picture
+from ddib_jax.report.tables import markdown_table, text_table
+from ddib_jax.runs import read_run
+
+
+def write_report(directory: str | os.PathLike[str]) -> Path:
+    """Draw the figures of the run in `directory` into its folder `figures` and write its page, `index.html`.
+
+    Returns the page's path; the page holds every picture inside itself and opens offline.
+
+    Raises:
+        FileNotFoundError: there is no run in the directory.
+        ValueError: the run is truncated, or lacks an array that its study's report draws.
+    """
+    run, home = read_run(directory), Path(directory)
+    sections = STUDIES.get(run.name, plain)(run, home / "figures")
+    return write_page(run, sections, home / "index.html")
+
+
+__all__ = [
+    "STUDIES",
+    "Picture",
+    "Section",
+    "contact_sheet",
+    "gallery",
+    "markdown_table",
+    "text_table",
+    "write_page",
+    "write_report",
+]

@@ -1,0 +1,145 @@
+"""Figures of a study of coloured digits: hue against hue, latents against N(0, 1), thickness against thickness."""
+
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from ddib_jax.report.style import LIGHT, Theme, canvas, hue_colours
+
+NEAR = 30
+"""Half the width of the band around the diagonal, in degrees."""
+_SEXTANTS = range(0, 361, 60)
+
+
+def _hue_strip(axes: Axes, theme: Theme) -> None:
+    wheel = hue_colours(np.arange(360.0))
+    axes.imshow(wheel[None], extent=(0, 360, -14, -4), aspect="auto", zorder=1)
+    axes.imshow(wheel[::-1, None], extent=(-14, -4, 0, 360), aspect="auto", zorder=1)
+    axes.set(xlim=(-14, 364), ylim=(-14, 364), xticks=_SEXTANTS, yticks=_SEXTANTS, aspect="equal")
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    square = Rectangle((0, 0), 360, 360, transform=axes.transData)
+    ends = np.array([0.0, 360.0])
+    for shift in (-360.0, 0.0, 360.0):
+        band = axes.fill_between(ends, ends + shift - NEAR, ends + shift + NEAR, color=theme.ink, alpha=0.06, linewidth=0, zorder=1.5)
+        band.set_clip_path(square)
+    axes.plot(ends, ends, color=theme.muted, linewidth=1, zorder=2)
+    axes.xaxis.set_major_formatter("{x:.0f}°")
+    axes.yaxis.set_major_formatter("{x:.0f}°")
+
+
+def hue_figure(
+    source: Float[np.ndarray, " n"],
+    translation: Float[np.ndarray, " n"],
+    error: Float[np.ndarray, " n"],
+    path: Path,
+    theme: Theme = LIGHT,
+) -> None:
+    """Hue of every translation against that of its source, each dot in its source's colour, and the histogram of the error.
+
+    The grey band holds the pairs within 30 degrees.
+
+    Shapes: [n] each, degrees; NaN for a pair without a hue, which is counted in the title and left out of the picture.
+    """
+    known = np.isfinite(error)
+    with canvas(path, theme, 2, (11.6, 5.4)) as (plane, histogram):
+        _hue_strip(plane, theme)
+        colours = hue_colours(source[known])
+        plane.scatter(source[known], translation[known], s=20, c=colours, edgecolors=theme.paper, linewidths=0.4, zorder=3)
+        plane.set(title="Hue kept: the diagonal", xlabel="hue of the source", ylabel="hue of the translation")
+        bins = np.arange(0, 181, 5)
+        histogram.hist(error[known], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
+        histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images", xlim=(0, 180), xticks=range(0, 181, 30))
+        histogram.grid(axis="x", visible=False)
+        if known.any():
+            marks = {"median": np.median(error[known]), "90th percentile": np.quantile(error[known], 0.9)}
+            for height, (word, value) in zip((0.97, 0.86), marks.items(), strict=True):
+                histogram.axvline(value, ymax=height, color=theme.warm, linewidth=1.8)
+                _beside(histogram, value, height, f"{word} {value:.1f}°", theme)
+        if not known.all():
+            words = f"{np.sum(~known)} without a hue"
+            histogram.set_title(words, loc="right", color=theme.muted, fontweight="normal", fontsize=10.5)
+
+
+def _beside(axes: Axes, value: float, height: float, words: str, theme: Theme) -> None:
+    left = value < 110
+    axes.annotate(
+        words,
+        (value, height),
+        (7 if left else -7, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="left" if left else "right",
+        va="center",
+        color=theme.warm,
+        fontweight="bold",
+        bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.85, "pad": 2},
+    )
+
+
+def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme = LIGHT) -> None:
+    """Histogram of all latent values beside the density of N(0, 1), and their quantiles against its quantiles.
+
+    Shapes: [n, h, w, c], unit-variance latents.
+    """
+    values = latent.astype(np.float64).ravel()
+    normal = NormalDist()
+    with canvas(path, theme, 2, (11.6, 4.6)) as (density, quantiles):
+        grid = np.linspace(-4.5, 4.5, 361)
+        density.hist(np.clip(values, -4.5, 4.5), np.linspace(-4.5, 4.5, 91), density=True, color=theme.accent, alpha=0.75)
+        density.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.8)
+        density.annotate("N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops={"arrowstyle": "-", "color": theme.muted})
+        density.set(title="Latent values", xlabel="value", ylabel="density", xlim=(-4.5, 4.5))
+        density.text(
+            0.03,
+            0.95,
+            f"mean {values.mean():.3f}\nstd {values.std():.3f}",
+            transform=density.transAxes,
+            va="top",
+            color=theme.muted,
+            linespacing=1.5,
+        )
+        shares = np.linspace(0.0005, 0.9995, 400)
+        expected = np.asarray([normal.inv_cdf(share) for share in shares])
+        quantiles.axline((0, 0), slope=1, color=theme.muted, linewidth=1)
+        quantiles.plot(expected, np.quantile(values, shares), color=theme.accent, linewidth=2.6, solid_capstyle="round")
+        quantiles.set(title="Quantiles", xlabel="quantile of N(0, 1)", ylabel="quantile of the latents", xlim=(-3.5, 3.5))
+
+
+def thickness_figure(
+    source: Float[np.ndarray, " n"],
+    translation: Float[np.ndarray, " n"],
+    path: Path,
+    theme: Theme = LIGHT,
+    *,
+    hues: Float[np.ndarray, " n"],
+) -> None:
+    """Stroke thickness of every translation against that of its source, each dot in its source's hue, and its change.
+
+    Shapes: [n] each, pixels and degrees; pairs with a NaN thickness are left out.
+    """
+    known = np.isfinite(source) & np.isfinite(translation)
+    first, second = source[known], translation[known]
+    with canvas(path, theme, 2, (11.6, 5.2)) as (plane, histogram):
+        plane.set(title="Stroke thickness", xlabel="source, pixels", ylabel="translation, pixels")
+        histogram.set(title="Change", xlabel="translation less source, pixels", ylabel="images")
+        histogram.grid(axis="x", visible=False)
+        if not known.any():
+            return
+        low, high = np.min([first, second]) - 0.25, np.max([first, second]) + 0.25
+        plane.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        plane.axline((low, low), slope=1, color=theme.muted, linewidth=1)
+        plane.scatter(first, second, s=20, c=hue_colours(hues[known]), edgecolors=theme.paper, linewidths=0.4, zorder=3)
+        change = second - first
+        reach = max(float(np.abs(change).max()), 0.1) * 1.05
+        histogram.hist(change, np.linspace(-reach, reach, 42), color=theme.accent, alpha=0.9, rwidth=0.86)
+        histogram.axvline(0, color=theme.muted, linewidth=1)
+        histogram.axvline(change.mean(), color=theme.warm, linewidth=1.8)
+        histogram.set_title(f"mean {change.mean():+.2f} px", loc="right", color=theme.warm)
+        if known.sum() > 2 and first.std() > 0 and second.std() > 0:
+            words = f"correlation {np.corrcoef(first, second)[0, 1]:.2f}"
+            plane.set_title(words, loc="right", color=theme.warm)

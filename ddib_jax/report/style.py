@@ -1,0 +1,98 @@
+"""How figures look: one light and one dark theme, saved by one door."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a figure, as hexadecimal words; `suffix` is put at the end of its file's name."""
+
+    suffix: str
+    paper: str
+    ink: str
+    muted: str
+    rule: str
+    accent: str
+    warm: str
+
+
+LIGHT = Theme("", "#ffffff", "#1c1f24", "#69707b", "#e2e5ea", "#3b6fd8", "#d9622b")
+DARK = Theme("-dark", "#171a20", "#e9ebef", "#98a0ac", "#2c313a", "#7ba4ff", "#ff9a62")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG on disk, its dark twin where it has one, what it shows in words, and whether it is a wide sheet."""
+
+    path: Path
+    caption: str = ""
+    dark: Path | None = None
+    wide: bool = False
+
+
+@contextmanager
+def canvas(path: Path, theme: Theme, columns: int, size: tuple[float, float]) -> Iterator[tuple[Axes, ...]]:
+    """Axes side by side in a theme, saved as a PNG at `path` when the block ends without an error; `size` in inches."""
+    settings = {
+        "font.family": "DejaVu Sans",
+        "font.size": 11,
+        "axes.titlesize": 12.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 12,
+        "axes.titlecolor": theme.ink,
+        "axes.labelcolor": theme.muted,
+        "axes.labelpad": 8,
+        "axes.edgecolor": theme.rule,
+        "axes.facecolor": theme.paper,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": theme.rule,
+        "grid.linewidth": 0.8,
+        "xtick.color": theme.rule,
+        "ytick.color": theme.rule,
+        "xtick.labelcolor": theme.muted,
+        "ytick.labelcolor": theme.muted,
+        "text.color": theme.ink,
+        "figure.facecolor": theme.paper,
+        "legend.frameon": False,
+        "legend.labelcolor": theme.ink,
+    }
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.get_layout_engine().set(w_pad=0.14, h_pad=0.18, wspace=0.06)
+        yield tuple(np.atleast_1d(figure.subplots(1, columns)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+
+
+def in_both_themes(draw: Callable[[Path, Theme], None], path: Path, caption: str) -> Picture:
+    """A figure drawn twice, light at `path` and dark beside it."""
+    dark = path.with_stem(path.stem + DARK.suffix)
+    draw(path, LIGHT)
+    draw(dark, DARK)
+    return Picture(path, caption, dark)
+
+
+def hue_colours(degrees: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """The colour of every hue, of one saturation and value that read on light and on dark; grey for NaN.
+
+    Shapes: [n] in degrees -> RGB [n, 3] in [0, 1].
+    """
+    known = np.isfinite(degrees)
+    hues = np.where(known, degrees, 0.0) % 360.0 / 360.0
+    return hsv_to_rgb(np.stack([hues, np.where(known, 0.82, 0.0), np.where(known, 0.9, 0.6)], axis=-1))

@@ -1,0 +1,115 @@
+"""The figures of a run as a table: for a page, for a README, for a terminal."""
+
+import math
+from html import escape
+from typing import Any
+
+from ddib_jax.runs import MetricRow, Run, Table
+
+HEADS = ("Metric", "Value [95 % interval]", "Target", "")
+_MISSING = "–"
+
+
+def _decimals(row: MetricRow, factor: float) -> int:
+    values = [abs(value) * factor for value in (row.value, row.low, row.high) if value is not None]
+    if row.low is not None and row.high is not None and row.high > row.low:
+        return max(0, 1 - math.floor(math.log10((row.high - row.low) * factor)))
+    return max(0, 2 - math.floor(math.log10(max(values)))) if max(values) > 0 else 0
+
+
+def number(value: Any) -> str:
+    """A cell in words: three significant digits for a fraction, whole numbers as they are, a dash for None."""
+    if value is None:
+        return _MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or value.is_integer():
+        return f"{value:.0f}"
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return _scientific(value)
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}" if value else "0"
+
+
+def _with_unit(words: str, unit: str) -> str:
+    return {"": words, "share": f"{words} %", "°": f"{words}°"}.get(unit, f"{words} {unit}")
+
+
+def value_text(row: MetricRow) -> tuple[str, str]:
+    """The value with its unit, and its interval in brackets or "", at as many digits as the interval's width deserves."""
+    if row.value is None:
+        return "not measured", ""
+    factor = 100.0 if row.unit == "share" else 1.0
+    ends = [end for end in (row.low, row.high) if end is not None]
+    largest = max(abs(value) for value in (row.value, *ends)) * factor
+    if 0 < largest < 1e-3:
+        shown = [_scientific(value * factor) for value in (row.value, *ends)]
+    else:
+        places = _decimals(row, factor)
+        shown = [f"{value * factor:.{places}f}" for value in (row.value, *ends)]
+    return _with_unit(shown[0], row.unit), f"[{', '.join(shown[1:])}]" if len(ends) == 2 else ""
+
+
+def target_text(row: MetricRow) -> str:
+    """The target in words: "≥ 97 %", "≤ 15°", the run's own word, or ""."""
+    if row.target is None or isinstance(row.target, str):
+        return row.target or ""
+    sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[row.better]
+    return sign + _with_unit(f"{row.target * 100.0 if row.unit == 'share' else row.target:g}", row.unit)
+
+
+def verdict(row: MetricRow) -> str:
+    """"met", "not met", or "" where nothing was to be met."""
+    return {True: "met", False: "not met", None: ""}[row.met()]
+
+
+def _cells(row: MetricRow) -> tuple[str, str, str, str]:
+    return row.label, " ".join(value_text(row)).strip(), target_text(row), verdict(row)
+
+
+def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def markdown_table(run: Run) -> str:
+    """The metrics of a run as a Markdown table: metric, value with interval, target, met or not met."""
+    return _markdown(HEADS, [_cells(row) for row in run.metrics])
+
+
+def text_table(run: Run) -> str:
+    """The metrics of a run as aligned plain text for a terminal."""
+    rows = [HEADS, *(_cells(row) for row in run.metrics)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths).rstrip(), *lines[1:]]) + "\n"
+
+
+def html_metrics(run: Run) -> str:
+    """The metrics of a run as an HTML table, notes below the labels."""
+    body = []
+    for row in run.metrics:
+        value, interval = value_text(row)
+        note = f"<small>{escape(row.note)}</small>" if row.note else ""
+        words = verdict(row)
+        mark = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
+        body.append(
+            f'<tr><th scope="row">{escape(row.label)}{note}</th><td class="value">{escape(value)}'
+            f"<small>{escape(interval)}</small></td><td>{escape(target_text(row))}</td><td>{mark}</td></tr>"
+        )
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in HEADS)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def html_table(table: Table) -> str:
+    """A table of a run as HTML, its caption below."""
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.columns)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(number(cell))}</td>" for cell in row) + "</tr>" for row in table.rows
+    )
+    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    return f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,226 @@
+"""Noise schedules, each an exact bijection between a model's time t and sigma, and grids of noise levels.
+
+A schedule says nothing about a network or a solver: in the coordinates x = x_t / alpha_t it is only the
+map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance-preserving schedule with
+cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ddib_jax.types import NoiseSchedule
+
+
+@dataclass(frozen=True)
+class LinearVP:
+    """The continuous linear-beta VP schedule of Song et al. (2021), t in [0, 1]: sigma^2 = exp(B(t)) - 1.
+
+    B(t) = beta_min t + (beta_max - beta_min) t^2 / 2 is the integral of beta.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_min: float = 1e-3
+
+    def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The noise level of time `t`."""
+        t = jnp.asarray(t)
+        return jnp.sqrt(jnp.expm1(t * (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * t)))
+
+    def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The time of noise level `sigma`: the positive root of B(t) = log(1 + sigma^2)."""
+        log_snr = jnp.log1p(jnp.square(jnp.asarray(sigma)))
+        root = jnp.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * log_snr)
+        return 2 * log_snr / (self.beta_min + root)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level that the model has seen."""
+        return _range_in_time(self, self.t_min, 1.0)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """The cosine schedule of Nichol and Dhariwal (2021), t in [0, 1]: alpha_bar = cos^2(a(t)) / cos^2(a(0)).
+
+    The angle is a(t) = (t + offset) / (1 + offset) * pi / 2.
+    """
+
+    offset: float = 0.008
+    t_min: float = 1e-3
+    t_max: float = 0.9946
+
+    def _angle(self, t: ArrayLike) -> Array:
+        return (jnp.asarray(t) + self.offset) / (1 + self.offset) * (np.pi / 2)
+
+    def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a), without cancellation."""
+        first = float(self.offset / (1 + self.offset) * np.pi / 2)
+        step = jnp.asarray(t) / (1 + self.offset) * (np.pi / 2)
+        return jnp.sqrt(jnp.sin(step) * jnp.sin(step + 2 * first)) / jnp.cos(self._angle(t))
+
+    def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The time of noise level `sigma`, from tan(a - a0), which keeps its digits near t = 0."""
+        first = float(self.offset / (1 + self.offset) * np.pi / 2)
+        sine, cosine = float(np.sin(first)), float(np.cos(first))
+        square = jnp.square(jnp.asarray(sigma))
+        root = jnp.sqrt(square + sine**2)  # tan(a) cos(a0)
+        angle = jnp.arctan2(square / (root + sine) * cosine, cosine**2 + root * sine)
+        return angle / (np.pi / 2) * (1 + self.offset)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level that the model has seen."""
+        return _range_in_time(self, self.t_min, self.t_max)
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM and its descendants train with.
+
+    Between the table's entries log sigma is linear in t, and so it goes on beyond both ends: t <-> sigma is
+    a bijection of the reals to the positive reals that meets the table at every integer.
+    """
+
+    alphas_cumprod: tuple[float, ...]
+
+    def __post_init__(self):
+        table = np.asarray(self.alphas_cumprod, np.float64)
+        if table.ndim != 1 or len(table) < 2 or not (0 < table).all() or not (table < 1).all():
+            raise ValueError("alphas_cumprod must be two or more numbers strictly between 0 and 1.")
+        if not (np.diff(table) < 0).all():
+            raise ValueError("alphas_cumprod must fall from step to step; the noise would not grow.")
+
+    @classmethod
+    def from_betas(cls, betas) -> "Discrete":
+        """The schedule of per-step variances `betas` [T] (Ho et al. 2020): alpha_bar = cumprod(1 - beta)."""
+        return cls(tuple(np.cumprod(1.0 - np.asarray(betas, np.float64)).tolist()))
+
+    @classmethod
+    def linear(cls, steps: int = 1000) -> "Discrete":
+        """DDPM's linear betas, 1e-4 to 0.02 at 1000 steps, scaled to `steps` as in improved-diffusion."""
+        scale = 1000 / steps
+        return cls.from_betas(np.linspace(scale * 1e-4, scale * 0.02, steps, dtype=np.float64))
+
+    @classmethod
+    def cosine(cls, steps: int = 1000, max_beta: float = 0.999) -> "Discrete":
+        """improved-diffusion's cosine betas, each at most `max_beta` (Nichol and Dhariwal 2021, eq. 17)."""
+        angle = (np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2
+        bar = np.cos(angle) ** 2
+        return cls.from_betas(np.minimum(1 - bar[1:] / bar[:-1], max_beta))
+
+    @property
+    def log_sigmas(self) -> Float[np.ndarray, "T"]:
+        """log sigma at t = 0 ... T - 1."""
+        bar = np.asarray(self.alphas_cumprod, np.float64)
+        return 0.5 * (np.log1p(-bar) - np.log(bar))
+
+    def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The noise level of (possibly fractional) time step `t`."""
+        t = jnp.asarray(t)
+        levels = jnp.asarray(self.log_sigmas, t.dtype)
+        below = jnp.clip(jnp.floor(t).astype(jnp.int32), 0, len(levels) - 2)
+        low, high = levels[below], levels[below + 1]
+        return jnp.exp(low + (t - below.astype(t.dtype)) * (high - low))
+
+    def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The (possibly fractional) time step of noise level `sigma`."""
+        level = jnp.log(jnp.asarray(sigma))
+        levels = jnp.asarray(self.log_sigmas, level.dtype)
+        below = jnp.clip(jnp.searchsorted(levels, level, side="right") - 1, 0, len(levels) - 2)
+        low, high = levels[below], levels[below + 1]
+        return below.astype(level.dtype) + (level - low) / (high - low)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level of the table."""
+        levels = np.exp(self.log_sigmas)
+        return float(levels[0]), float(levels[-1])
+
+
+@dataclass(frozen=True)
+class EDM:
+    """The schedule of Karras et al. (2022): time is c_noise = log(sigma) / 4."""
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The noise level of time `t`."""
+        return jnp.exp(4 * jnp.asarray(t))
+
+    def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The time of noise level `sigma`."""
+        return jnp.log(jnp.asarray(sigma)) / 4
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level of the ODE."""
+        return self.sigma_min, self.sigma_max
+
+
+def _range_in_time(schedule: NoiseSchedule, t_min: float, t_max: float) -> tuple[float, float]:
+    low, high = np.asarray(schedule.sigma(jnp.asarray([t_min, t_max], jnp.float32)))
+    return float(low), float(high)
+
+
+SCHEDULES: dict[str, type] = {"linear-vp": LinearVP, "cosine": Cosine, "discrete": Discrete, "edm": EDM}
+
+
+# Grids: steps + 1 ascending noise levels. Encoding reads a grid upward, decoding reads the same one downward.
+
+
+def karras_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0):
+    """Noise levels whose rho-th roots are evenly spaced (Karras et al. 2022, eq. 5). Returns [steps + 1], ascending."""
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return _grid(np.linspace(low, high, steps + 1) ** rho)
+
+
+def log_uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
+    """Noise levels evenly spaced in log sigma, that is in log-SNR. Returns [steps + 1], ascending."""
+    return _grid(np.geomspace(sigma_min, sigma_max, steps + 1))
+
+
+def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
+    """Noise levels evenly spaced in the model's own time, as DDIM steps (Song et al. 2021). Returns [steps + 1]."""
+    first, last = np.asarray(schedule.time(jnp.asarray([sigma_min, sigma_max])), np.float64)
+    return _grid(np.asarray(schedule.sigma(jnp.asarray(np.linspace(first, last, steps + 1)))))
+
+
+def _grid(levels: np.ndarray) -> Float[Array, "n"]:
+    grid = jnp.asarray(levels, jnp.zeros(()).dtype)
+    if len(grid) < 2 or not bool(jnp.all(grid > 0)) or not bool(jnp.all(jnp.diff(grid) > 0)):
+        raise ValueError(
+            f"A grid needs at least one step and rising positive noise levels; got {len(grid) - 1} steps "
+            f"from {levels[0]:.4g} to {levels[-1]:.4g}."
+        )
+    return grid
+
+
+GRIDS: dict[str, Callable[..., Array]] = {
+    "karras": karras_grid,
+    "log-uniform": log_uniform_grid,
+    "uniform": uniform_grid,
+}
+
+
+def make_grid(
+    name: str, schedule: NoiseSchedule, steps: int, sigma_min: float | None = None, sigma_max: float | None = None
+) -> Float[Array, "n"]:
+    """The grid `name` of `steps` steps over the schedule's own range of noise levels, or over the one given.
+
+    Raises ValueError for an unknown name, fewer than one step, or a range that is not rising and positive.
+    """
+    if name not in GRIDS:
+        raise ValueError(f"Unknown grid '{name}'; known are {', '.join(GRIDS)}.")
+    if steps < 1:
+        raise ValueError(f"A grid needs at least one step, got {steps}.")
+    low, high = schedule.sigma_range
+    low, high = (low if sigma_min is None else sigma_min), (high if sigma_max is None else sigma_max)
+    if not 0 < low < high:
+        raise ValueError(f"Noise levels must satisfy 0 < sigma_min < sigma_max, got {low:g} and {high:g}.")
+    return GRIDS[name](schedule, steps, low, high)

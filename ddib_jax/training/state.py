@@ -1,0 +1,33 @@
+"""What a training carries from step to step."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Int
+
+from ddib_jax.types import Params
+
+
+@struct.dataclass
+class TrainState:
+    """Step number, parameters, their exponential moving average and the optimiser's state; all leaves."""
+
+    step: Int[Array, "..."]
+    params: Params
+    ema: Params
+    opt_state: optax.OptState
+
+    @classmethod
+    def create(cls, params: Params, tx: optax.GradientTransformation) -> "TrainState":
+        """The state before the first step; the average starts at the parameters."""
+        ema = jax.tree.map(jnp.copy, params)
+        return cls(step=jnp.zeros((), jnp.int32), params=params, ema=ema, opt_state=tx.init(params))
+
+
+def adamw(
+    learning_rate: float, steps: int, *, warmup: int, weight_decay: float, clip_norm: float, final_share: float = 0.01
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019) after clipping the global norm, warmed up linearly, then cosine decay."""
+    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup, steps - 1), steps, learning_rate * final_share)
+    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=weight_decay))

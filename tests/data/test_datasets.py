@@ -1,0 +1,121 @@
+"""The registry, and MNIST through tensorflow-datasets."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax.data import DATASETS, ColouredDigits, Digits, ImageFolder, load_dataset, tfds_digits
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No IDX files and no prepared tensorflow-datasets."""
+    monkeypatch.delenv("DDIB_DATA", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "count", "channels"),
+    [
+        ("five", "train", 5421, 3),
+        ("seven", "test", 1028, 3),
+        ("digits:5", "test", 892, 3),
+        ("digits:7,5", "test", 1920, 3),
+        ("mnist:5", "test", 892, 1),
+    ],
+)
+def test_bundled_names_need_nothing(nowhere, name, split, count, channels):
+    source = load_dataset(name, split)
+    assert len(source) == len(source.labels) == count
+    assert source.image_shape == (32, 32, channels)
+
+
+def test_names_of_all_digits(idx_directory, monkeypatch):
+    assert len(load_dataset("digits", "test", directory=idx_directory)) == 10000
+    monkeypatch.setenv("DDIB_DATA", str(idx_directory.parent))
+    three, some = load_dataset("digits:3", "test"), load_dataset("mnist:1,2,3", "test")
+    assert isinstance(three, ColouredDigits) and (three.labels == 3).all() and len(three) == 1010
+    assert isinstance(some, Digits) and set(some.labels) == {1, 2, 3}
+
+
+def test_hues_agree_between_bundle_and_idx_files(idx_directory):
+    bundle, files = load_dataset("five", "test"), load_dataset("five", "test", directory=idx_directory)
+    np.testing.assert_array_equal(bundle.take(np.arange(9), None), files.take(np.arange(9), None))
+    assert not np.allclose(bundle.hues, load_dataset("five", "test", seed=1).hues)
+
+
+def test_missing_mnist_says_how_to_get_it(nowhere):
+    with pytest.raises(FileNotFoundError, match="digits 3 need all of MNIST.* IDX files .*DDIB_DATA"):
+        load_dataset("digits:3")
+
+
+def test_folders(tmp_path):
+    for folder in ("plain", "both/train", "both/test", "half/train"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 6), "red" if "train" in folder else "blue").save(tmp_path / folder / "a.png")
+    assert isinstance(load_dataset(str(tmp_path / "plain"), "test"), ImageFolder)
+    assert load_dataset(tmp_path / "plain", image_size=4).image_shape == (4, 4, 3)
+    train, test = (load_dataset(tmp_path / "both", split) for split in ("train", "test"))
+    assert len(train) == len(test) == 1
+    assert train.take(np.array([0]), None)[0, 0, 0, 0] == test.take(np.array([0]), None)[0, 0, 0, 2] == 1
+    with pytest.raises(FileNotFoundError, match="has a folder train but none named test"):
+        load_dataset(tmp_path / "half", "test")
+
+
+def test_bad_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown data set 'fives': expected ") as error:
+        load_dataset("fives")
+    assert all(name in str(error.value) for name in DATASETS)
+    with pytest.raises(ValueError, match="unknown data set"):
+        load_dataset(str(tmp_path / "missing"))
+    with pytest.raises(ValueError, match="no list of digits"):
+        load_dataset("digits:3-5")
+    with pytest.raises(ValueError, match="takes nothing after its name"):
+        load_dataset("five:3")
+    with pytest.raises(ValueError, match="unknown split 'val'"):
+        load_dataset("five", "val")
+    with pytest.raises(ValueError, match="has images of 32, not of 64"):
+        load_dataset("five", image_size=64)
+    assert load_dataset("five", "test", image_size=32).image_shape == (32, 32, 3)
+
+
+def test_importing_data_imports_neither_tensorflow_nor_its_datasets():
+    code = "import sys, ddib_jax.data; print(sorted(m for m in sys.modules if m.startswith('tensorflow')))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
+
+
+def test_tensorflow_datasets_missing(nowhere):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'ddib_jax\[tfds\]'"):
+        tfds_digits("test")
+
+
+needs_tfds = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow_datasets") is None, reason="tensorflow-datasets is not installed"
+)
+
+
+@needs_tfds
+def test_tensorflow_datasets_unprepared(tmp_path):
+    with pytest.raises(FileNotFoundError, match="prepare it once with `tfds build mnist"):
+        tfds_digits("test", data_dir=str(tmp_path))
+
+
+@needs_tfds
+@pytest.mark.skipif("DDIB_TFDS" not in os.environ, reason="DDIB_TFDS names no folder where MNIST is prepared")
+def test_tensorflow_datasets_prepared(split, idx_directory):
+    from ddib_jax.data import mnist_idx
+
+    digits, files = tfds_digits(split, data_dir=os.environ["DDIB_TFDS"]), mnist_idx(idx_directory, split)
+    assert digits.pixels.dtype == np.uint8 and digits.pixels.shape == files.pixels.shape
+
+    def rows(source):
+        return sorted(zip(source.labels.tolist(), map(np.ndarray.tobytes, source.pixels), strict=True))
+
+    assert rows(digits) == rows(files)
+    assert "tensorflow" not in sys.modules

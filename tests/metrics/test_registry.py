@@ -1,0 +1,68 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.metrics import METRICS, Estimate, Metric
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rng = np.random.default_rng(0)
+    value = np.clip(rng.normal(0.3, 0.5, size=(COUNT, 10, 10, 1)), 0, 1)
+    colour = rng.uniform(size=(COUNT, 1, 1, 3))
+    source = jnp.asarray(value * colour / colour.max(axis=-1, keepdims=True) * 2 - 1, jnp.float32)
+    return {
+        "source": source,
+        "translation": source,
+        "reconstruction": source,
+        "cycle": source,
+        "latent": jnp.asarray(rng.normal(size=source.shape), jnp.float32),
+        "translation_logits": np.eye(10)[np.full(COUNT, 7)],
+        "source_class": 5,
+        "target_class": 7,
+        "translation_features": rng.normal(size=(COUNT, 6)),
+        "target_features": rng.normal(size=(50, 6)),
+        "target_pool_features": rng.normal(size=(120, 6)),
+    }
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_gives_an_estimate_with_words(samples, name):
+    metric = METRICS[name]
+    found = metric(samples)
+    assert isinstance(found, Estimate) and np.isfinite(found.value) and found.n > 0
+    assert (found.low is None) == (metric.summarise is None)
+    assert metric.label and metric.available(samples)
+    assert not metric.available({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("called_target", 1),
+        ("called_source", 0),
+        ("hue_error", 0),
+        ("hue_error_p90", 0),
+        ("hue_unmeasured", 0),
+        ("saturation_change", 0),
+        ("thickness_change", 0),
+        ("thickness_correlation", 1),
+        ("area_correlation", 1),
+        ("reconstruction_error", 0),
+        ("cycle_error", 0),
+    ],
+)
+def test_a_perfect_translation_scores_perfectly(samples, name, value):
+    assert METRICS[name](samples).value == pytest.approx(value, abs=1e-9)
+
+
+def test_a_missing_sample_is_named():
+    with pytest.raises(ValueError, match="latent is missing"):
+        METRICS["latent_mean"]({})
+
+
+def test_a_metric_without_images_of_its_own_has_no_interval():
+    metric = Metric("Count", ("things",), lambda things: float(len(things)))
+    assert metric({"things": np.zeros(4)}) == Estimate(4.0, None, None, 4)

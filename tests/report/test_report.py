@@ -1,0 +1,136 @@
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax.report import markdown_table, text_table, write_report
+from ddib_jax.runs import MetricRow, read_run, write_run
+from tests.report.conftest import synthetic_run
+
+FIGURES = {"translations", "gallery", "failures", "hue", "hue-dark", "thickness", "thickness-dark", "latents", "latents-dark"}
+
+
+@pytest.fixture(scope="module")
+def page(study):
+    return write_report(study)
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.tags, self.open = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in {"meta", "img", "source"}:
+            self.open.append(tag)
+        self.found += [value for key, value in attrs if key in {"src", "srcset", "href", "data", "action"}]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_study_has_its_figures(study, page):
+    assert page == study / "index.html"
+    assert {path.stem for path in (study / "figures").glob("*.png")} == FIGURES
+    for path in (study / "figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert min(image.size) > 200 and len(image.convert("RGB").getcolors(1 << 24)) > 8
+
+
+def test_the_page_is_whole_and_fetches_nothing(page):
+    words = page.read_text("utf-8")
+    links = Links()
+    links.feed(words)
+    assert links.open == []
+    assert len(links.found) == len(FIGURES)
+    assert all(link.startswith("data:image/png;base64,") for link in links.found)
+    assert not {"script", "link", "iframe"} & set(links.tags)
+    assert not re.search(r"https?://|@import|url\(", words)
+    assert "width=device-width" in words and "prefers-color-scheme: dark" in words
+
+
+def test_the_page_says_what_was_measured(page):
+    words = page.read_text("utf-8")
+    for part in ("97.8 %", "[95.7, 98.7]", "≥ 97 %", "not met", "not measured", "Fréchet", "What limits it", "./launch.sh", "3 min 12 s"):
+        assert part in words
+
+
+def test_a_run_of_another_name_is_laid_out_plainly(tmp_path):
+    home = write_run(tmp_path / "run", synthetic_run(n=20, name="another"))
+    words = write_report(home).read_text("utf-8")
+    assert {path.name for path in (home / "figures").iterdir()} == {"images.png"}
+    assert "Solvers" in words and "97.8 %" in words
+
+
+def test_words_of_a_run_cannot_break_the_page(tmp_path):
+    run = synthetic_run(n=4, name="another")
+    vars(run)["title"] = "$style <script>alert(1)</script>"
+    words = write_report(write_run(tmp_path / "run", run)).read_text("utf-8")
+    assert "<script>" not in words and "$style &lt;script&gt;" in words
+
+
+def test_a_study_where_nothing_could_be_measured_is_still_drawn(tmp_path):
+    run = synthetic_run(n=5)
+    arrays = {key: np.full(5, np.nan) if key.startswith(("hue", "thickness")) else array for key, array in run.arrays.items()}
+    vars(run)["arrays"] = arrays | {"called_target": np.ones(5, bool)}
+    assert write_report(write_run(tmp_path / "run", run)).is_file()
+
+
+def test_missing_and_unlike_arrays_are_named(tmp_path, study):
+    run = synthetic_run(n=5)
+    whole = dict(run.arrays)
+    vars(run)["arrays"] = {key: array for key, array in whole.items() if key != "hue_error"}
+    with pytest.raises(ValueError, match="has no array hue_error"):
+        write_report(write_run(tmp_path / "a", run))
+    vars(run)["arrays"] = whole | {"called": whole["called"][:2]}
+    with pytest.raises(ValueError, match="unlike or no length"):
+        write_report(write_run(tmp_path / "b", run))
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
+        write_report(tmp_path)
+
+
+def test_tables_agree_with_each_other(study):
+    run = read_run(study)
+    markdown, text = markdown_table(run), text_table(run)
+    lines = markdown.splitlines()
+    assert lines[2] == "| Translations called 7 | 97.8 % [95.7, 98.7] | ≥ 97 % | met |"
+    assert len(lines) == len(run.metrics) + 2 == len(text.splitlines())
+    assert all("  ".join(line.split("  ")) == line and not line.endswith(" ") for line in text.splitlines())
+    for row in ("6.21e-4 [6.02e-4, 6.40e-4]", "33° [25, 52]", "≤ 0.001", "beside its floor", "not measured"):
+        assert row in markdown and row in text
+
+
+@pytest.mark.parametrize(
+    ("row", "cell"),
+    [
+        (MetricRow("a", "A", 0.0, 0.0, 0.0), "0 [0, 0]"),
+        (MetricRow("a", "A", 1.0, 0.9957, 1.0, "share"), "100.00 % [99.57, 100.00]"),
+        (MetricRow("a", "A", -0.0123, -0.0241, -0.0005), "-0.012 [-0.024, -0.001]"),
+        (MetricRow("a", "A", 1234.5), "1234"),
+        (MetricRow("a", "A", 2.414, 2.31, 2.52, "px"), "2.41 px [2.31, 2.52]"),
+    ],
+)
+def test_digits_are_those_the_interval_deserves(row, cell):
+    run = synthetic_run(n=1)
+    vars(run)["metrics"] = (row,)
+    assert f"| {cell} |" in markdown_table(run)
+
+
+def test_a_report_needs_no_jax(study, tmp_path):
+    """A run is reported by copies of two rooms alone, with jax made unimportable."""
+    package = tmp_path / "ddib_jax"
+    here = __import__("ddib_jax.report", fromlist=["x"]).__path__[0]
+    shutil.copytree(here, package / "report", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(f"{here}/../runs.py", package / "runs.py")
+    code = "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report; print(write_report(sys.argv[1]))"
+    copy = shutil.copytree(study, tmp_path / "copy")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(copy)], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
