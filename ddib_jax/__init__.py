@@ -1,0 +1,32 @@
+"""Unpaired image-to-image translation with dual diffusion implicit bridges, in JAX."""
+
+from ddib_jax.xla_flags import prefer_fast_cpu
+
+prefer_fast_cpu()  # before anything below imports jax
+
+from ddib_jax.bridge import DDIB, Bridge, decode, encode, translate  # noqa: E402
+from ddib_jax.data import load_dataset  # noqa: E402
+from ddib_jax.diffusion import DiffusionModel, denoising_loss, probability_flow  # noqa: E402
+from ddib_jax.pretrained import load  # noqa: E402
+from ddib_jax.report import write_report  # noqa: E402
+from ddib_jax.schedules import make_grid  # noqa: E402
+from ddib_jax.solvers import get_solver, odeint  # noqa: E402
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DDIB",
+    "Bridge",
+    "DiffusionModel",
+    "decode",
+    "denoising_loss",
+    "encode",
+    "get_solver",
+    "load",
+    "load_dataset",
+    "make_grid",
+    "odeint",
+    "probability_flow",
+    "translate",
+    "write_report",
+]

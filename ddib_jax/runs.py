@@ -1,6 +1,6 @@
 """What a finished run looks like on disk: `run.json` (words and figures) and `arrays.npz` (images and vectors).
 
-The file knows neither jax nor this package, so that a report is made wherever a run can be copied to.
+It knows no jax, so that a report is made wherever a run can be copied to.
 """
 
 import hashlib
@@ -8,8 +8,6 @@ import json
 import math
 import os
 import platform
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Shaped
 
+from ddib_jax.files import drafted
+
 FORMAT = 1
 RECORD = "run.json"
 ARRAYS = "arrays.npz"
@@ -29,7 +29,8 @@ ARRAYS = "arrays.npz"
 class MetricRow:
     """One measured figure: its name and label, value with the ends of its 95 % interval, unit, and what was wanted of it.
 
-    `value` None means "not measured"; `unit` "share" is a share in [0, 1]; `target` is a number to reach or a word for the reader.
+    `value` None means "not measured"; `unit` "share" is a share in [0, 1]; `target` is a number to reach or a word for the
+    reader; `n` is the number of images behind the value.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Run:
 
 
 def describe_machine(accelerator: str) -> dict[str, Any]:
-    """The machine in words, from `platform`: system, processor kind, CPU count, Python, and the accelerator as the caller names it."""
+    """The machine in words, from `platform`: system, processor, CPU count, Python, and the accelerator as the caller has it."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
@@ -128,8 +129,8 @@ def _may_hold_run(directory: Path) -> bool:
 def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
     """Write a run so that a directory never holds half of one: into a hidden sibling first, then renamed into place.
 
-    An older run of that directory is replaced; other files in it stay. NaN and infinite figures are stored as null, "not measured".
-    Returns the directory.
+    An older run of that directory is replaced; other files in it stay. NaN and infinite figures are stored as null,
+    "not measured". Returns the directory.
 
     Raises:
         FileExistsError: the path is a file, or a directory that holds something and no run.
@@ -142,9 +143,7 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
     unfit = [name for name, array in run.arrays.items() if np.asarray(array).dtype.hasobject]
     if unfit:
         raise ValueError(f"The array '{unfit[0]}' holds Python objects; give numbers.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with drafted(target) as draft:
         np.savez_compressed(draft / ARRAYS, **{k: np.asarray(v) for k, v in run.arrays.items()})
         words = {key: value for key, value in vars(run).items() if key not in ("arrays", "metrics", "tables")}
         record = {
@@ -155,11 +154,6 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
             "arrays_sha256": _digest(draft / ARRAYS),
         }
         (draft / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-        target.mkdir(exist_ok=True)
-        for name in (ARRAYS, RECORD):
-            os.replace(draft / name, target / name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target
 
 
@@ -173,7 +167,9 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
     source = Path(directory)
     for name in (RECORD, ARRAYS):
         if not (source / name).is_file():
-            raise FileNotFoundError(f"{source} holds no finished run ({name} is missing); run the study again or give another directory.")
+            raise FileNotFoundError(
+                f"{source} holds no finished run ({name} is missing); run the study again or give another directory."
+            )
     try:
         record = json.loads((source / RECORD).read_text("utf-8"))
         if record["format"] != FORMAT:

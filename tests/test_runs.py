@@ -55,7 +55,8 @@ def test_an_older_run_is_replaced_and_other_files_stay(tmp_path):
 
 def test_what_is_not_finite_is_stored_as_not_measured(tmp_path):
     rows = (MetricRow("a", "A", float("nan"), 0.5, float("inf"), better="lower", target=1.0),)
-    home = write_run(tmp_path / "run", small_run(metrics=rows, config={"n": np.int64(3), "lr": np.float32(0.5), "path": tmp_path, "pair": (1, 2)}))
+    config = {"n": np.int64(3), "lr": np.float32(0.5), "path": tmp_path, "pair": (1, 2)}
+    home = write_run(tmp_path / "run", small_run(metrics=rows, config=config))
     json.loads((home / "run.json").read_text(), parse_constant=pytest.fail)
     again = read_run(home)
     assert again.metrics[0].value is None and again.metrics[0].high is None and again.metrics[0].low == 0.5
@@ -129,7 +130,13 @@ def test_files_of_two_runs_and_other_formats_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "better", "target", "met"),
-    [(0.98, "higher", 0.97, True), (0.96, "higher", 0.97, False), (15, "lower", 15, True), (1.0, None, 2.0, None), (1.0, "lower", "word", None)],
+    [
+        (0.98, "higher", 0.97, True),
+        (0.96, "higher", 0.97, False),
+        (15, "lower", 15, True),
+        (1.0, None, 2.0, None),
+        (1.0, "lower", "word", None),
+    ],
 )
 def test_a_target_is_met_or_not(value, better, target, met):
     assert MetricRow("m", "M", value, better=better, target=target).met() is met

@@ -119,7 +119,7 @@ def test_no_jaxlib(monkeypatch):
     assert not prefer_fast_cpu()
 
 
-def run(code, **env):
+def run(code):
     """Runs code in a fresh interpreter, where `flags` is the module loaded by its file, so without the package."""
     load = f"""
         import importlib.util, os, sys
@@ -129,7 +129,8 @@ def run(code, **env):
     """
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     program = textwrap.dedent(load) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", program], env=environment | {"JAX_PLATFORMS": "cpu"} | env, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", program], env=environment | {"JAX_PLATFORMS": "cpu"},
+                          capture_output=True, text=True)
 
 
 def test_the_installed_jaxlib_takes_the_flag_and_convolutions_lose_their_fusion():

@@ -1,5 +1,14 @@
 """The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from the rooms below."""
 
 from ddib_jax.commands.train import Train
+from ddib_jax.commands.train_classifier import TrainClassifier
+from ddib_jax.commands.translate import Decode, Encode, Sample, Translate
 
-COMMANDS: dict[str, type] = {"train": Train}
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "train-classifier": TrainClassifier,
+    "translate": Translate,
+    "sample": Sample,
+    "encode": Encode,
+    "decode": Decode,
+}

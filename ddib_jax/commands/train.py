@@ -34,7 +34,7 @@ class Train:
     """Where the data set's files are (MNIST's IDX files), if it is not bundled."""
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
-    steps: int = 6000
+    steps: int = 4500
     batch_size: int = 64
     """Images a step, over all devices."""
     learning_rate: float = 1e-3
@@ -48,11 +48,11 @@ class Train:
     """Principal directions of the Wiener preconditioning."""
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
-    noise_mean: float = -0.2
-    noise_std: float = 1.4
+    noise_mean: float = 0.2
+    noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
     model_channels: int = 32
-    channel_mult: tuple[int, ...] = (2, 3, 4)
+    channel_mult: tuple[int, ...] = (1, 2, 4)
     num_res_blocks: int = 1
     attention_resolutions: tuple[int, ...] = (8, 4)
     patch_size: int = 2

@@ -68,12 +68,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Translations still called the source", ("translation_logits", "source_class"), digits.called, share, "share"
         ),
         "hue_error": Metric(
-            "Hue error, median", _PAIR, digits.hue_error, _median, "°", "lower", "of the pairs that have a hue; 90° by chance"
+            "Hue error, median", _PAIR, digits.hue_error, _median, "°", "lower", "of pairs that have a hue; about 90° by chance"
         ),
         "hue_error_p90": Metric("Hue error, 90th percentile", _PAIR, digits.hue_error, _p90, "°", "lower"),
         "hue_unmeasured": Metric("Pairs without a hue", _PAIR, digits.hue_unmeasured, share, "share", "lower", "dark or grey"),
         "saturation_change": Metric("Change of saturation", _PAIR, _change(digits.saturation), _mean_of_images),
-        "thickness_change": Metric("Change of stroke thickness", _PAIR, _change(digits.stroke_thickness), _mean_of_images, "px"),
+        "thickness_change": Metric(
+            "Change of stroke thickness", _PAIR, _change(digits.stroke_thickness), _mean_of_images, "px"
+        ),
         "thickness_correlation": Metric(
             "Stroke thickness kept, correlation", _PAIR, _both(digits.stroke_thickness), _correlation, "", "higher"
         ),
@@ -84,7 +86,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Encode → decode, relative RMSE", ("reconstruction", "source"), relative_rmse, _mean_of_images, "", "lower"
         ),
         "cycle_error": Metric(
-            "Cycle source → target → source, relative RMSE", ("cycle", "source"), relative_rmse, _mean_of_images, "", "lower"
+            "Cycle there and back, relative RMSE", ("cycle", "source"), relative_rmse, _mean_of_images, "", "lower"
         ),
         "frechet": Metric(
             "Fréchet distance to real targets", _FEATURES, distributional.frechet_distance, None, "", "lower"

@@ -13,7 +13,7 @@ class DigitClassifier(nn.Module):
     they are linear in.
     """
 
-    widths: Sequence[int] = (32, 64, 128)
+    widths: Sequence[int] = (16, 32, 64)
     features: int = 64
     classes: int = 10
     dropout: float = 0.3

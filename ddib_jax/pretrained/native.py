@@ -7,9 +7,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import drafted
 from ddib_jax.nets import NETWORKS
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.schedules import SCHEDULES
@@ -187,17 +186,10 @@ def _made(directory: Path, registry: dict[str, type], description: dict[str, Any
 
 
 def _write(directory: Path, description: dict, arrays: dict[str, Any], dtype: str, samples: Path | None) -> Path:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    with drafted(directory) as draft:
         weights = {name: np.asarray(leaf).astype(dtype) for name, leaf in arrays.items()}
         save_file(weights, draft / "weights.safetensors")
         (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
         if samples is not None:
             shutil.copyfile(samples, draft / "samples.png")
-        directory.mkdir(exist_ok=True)
-        for file in draft.iterdir():
-            os.replace(file, directory / file.name)
-    finally:
-        shutil.rmtree(draft)
     return directory

@@ -25,7 +25,8 @@ def _hue_strip(axes: Axes, theme: Theme) -> None:
     square = Rectangle((0, 0), 360, 360, transform=axes.transData)
     ends = np.array([0.0, 360.0])
     for shift in (-360.0, 0.0, 360.0):
-        band = axes.fill_between(ends, ends + shift - NEAR, ends + shift + NEAR, color=theme.ink, alpha=0.06, linewidth=0, zorder=1.5)
+        low, high = ends + shift - NEAR, ends + shift + NEAR
+        band = axes.fill_between(ends, low, high, color=theme.ink, alpha=0.06, linewidth=0, zorder=1.5)
         band.set_clip_path(square)
     axes.plot(ends, ends, color=theme.muted, linewidth=1, zorder=2)
     axes.xaxis.set_major_formatter("{x:.0f}°")
@@ -53,7 +54,8 @@ def hue_figure(
         plane.set(title="Hue kept: the diagonal", xlabel="hue of the source", ylabel="hue of the translation")
         bins = np.arange(0, 181, 5)
         histogram.hist(error[known], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
-        histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images", xlim=(0, 180), xticks=range(0, 181, 30))
+        histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images")
+        histogram.set(xlim=(0, 180), xticks=range(0, 181, 30))
         histogram.grid(axis="x", visible=False)
         if known.any():
             marks = {"median": np.median(error[known]), "90th percentile": np.quantile(error[known], 0.9)}
@@ -92,7 +94,8 @@ def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme
         grid = np.linspace(-4.5, 4.5, 361)
         density.hist(np.clip(values, -4.5, 4.5), np.linspace(-4.5, 4.5, 91), density=True, color=theme.accent, alpha=0.75)
         density.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.8)
-        density.annotate("N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops={"arrowstyle": "-", "color": theme.muted})
+        pointer = {"arrowstyle": "-", "color": theme.muted}
+        density.annotate("N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops=pointer)
         density.set(title="Latent values", xlabel="value", ylabel="density", xlim=(-4.5, 4.5))
         density.text(
             0.03,

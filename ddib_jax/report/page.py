@@ -48,7 +48,8 @@ def _tile(row: MetricRow) -> str:
     words = verdict(row)
     badge = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
     wanted = " · ".join(part for part in (interval, f"wanted {target_text(row)}".replace(" ", "\u00a0")) if part)
-    return f'<div class="tile"><p><b>{escape(value)}</b>{badge}</p><span>{escape(row.label)}</span><small>{escape(wanted)}</small></div>'
+    figure = f"<p><b>{escape(value)}</b>{badge}</p>"
+    return f'<div class="tile">{figure}<span>{escape(row.label)}</span><small>{escape(wanted)}</small></div>'
 
 
 def _section(section: Section, run: Run) -> str:

@@ -64,7 +64,7 @@ def contact_sheet(
     sheets = {label: to_uint8(np.asarray(images)) for label, images in rows.items()}
     shapes = {images.shape for images in sheets.values()}
     if len(shapes) != 1 or 0 in next(iter(shapes)):
-        raise ValueError(f"The rows of a sheet have shapes {sorted(shapes)}; give rows of one shape, with at least one image.")
+        raise ValueError(f"The rows of a sheet have shapes {sorted(shapes)}; give rows of one shape, not empty.")
     count, height, width, _ = next(iter(shapes))
     if captions is not None and len(captions) != count:
         raise ValueError(f"There are {len(captions)} captions for {count} columns; give one a column.")

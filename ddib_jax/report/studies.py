@@ -1,6 +1,7 @@
 """The layouts of the studies: which sections a run's page has, and which figures they draw."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,16 @@ from ddib_jax.report.sheets import contact_sheet, gallery, latent_images
 from ddib_jax.report.style import Picture, in_both_themes
 from ddib_jax.runs import Run
 
+IMAGES = ("source", "latent", "translation", "reconstruction", "cycle")
+VECTORS = (
+    "hue_source",
+    "hue_translation",
+    "hue_error",
+    "thickness_source",
+    "thickness_translation",
+    "called",
+    "called_target",
+)
 COLUMNS = 16
 WORST = 12
 PAIRS = 240
@@ -23,7 +34,9 @@ Layout = Callable[[Run, Path], list[Section]]
 def _require(run: Run, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in run.arrays]
     if missing:
-        raise ValueError(f"The run '{run.name}' has no array {', '.join(missing)}, which its report draws; run the study again.")
+        raise ValueError(
+            f"The run '{run.name}' has no array {', '.join(missing)}, which its report draws; run the study again."
+        )
     lengths = {name: len(run.arrays[name]) for name in names}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"The run '{run.name}' has arrays of unlike or no length ({lengths}); run the study again.")
@@ -36,7 +49,7 @@ def _closing(run: Run, used: Sequence[str]) -> list[Section]:
 
 
 def _worst(run: Run) -> tuple[np.ndarray, list[str]]:
-    """The images that failed worst, with their captions: not called the target first, then by hue error, no hue foremost."""
+    """The images that failed worst and their captions: not called the target first, then by hue error, no hue foremost."""
     error, good, called = run.arrays["hue_error"], run.arrays["called_target"].astype(bool), run.arrays["called"]
     severity = np.where(np.isfinite(error), error, 181.0)
     order = np.lexsort((-severity, good))
@@ -58,18 +71,17 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
 
     The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3] (uint8, or float in [-1, 1]),
     `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error` [n] in degrees with NaN for none, `thickness_source`,
-    `thickness_translation` [n] in pixels, `called` [n] (the predicted class) and `called_target` [n] (whether it is the target).
+    `thickness_translation` [n] in pixels, `called` [n] (the predicted class) and `called_target` [n] (is it the target).
     Its texts named as the headings below replace the default words; every other text and table gets a section of its own.
 
     Raises:
         ValueError: an array is missing, empty or of another length.
     """
-    images = ("source", "latent", "translation", "reconstruction", "cycle")
-    vectors = ("hue_source", "hue_translation", "hue_error", "thickness_source", "thickness_translation", "called", "called_target")
-    _require(run, images + vectors)
+    _require(run, IMAGES + VECTORS)
     data = run.arrays
+    hues = (data["hue_source"], data["hue_translation"], data["hue_error"])
     first, many = _by_hue(data["hue_source"], COLUMNS), _by_hue(data["hue_source"], PAIRS)
-    rows = {name: data[name][first] for name in images} | {"latent": latent_images(data["latent"][first])}
+    rows = {name: data[name][first] for name in IMAGES} | {"latent": latent_images(data["latent"][first])}
     worst, captions = _worst(run)
     missed, greys = int(np.sum(data["called_target"] == 0)), int(np.isnan(data["hue_error"]).sum())
     failed = {"source": data["source"][worst], "translation": data["translation"][worst]}
@@ -77,12 +89,13 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     pages = [
         Section(
             "Translations",
-            "Each source is encoded to a latent by its own model and decoded by the other one. Below are the reconstruction by the "
-            "first model and the way around the cycle.",
+            "Each source is encoded to a latent by its own model and decoded by the other one. Below are the "
+            "reconstruction by the first model and the way around the cycle.",
             (
                 Picture(
                     contact_sheet(rows, figures / "translations.png"),
-                    f"The first {len(first)} images of the set, not chosen, in the order of their hues. Latents are shown from -3 to 3.",
+                    f"The first {len(first)} images of the set, not chosen, in the order of their hues. Latents are shown "
+                    "from -3 to 3.",
                     wide=True,
                 ),
                 Picture(
@@ -98,16 +111,17 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             "A translation should keep the colour of its source. Each dot is a pair, drawn in the source's colour.",
             (
                 in_both_themes(
-                    lambda path, theme: hue_figure(data["hue_source"], data["hue_translation"], data["hue_error"], path, theme),
+                    lambda path, theme: hue_figure(*hues, path, theme),
                     figures / "hue.png",
-                    "Left: hue of the source against hue of the translation; the grey band, which goes around the circle, holds the "
-                    "pairs within 30°. Right: the hue error.",
+                    "Left: hue of the source against hue of the translation; the grey band, which goes around the circle, "
+                    "holds the pairs within 30°. Right: the hue error.",
                 ),
             ),
         ),
         Section(
             "Failures",
-            "The translations furthest from what was wanted: first some not called the target, then the largest hue errors.",
+            "The translations furthest from what was wanted: first some not called the target, then the largest hue "
+            "errors.",
             (
                 Picture(
                     contact_sheet(failed, figures / "failures.png", captions=captions),
@@ -123,7 +137,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
                 in_both_themes(
                     lambda path, theme: thickness_figure(*thickness, path, theme, hues=data["hue_source"]),
                     figures / "thickness.png",
-                    "Stroke thickness of source and translation, each dot in its source's colour, and the change of thickness.",
+                    "Stroke thickness of source and translation, each dot in its source's colour, and its change.",
                 ),
             ),
         ),
@@ -139,7 +153,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             ),
         ),
     ]
-    own = [Section(page.heading, run.texts.get(page.heading, page.text), page.pictures, metrics=page.metrics) for page in pages]
+    own = [replace(page, text=run.texts.get(page.heading, page.text)) for page in pages]
     return own + _closing(run, [page.heading for page in pages])
 
 
@@ -148,7 +162,7 @@ def plain(run: Run, figures: Path) -> list[Section]:
 
     Every array [n h w 1 or 3] of uint8 that is as large as the first such array is a row of the sheet.
     """
-    images = {name: array for name, array in run.arrays.items() if array.ndim == 4 and array.dtype == np.uint8 and len(array)}
+    images = {name: a for name, a in run.arrays.items() if a.ndim == 4 and a.dtype == np.uint8 and len(a)}
     shapes = [array.shape[1:] for array in images.values()]
     rows = {name: array[:COLUMNS] for name, array in images.items() if array.shape[1:] == shapes[0]}
     count = min((len(array) for array in rows.values()), default=0)

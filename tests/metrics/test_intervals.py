@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,8 @@ def test_an_interval_of_95_percent_covers_about_as_often(median):
 
 def test_both_bootstraps_of_a_mean_agree():
     values = np.random.default_rng(2).exponential(size=200)
-    one, other = bootstrap(values, np.mean, resamples=4000), bootstrap_of_means(values[:, None], lambda m: m[0], resamples=4000)
+    one = bootstrap(values, np.mean, resamples=4000)
+    other = bootstrap_of_means(values[:, None], lambda means: means[0], resamples=4000)
     assert one.value == pytest.approx(other.value)
     assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=0.02)
 
@@ -65,7 +68,7 @@ def test_statistics():
     assert np.isnan(correlation(np.stack([ramp, np.ones(11)], axis=1)))
 
 
-@pytest.mark.parametrize("call", [lambda c: bootstrap(np.ones(3), np.mean, confidence=c), lambda c: share(np.ones(3), confidence=c)])
-def test_a_confidence_beyond_its_range_is_refused(call):
+@pytest.mark.parametrize("estimate", [partial(bootstrap, statistic=np.mean), share, spread])
+def test_a_confidence_beyond_its_range_is_refused(estimate):
     with pytest.raises(ValueError, match="between 0 and 1"):
-        call(95.0)
+        estimate(np.ones(3), confidence=95.0)

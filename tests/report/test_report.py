@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from ddib_jax.report import markdown_table, text_table, write_report
 from ddib_jax.runs import MetricRow, read_run, write_run
 from tests.report.conftest import synthetic_run
 
-FIGURES = {"translations", "gallery", "failures", "hue", "hue-dark", "thickness", "thickness-dark", "latents", "latents-dark"}
+SHEETS, PLOTS = {"translations", "gallery", "failures"}, {"hue", "thickness", "latents"}
+FIGURES = SHEETS | PLOTS | {f"{name}-dark" for name in PLOTS}
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,9 @@ def test_the_page_is_whole_and_fetches_nothing(page):
 
 def test_the_page_says_what_was_measured(page):
     words = page.read_text("utf-8")
-    for part in ("97.8 %", "[95.7, 98.7]", "≥ 97 %", "not met", "not measured", "Fréchet", "What limits it", "./launch.sh", "3 min 12 s"):
+    for part in ("97.8 %", "[95.7, 98.7]", "≥ 97 %", "not met", "not measured", "Fréchet", "./launch.sh", "3 min 12 s"):
         assert part in words
+    assert words.index("Two models") < words.index("What limits it")
 
 
 def test_a_run_of_another_name_is_laid_out_plainly(tmp_path):
@@ -77,8 +80,8 @@ def test_words_of_a_run_cannot_break_the_page(tmp_path):
 
 def test_a_study_where_nothing_could_be_measured_is_still_drawn(tmp_path):
     run = synthetic_run(n=5)
-    arrays = {key: np.full(5, np.nan) if key.startswith(("hue", "thickness")) else array for key, array in run.arrays.items()}
-    vars(run)["arrays"] = arrays | {"called_target": np.ones(5, bool)}
+    unmeasured = {key: np.full(5, np.nan) for key in run.arrays if key.startswith(("hue", "thickness"))}
+    vars(run)["arrays"] = run.arrays | unmeasured | {"called_target": np.ones(5, bool)}
     assert write_report(write_run(tmp_path / "run", run)).is_file()
 
 
@@ -128,9 +131,8 @@ def test_a_report_needs_no_jax(study, tmp_path):
     here = __import__("ddib_jax.report", fromlist=["x"]).__path__[0]
     shutil.copytree(here, package / "report", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(f"{here}/../runs.py", package / "runs.py")
-    code = "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report; print(write_report(sys.argv[1]))"
-    copy = shutil.copytree(study, tmp_path / "copy")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(copy)], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}
-    )
+    code = "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report; write_report(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(shutil.copytree(study, tmp_path / "copy"))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "copy" / "index.html").is_file()

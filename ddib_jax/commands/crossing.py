@@ -1,0 +1,73 @@
+"""What the commands that cross a bridge share: how the ODE is solved, and how pictures are read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from ddib_jax.bridge import Bridge
+from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.solvers import get_solver
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """How the probability-flow ODE is solved."""
+
+    steps: int = 40
+    """Steps of the grid, each way."""
+    solver: str = "heun"
+    """euler (= ddim), heun, midpoint, rk4 or dpmpp-2m."""
+    grid: str = "karras"
+    """Noise levels: karras, log-uniform, or uniform in the model's time."""
+    batch_size: int = 64
+
+    def bridge(self, model: DiffusionModel) -> Bridge:
+        """The bridge of `model` under these options."""
+        return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+
+
+def progress(label: str) -> Callable:
+    """A wrapper of iterators that draws a progress bar while they run."""
+    return lambda batches: track(batches, description=label, transient=True)
+
+
+def read_inputs(
+    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None
+) -> tuple[list[str], np.ndarray]:
+    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's `shape`.
+
+    Pictures of files are cropped to their central square and resized; for a model of one channel they are made grey.
+    Raises FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not fit.
+    """
+    names, parts = [], []
+    for given in inputs:
+        found, images = _read(given, shape, split)
+        names += found
+        parts.append(images)
+    names, images = names[:limit], np.concatenate(parts)[:limit]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{place:05d}" for place, name in enumerate(names)]
+    return names, images
+
+
+def _read(given: str, shape: tuple[int, ...], split: str) -> tuple[list[str], np.ndarray]:
+    height, width, channels = shape
+    if given.partition(":")[0] in DATASETS:
+        source = load_dataset(given, split)
+        if source.image_shape != shape:
+            found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
+            raise ValueError(f"The data set '{given}' has images of {found}; the model takes {wanted}.")
+        return [f"{given.replace(':', '-')}-{i:05d}" for i in range(len(source))], source.take(np.arange(len(source)), None)
+    if height != width:
+        raise ValueError(f"The model's images are {height} x {width}; only square ones can be read from files.")
+    path = Path(given)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)}).")
+    source = image_folder(path, height) if path.is_dir() else None
+    paths, images = (source.paths, source.take(np.arange(len(source)))) if source else ([path], read_images([path], height))
+    grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
+    return [path.stem for path in paths], images if channels == 3 else grey

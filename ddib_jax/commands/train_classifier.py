@@ -1,0 +1,80 @@
+"""`ddib train-classifier`: the judge of digits."""
+
+import dataclasses
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ddib_jax import pretrained
+from ddib_jax.commands.train import machine
+from ddib_jax.data import batch_at, load_dataset, prefetch
+from ddib_jax.evaluation import Classifier, classify
+from ddib_jax.nets import DigitClassifier
+from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
+
+
+@dataclass(frozen=True)
+class TrainClassifier:
+    """Train a digit classifier on coloured digits; minutes, so it does not checkpoint."""
+
+    out: Path
+    """The model directory to write."""
+    data: str = "digits"
+    data_dir: Path | None = None
+    """Where MNIST's IDX files are; all ten digits are not bundled."""
+    steps: int = 2500
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+    def run(self) -> None:
+        """Train, test, write the model directory."""
+        train, test = (load_dataset(self.data, split, directory=self.data_dir) for split in ("train", "test"))
+        network = DigitClassifier()
+        image = jnp.zeros((1, *train.image_shape))
+        params = jax.jit(network.init)(jax.random.key(self.seed), image)["params"]
+        tx = adamw(self.learning_rate, self.steps, warmup=100, weight_decay=0.05, clip_norm=1.0)
+
+        def loss(params, key, batch):
+            logits, _ = network.apply({"params": params}, batch["image"], train=True, rngs={"dropout": key})
+            return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
+
+        def batch(step):
+            images, labels = batch_at(train, step, batch_size=self.batch_size, seed=self.seed)
+            return {"image": _shifted(images, np.random.default_rng([self.seed, step, 2])), "label": labels}
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        log = TrainingLog(self.out, start=0, steps=self.steps)
+        ahead = prefetch(map(batch, range(self.steps)))
+        state = TrainState.create(params, tx)
+        options = {"tx": tx, "steps": self.steps, "ema_decay": 0.99, "log": log}
+        state = fit(state, jax.random.key(self.seed), lambda step: next(ahead), grad_fn=gradients(loss), **options)
+        log.close()
+        logits, _ = classify(Classifier(state.ema, network), test.take(np.arange(len(test)), None))
+        accuracy = float((logits.argmax(axis=1) == test.labels).mean())
+        facts = {
+            "data": {"name": self.data, "split": "train", "images": len(train)},
+            "training": {
+                "command": shlex.join(["ddib", *sys.argv[1:]]),
+                **{k: v for k, v in dataclasses.asdict(self).items() if k not in ("out", "data", "data_dir")},
+                "test_accuracy": accuracy,
+                "seconds": round(sum(line["seconds"] for line in read_log(self.out / "log.jsonl"))),
+                "machine": machine(),
+                "jax": jax.__version__,
+            },
+        }
+        pretrained.save_classifier(
+            self.out, network, state.ema, image_shape=train.image_shape, facts=facts, dtype="float16"
+        )
+        print(f"The classifier lies in {self.out}; it calls {accuracy:.2%} of the {len(test)} test digits right.")
+
+
+def _shifted(images: np.ndarray, rng: np.random.Generator, reach: int = 2) -> np.ndarray:
+    """The batch moved by up to `reach` pixels, all images alike; digits have a border of as much."""
+    return np.roll(images, tuple(rng.integers(-reach, reach + 1, 2)), axis=(1, 2))
