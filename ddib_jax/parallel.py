@@ -39,11 +39,11 @@ def shard(tree: Any, devices=None) -> Any:
 
 
 def data_parallel(step: Callable, devices=None) -> Callable:
-    """`step(state, key, batch)` on every device: state replicated and donated, key shared, batch sharded.
+    """`step(state, key, batch, shared)` on every device: state replicated and donated, batch sharded, the rest the same.
 
     The step averages over the axis `BATCH_AXIS` itself.
     """
-    return jax.pmap(step, axis_name=BATCH_AXIS, in_axes=(0, None, 0), donate_argnums=0, devices=devices)
+    return jax.pmap(step, axis_name=BATCH_AXIS, in_axes=(0, None, 0, None), donate_argnums=0, devices=devices)
 
 
 @functools.cache

@@ -54,14 +54,12 @@ class Cosine:
     t_min: float = 1e-3
     t_max: float = 0.9946
 
-    def _angle(self, t: ArrayLike) -> Array:
-        return (jnp.asarray(t) + self.offset) / (1 + self.offset) * (np.pi / 2)
-
     def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
         """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a), without cancellation."""
         first = float(self.offset / (1 + self.offset) * np.pi / 2)
         step = jnp.asarray(t) / (1 + self.offset) * (np.pi / 2)
-        return jnp.sqrt(jnp.sin(step) * jnp.sin(step + 2 * first)) / jnp.cos(self._angle(t))
+        cosine = jnp.sin((1 - jnp.asarray(t)) / (1 + self.offset) * (np.pi / 2))
+        return jnp.sqrt(jnp.sin(step) * jnp.sin(step + 2 * first)) / cosine
 
     def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
         """The time of noise level `sigma`, from tan(a - a0), which keeps its digits near t = 0."""

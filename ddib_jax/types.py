@@ -5,7 +5,7 @@ coordinates x = x_t / alpha_t, sigma = sigma_t / alpha_t of Karras et al. (2022)
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Key, PyTree
@@ -27,6 +27,7 @@ Perturbation: TypeAlias = Callable[[Latent, Scalar, Context], Latent]
 """(latent, coefficient, context) -> latent."""
 
 
+@runtime_checkable
 class NoiseSchedule(Protocol):
     """The bijection between a model's own time and the noise level sigma."""
 
@@ -35,6 +36,7 @@ class NoiseSchedule(Protocol):
     def time(self, sigma: Array) -> Array: ...
 
 
+@runtime_checkable
 class Preconditioning(Protocol):
     """How a network's output becomes a denoiser: D(x, sigma) = prior + scale * output."""
 
@@ -45,12 +47,14 @@ class Preconditioning(Protocol):
     def inputs(self, x: Array, sigma: Array) -> Array: ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """Anything with linen's `apply`; compared by value, so that an equal one never retraces."""
 
     def apply(self, variables: Any, x: Array, time: Array, cond: Any = None) -> Array: ...
 
 
+@runtime_checkable
 class Solver(Protocol):
     """One step of an ODE over an interval; it knows nothing of diffusion."""
 
@@ -62,6 +66,7 @@ class Solver(Protocol):
     def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any) -> tuple[Array, Any]: ...
 
 
+@runtime_checkable
 class Translator(Protocol):
     """A method of translation: a pytree that is called on images."""
 

@@ -34,7 +34,7 @@ class Train:
     """Where the data set's files are (MNIST's IDX files), if it is not bundled."""
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
-    steps: int = 4500
+    steps: int = 2600
     batch_size: int = 64
     """Images a step, over all devices."""
     learning_rate: float = 1e-3
@@ -81,10 +81,9 @@ class Train:
             print(f"Resuming {self.out} at step {start} of {self.steps}.", flush=True)
         noise_level = self._noise_level(model)
 
-        def loss(params, key, batch):
-            return denoising_loss(
-                model.replace(params=params), key, batch["image"], noise_level, index=batch["index"], train=True
-            )
+        def loss(params, key, batch, precondition):
+            learner = model.replace(params=params, precondition=precondition)
+            return denoising_loss(learner, key, batch["image"], noise_level, index=batch["index"], train=True)
 
         def batch(step):
             images, _ = batch_at(source, step, batch_size=self.batch_size, seed=self.seed)
@@ -99,6 +98,7 @@ class Train:
             grad_fn=gradients(loss),
             tx=tx,
             steps=self.steps,
+            shared=model.precondition,
             ema_decay=self.ema_decay,
             checkpoints=checkpoints,
             checkpoint_every=self.checkpoint_every,

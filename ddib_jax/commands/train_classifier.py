@@ -28,7 +28,7 @@ class TrainClassifier:
     data: str = "digits"
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
-    steps: int = 2500
+    steps: int = 1500
     batch_size: int = 128
     learning_rate: float = 2e-3
     seed: int = 0
@@ -41,7 +41,7 @@ class TrainClassifier:
         params = jax.jit(network.init)(jax.random.key(self.seed), image)["params"]
         tx = adamw(self.learning_rate, self.steps, warmup=100, weight_decay=0.05, clip_norm=1.0)
 
-        def loss(params, key, batch):
+        def loss(params, key, batch, shared):
             logits, _ = network.apply({"params": params}, batch["image"], train=True, rngs={"dropout": key})
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
 

@@ -1,7 +1,7 @@
 """The house's own format: a model directory of `model.json` and `weights.safetensors` (and a sample grid).
 
     model.json            what the weights mean: network, schedule, preconditioning, shape of an image, data, training
-    weights.safetensors   `params/...` and `preconditioning/...`, float16 or float32
+    weights.safetensors   `params/...` and `preconditioning/...`, float16 or float32 (statistics that float16 would round)
     samples.png           a grid of samples, for eyes
 """
 
@@ -27,6 +27,9 @@ from ddib_jax.types import Params
 
 FORMAT = "ddib_jax model, version 1"
 
+GROUPS = {"diffusion": ("params/", "preconditioning/"), "classifier": ("params/",)}
+"""Kind of model -> what the names of its arrays begin with."""
+
 
 def save_model(
     directory: str | Path, model: DiffusionModel, *, facts: dict[str, Any], dtype: str = "float32", samples: Path | None = None
@@ -34,7 +37,8 @@ def save_model(
     """Write a diffusion model as a model directory, whole or not at all; returns the directory.
 
     facts: what else `model.json` shall say (`data`, `training`), JSON values. dtype: of the stored weights. An older
-    model in the same place is replaced.
+    model in the same place is replaced. Raises OSError where the disk does not take it and ValueError for weights
+    that are not finite in `dtype`; the older model is whole then.
     """
     arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(model.params, sep="/").items()}
     arrays |= {f"preconditioning/{name}": leaf for name, leaf in _leaves(model.precondition).items()}
@@ -73,23 +77,26 @@ def load_model(directory: str | Path) -> DiffusionModel:
     """
     directory = Path(directory)
     description, arrays = _read(directory, "diffusion")
-    shape = tuple(description["image_shape"])
+    shape = _image_shape(directory, description)
     network = _made(directory, NETWORKS, description, "network")
     schedule = _made(directory, SCHEDULES, description, "schedule")
-    kind, options = _entry(directory, PRECONDITIONINGS, description, "preconditioning")
-    statistics = {name.split("/")[1]: jnp.asarray(leaf) for name, leaf in arrays.items() if name.startswith("preconditioning/")}
+    statistics = {name.split("/", 1)[1]: leaf for name, leaf in arrays.items() if name.startswith("preconditioning/")}
+    kind, _ = _entry(directory, PRECONDITIONINGS, description, "preconditioning")
     expected = {field.name for field in dataclasses.fields(kind) if field.metadata.get("pytree_node", True)}
     if expected != statistics.keys():
         raise ValueError(
             f"{directory} does not hold the statistics of its preconditioning: expected "
             f"{sorted(expected) or 'none'}, found {sorted(statistics) or 'none'}."
         )
-    precondition = kind(**options, **statistics)
+    precondition = _made(directory, PRECONDITIONINGS, description, "preconditioning", jax.tree.map(jnp.asarray, statistics))
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     try:
         inputs = jax.eval_shape(precondition.inputs, x, jax.ShapeDtypeStruct((), jnp.float32))
-    except TypeError as error:
-        raise ValueError(f"The statistics of {directory} do not fit images of shape {shape}; the model is damaged.") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The preconditioning of {directory} does not work on images of shape {shape} ({_first_line(error)}); "
+            "the model is damaged."
+        ) from error
     classes = getattr(network, "num_classes", None)
     cond = None if classes is None else jnp.zeros(1, jnp.int32)
     params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), cond)
@@ -101,7 +108,7 @@ def load_classifier(directory: str | Path) -> tuple[Any, Params]:
     directory = Path(directory)
     description, arrays = _read(directory, "classifier")
     network = _made(directory, NETWORKS, description, "network")
-    image = jax.ShapeDtypeStruct((1, *description["image_shape"]), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *_image_shape(directory, description)), jnp.float32)
     return network, _checked_params(directory, network, arrays, image)
 
 
@@ -121,8 +128,8 @@ def describe(directory: str | Path) -> dict[str, Any]:
 
 def _read(directory: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     description = describe(directory)
-    if description["kind"] != kind:
-        raise ValueError(f"{directory} holds a {description['kind']} model; a {kind} model is needed here.")
+    if description.get("kind") != kind:
+        raise ValueError(f"{directory} holds a {description.get('kind')} model; a {kind} model is needed here.")
     path = directory / "weights.safetensors"
     if not path.is_file():
         raise FileNotFoundError(f"{directory} has a model.json but no weights.safetensors.")
@@ -130,15 +137,25 @@ def _read(directory: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndar
         arrays = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read ({error}); it is cut short or damaged.") from error
+    strange = sorted(name for name in arrays if not name.startswith(GROUPS[kind]))
+    if strange:
+        raise ValueError(f"{path} holds arrays that no {kind} model has: {', '.join(strange[:5])}.")
     return description, {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _image_shape(directory: Path, description: dict[str, Any]) -> tuple[int, ...]:
+    shape = description.get("image_shape")
+    if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
+        raise ValueError(f"{directory}/model.json gives the image shape {shape!r}; expected positive whole numbers.")
+    return tuple(shape)
 
 
 def _checked_params(directory: Path, network: Any, arrays: dict[str, np.ndarray], *inputs: Any) -> Params:
     found = {name.removeprefix("params/"): leaf for name, leaf in arrays.items() if name.startswith("params/")}
     try:
         variables = jax.eval_shape(network.init, jax.random.key(0), *inputs)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"The network that {directory}/model.json describes cannot be built: {error}") from error
+    except Exception as error:  # whatever the network's own modules raise on options that do not go together
+        raise ValueError(f"The network that {directory}/model.json describes cannot be built: {_first_line(error)}") from error
     expected = flatten_dict(variables["params"], sep="/")
     faults = [f"{name} is missing" for name in expected.keys() - found.keys()]
     faults += [f"{name} is unknown" for name in found.keys() - expected.keys()]
@@ -170,26 +187,45 @@ def _leaves(value: Any) -> dict[str, Any]:
 
 
 def _entry(directory: Path, registry: dict[str, type], description: dict[str, Any], part: str) -> tuple[type, dict[str, Any]]:
-    options = dict(description.get(part) or {})
+    options = description.get(part)
+    options = dict(options) if isinstance(options, dict) else {}
     name = options.pop("name", None)
-    if name not in registry:
+    if not isinstance(name, str) or name not in registry:
         raise ValueError(f"{directory}/model.json names an unknown {part} {name!r}; known are {', '.join(registry)}.")
     return registry[name], {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
 
 
-def _made(directory: Path, registry: dict[str, type], description: dict[str, Any], part: str) -> Any:
+def _made(directory: Path, registry: dict[str, type], description: dict[str, Any], part: str, leaves: dict | None = None) -> Any:
     kind, options = _entry(directory, registry, description, part)
     try:
-        return kind(**options)
-    except TypeError as error:
-        raise ValueError(f"{directory}/model.json describes a {part} that cannot be made: {error}.") from error
+        return kind(**options, **(leaves or {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{directory}/model.json describes a {part} that cannot be made: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _write(directory: Path, description: dict, arrays: dict[str, Any], dtype: str, samples: Path | None) -> Path:
+    weights = {name: _stored(name, np.asarray(leaf, order="C"), dtype) for name, leaf in arrays.items()}
+    text = json.dumps(description, indent=1) + "\n"
     with drafted(directory) as draft:
-        weights = {name: np.asarray(leaf).astype(dtype) for name, leaf in arrays.items()}
-        save_file(weights, draft / "weights.safetensors")
-        (draft / "model.json").write_text(json.dumps(description, indent=1) + "\n")
-        if samples is not None:
-            shutil.copyfile(samples, draft / "samples.png")
+        try:
+            save_file(weights, draft / "weights.safetensors")
+            (draft / "model.json").write_text(text)
+            if samples is not None:
+                shutil.copyfile(samples, draft / "samples.png")
+        except (OSError, SafetensorError) as error:
+            raise OSError(f"The model could not be written to {directory} ({_first_line(error)}); nothing there is changed.") from error
     return directory
+
+
+def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        stored = array.astype(dtype)
+    if name.startswith("preconditioning/") and not np.array_equal(stored.astype(array.dtype), array):
+        stored = array
+    if not np.isfinite(stored).all():
+        raise ValueError(f"The weights {name} are not finite in {dtype}; the model is not written.")
+    return stored

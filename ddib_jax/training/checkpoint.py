@@ -1,90 +1,152 @@
 """Checkpoints of a training, through orbax: asynchronous, atomic, the last good one always there."""
 
 import json
+import logging
+import re
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
+
+from ddib_jax.files import drafted
 
 
 class Checkpoints:
     """The checkpoints in `directory`, bound to the configuration that made them.
 
     A run is resumed only by its own configuration: opening a directory of another one raises ValueError naming the
-    fields that differ. `keep` is the number of checkpoints that stay.
+    fields that differ. `keep` is the number of checkpoints that stay. What a killed run left half-written is removed.
     """
 
     def __init__(self, directory: str | Path, configuration: dict[str, Any], *, keep: int = 2):
         self.directory = Path(directory).absolute()
-        self.directory.mkdir(parents=True, exist_ok=True)
-        _check_configuration(self.directory / "configuration.json", configuration)
+        _check_configuration(self.directory, configuration)
+        self._remove_drafts()
+        logging.getLogger("absl").addFilter(_not_of_orbax)
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory / "steps", options=options)
 
     def restore(self, template: Any) -> Any | None:
-        """The newest state, in the structure of `template`; None where there is none yet."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+        """The newest state that can be read, as host arrays in the structure of `template`; None where there is none yet.
+
+        Newer ones that are damaged are named on stderr and set aside. Raises ValueError where not one can be read.
+        """
+        template, damaged = jax.tree.map(np.asarray, template), {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = ocp.StandardCheckpointer().restore(self._place(step) / "default", template)
+                _check_shapes(state, template)
+            except Exception as error:  # orbax, tensorstore and json each raise their own on a damaged file
+                damaged[step] = error
+                continue
+            for newer, error in damaged.items():
+                self._set_aside(newer, f"{_cause(error)}; going on from step {step}")
+            return state
+        if damaged:
+            causes = "; ".join(f"step {step}: {_cause(error)}" for step, error in damaged.items())
+            raise ValueError(
+                f"No checkpoint in {self.directory} can be read ({causes}); remove this directory to start afresh."
+            ) from next(iter(damaged.values()))
+        return None
 
     def save(self, step: int, state: Any) -> None:
         """Start writing host arrays `state` as step `step`; the one before is finished first.
 
-        Raises OSError, naming the last good step, when the disk cannot take it.
+        Raises OSError, naming the last good step, when the disk cannot take it, and ValueError when there is
+        a checkpoint of this step or a later one.
         """
-        with self._reported(step):
+        with self._reported():
             self._manager.wait_until_finished()
+        latest = self._manager.latest_step()
+        if latest is not None and latest >= step:
+            raise ValueError(f"{self.directory} holds the checkpoint of step {latest}; go on from there, not to step {step}.")
+        with self._reported():
             self._manager.save(step, args=ocp.args.StandardSave(state))
 
     def close(self) -> None:
         """Wait for the writing and release the directory; raises as `save` does."""
-        with self._reported(None):
-            self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            with self._reported():
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
 
     def delete(self) -> None:
         """Remove the directory: the training is over and its model is written."""
         self._manager.close()
         shutil.rmtree(self.directory)
 
-    def _reported(self, step: int | None) -> "_Reported":
-        return _Reported(self._manager, self.directory, step)
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Turns a failed write into one sentence that says which checkpoint is still good."""
+        try:
+            yield
+        except Exception as error:  # OSError here, ValueError of tensorstore from the writing thread
+            self._remove_drafts()
+            self._manager.reload()
+            good = self._manager.latest_step()
+            kept = "no checkpoint is complete yet" if good is None else f"the checkpoint of step {good} is good and stays"
+            raise OSError(
+                f"A checkpoint could not be written to {self.directory} ({_cause(error)}); {kept}. Is the disk full?"
+            ) from error
+
+    def _place(self, step: int) -> Path:
+        return self.directory / "steps" / str(step)
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        place = self._place(step).with_name(f"damaged-{step}")
+        shutil.rmtree(place, ignore_errors=True)
+        self._place(step).rename(place)
+        self._manager.reload()
+        print(f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).", file=sys.stderr, flush=True)
+
+    def _remove_drafts(self) -> None:
+        for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(draft, ignore_errors=True)
 
 
-class _Reported:
-    """Turns a failed write into one sentence that says which checkpoint is still good."""
-
-    def __init__(self, manager: ocp.CheckpointManager, directory: Path, step: int | None):
-        self.manager, self.directory, self.step = manager, directory, step
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if not isinstance(error, Exception):
-            return
-        self.manager.reload()
-        good = self.manager.latest_step()
-        kept = "no checkpoint is complete yet" if good is None else f"the checkpoint of step {good} is good and stays"
-        cause = str(error).strip().splitlines()[0] if str(error).strip() else kind.__name__
-        raise OSError(f"A checkpoint could not be written to {self.directory} ({cause}); {kept}. Is the disk full?") from error
+def _check_shapes(state: Any, template: Any) -> None:
+    for (path, leaf), expected in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(template), strict=True):
+        if leaf.shape != expected.shape:
+            raise ValueError(f"{jax.tree_util.keystr(path)} is {leaf.shape}, not {expected.shape}")
 
 
-def _check_configuration(path: Path, configuration: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(configuration))
+def _cause(error: Exception) -> str:
+    """What happened, without the chain of files that tensorstore puts before it: `CODE: ...: what: why [details]`."""
+    said = (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+    chain = re.sub(r" \[\w+(\[\d+\])?=.*", "", said).split(": ")
+    return ": ".join(chain[-2:]) if re.fullmatch("[A-Z_]+", chain[0]) else said
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    """Keeps orbax's traces off the terminal: what goes wrong there is raised here, and said once."""
+    return "/orbax/checkpoint/" not in record.pathname
+
+
+def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None:
+    path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
     if not path.exists():
-        path.write_text(json.dumps(wanted, indent=1))
+        with drafted(directory) as draft:
+            (draft / path.name).write_text(json.dumps(wanted, indent=1))
         return
-    found = json.loads(path.read_text())
+    try:
+        found = json.loads(path.read_text())
+        fields = sorted(found.keys() | wanted.keys())
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged; remove {directory} to start the training afresh.") from error
     differing = [
         f"{field} was {found.get(field)!r}, is {wanted.get(field)!r}"
-        for field in sorted(found.keys() | wanted.keys())
+        for field in fields
         if found.get(field) != wanted.get(field)
     ]
     if differing:
         raise ValueError(
-            f"The training in {path.parent} was started with another configuration ({'; '.join(differing)}); "
+            f"The training in {directory} was started with another configuration ({'; '.join(differing)}); "
             "train into another directory, or remove this one."
         )

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from tensorboardX import SummaryWriter
+
+from ddib_jax.files import drafted
 
 
 class TrainingLog:
@@ -16,14 +17,17 @@ class TrainingLog:
     """
 
     def __init__(self, directory: Path, *, start: int, steps: int, quiet: bool = False):
+        from tensorboardX import SummaryWriter  # here, for it takes seconds where torch is installed
+
         self.path, self.steps, self.quiet = directory / "log.jsonl", steps, quiet
         kept = [line for line in read_log(self.path) if line["step"] <= start]
-        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        with drafted(directory) as draft:
+            (draft / self.path.name).write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=start + 1)
         self._console = Console()
         self._step, self._time, self._said = start, time.monotonic(), 0.0
 
-    def write(self, step: int, scalars: dict[str, float]) -> None:
+    def write(self, step: int, scalars: dict[str, float | int]) -> None:
         """Record the scalars of `step`, with the pace since the last call, and renew the line on the terminal."""
         now = time.monotonic()
         seconds, count = now - self._time, step - self._step
@@ -52,7 +56,7 @@ class TrainingLog:
         self._console.print(text, end="\r" if self._console.is_terminal else "\n", highlight=False)
 
 
-def read_log(path: str | Path) -> list[dict[str, float]]:
+def read_log(path: str | Path) -> list[dict[str, float | int]]:
     """The lines of a `log.jsonl`; a last line cut short by a kill is left out, a missing file is empty."""
     path = Path(path)
     lines = path.read_text().splitlines() if path.exists() else []

@@ -25,6 +25,7 @@ def fit(
     grad_fn: GradFn,
     tx: optax.GradientTransformation,
     steps: int,
+    shared: Any = None,
     ema_decay: float = 0.999,
     checkpoints: Checkpoints | None = None,
     checkpoint_every: int = 500,
@@ -37,9 +38,14 @@ def fit(
 
     batch_at(step) gives the global batch of a step, a pure function of it, and noise is folded from `key`
     and the step: a training resumed from a checkpoint ends with the same bits as one never interrupted.
-    `watch` is handed the host's state every `watch_every` steps (previews). Raises FloatingPointError as soon as a
-    logged loss or gradient is not finite; no checkpoint is written from then on.
+    `shared` goes to `grad_fn` as it is; `watch` is handed the host's state every `watch_every` steps (previews).
+    Raises FloatingPointError as soon as a loss, a gradient or a parameter about to be saved is not finite; no
+    checkpoint is written from then on. Raises ValueError for an interval below one step and a batch that the devices
+    do not divide.
     """
+    intervals = {"log": log_every, "save": checkpoint_every, "watch": watch_every}
+    if min(intervals.values()) < 1:
+        raise ValueError(f"Intervals are whole numbers of steps from 1 up; {log_every}, {checkpoint_every}, {watch_every} were given.")
     step_fn = functools.partial(
         train_step, grad_fn=grad_fn, tx=tx, ema_decay=ema_decay, axis_name=parallel.BATCH_AXIS
     )
@@ -47,15 +53,15 @@ def fit(
     replicated, recent = parallel.replicate(state), []
     for step in range(int(state.step), steps):
         batch = jax.tree.map(np.asarray, batch_at(step))
-        replicated, metrics = update(replicated, key, parallel.shard(batch))
+        replicated, metrics = update(replicated, key, parallel.shard(batch), shared)
         recent.append(metrics)
         done = step + 1
-        due = {name: done == steps or done % every == 0 for name, every in
-               {"log": log_every, "save": checkpoint_every, "watch": watch_every}.items()}
+        due = {name: done == steps or done % every == 0 for name, every in intervals.items()}
         if not any(due.values()):
             continue
         scalars = _mean(recent)
-        _check_finite(scalars, done, len(recent))
+        first = done - len(recent) + 1
+        _check_finite(scalars, first, done)
         if log and due["log"]:
             log.write(done, scalars)
         if due["log"]:
@@ -63,6 +69,7 @@ def fit(
         if (checkpoints and due["save"]) or (watch and due["watch"]):
             host = parallel.unreplicate(replicated)
             if checkpoints and due["save"]:
+                _check_finite({"a parameter": float(sum(np.sum(leaf) for leaf in jax.tree.leaves(host.params)))}, first, done)
                 checkpoints.save(done, host)
             if watch and due["watch"]:
                 watch(done, host)
@@ -74,10 +81,10 @@ def _mean(recent: list[Any]) -> dict[str, float]:
     return {name: float(np.mean([row[name][0] for row in rows])) for name in rows[0]}
 
 
-def _check_finite(scalars: dict[str, float], step: int, count: int) -> None:
-    broken = [name for name, value in scalars.items() if not math.isfinite(value)]
+def _check_finite(values: dict[str, float], first: int, last: int) -> None:
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
         raise FloatingPointError(
-            f"{' and '.join(broken)} became infinite or not a number between steps {step - count + 1} and {step}; "
-            "the last checkpoint is still good. Lower the learning rate, or check the images."
+            f"{' and '.join(broken)} became infinite or not a number between steps {first} and {last}; "
+            "the checkpoints of earlier steps are still good. Lower the learning rate, or check the images."
         )

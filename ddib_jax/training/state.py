@@ -1,22 +1,26 @@
 """What a training carries from step to step."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Int
 
 from ddib_jax.types import Params
 
 
 @struct.dataclass
 class TrainState:
-    """Step number, parameters, their exponential moving average and the optimiser's state; all leaves."""
+    """Step number, parameters, their exponential moving average and the optimiser's state; all leaves.
 
-    step: Int[Array, "..."]
-    params: Params
-    ema: Params
-    opt_state: optax.OptState
+    Arrays of the device or of the host, or what describes them: a checkpoint maps the tree to other things.
+    """
+
+    step: Any
+    params: Any
+    ema: Any
+    opt_state: Any
 
     @classmethod
     def create(cls, params: Params, tx: optax.GradientTransformation) -> "TrainState":

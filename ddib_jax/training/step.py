@@ -10,14 +10,15 @@ import optax
 from ddib_jax.training.state import TrainState
 from ddib_jax.types import Metrics, Params, PRNGKey
 
-GradFn = Callable[[Params, PRNGKey, Any], tuple[Metrics, Params]]
-"""(params, key, batch) -> (metrics, gradients); metrics hold at least `loss`."""
+GradFn = Callable[[Params, PRNGKey, Any, Any], tuple[Metrics, Params]]
+"""(params, key, batch, shared) -> (metrics, gradients); metrics hold at least `loss`."""
 
 
 def train_step(
     state: TrainState,
     key: PRNGKey,
     batch: Any,
+    shared: Any = None,
     *,
     grad_fn: GradFn,
     tx: optax.GradientTransformation,
@@ -26,10 +27,12 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One step of `tx` along the gradient averaged over `axis_name`, then the moving average of the parameters.
 
-    `key` is the training's; the step's own is folded from it, so that a resumed training draws the same noise. The
-    average's decay rises as (1 + step) / (10 + step) up to `ema_decay`. metrics gain `grad_norm`.
+    `shared` is what every step and device sees alike and nobody trains, such as the statistics of a domain; as an
+    argument, for constants of a program are slow to compile. `key` is the training's; the step's own is folded from
+    it, so that a resumed training draws the same noise. The average's decay rises as (1 + step) / (10 + step) up to
+    `ema_decay`. metrics gain `grad_norm`.
     """
-    metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch)
+    metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch, shared)
     if axis_name is not None:
         metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -37,15 +40,15 @@ def train_step(
     step = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
     ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, params)
-    metrics = {**metrics, "grad_norm": optax.global_norm(grads)}
+    metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
     return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics
 
 
-def gradients(loss_fn: Callable[[Params, PRNGKey, Any], jax.Array]) -> GradFn:
+def gradients(loss_fn: Callable[[Params, PRNGKey, Any, Any], jax.Array]) -> GradFn:
     """The `grad_fn` of a scalar loss."""
 
-    def grad_fn(params, key, batch):
-        loss, grads = jax.value_and_grad(loss_fn)(params, key, batch)
+    def grad_fn(params, key, batch, shared):
+        loss, grads = jax.value_and_grad(loss_fn)(params, key, batch, shared)
         return {"loss": loss}, grads
 
     return grad_fn

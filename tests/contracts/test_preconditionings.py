@@ -1,0 +1,126 @@
+"""Every registered preconditioning, held against the exact denoiser of Gaussian data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.preconditioning import EDM, PRECONDITIONINGS, Epsilon, Sample, Velocity, Wiener
+
+pytestmark = pytest.mark.usefixtures("strict")
+SIGMAS = [0.002, 0.3, 5.0, 80.0]
+SHAPE = (4, 4, 2)
+
+
+def statistics():
+    """A mean and a covariance of three strong directions over an isotropic rest."""
+    rng = np.random.default_rng(0)
+    size = int(np.prod(SHAPE))
+    basis = np.linalg.qr(rng.normal(size=(size, 3)))[0].T
+    mean, variances, rest = rng.normal(size=size) * 0.3, np.array([4.0, 1.5, 0.7]), 0.05
+    covariance = basis.T @ np.diag(variances) @ basis + rest * (np.eye(size) - basis.T @ basis)
+    return mean, basis, variances, rest, covariance
+
+
+def examples():
+    mean, basis, variances, rest, covariance = statistics()
+    size = len(mean)
+    wiener = Wiener(
+        mean=jnp.asarray(mean.reshape(SHAPE)),
+        directions=jnp.asarray(basis.reshape(3, *SHAPE)),
+        variances=jnp.asarray(variances),
+        rest=jnp.asarray(rest),
+    )
+    zero = np.zeros(size)
+    return {  # name -> preconditioning, the mean and covariance that it believes in (None: it believes in no Gaussian)
+        "epsilon": (Epsilon(), zero, np.full((size, size), np.inf)),
+        "velocity": (Velocity(), zero, np.eye(size)),
+        "sample": (Sample(), zero, 0 * np.eye(size)),
+        "edm": (EDM(sigma_data=0.4), zero, 0.16 * np.eye(size)),
+        "wiener": (wiener, mean, covariance),
+    }
+
+
+def test_every_registered_preconditioning_has_an_example():
+    assert {name: type(example[0]) for name, example in examples().items()} == PRECONDITIONINGS
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("name", PRECONDITIONINGS)
+def test_prior_is_the_exact_denoiser_of_its_gaussian(name, sigma):
+    precondition, mean, covariance = examples()[name]
+    x = np.random.default_rng(1).normal(size=(5, len(mean))) * 3
+    if np.isinf(covariance).any():
+        expected = x
+    else:
+        expected = mean + (x - mean) @ np.linalg.solve(covariance + sigma**2 * np.eye(len(mean)), covariance)
+    found = precondition.prior(jnp.asarray(x.reshape(5, *SHAPE)), jnp.asarray(sigma))
+    np.testing.assert_allclose(np.asarray(found).reshape(5, -1), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("name", ["edm", "wiener"])
+def test_scale_is_the_root_mean_posterior_variance(name, sigma):
+    precondition, _, covariance = examples()[name]
+    posterior = covariance @ np.linalg.solve(covariance + sigma**2 * np.eye(len(covariance)), np.eye(len(covariance)) * sigma**2)
+    expected = np.sqrt(np.trace(posterior) / len(posterior))
+    assert float(precondition.scale(jnp.asarray(sigma))) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "velocity", "sample"])
+def test_the_papers_targets(name):
+    """Given the true noise, velocity or sample as the network's output, the denoiser returns the data."""
+    precondition, _, _ = examples()[name]
+    rng = np.random.default_rng(2)
+    data, noise = (jnp.asarray(rng.normal(size=(3, *SHAPE))) for _ in range(2))
+    for sigma in SIGMAS:
+        alpha, sigma_t = 1 / np.sqrt(1 + sigma**2), sigma / np.sqrt(1 + sigma**2)
+        target = {"epsilon": noise, "velocity": alpha * noise - sigma_t * data, "sample": data}[name]
+        x = data + sigma * noise
+        found = precondition.prior(x, jnp.asarray(sigma)) + precondition.scale(jnp.asarray(sigma)) * target
+        np.testing.assert_allclose(found, data, atol=1e-9)
+        np.testing.assert_allclose(precondition.inputs(x, jnp.asarray(sigma)), alpha * data + sigma_t * noise, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", PRECONDITIONINGS)
+def test_one_sigma_an_image_is_as_good_as_one_for_all(name):
+    precondition, _, _ = examples()[name]
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, *SHAPE)))
+    sigmas = jnp.asarray(SIGMAS)
+    column = sigmas[:, None, None, None]
+    for method in ("prior", "inputs"):
+        together = getattr(precondition, method)(x, column)
+        apart = [getattr(precondition, method)(x[i : i + 1], sigmas[i])[0] for i in range(4)]
+        np.testing.assert_allclose(together, jnp.stack(apart), rtol=1e-12)
+    scales = [precondition.scale(s) for s in sigmas]
+    np.testing.assert_allclose(precondition.scale(column).ravel(), jnp.stack(scales), rtol=1e-12)
+    assert jax.jit(precondition.prior)(x, column).shape == x.shape
+
+
+def test_wiener_finds_the_statistics_of_its_data():
+    mean, basis, variances, rest, covariance = statistics()
+    images = np.random.default_rng(4).multivariate_normal(mean, covariance, size=40_000).reshape(-1, *SHAPE)
+    fitted = Wiener.fit(images, rank=3)
+    np.testing.assert_allclose(fitted.mean, mean.reshape(SHAPE), atol=0.05)
+    np.testing.assert_allclose(fitted.variances, variances, rtol=0.05)
+    assert float(fitted.rest) == pytest.approx(rest, rel=0.05)
+    overlap = np.abs(np.asarray(fitted.directions, np.float64).reshape(3, -1) @ basis.T)
+    np.testing.assert_allclose(overlap, np.eye(3), atol=0.05)
+
+
+def test_wiener_target_has_unit_variance_on_gaussian_data():
+    """The residual that the network learns is of variance one at every sigma, when the data are the Gaussian believed in."""
+    wiener, mean, covariance = examples()["wiener"]
+    rng = np.random.default_rng(5)
+    data = jnp.asarray(rng.multivariate_normal(mean, covariance, size=20_000).reshape(-1, *SHAPE))
+    for sigma in SIGMAS:
+        x = data + sigma * jnp.asarray(rng.normal(size=data.shape))
+        target = (data - wiener.prior(x, jnp.asarray(sigma))) / wiener.scale(jnp.asarray(sigma))
+        assert float(jnp.mean(target**2)) == pytest.approx(1, abs=0.02)
+
+
+def test_wiener_refuses_what_it_cannot_fit():
+    with pytest.raises(ValueError, match="need more images than 3"):
+        Wiener.fit(np.random.default_rng(0).normal(size=(3, *SHAPE)), rank=3)
+    with pytest.raises(ValueError, match="all equal"):
+        Wiener.fit(np.ones((10, *SHAPE)), rank=3)

@@ -1,0 +1,94 @@
+"""Every registered solver: its order by regression in both directions, its evaluations, its direction."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.solvers import EULER, HEUN, SOLVERS, get_solver, odeint
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+
+def slope(t, y):
+    """A non-linear, non-autonomous problem, y' = y cos(t) / t + y^2 / t^2, in two components of different starts."""
+    return y * jnp.cos(t) / t + 0.1 * y**2 / t**2
+
+
+def solve(solver, y0, start, stop, steps):
+    ts = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(stop), steps + 1)) + 0.01 * jnp.sin(jnp.linspace(0.0, jnp.pi, steps + 1))
+    return odeint(solver, slope, y0, ts)
+
+
+@pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_order(name, ends):
+    solver, y0 = SOLVERS[name], jnp.asarray([0.5, 1.5])
+    truth = solve(SOLVERS["rk4"], y0, *ends, 3000)
+    steps = np.array([40, 80, 160, 320])
+    errors = [float(jnp.abs(solve(solver, y0, *ends, int(n)) - truth).max()) for n in steps]
+    order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert abs(order - solver.order) < 0.25, f"{name} of order {solver.order} measures {order:.2f}"
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_evaluations(name):
+    count = 0
+
+    def counted(t, y):
+        nonlocal count
+        count += 1
+        return slope(t, y)
+
+    solver, y0 = SOLVERS[name], jnp.ones(2)
+    carry = solver.init(counted, jnp.asarray(1.0), y0)
+    count = 0
+    solver.step(counted, jnp.asarray(1.0), jnp.asarray(1.1), y0, carry)
+    assert count == solver.evaluations
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_eager_jit_and_vmap_agree(name):
+    solver, ts = SOLVERS[name], jnp.linspace(1.0, 2.0, 6)
+    batch = jnp.asarray([[0.5, 1.5], [1.0, 2.0]])
+    eager = jnp.stack([odeint(solver, slope, y, ts) for y in batch])
+    assert jnp.allclose(jax.jit(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)
+    assert jnp.allclose(jax.vmap(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)
+
+
+def test_one_program_serves_both_directions():
+    traces = 0
+
+    @jax.jit
+    def run(y, ts):
+        nonlocal traces
+        traces += 1
+        return odeint(HEUN, slope, y, ts)
+
+    ts = jnp.linspace(1.0, 3.0, 11)
+    there = run(jnp.ones(2), ts)
+    back = run(there, ts[::-1])
+    assert traces == 1
+    assert jnp.abs(back - 1).max() < 1e-2
+
+
+def test_ddim_is_euler():
+    """The DDIM update of Song et al. (2021, eq. 12, eta 0) in x_t is Euler's step in x = x_t / alpha_t."""
+    bars = jnp.asarray([0.02, 0.1, 0.5, 0.9, 0.999])
+    sigmas = jnp.sqrt(1 / bars - 1)
+    eps = lambda x_t, bar: jnp.tanh(x_t) * bar  # noqa: E731  any noise prediction
+    x_t = jnp.asarray([0.3, -1.2])
+    start = x_t / jnp.sqrt(bars[0])
+    for bar, after in zip(bars[:-1], bars[1:], strict=True):
+        noise = eps(x_t, bar)
+        clean = (x_t - jnp.sqrt(1 - bar) * noise) / jnp.sqrt(bar)
+        x_t = jnp.sqrt(after) * clean + jnp.sqrt(1 - after) * noise
+    slope_of_eps = lambda s, x: eps(x / jnp.sqrt(1 + s**2), 1 / (1 + s**2))  # noqa: E731
+    found = odeint(EULER, slope_of_eps, start, sigmas) * jnp.sqrt(bars[-1])
+    assert SOLVERS["ddim"] is EULER
+    assert jnp.abs(found - x_t).max() < 1e-13
+
+
+def test_unknown_solver_is_refused_with_the_list():
+    with pytest.raises(ValueError, match="'leapfrog'; known are euler, ddim"):
+        get_solver("leapfrog")

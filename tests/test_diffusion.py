@@ -1,0 +1,165 @@
+"""The whole chain on models whose truth is known: Gaussian, mixture, and the empirical score of a finite data set."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.bridge import DDIB, Bridge
+from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss, probability_flow
+from ddib_jax.exact import mixture_model
+from ddib_jax.preconditioning import EDM as EDMPreconditioning
+from ddib_jax.preconditioning import Epsilon, Velocity
+from ddib_jax.schedules import EDM, Cosine, Discrete, LinearVP
+from ddib_jax.solvers import RK4, SOLVERS
+
+SHAPE = (2, 2, 1)
+SCHEDULES = {"edm": EDM(), "linear-vp": LinearVP(), "cosine": Cosine(), "discrete": Discrete.linear(1000)}
+
+
+def gaussian(mean=0.3, variance=0.25, schedule=EDM()):
+    return mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=schedule)
+
+
+def mixture():
+    means = jnp.asarray(np.random.default_rng(0).normal(size=(3, *SHAPE)))
+    return mixture_model(means, jnp.asarray([0.05, 0.1, 0.2]), jnp.asarray([0.5, 0.3, 0.2]))
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_denoiser_of_a_gaussian(name):
+    model = gaussian(schedule=SCHEDULES[name])
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, *SHAPE)))
+    sigmas = jnp.geomspace(*SCHEDULES[name].sigma_range, 4)
+    expected = 0.3 + 0.25 / (0.25 + sigmas**2)[:, None, None, None] * (x - 0.3)
+    np.testing.assert_allclose(model.denoise(x, sigmas), expected, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("name", SOLVERS)
+def test_bridge_of_a_gaussian_is_the_known_linear_map(name):
+    """Along the flow (x - mean) / sqrt(variance + sigma^2) is constant."""
+    model = gaussian()
+    image = jnp.asarray(np.random.default_rng(2).normal(size=(5, *SHAPE)))
+    low, high = model.schedule.sigma_range
+    scaled = 0.3 + (image - 0.3) * jnp.sqrt((0.25 + high**2) / (0.25 + low**2))
+    truth = scaled / jnp.sqrt(1 + high**2)
+    steps = {1: 4000, 2: 1000, 4: 100}[SOLVERS[name].order]
+    bridge = Bridge.over(model, steps=steps, solver=SOLVERS[name])
+    latent = bridge.encode(image)
+    assert float(jnp.abs(latent - truth).max()) < 5e-3
+    assert float(jnp.abs(bridge.decode(latent) - image).max()) < 5e-3
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("model", [gaussian, mixture], ids=["gaussian", "mixture"])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_invertible_to_the_order_of_the_solver(name, model):
+    """Halving the steps' size shrinks the round trip's error by at least 2^order: it is the method's, not the model's."""
+    bridge_model, solver = model(), SOLVERS[name]
+    image = jnp.asarray(np.random.default_rng(3).normal(size=(6, *SHAPE)) * 0.5)
+
+    def error(steps):
+        bridge = Bridge.over(bridge_model, steps=steps, solver=solver)
+        return float(jnp.sqrt(jnp.mean((bridge.decode(bridge.encode(image)) - image) ** 2)))
+
+    coarse, fine = error(160), error(320)
+    assert fine < coarse / 2 ** (solver.order - 0.35)
+
+
+@pytest.mark.usefixtures("strict")
+def test_rk4_inverts_to_high_precision():
+    for model in (gaussian(), mixture()):
+        image = jnp.asarray(np.random.default_rng(4).normal(size=(4, *SHAPE)) * 0.5)
+        bridge = Bridge.over(model, steps=2000, solver=RK4)
+        assert float(jnp.abs(bridge.decode(bridge.encode(image)) - image).max()) < 1e-9
+
+
+@pytest.mark.usefixtures("strict")
+def test_latents_of_a_mixture_are_standard_normal():
+    model, rng = mixture(), np.random.default_rng(5)
+    which = rng.choice(3, size=4000, p=[0.5, 0.3, 0.2])
+    params = {name: np.asarray(value) for name, value in model.params.items()}
+    noise = rng.normal(size=(4000, *SHAPE)) * np.sqrt(params["variances"])[which][:, None, None, None]
+    latent = np.asarray(jax.jit(Bridge.encode)(Bridge.over(model, steps=60), jnp.asarray(params["means"][which] + noise)))
+    flat = latent.reshape(4000, -1)
+    np.testing.assert_allclose(flat.mean(0), 0, atol=0.06)
+    np.testing.assert_allclose(np.cov(flat.T), np.eye(4), atol=0.1)
+
+
+@pytest.mark.usefixtures("strict")
+def test_empirical_score_translates_data_to_data():
+    """With the exact scores of two finite sets, an image of one becomes (nearly) an image of the other, and comes back."""
+    rng = np.random.default_rng(6)
+    ours, theirs = (jnp.asarray(rng.normal(size=(8, *SHAPE))) for _ in range(2))
+    here, there = (Bridge.over(mixture_model(data, jnp.zeros(8)), steps=400) for data in (ours, theirs))
+    noisy = ours + 0.002 * jnp.asarray(rng.normal(size=ours.shape))
+    translated = DDIB(here, there)(jax.random.key(0), noisy)
+    gaps = jnp.sqrt(jnp.sum((translated[:, None] - theirs[None]) ** 2, axis=(2, 3, 4)))
+    assert float(gaps.min(axis=1).max()) < 0.03
+    back = DDIB(there, here)(jax.random.key(0), translated)
+    assert float(jnp.abs(back - ours).max()) < 0.05
+
+
+@pytest.mark.usefixtures("strict")
+def test_flow_is_the_ode_of_the_paper():
+    model = gaussian()
+    x, sigma = jnp.ones((2, *SHAPE)), jnp.asarray(0.7)
+    np.testing.assert_allclose(probability_flow(model)(sigma, x), (x - model.denoise(x, sigma)) / sigma)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("precondition", [Epsilon(), Velocity(), EDMPreconditioning(0.5)], ids=["epsilon", "velocity", "edm"])
+def test_every_preconditioning_integrates_the_same_ode(precondition):
+    """A network that predicts exactly what its preconditioning asks of it makes the same denoiser."""
+    truth = gaussian()
+
+    class Exact:
+        """Solves D = prior + scale F for F, from the unscaled input."""
+
+        def apply(self, variables, x, time, cond=None, **options):
+            sigma = truth.schedule.sigma(time)[:, None, None, None]
+            factor = precondition.inputs(jnp.ones_like(x), sigma)
+            noisy = x / factor
+            denoised = truth.denoise(noisy, sigma[:, 0, 0, 0])
+            return (denoised - precondition.prior(noisy, sigma)) / precondition.scale(sigma)
+
+    model = DiffusionModel({}, precondition, network=Exact(), schedule=truth.schedule, data_shape=SHAPE)
+    image = jnp.asarray(np.random.default_rng(7).normal(size=(3, *SHAPE)))
+    found, expected = (Bridge.over(m, steps=20).encode(image) for m in (model, truth))
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("strict")
+def test_loss_is_least_for_the_exact_denoiser():
+    """On Gaussian data the loss of the right Gaussian is below that of wrong ones, and is its known value."""
+    data = 0.3 + 0.5 * jnp.asarray(np.random.default_rng(8).normal(size=(20_000, *SHAPE)))
+
+    def loss(mean, variance):
+        return float(denoising_loss(gaussian(mean, variance), jax.random.key(0), data, LogNormal(-0.5, 0.8)))
+
+    right = loss(0.3, 0.25)
+    assert right < min(loss(0.2, 0.25), loss(0.3, 0.15), loss(0.3, 0.4))
+    sigma = LogNormal(-0.5, 0.8)(jnp.linspace(1e-6, 1 - 1e-6, 20_001))
+    assert right == pytest.approx(float(jnp.mean(0.25 * sigma**2 / (0.25 + sigma**2))), rel=0.03)
+
+
+def test_noise_depends_on_the_place_in_the_batch_alone():
+    """The mean of the halves' losses is the whole's: a batch split over devices sees the noise of one that is not."""
+    data = jnp.asarray(np.random.default_rng(9).normal(size=(8, *SHAPE)), jnp.float32)
+    model, key, level = gaussian(), jax.random.key(1), LogNormal(0.0, 1.0)
+    whole = denoising_loss(model, key, data, level)
+    halves = [denoising_loss(model, key, data[i : i + 4], level, index=jnp.arange(i, i + 4)) for i in (0, 4)]
+    assert float(whole) == pytest.approx(float(sum(halves)) / 2, rel=1e-5)
+
+
+@pytest.mark.usefixtures("strict")
+def test_noise_levels_follow_their_distributions():
+    u = jnp.linspace(0.0, 1.0, 8001)[1::2]
+    log_sigma = jnp.log(LogNormal(-0.3, 1.1)(u))
+    assert float(log_sigma.mean()) == pytest.approx(-0.3, abs=1e-3)
+    assert float(log_sigma.std()) == pytest.approx(1.1, rel=5e-3)
+    times = Cosine().time(UniformTime(Cosine(), 0.1, 0.9)(u))
+    np.testing.assert_allclose(times, 0.1 + 0.8 * u, rtol=1e-9)
+

@@ -1,0 +1,130 @@
+"""A training that is stopped, killed or starved of disk ends with the bits of one that ran through."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddib_jax.training import Checkpoints, TrainingLog, fit, read_log
+from tests.training.problem import KEY, problem, same_bits
+from tests.training.whole_run import STEPS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def trained(directory, *, stop_at=None):
+    """The state after 10 steps with checkpoints every 3; RuntimeError from the data at step `stop_at`."""
+    state, batch_at, options = problem(10)
+
+    def interrupted(step):
+        if step == stop_at:
+            raise RuntimeError("stopped")
+        return batch_at(step)
+
+    checkpoints = Checkpoints(directory, {"steps": 10})
+    state = checkpoints.restore(state) or state
+    log = TrainingLog(directory, start=int(state.step), steps=10, quiet=True)
+    options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 2}
+    try:
+        return int(state.step), fit(state, KEY, interrupted, **options)
+    finally:
+        log.close()
+        checkpoints.close()
+
+
+def test_resumed_is_never_interrupted(tmp_path):
+    start, through = trained(tmp_path / "through")
+    assert start == 0 and int(through.step) == 10
+    for stop_at in (7, 9):
+        with pytest.raises(RuntimeError, match="stopped"):
+            trained(tmp_path / "resumed", stop_at=stop_at)
+    start, resumed = trained(tmp_path / "resumed")
+    assert start == 9
+    same_bits(through, resumed)
+    same_bits(through, Checkpoints(tmp_path / "resumed", {"steps": 10}).restore(through))
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("through", "resumed")]
+    assert [line["step"] for line in logs[0]] == [2, 4, 6, 8, 10]
+    assert [line["step"] for line in logs[1]] == [2, 4, 6, 8, 10]
+    assert logs[0][-1]["grad_norm"] > 0 and logs[1][2]["loss"] == logs[0][2]["loss"]
+
+
+def test_a_finished_training_goes_no_further(tmp_path):
+    _, finished = trained(tmp_path)
+    start, again = trained(tmp_path)
+    assert start == 10
+    same_bits(finished, again)
+
+
+def command(directory, final):
+    return [sys.executable, "-m", "tests.training.whole_run", str(directory), str(final)]
+
+
+def environment(**settings):
+    return os.environ | {"WIDTH": "8", "PAUSE": "0", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)} | settings
+
+
+def run(directory, final, **settings):
+    return subprocess.run(command(directory, final), env=environment(**settings), capture_output=True, text=True)
+
+
+def same_arrays(one, other):
+    with np.load(one) as one, np.load(other) as other:
+        assert sorted(one) == sorted(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_killed_process_goes_on_with_the_same_bits(tmp_path):
+    done = run(tmp_path / "through", tmp_path / "through.npz")
+    assert done.returncode == 0, done.stderr
+    log = tmp_path / "killed" / "log.jsonl"
+    slow = environment(PAUSE="0.1")
+    process = subprocess.Popen(command(log.parent, tmp_path / "killed.npz"), env=slow, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(read_log(log)) < 10 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed.npz").exists()
+    done = run(log.parent, tmp_path / "killed.npz")
+    assert done.returncode == 0, done.stderr
+    start = int(done.stdout.split()[-1])
+    assert 6 <= start < STEPS and start % 3 == 0
+    same_arrays(tmp_path / "through.npz", tmp_path / "killed.npz")
+    assert [line["step"] for line in read_log(log)] == list(range(1, STEPS + 1))
+    assert not list((log.parent / "steps").glob("*tmp*"))
+
+
+STARVED = """
+mount -t tmpfs -o size=$2 none "$3" || exit 77
+"$0" -m tests.training.whole_run "$3/training" "$3/final.npz"; echo "exit code $?"
+ls "$3/training/steps"
+mount -o remount,size=64m "$3"
+"$0" -m tests.training.whole_run "$3/training" "$3/final.npz"; echo "exit code $?"
+cp "$3/final.npz" "$1"
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's unshare for a small file system of its own")
+def test_a_full_disk_stops_the_training_and_loses_nothing(tmp_path):
+    done = run(tmp_path / "through", tmp_path / "through.npz", WIDTH="20000")
+    assert done.returncode == 0, done.stderr
+    size = sum(file.stat().st_size for file in (tmp_path / "through" / "steps" / "27").rglob("*") if file.is_file())
+    (tmp_path / "small").mkdir()
+    shell = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", STARVED, sys.executable]
+    shell += [tmp_path / "starved.npz", str(int(2.5 * size)), tmp_path / "small"]
+    done = subprocess.run(shell, env=environment(WIDTH="20000"), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("a file system cannot be mounted here")
+    print(done.stdout, done.stderr)
+    said = done.stdout.splitlines()
+    assert said == ["from step 0", "exit code 1", "3", "6", "from step 6", "exit code 0"]
+    assert len(done.stderr.splitlines()) == 1
+    assert "No space left on device" in done.stderr
+    same_arrays(tmp_path / "through.npz", tmp_path / "starved.npz")

@@ -1,0 +1,36 @@
+"""A training in a process of its own, to be killed or starved of disk: `python -m tests.training.whole_run DIRECTORY FINAL`.
+
+It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to FINAL.
+"""
+
+import os
+import sys
+
+import numpy as np
+
+from ddib_jax.training import Checkpoints, TrainingLog, fit
+from tests.training.problem import KEY, arrays, problem
+
+STEPS = 30
+
+
+def main(directory: str, final: str) -> int:
+    state, batch_at, options = problem(STEPS, width=int(os.environ["WIDTH"]), pause=float(os.environ["PAUSE"]))
+    try:
+        checkpoints = Checkpoints(directory, {"steps": STEPS})
+        state = checkpoints.restore(state) or state
+        print(f"from step {int(state.step)}", flush=True)
+        log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True)
+        options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 1}
+        state = fit(state, KEY, batch_at, **options)
+        log.close()
+        checkpoints.close()
+    except OSError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    np.savez(final, **arrays(state))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
