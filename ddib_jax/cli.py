@@ -1,15 +1,19 @@
 """The `ddib` command."""
 
 import sys
+from collections.abc import Sequence
 
 import tyro
 
+from ddib_jax import parallel
 from ddib_jax.commands import COMMANDS
 
 
-def main() -> int:
-    """Run the sub-command on the command line; a wrong input is one sentence and exit code 1."""
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="ddib", description="Image translation by diffusion bridges.")
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and exit code 1."""
+    description = "Unpaired image-to-image translation with diffusion bridges."
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="ddib", description=description, args=args)
+    parallel.keep_compiled()
     try:
         command.run()
     except (ValueError, OSError, FloatingPointError) as error:

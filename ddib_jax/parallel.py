@@ -5,13 +5,25 @@ of the house live here: `data_parallel` for training steps and `map_batches` for
 """
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 BATCH_AXIS = "batch"
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs on disk from one process to the next, in the user's cache folder.
+
+    Leaves JAX alone where JAX_COMPILATION_CACHE_DIR or the caller has chosen a folder.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "ddib_jax" / "xla"))
 
 
 def replicate(tree: Any, devices=None) -> Any:
@@ -56,9 +68,11 @@ def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress
 
     Every batch has one shape, the last is padded by its own first entries and cut again: one compilation, kept for
     as long as `fn` is the same function. `batch_size` is rounded up to a multiple of the device count; `progress`
-    wraps the iterator over batches (a progress bar).
+    wraps the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of several lengths.
     """
     count, total = jax.local_device_count(), len(arrays[0])
+    if total == 0 or any(len(array) != total for array in arrays):
+        raise ValueError(f"Expected arrays of one length, at least 1; found {', '.join(str(len(array)) for array in arrays)}.")
     size = -(-min(batch_size, total) // count) * count
     mapped = _pmapped(_on_batch(fn))
     results = []

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 import ddib_jax
-from ddib_jax import bridge, pretrained, runs
+from ddib_jax import bridge, parallel, pretrained, runs
 from ddib_jax.commands.crossing import Crossing, progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -149,4 +149,5 @@ def spread(here: ddib_jax.Bridge) -> str:
 
 
 if __name__ == "__main__":
+    parallel.keep_compiled()
     main(tyro.cli(Config))

@@ -43,6 +43,8 @@ def read_inputs(
     Pictures of files are cropped to their central square and resized; for a model of one channel they are made grey.
     Raises FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not fit.
     """
+    if not inputs or (limit is not None and limit < 1):
+        raise ValueError("There is nothing to read: name image files, folders or a data set, and a limit of at least 1.")
     names, parts = [], []
     for given in inputs:
         found, images = _read(given, shape, split)

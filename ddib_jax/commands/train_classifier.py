@@ -28,7 +28,7 @@ class TrainClassifier:
     data: str = "digits"
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
-    steps: int = 1500
+    steps: int = 900
     batch_size: int = 128
     learning_rate: float = 2e-3
     seed: int = 0

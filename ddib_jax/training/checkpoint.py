@@ -28,7 +28,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute()
         _check_configuration(self.directory, configuration)
         self._remove_drafts()
-        logging.getLogger("absl").addFilter(_not_of_orbax)
+        _hush()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory / "steps", options=options)
 
@@ -124,9 +124,20 @@ def _cause(error: Exception) -> str:
     return ": ".join(chain[-2:]) if re.fullmatch("[A-Z_]+", chain[0]) else said
 
 
+def _hush() -> None:
+    """Keep the traces of orbax's and tensorstore's threads off the terminal: what fails there is raised here, once."""
+    logging.getLogger("absl").addFilter(_not_of_orbax)
+    if sys.unraisablehook is not _not_of_tensorstore:
+        _not_of_tensorstore.hook, sys.unraisablehook = sys.unraisablehook, _not_of_tensorstore
+
+
 def _not_of_orbax(record: logging.LogRecord) -> bool:
-    """Keeps orbax's traces off the terminal: what goes wrong there is raised here, and said once."""
     return "/orbax/checkpoint/" not in record.pathname
+
+
+def _not_of_tensorstore(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":  # each file's after the first that failed
+        _not_of_tensorstore.hook(unraisable)
 
 
 def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None:

@@ -33,8 +33,13 @@ class TrainingLog:
         seconds, count = now - self._time, step - self._step
         self._step, self._time = step, now
         line = {"step": step, **scalars, "steps_per_second": count / seconds, "seconds": seconds}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OSError(
+                f"{self.path} could not be written ({error.strerror}); complete checkpoints are good and stay. Is the disk full?"
+            ) from error
         for name, value in line.items():
             if name != "step":
                 self._writer.add_scalar(name, value, step)

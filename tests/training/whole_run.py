@@ -6,16 +6,19 @@ It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last s
 import os
 import sys
 
+sys.modules.setdefault("torch", None)  # tensorboardX would import it where it is installed, which takes seconds
+
 import numpy as np
 
 from ddib_jax.training import Checkpoints, TrainingLog, fit
 from tests.training.problem import KEY, arrays, problem
 
 STEPS = 30
+WIDTH = 20000
 
 
 def main(directory: str, final: str) -> int:
-    state, batch_at, options = problem(STEPS, width=int(os.environ["WIDTH"]), pause=float(os.environ["PAUSE"]))
+    state, batch_at, options = problem(STEPS, width=WIDTH, pause=float(os.environ["PAUSE"]))
     try:
         checkpoints = Checkpoints(directory, {"steps": STEPS})
         state = checkpoints.restore(state) or state

@@ -1,0 +1,62 @@
+"""Two tiny models of 8 x 8 pictures, and some pictures."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax import pretrained
+from ddib_jax.cli import main
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import UNet
+from ddib_jax.preconditioning import EDM as EDMPreconditioning
+from ddib_jax.schedules import EDM
+
+
+def tiny_model(seed, size=8, channels=3):
+    network = UNet(out_channels=channels, model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2)
+    params = network.init(jax.random.key(seed), jnp.zeros((1, size, size, channels)), jnp.zeros(1))["params"]
+    shape = (size, size, channels)
+    return DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=shape)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder of tiny model directories: here, there (8 x 8 colour), grey (8 x 8), large (16 x 16)."""
+    folder = tmp_path_factory.mktemp("models")
+    for seed, (name, options) in enumerate(
+        {"here": {}, "there": {}, "grey": {"channels": 1}, "large": {"size": 16}}.items()
+    ):
+        pretrained.save_model(folder / name, tiny_model(seed, **options), facts={"data": {}, "training": {}})
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five 8 x 8 PNGs, one of each kind that is converted: RGB, grey, palette, RGBA, 16 bits."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rgb = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+    rgb.save(folder / "a-rgb.png")
+    rgb.convert("L").save(folder / "b-grey.png")
+    rgb.convert("P").save(folder / "c-palette.png")
+    rgb.convert("RGBA").save(folder / "d-rgba.png")
+    Image.fromarray(rng.integers(0, 2**16, (8, 8)).astype(np.uint16)).save(folder / "e-16bit.png")
+    return folder
+
+
+@pytest.fixture
+def ddib(capsys):
+    """Runs the command in this process; returns its exit code, what it printed and what it complained of."""
+
+    def run(*args):
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,60 @@
+"""What a number of devices computes, in a process of its own: `python -m tests.on_devices FILE`."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from ddib_jax import parallel, schedules
+from ddib_jax.diffusion import DiffusionModel, LogNormal, denoising_loss
+from ddib_jax.preconditioning import Wiener
+from ddib_jax.training import TrainState, adamw, fit, gradients
+
+IMAGES = np.clip(np.random.default_rng(5).normal(size=(64, 8, 8, 3)), -1, 1).astype(np.float32)
+
+
+class Tiny(nn.Module):
+    """Two convolutions and a word of the time."""
+
+    @nn.compact
+    def __call__(self, x, time, cond=None, train=False):
+        h = nn.Conv(8, (3, 3))(x)
+        return nn.Conv(3, (3, 3))(jnp.tanh(h + nn.Dense(8)(time[:, None])[:, None, None]))
+
+
+def trained(steps: int, batch_size: int) -> TrainState:
+    statistics, network = Wiener.fit(IMAGES, 4), Tiny()
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
+    model = DiffusionModel(params, statistics, network=network, schedule=schedules.EDM(), data_shape=(8, 8, 3))
+    tx = adamw(1e-2, steps, warmup=1, weight_decay=0.01, clip_norm=0.1)
+
+    def loss(params, key, batch, shared):
+        learner = model.replace(params=params, precondition=shared)
+        return denoising_loss(learner, key, batch["image"], LogNormal(), index=batch["index"], train=True)
+
+    def batch_at(step):
+        return {"image": np.roll(IMAGES, step, axis=0)[:batch_size], "index": np.arange(batch_size)}
+
+    state = TrainState.create(params, tx)
+    return fit(state, jax.random.key(1), batch_at, grad_fn=gradients(loss), tx=tx, steps=steps, shared=statistics)
+
+
+def translated(matrix, image, scale):
+    return {"image": jnp.tanh(image @ matrix) * scale[:, None, None, None], "sum": image.sum((1, 2, 3))}
+
+
+def main(file: str) -> None:
+    matrix, scale = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32), np.arange(13, dtype=np.float32)
+    mapped = parallel.map_batches(translated, matrix, IMAGES[:13], scale, batch_size=6)
+    found = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
+    try:
+        trained(1, 12)
+    except ValueError as error:
+        print(error)
+    np.savez(file, **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(found)})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,47 @@
+"""A directory is written whole or not at all."""
+
+import pytest
+
+from ddib_jax.files import drafted
+
+
+def hidden(directory):
+    return [path for path in directory.iterdir() if path.name.startswith(".")]
+
+
+def test_a_new_directory_appears_when_all_is_written(tmp_path):
+    with drafted(tmp_path / "a" / "b") as draft:
+        (draft / "one").write_text("1")
+        assert not (tmp_path / "a" / "b").exists() and draft.parent == tmp_path / "a"
+    assert (tmp_path / "a" / "b" / "one").read_text() == "1"
+    assert not hidden(tmp_path / "a")
+
+
+def test_files_of_the_same_names_are_replaced_and_others_stay(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("one", "other"):
+        (tmp_path / "b" / name).write_text("old")
+    with drafted(tmp_path / "b") as draft:
+        (draft / "one").write_text("new")
+        assert (tmp_path / "b" / "one").read_text() == "old"
+    assert {path.name: path.read_text() for path in (tmp_path / "b").iterdir()} == {"one": "new", "other": "old"}
+    assert not hidden(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_after_an_error_nothing_has_changed(tmp_path, error):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "one").write_text("old")
+    for target in (tmp_path / "b", tmp_path / "new"):
+        with pytest.raises(type(error)), drafted(target) as draft:
+            (draft / "one").write_text("new")
+            raise error
+    assert (tmp_path / "b" / "one").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_file_in_the_place_is_refused_before_any_work(tmp_path):
+    (tmp_path / "b").write_text("a file")
+    with pytest.raises(FileExistsError, match="b is a file; a directory is to be written there"), drafted(tmp_path / "b"):
+        pytest.fail("the block ran")
+    assert (tmp_path / "b").read_text() == "a file" and not hidden(tmp_path)

@@ -1,0 +1,87 @@
+"""Eight devices do what one does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import parallel
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Device count -> (the arrays of tests/on_devices.py, what it printed)."""
+    place, running = tmp_path_factory.mktemp("devices"), {}
+    for count in (1, 8):
+        settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        running[count] = subprocess.Popen(
+            [sys.executable, "-m", "tests.on_devices", place / f"{count}.npz"],
+            env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+    results = {}
+    for count, process in running.items():
+        said, errors = process.communicate()
+        assert process.returncode == 0, errors
+        results[count] = dict(np.load(place / f"{count}.npz")), said
+    return results
+
+
+def test_training_is_that_of_one_device(runs):
+    (one, _), (eight, _) = runs[1], runs[8]
+    assert one["['devices']"] == 1 and eight["['devices']"] == 8
+    trained = [name for name in one if name.startswith("['trained']")]
+    assert len(trained) > 20 and one["['trained'].step"] == eight["['trained'].step"] == 5
+    for name in trained:
+        np.testing.assert_allclose(eight[name], one[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_long_inputs_are_those_of_one_device(runs):
+    (one, _), (eight, _) = runs[1], runs[8]
+    for name, shape in {"['mapped']['image']": (13, 8, 8, 3), "['mapped']['sum']": (13,)}.items():
+        assert one[name].shape == eight[name].shape == shape
+        np.testing.assert_allclose(eight[name], one[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_one_sentence(runs):
+    assert runs[1][1] == ""
+    assert runs[8][1] == "A batch of 12 does not divide over 8 devices; choose a multiple of 8.\n"
+
+
+def test_shard_and_replicate():
+    tree = {"a": np.arange(12).reshape(6, 2), "b": np.arange(6)}
+    split = parallel.shard(tree, devices=range(3))
+    assert split["a"].shape == (3, 2, 2) and split["b"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    whole = parallel.unreplicate(parallel.replicate(tree))
+    assert jax.tree.all(jax.tree.map(lambda x, y: isinstance(x, np.ndarray) and np.array_equal(x, y), whole, tree))
+
+
+def test_map_batches_compiles_once_and_keeps_the_order():
+    traced, seen = [], []
+
+    def double(tree, x):
+        traced.append(x.shape)
+        return tree["factor"] * x
+
+    def progress(batches):
+        seen.extend(batches)
+        return seen
+
+    count = jax.local_device_count()
+    x = np.arange(7 * count, dtype=np.float32)
+    for factor in (2.0, 3.0):  # new leaves, the same program
+        result = parallel.map_batches(double, {"factor": jnp.asarray(factor)}, x, batch_size=3 * count, progress=progress)
+        np.testing.assert_array_equal(result, factor * x)
+    assert traced == [(3,)] and seen[:3] == [0, 3 * count, 6 * count]
+
+
+@pytest.mark.parametrize("lengths", [(0,), (3, 2), (2, 3)])
+def test_map_batches_refuses_what_it_cannot_pair(lengths):
+    with pytest.raises(ValueError, match=f"one length, at least 1; found {', '.join(map(str, lengths))}"):
+        parallel.map_batches(lambda tree, *x: x, None, *(np.zeros(length) for length in lengths), batch_size=2)
