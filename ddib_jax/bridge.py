@@ -13,7 +13,7 @@ from ddib_jax import parallel
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import HEUN, odeint
-from ddib_jax.types import Context, Image, Latent, Perturbation, PRNGKey, Scalar, Solver
+from ddib_jax.types import Image, Images, Latent, Perturbation, PRNGKey, Scalar, Solver
 
 
 @struct.dataclass
@@ -72,7 +72,7 @@ class DDIB:
         return self.target.decode(self.perturb(latent, coefficient, {"image": image, "noise": noise}))
 
 
-def encode(bridge: Bridge, images: Image, *, batch_size: int = 64, progress: Callable = iter) -> Latent:
+def encode(bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
     """The latents of any number of images [n h w c], in batches on all local devices; host arrays.
 
     Raises ValueError where the images are not of the model's shape, FloatingPointError where a latent is not finite.
@@ -82,7 +82,7 @@ def encode(bridge: Bridge, images: Image, *, batch_size: int = 64, progress: Cal
     return _finite(latents, "latents")
 
 
-def decode(bridge: Bridge, latents: Latent, *, batch_size: int = 64, progress: Callable = iter) -> Image:
+def decode(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
     """The images of any number of latents [n h w c], in batches on all local devices; raises as `encode` does."""
     _check_shape(bridge, latents, "latents")
     images = parallel.map_batches(Bridge.decode, bridge, latents, batch_size=batch_size, progress=progress)
@@ -90,8 +90,8 @@ def decode(bridge: Bridge, latents: Latent, *, batch_size: int = 64, progress: C
 
 
 def translate(
-    ddib: DDIB, images: Image, *, key: PRNGKey | None = None, batch_size: int = 64, progress: Callable = iter
-) -> Image:
+    ddib: DDIB, images: Images, *, key: PRNGKey | None = None, batch_size: int = 64, progress: Callable = iter
+) -> Images:
     """Any number of source images [n h w c] in [-1, 1] translated, in batches on all local devices; host arrays.
 
     Image i has its noise from `key` (default 0) and i, so that the batching does not matter.
@@ -121,7 +121,7 @@ def _translate(tree, place, image):
     return ddib.given_noise(image, jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys))
 
 
-def _check_shape(bridge: Bridge, arrays: Array, kind: str) -> None:
+def _check_shape(bridge: Bridge, arrays: Images, kind: str) -> None:
     expected = bridge.model.data_shape
     if len(arrays) == 0 or np.shape(arrays)[1:] != expected:
         found = "none were given" if len(arrays) == 0 else f"these are of {_words(np.shape(arrays)[1:])}"

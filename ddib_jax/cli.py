@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
@@ -9,10 +10,15 @@ from ddib_jax import parallel
 from ddib_jax.commands import COMMANDS
 
 
+def parse(args: Sequence[str] | None = None) -> Any:
+    """The sub-command that the command line (or `args`) asks for, with its options, not yet run."""
+    description = "Unpaired image-to-image translation with diffusion bridges."
+    return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="ddib", description=description, args=args)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and exit code 1."""
-    description = "Unpaired image-to-image translation with diffusion bridges."
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="ddib", description=description, args=args)
+    command = parse(args)
     parallel.keep_compiled()
     try:
         command.run()

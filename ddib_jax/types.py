@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
+Images: TypeAlias = Float[Array | np.ndarray, "n h w c"]
+"""Any number of images or latents, on the host or on a device."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
 Params: TypeAlias = PyTree[Array]
 Metrics: TypeAlias = Mapping[str, Array]

@@ -12,7 +12,6 @@ import glob
 import importlib.util
 import mmap
 import os
-import sys
 import zlib
 
 FLAG = "xla_cpu_experimental_ynn_fusion_type"
@@ -27,23 +26,17 @@ _DEVICE_FILES = {
 def prefer_fast_cpu() -> bool:
     """Turns XLA's YNNPACK fusions off in `XLA_FLAGS` on a CPU-only host; True if this call added the flag.
 
-    Call it before the first use of a JAX device: XLA reads `XLA_FLAGS` once, when its backend starts. It leaves the environment
-    alone, and returns False, where the user has named the flag, where `XLA_FLAGS` names a file of flags, where an accelerator
-    may be used, where a backend already runs, and where the installed jaxlib does not know the flag.
+    Call it before the first use of a JAX device: XLA reads `XLA_FLAGS` once, when its backend starts, and later it does nothing.
+    It leaves the environment alone, and returns False, where the user has named the flag, where `XLA_FLAGS` names a file of
+    flags, where an accelerator may be used, and where the installed jaxlib does not know the flag.
     """
     flags = os.environ.get("XLA_FLAGS", "").strip()
     if FLAG in flags or (flags and not flags.startswith("-")):
         return False
-    if _backend_runs() or not _cpu_only() or not _jaxlib_knows(FLAG):
+    if not _cpu_only() or not _jaxlib_knows(FLAG):
         return False
     os.environ["XLA_FLAGS"] = f"{flags} --{FLAG}=".lstrip()
     return True
-
-
-def _backend_runs() -> bool:
-    """True if JAX was imported and has started a backend, as far as it lets itself be asked."""
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    return bool(getattr(bridge, "backends_are_initialized", lambda: False)())
 
 
 def _cpu_only() -> bool:

@@ -60,7 +60,7 @@ def main(config: Config) -> Path:
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
     count = len(fives) if config.full else min(config.count, len(fives))
-    source = fives.take(np.arange(count), None)
+    source = fives.take(range(count))
 
     crossing = Crossing(config.steps, config.solver, config.grid, config.batch_size)
     here, there = (crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target))
@@ -74,9 +74,9 @@ def main(config: Config) -> Path:
 
     judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find(config.classifier))))
     logits, features = classify(judge, translation)
-    _, real = classify(judge, sevens.take(np.arange(len(sevens)), None))
+    _, real = classify(judge, sevens.take(range(len(sevens))))
     others = ddib_jax.load_dataset("seven", "train", seed=config.seed)
-    _, pool = classify(judge, others.take(np.arange(len(others)), None))
+    _, pool = classify(judge, others.take(range(len(others))))
 
     samples = {
         "source": source,
@@ -92,6 +92,7 @@ def main(config: Config) -> Path:
         "target_pool_features": pool,
     }
     metrics = evaluate(samples, TARGETS)
+    spread_words, spread_table = spread(here, source, latent, config)
     run = runs.Run(
         name="coloured_mnist",
         title="Coloured fives into sevens",
@@ -103,7 +104,8 @@ def main(config: Config) -> Path:
         versions=runs.installed_versions(["ddib-jax", "jax", "jaxlib", "flax", "numpy"]),
         config={name: str(v) if isinstance(v, Path) else v for name, v in asdict(config).items() if name != "out"},
         metrics=metrics,
-        texts={"summary": summary(count, config), "How far the latents should be from N(0, I)": spread(here)},
+        tables={"latent_variance": spread_table},
+        texts={"summary": summary(count, config), "Latents": spread_words},
         arrays={
             **{name: to_bytes(samples[name]) for name in ("source", "translation", "reconstruction", "cycle")},
             "latent": latent.astype(np.float16),
@@ -132,20 +134,29 @@ def summary(count: int, config: Config) -> str:
     )
 
 
-def spread(here: ddib_jax.Bridge) -> str:
-    """What variance the latents of noiseless images should have, by the model's own Gaussian."""
+def spread(here: ddib_jax.Bridge, images: np.ndarray, latent: np.ndarray, config: Config) -> tuple[str, runs.Table]:
+    """What variance the latents of noiseless images should have, in words and figures."""
     low, high = float(here.sigmas[0]), float(here.sigmas[-1])
-    prior = here.model.precondition
-    if not hasattr(prior, "variances"):
-        return f"Each latent is the state of the ODE at sigma = {high:g}, scaled to unit variance."
-    variances = np.append(np.asarray(prior.variances), np.full(prior.mean.size - len(prior.variances), float(prior.rest)))
-    expected = np.mean(variances / (variances + low**2) * (variances + high**2) / (1 + high**2))
-    return (
-        f"The ODE starts at sigma = {low:g} as if the image held that much noise, but a test image holds none. A direction in "
-        f"which the images have variance v is then carried to a latent variance of v / (v + {low:g}^2) instead of 1: "
-        f"directions that never vary (the black border) contribute nothing. By the Gaussian of the five-model's own "
-        f"preconditioning that makes {expected:.2f} on average."
+    fives, rng = ddib_jax.load_dataset("five", "train"), np.random.default_rng(config.seed)
+    flat = fives.take(range(len(fives)), rng).reshape(len(fives), -1)
+    variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False))
+    carried = variances / (variances + low**2)
+    expected = np.mean(carried * (variances + high**2) / (1 + high**2))
+    first = images[: config.batch_size]
+    noisy = first + np.float32(low) * rng.standard_normal(first.shape, np.float32)
+    dithered = bridge.encode(here, noisy, batch_size=config.batch_size, progress=progress("encoding noisy fives"))
+    words = (
+        f"The ODE starts at sigma = {low:g} as if the image held that much noise, but an image of the test set holds none. A "
+        f"direction in which fives have variance v is therefore carried to v / (v + {low:g}^2) of the variance it should have: "
+        f"nothing for a direction that never varies, such as the black border. So even an exact model makes latents of a "
+        f"variance below 1. Given the noise that the ODE expects, they should have the variance 1."
     )
+    rows = (
+        ("a Gaussian with the covariance of the training fives, noiseless", f"{expected:.3f}"),
+        ("the test fives, as they are", f"{np.var(latent):.3f}"),
+        (f"{len(first)} test fives with noise of deviation {low:g}", f"{np.var(dithered):.3f}"),
+    )
+    return words, runs.Table(("Latents of", "Variance"), rows, "Variance of the latents about their mean")
 
 
 if __name__ == "__main__":

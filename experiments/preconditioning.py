@@ -42,7 +42,7 @@ class Config:
 def main(config: Config) -> str:
     """Run the study; returns the table in Markdown, which it also prints and writes to `table.md`."""
     fives = ddib_jax.load_dataset("five", "test")
-    source = fives.take(np.arange(config.count), None)
+    source = fives.take(range(config.count))
     judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find("digit-classifier"))))
     table = []
     for name in config.preconditionings:

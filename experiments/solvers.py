@@ -33,7 +33,7 @@ class Config:
 def main(config: Config) -> str:
     """Run the comparison; returns the table in Markdown, which it also prints."""
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = ddib_jax.load_dataset("five", "test").take(np.arange(config.count), None)
+    images = ddib_jax.load_dataset("five", "test").take(range(config.count))
 
     def legs(name, grid, steps):
         options = {"steps": steps, "grid": grid, "solver": ddib_jax.get_solver(name)}

@@ -26,7 +26,9 @@ class Tiny(nn.Module):
 
 def trained(steps: int, batch_size: int) -> TrainState:
     statistics, network = Wiener.fit(IMAGES, 4), Tiny()
-    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), params)
     model = DiffusionModel(params, statistics, network=network, schedule=schedules.EDM(), data_shape=(8, 8, 3))
     tx = adamw(1e-2, steps, warmup=1, weight_decay=0.01, clip_norm=0.1)
 

@@ -63,13 +63,13 @@ def _read(given: str, shape: tuple[int, ...], split: str) -> tuple[list[str], np
         if source.image_shape != shape:
             found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
             raise ValueError(f"The data set '{given}' has images of {found}; the model takes {wanted}.")
-        return [f"{given.replace(':', '-')}-{i:05d}" for i in range(len(source))], source.take(np.arange(len(source)), None)
+        return [f"{given.replace(':', '-')}-{i:05d}" for i in range(len(source))], source.take(range(len(source)))
     if height != width:
         raise ValueError(f"The model's images are {height} x {width}; only square ones can be read from files.")
     path = Path(given)
     if not path.exists():
         raise FileNotFoundError(f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)}).")
     source = image_folder(path, height) if path.is_dir() else None
-    paths, images = (source.paths, source.take(np.arange(len(source)))) if source else ([path], read_images([path], height))
+    paths, images = (source.paths, source.take(range(len(source)))) if source else ([path], read_images([path], height))
     grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
     return [path.stem for path in paths], images if channels == 3 else grey

@@ -35,6 +35,9 @@ class Train:
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
     steps: int = 2600
+    """Steps over which the learning rate falls."""
+    stop_at: int | None = None
+    """End at this step, before the learning rate has fallen all the way."""
     batch_size: int = 64
     """Images a step, over all devices."""
     learning_rate: float = 1e-3
@@ -78,7 +81,7 @@ class Train:
         state = checkpoints.restore(state) or state
         start = int(state.step)
         if start:
-            print(f"Resuming {self.out} at step {start} of {self.steps}.", flush=True)
+            print(f"Resuming {self.out} at step {start}.", flush=True)
         noise_level = self._noise_level(model)
 
         def loss(params, key, batch, precondition):
@@ -89,15 +92,16 @@ class Train:
             images, _ = batch_at(source, step, batch_size=self.batch_size, seed=self.seed)
             return {"image": images, "index": np.arange(self.batch_size)}
 
-        ahead = prefetch(map(batch, range(start, self.steps)))
-        log = TrainingLog(workshop, start=start, steps=self.steps)
+        last = min(self.steps, self.stop_at or self.steps)
+        ahead = prefetch(map(batch, range(start, last)))
+        log = TrainingLog(workshop, start=start, steps=last)
         state = fit(
             state,
             jax.random.key(self.seed),
             lambda step: next(ahead),
             grad_fn=gradients(loss),
             tx=tx,
-            steps=self.steps,
+            steps=last,
             shared=model.precondition,
             ema_decay=self.ema_decay,
             checkpoints=checkpoints,
@@ -159,7 +163,7 @@ class Train:
 
     def _configuration(self) -> dict:
         """What a resumed run must share with the one it resumes; how it is watched may change."""
-        free = {"out", "data_dir", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
+        free = {"out", "data_dir", "stop_at", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
     def _data_facts(self, source: ImageSource) -> dict:
@@ -170,6 +174,7 @@ class Train:
         return {
             "command": shlex.join(["ddib", *sys.argv[1:]]),
             **{name: value for name, value in self._configuration().items() if name not in ("data", "image_size")},
+            "steps_done": lines[-1]["step"],
             "loss": round(float(np.mean([line["loss"] for line in lines[-50:]])), 5),
             "seconds": round(sum(line["seconds"] for line in lines)),
             "machine": machine(),

@@ -56,7 +56,7 @@ class TrainClassifier:
         options = {"tx": tx, "steps": self.steps, "ema_decay": 0.99, "log": log}
         state = fit(state, jax.random.key(self.seed), lambda step: next(ahead), grad_fn=gradients(loss), **options)
         log.close()
-        logits, _ = classify(Classifier(state.ema, network), test.take(np.arange(len(test)), None))
+        logits, _ = classify(Classifier(state.ema, network), test.take(range(len(test))))
         accuracy = float((logits.argmax(axis=1) == test.labels).mean())
         facts = {
             "data": {"name": self.data, "split": "train", "images": len(train)},

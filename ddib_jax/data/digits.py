@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ddib_jax.data.colouring import enot_tint
-from ddib_jax.data.sources import SPLITS, check_split
+from ddib_jax.data.sources import SPLITS, Indices, check_split
 
 SIDE = 28
 BORDER = 2
@@ -40,9 +40,10 @@ class Digits:
         return len(self.pixels)
 
     def take(
-        self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None = None
+        self, indices: Indices, rng: np.random.Generator | None = None
     ) -> Float[np.ndarray, "n 32 32 1"]:
         """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
+        indices = np.asarray(indices)
         return _padded(self.pixels[indices], np.ones((len(indices), 1), np.float32))
 
     def only(self, digits: Iterable[int]) -> "Digits":
@@ -83,9 +84,10 @@ class ColouredDigits:
         return (360 * rng.random(SPLIT_SIZES[split]))[self.digits.positions]
 
     def take(
-        self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None = None
+        self, indices: Indices, rng: np.random.Generator | None = None
     ) -> Float[np.ndarray, "n 32 32 3"]:
         """Give the images at `indices`, float32 in [-1, 1]: at their fixed hues, or with `rng` at fresh ones."""
+        indices = np.asarray(indices)
         hue = self.hues[indices] if rng is None else 360 * rng.random(len(indices))
         return _padded(self.digits.pixels[indices], enot_tint(hue).astype(np.float32))
 

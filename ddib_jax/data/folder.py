@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ddib_jax.data.sources import to_float
+from ddib_jax.data.sources import Indices, to_float
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -34,11 +34,11 @@ class ImageFolder:
         return len(self.paths)
 
     def take(
-        self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None = None
+        self, indices: Indices, rng: np.random.Generator | None = None
     ) -> Float[np.ndarray, "n h w 3"]:
         """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
         if self._pixels is not None:
-            return to_float(self._pixels[indices])
+            return to_float(self._pixels[np.asarray(indices)])
         return read_images([self.paths[index] for index in indices], self.image_size)
 
 

@@ -1,11 +1,15 @@
 """What an image data set is: a length, a shape, labels, and a way to take images by index."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 SPLITS = ("train", "test")
+
+Indices: TypeAlias = Int[np.ndarray, "n"] | Sequence[int]
+"""Which images: an array, list or range of places."""
 
 
 @runtime_checkable
@@ -22,7 +26,7 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Int[np.ndarray, "n"], rng: np.random.Generator | None) -> Float[np.ndarray, "n h w c"]: ...
+    def take(self, indices: Indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n h w c"]: ...
 
 
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -118,7 +118,7 @@ class UNet(nn.Module):
 
     out_channels: int = 3
     model_channels: int = 64
-    channel_mult: Sequence[float] = (1, 2, 2)
+    channel_mult: Sequence[int | float] = (1, 2, 2)
     num_res_blocks: int = 1
     attention_resolutions: Sequence[int] = (8, 4)
     num_heads: int = 1

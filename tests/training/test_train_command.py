@@ -1,0 +1,68 @@
+"""`ddib train`, killed and started again by the same command, writes the model of one that ran through."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax.training import read_log
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = (
+    "--steps 300 --batch-size 4 --rank 4 --channel-mult 1 --num-res-blocks 1 --attention-resolutions --patch-size 2 "
+    "--checkpoint-every 20 --log-every 5 --preview-every 1000"
+).split()
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Starts the command for a model directory; the processes share what they compile."""
+    (tmp_path / "images").mkdir()
+    for index in range(8):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    settings = {
+        "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "PYTHONPATH": str(ROOT),
+    }
+
+    def start(out, *more):
+        command = [sys.executable, "-m", "ddib_jax.cli", "train", "--data", tmp_path / "images", "--out", out, *OPTIONS, *more]
+        return subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on(tmp_path, train):
+    through = train(tmp_path / "through")
+    assert "The model lies in" in through.communicate()[0] and through.returncode == 0
+    killed, log = train(tmp_path / "killed"), tmp_path / "killed" / "training" / "log.jsonl"
+    deadline = time.monotonic() + 200
+    while len(read_log(log)) < 8 and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "killed" / "model.json").exists()
+
+    refused = train(tmp_path / "killed", "--seed", "1")
+    said = refused.communicate()[1]
+    assert refused.returncode == 1 and "seed was 0, is 1" in said and said.count("\n") == 1, said
+
+    again = train(tmp_path / "killed")
+    said, errors = again.communicate()
+    assert again.returncode == 0, errors
+    start = int(said.split("at step ")[1].split()[0])
+    assert 20 <= start < 300 and start % 20 == 0
+    assert [line["step"] for line in read_log(log)] == list(range(5, 301, 5))
+    models = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("through", "killed")]
+    assert models[0] == models[1]
+    losses = [json.loads((tmp_path / name / "model.json").read_text())["training"]["loss"] for name in ("through", "killed")]
+    assert losses[0] == losses[1]
