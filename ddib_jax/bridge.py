@@ -13,7 +13,7 @@ from ddib_jax import parallel
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import HEUN, odeint
-from ddib_jax.types import Image, Images, Latent, Perturbation, PRNGKey, Scalar, Solver
+from ddib_jax.types import Context, Image, Images, Latent, Perturbation, PRNGKey, Scalar, Solver
 
 
 @struct.dataclass

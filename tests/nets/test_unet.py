@@ -1,0 +1,99 @@
+"""The U-Net's options; its numbers are held against the reference in tests/parity."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.nets import DigitClassifier, UNet
+from ddib_jax.nets.unet import _depth_to_space, _space_to_depth, timestep_embedding
+
+SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
+
+
+def made(x, cond=None, **options):
+    network = UNet(**(SMALL | options))
+    params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(len(x)), cond)["params"]
+    fill = lambda leaf: jnp.where(leaf == 0, 0.01, leaf)  # noqa: E731  wake the layers that start at zero
+    return network, jax.tree.map(fill, params)
+
+
+def test_space_to_depth_and_back():
+    x = jnp.arange(2 * 8 * 8 * 3, dtype=jnp.float32).reshape(2, 8, 8, 3)
+    deep = _space_to_depth(x, 2)
+    assert deep.shape == (2, 4, 4, 12)
+    np.testing.assert_array_equal(deep[0, 1, 2], x[0, 2:4, 4:6].ravel())
+    np.testing.assert_array_equal(_depth_to_space(deep, 2), x)
+
+
+def test_embedding_is_that_of_the_reference():
+    embedding = timestep_embedding(jnp.asarray([0.0, 10.0]), 8)
+    np.testing.assert_allclose(embedding[0], [1, 1, 1, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(embedding[1], [*np.cos(10 * 10.0 ** -np.arange(4)), *np.sin(10 * 10.0 ** -np.arange(4))], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "channels"), [({"learn_sigma": True}, 6), ({"patch_size": 2, "out_channels": 1}, 1), ({"num_head_channels": 16}, 3)]
+)
+def test_output_shapes(options, channels):
+    x = jnp.ones((2, 8, 8, 3))
+    network, params = made(x, **options)
+    assert network.apply({"params": params}, x, jnp.ones(2)).shape == (2, 8, 8, channels)
+
+
+def test_bfloat16_computes_in_half_and_keeps_float32_parameters():
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    full, params = made(x)
+    half, half_params = made(x, dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(half_params)} == {jnp.dtype("float32")}
+    found = half.apply({"params": params}, x, jnp.ones(2))
+    assert found.dtype == jnp.bfloat16
+    expected = full.apply({"params": params}, x, jnp.ones(2))
+    assert float(jnp.abs(found - expected).max() / jnp.abs(expected).max()) < 0.05
+
+
+def test_features_are_sown_on_request():
+    x = jnp.ones((2, 8, 8, 3))
+    network, params = made(x)
+    plain = network.apply({"params": params}, x, jnp.ones(2))
+    out, seen = network.apply({"params": params}, x, jnp.ones(2), mutable=["intermediates"])
+    np.testing.assert_array_equal(out, plain)
+    names = set(seen["intermediates"])
+    assert {"input_blocks.0", "middle_block", "output_blocks.0"} <= names
+    assert seen["intermediates"]["middle_block"][0].shape == (2, 4, 4, 32)
+
+
+def test_labels_matter_and_are_asked_for():
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    network, params = made(x, jnp.asarray([0, 1]), num_classes=4)
+    outputs = [network.apply({"params": params}, x, jnp.ones(2), jnp.asarray(labels)) for labels in ([0, 1], [3, 1])]
+    assert float(jnp.abs(outputs[0][0] - outputs[1][0]).max()) > 1e-6
+    np.testing.assert_allclose(outputs[0][1], outputs[1][1], atol=1e-6)
+    with pytest.raises(ValueError, match="has 4 classes and no labels were given"):
+        network.apply({"params": params}, x, jnp.ones(2))
+    with pytest.raises(ValueError, match="has no classes and labels were given"):
+        made(x, jnp.asarray([0, 1]))
+
+
+def test_sizes_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="divisible by 4; the images are 10 x 8"):
+        made(jnp.ones((1, 10, 8, 3)), patch_size=2)
+
+
+def test_dropout_acts_in_training_alone():
+    x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
+    network, params = made(x, dropout=0.5)
+    run = lambda **options: network.apply({"params": params}, x, jnp.ones(2), **options)  # noqa: E731
+    np.testing.assert_array_equal(run(), run())
+    keys = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
+    assert float(jnp.abs(run(train=True, rngs=keys[0]) - run(train=True, rngs=keys[1])).max()) > 1e-6
+
+
+def test_the_classifier_is_blind_to_colour():
+    x = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1), minval=-1.0)
+    network = DigitClassifier()
+    params = jax.jit(network.init)(jax.random.key(0), x)["params"]
+    red, grey = (jnp.concatenate([x, *[other] * 2], axis=-1) for other in (-jnp.ones_like(x), x))
+    for a, b in zip(*(network.apply({"params": params}, image) for image in (red, grey)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert network.apply({"params": params}, x)[0].shape == (2, 10)
