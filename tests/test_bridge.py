@@ -1,5 +1,7 @@
 """Bridges as pytrees: what retraces and what does not, batching, and the shipped models there and back."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +28,7 @@ def conditional(seed, labels):
     wiener = Wiener.fit(rng.normal(size=(20, *SHAPE)).astype(np.float32), rank=4)
     inputs = jnp.zeros((1, 8, 8, 2))
     params = network.init(jax.random.key(seed), inputs, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+    params = jax.tree.map(lambda leaf: jnp.where(leaf == 0, 0.05, leaf), params)  # wake the layers that start at zero
     options = {"network": network, "schedule": EDM(), "data_shape": SHAPE}
     return DiffusionModel(params, wiener, jnp.asarray(labels), **options)
 
@@ -53,9 +56,9 @@ def test_new_weights_labels_statistics_and_coefficients_do_not_retrace():
 
 def test_the_weights_are_not_constants_of_the_program():
     model = conditional(0, [0, 1])
-    lowered = jax.jit(Bridge.encode).lower(Bridge.over(model, steps=3), jnp.zeros((2, *SHAPE)))
-    assert len(jax.tree.leaves(lowered.args_info)) > len(jax.tree.leaves(model.params))
-    assert len(lowered.as_text()) < 400_000
+    text = jax.jit(Bridge.encode).lower(Bridge.over(model, steps=3), jnp.zeros((2, *SHAPE))).as_text()
+    constants = [len(digits) for digits in re.findall(r"dense<([^>]*)>", text)]
+    assert max(constants) < 200
 
 
 def gaussians():

@@ -61,12 +61,11 @@ class Checkpoints:
         Raises OSError, naming the last good step, when the disk cannot take it, and ValueError when there is
         a checkpoint of this step or a later one.
         """
-        with self._reported():
-            self._manager.wait_until_finished()
         latest = self._manager.latest_step()
         if latest is not None and latest >= step:
             raise ValueError(f"{self.directory} holds the checkpoint of step {latest}; go on from there, not to step {step}.")
         with self._reported():
+            self._manager.wait_until_finished()
             self._manager.save(step, args=ocp.args.StandardSave(state))
 
     def close(self) -> None:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxtyping import config
 from safetensors.numpy import load_file, save_file
 
 from ddib_jax import preconditioning, schedules
@@ -84,10 +83,11 @@ def test_float16_rounds_the_weights_and_not_the_statistics(tmp_path, network):
     assert sizes[1] < 0.6 * sizes[0]
 
 
-def test_weights_of_any_memory_order(tmp_path):
+def test_weights_of_any_memory_order(tmp_path, unchecked):
+    """safetensors itself writes arrays of Fortran's order scrambled."""
     model = diffusion()
-    turned = jax.tree.map(lambda leaf: np.asfortranarray(leaf), model.params)
-    save_model(tmp_path / "m", model.replace(params=jax.tree.map(jnp.asarray, turned)), facts={})
+    turned = jax.tree.map(np.asfortranarray, model.params)
+    save_model(tmp_path / "m", model.replace(params=turned), facts={})
     same(load_model(tmp_path / "m"), model)
 
 
@@ -138,16 +138,13 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def directory(tmp_path, original):
-    """A model directory to be damaged; annotations are not checked, the package's own words are wanted."""
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
+def directory(tmp_path, original, unchecked):
+    """A model directory to be damaged."""
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in original.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    yield copy
-    config.update("jaxtyping_disable", before)
+    return copy
 
 
 def refused(directory, *words, kind=ValueError, load=load_model):

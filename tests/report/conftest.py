@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from jaxtyping import config
 
 from ddib_jax.runs import MetricRow, Run, Table, write_run
 
@@ -87,12 +86,3 @@ def synthetic_run(n=300, name="coloured_mnist"):
 def study(tmp_path_factory):
     """A directory that holds the synthetic study."""
     return write_run(tmp_path_factory.mktemp("runs") / "coloured mnist", synthetic_run())
-
-
-@pytest.fixture
-def unchecked():
-    """The package's own checks alone: jaxtyping's, where the suite runs with them, would speak before."""
-    before = config.jaxtyping_disable
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", before)
