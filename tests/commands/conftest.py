@@ -16,7 +16,7 @@ from ddib_jax.schedules import EDM
 
 def tiny_model(seed, size=8, channels=3):
     network = UNet(out_channels=channels, model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2)
-    params = network.init(jax.random.key(seed), jnp.zeros((1, size, size, channels)), jnp.zeros(1))["params"]
+    params = jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, size, size, channels)), jnp.zeros(1))["params"]
     shape = (size, size, channels)
     return DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=shape)
 
