@@ -1,6 +1,6 @@
 """The founding study: held-out coloured fives into sevens that keep their colour.
 
-    python experiments/coloured_mnist.py            # 128 test fives, a few minutes on two CPU cores
+    python experiments/coloured_mnist.py            # 64 test fives, a few minutes on two CPU cores
     python experiments/coloured_mnist.py --full     # all 892
 
 It encodes the fives with the five-model, decodes the latents with the seven-model (the translation) and with the five-model
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 class Config:
     """Translate test fives into sevens, measure, and write a report."""
 
-    count: int = 128
+    count: int = 64
     """How many test fives."""
     full: bool = False
     """Take all 892 test fives."""

@@ -22,7 +22,7 @@ class Config:
 
     source: str = "five"
     target: str = "seven"
-    count: int = 64
+    count: int = 16
     evaluations: tuple[int, ...] = (20, 40, 80)
     solvers: tuple[str, ...] = ("ddim", "dpmpp-2m", "heun", "rk4")
     grids: tuple[str, ...] = ("karras", "log-uniform")
