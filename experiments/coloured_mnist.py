@@ -149,7 +149,7 @@ def spread(here: ddib_jax.Bridge, images: np.ndarray, latent: np.ndarray, config
         f"The ODE starts at sigma = {low:g} as if the image held that much noise, but an image of the test set holds none. A "
         f"direction in which fives have variance v is therefore carried to v / (v + {low:g}^2) of the variance it should have: "
         f"nothing for a direction that never varies, such as the black border. So even an exact model makes latents of a "
-        f"variance below 1. Given the noise that the ODE expects, they should have the variance 1."
+        f"variance below 1. Given the noise that the ODE expects, those of an exact model have the variance 1."
     )
     rows = (
         ("a Gaussian with the covariance of the training fives, noiseless", f"{expected:.3f}"),

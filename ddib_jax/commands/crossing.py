@@ -1,6 +1,7 @@
 """What the commands that cross a bridge share: how the ODE is solved, and how pictures are read."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,15 @@ class Crossing:
 
 
 def progress(label: str) -> Callable:
-    """A wrapper of iterators that draws a progress bar while they run."""
-    return lambda batches: track(batches, description=label, transient=True)
+    """A wrapper of batches that draws a progress bar on a terminal, and says one line elsewhere."""
+
+    def wrapped(batches: Sequence) -> Iterable:
+        if sys.stdout.isatty():
+            return track(batches, description=label, transient=True)
+        print(f"{label}: {len(batches)} batches", flush=True)
+        return batches
+
+    return wrapped
 
 
 def read_inputs(

@@ -15,7 +15,7 @@ def find(model: str | Path) -> Path:
     """
     if Path(model).is_dir():
         return Path(model)
-    shipped = sorted(path.name for path in SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    shipped = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
     if str(model) in shipped:
         return SHIPPED / str(model)
     raise FileNotFoundError(
