@@ -49,4 +49,4 @@ def test_python_runs():
     scope = {}
     exec(code, scope)
     assert scope["sevens"].shape == (16, 32, 32, 3)
-    assert np.abs(scope["sevens"]).max() < 1.5
+    assert np.percentile(np.abs(scope["sevens"]), 99) < 1.1

@@ -6,7 +6,8 @@ It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last s
 import os
 import sys
 
-sys.modules.setdefault("torch", None)  # tensorboardX would import it where it is installed, which takes seconds
+if __name__ == "__main__":  # tensorboardX would import torch where it is installed, which takes seconds
+    sys.modules.setdefault("torch", None)
 
 import numpy as np
 
