@@ -49,4 +49,4 @@ def test_python_runs():
     scope = {}
     exec(code, scope)
     assert scope["sevens"].shape == (16, 32, 32, 3)
-    assert np.percentile(np.abs(scope["sevens"]), 99) < 1.1
+    assert np.percentile(np.abs(scope["sevens"]), 99) < 1.25

@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,7 @@ class Checkpoints:
                 self._manager.wait_until_finished()
         finally:
             self._manager.close()
+            self._remove_drafts()
 
     def delete(self) -> None:
         """Remove the directory: the training is over and its model is written."""
@@ -106,8 +108,12 @@ class Checkpoints:
         print(f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).", file=sys.stderr, flush=True)
 
     def _remove_drafts(self) -> None:
-        for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(draft, ignore_errors=True)
+        for _ in range(20):  # a writing thread that is still dying may refill a draft for a moment
+            for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(draft, ignore_errors=True)
+            if not any((self.directory / "steps").glob("*.orbax-checkpoint-tmp*")):
+                return
+            time.sleep(0.1)
 
 
 def _check_shapes(state: Any, template: Any) -> None:
