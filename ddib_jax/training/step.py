@@ -28,9 +28,9 @@ def train_step(
     """One step of `tx` along the gradient averaged over `axis_name`, then the moving average of the parameters.
 
     `shared` is what every step and device sees alike and nobody trains, such as the statistics of a domain; as an
-    argument, for constants of a program are slow to compile. `key` is the training's; the step's own is folded from
-    it, so that a resumed training draws the same noise. The average's decay rises as (1 + step) / (10 + step) up to
-    `ema_decay`. metrics gain `grad_norm`.
+    argument it lets two domains share one compiled program. `key` is the training's; the step's own is folded from it, so
+    that a resumed training draws the same noise. The average's decay rises as (1 + step) / (10 + step) up to `ema_decay`.
+    metrics gain `grad_norm`.
     """
     metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch, shared)
     if axis_name is not None:
