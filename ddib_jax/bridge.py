@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax import parallel
 from ddib_jax.diffusion import DiffusionModel, probability_flow
+from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
 from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import HEUN, odeint
 from ddib_jax.types import Context, Image, Images, Latent, Perturbation, PRNGKey, Scalar, Solver
@@ -43,33 +44,60 @@ class Bridge:
         x = latent * jnp.sqrt(1 + self.sigmas[-1] ** 2)
         return odeint(self.solver, probability_flow(self.model), x, self.sigmas[::-1])
 
-
-def unperturbed(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """The latent as it is."""
-    return latent
+    def up_to(self, sigma: Scalar) -> "Bridge":
+        """The bridge whose latents lie at the noise level `sigma`: as many steps, their grid squeezed evenly in log sigma."""
+        logs = jnp.log(self.sigmas)
+        share = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
+        return self.replace(sigmas=jnp.exp(logs[0] + share * (logs - logs[0])))
 
 
 @struct.dataclass
 class DDIB:
-    """Dual Diffusion Implicit Bridge (Su et al. 2023, algorithm 1): source.encode, perturb, target.decode."""
+    """Dual Diffusion Implicit Bridge (Su et al. 2023, algorithm 1): source.encode, perturb, target.decode.
+
+    `perturb` is one of `perturbations.PERTURBATIONS`, a sequence of them, or any function (latent, coefficient, context) ->
+    latent; the coefficient is a leaf, so that another one never retraces.
+    """
 
     source: Bridge
     target: Bridge
     coefficient: Any = 0.0
-    perturb: Perturbation = struct.field(pytree_node=False, default=unperturbed)
+    perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
 
     def __call__(self, key: PRNGKey, image: Image) -> Image:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
 
         `key` only feeds perturbations that want fixed noise; the translation itself is deterministic.
         """
-        return self.given_noise(image, jax.random.normal(key, image.shape, image.dtype))
+        return self.given(image, jax.random.normal(key, image.shape, image.dtype), neighbour(image))
 
-    def given_noise(self, image: Image, noise: Latent) -> Image:
-        """As the call, with the perturbation's fixed noise [b h w c] given."""
-        latent = self.source.encode(image)
-        coefficient = jnp.asarray(self.coefficient, latent.dtype)
-        return self.target.decode(self.perturb(latent, coefficient, {"image": image, "noise": noise}))
+    def given(self, image: Image, noise: Latent, other: Image) -> Image:
+        """As the call, with the perturbation's fixed noise and the `other` images, whose latents it may look at, given."""
+        return self.decode(self.encode(image, noise, other))[0]
+
+    def encode(self, image: Image, noise: Latent, other: Image) -> Context:
+        """What the perturbation is given besides its coefficient: the images, the noise, and their latents."""
+        source, coefficient = self._at_level(self.source), self._scalar(image)
+        latent = source.encode(at(self.perturb, "image", image, coefficient, {"image": image, "noise": noise}))
+        context = {"image": image, "noise": noise, "latent": latent}
+        return {**context, "other": source.encode(other)} if "other" in needs(self.perturb) else context
+
+    def decode(self, context: Context) -> tuple[Image, Latent]:
+        """The translation of what was encoded, and the perturbed latent that it was decoded from."""
+        coefficient = self._scalar(context["latent"])
+        latent = self.perturb(context["latent"], coefficient, context) if self._on_latents() else context["latent"]
+        return self._at_level(self.target).decode(latent), latent
+
+    def _scalar(self, like: Array) -> Scalar:
+        return jnp.asarray(self.coefficient, like.dtype)
+
+    def _on_latents(self) -> bool:
+        return any(place_of(step) == "latent" for step in steps_of(self.perturb))
+
+    def _at_level(self, bridge: Bridge) -> Bridge:
+        if all(place_of(step) != "level" for step in steps_of(self.perturb)):
+            return bridge
+        return bridge.up_to(at(self.perturb, "level", bridge.sigmas[-1], self._scalar(bridge.sigmas), {}))
 
 
 def encode(bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
@@ -77,16 +105,16 @@ def encode(bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Ca
 
     Raises ValueError where the images are not of the model's shape, FloatingPointError where a latent is not finite.
     """
-    _check_shape(bridge, images, "images")
+    check_shape(bridge, images, "images")
     latents = parallel.map_batches(Bridge.encode, bridge, images, batch_size=batch_size, progress=progress)
-    return _finite(latents, "latents")
+    return check_finite(latents, "latents")
 
 
 def decode(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
     """The images of any number of latents [n h w c], in batches on all local devices; raises as `encode` does."""
-    _check_shape(bridge, latents, "latents")
+    check_shape(bridge, latents, "latents")
     images = parallel.map_batches(Bridge.decode, bridge, latents, batch_size=batch_size, progress=progress)
-    return _finite(images, "images")
+    return check_finite(images, "images")
 
 
 def translate(
@@ -99,11 +127,11 @@ def translate(
     finite.
     """
     check_meeting(ddib.source.model, ddib.target.model)
-    _check_shape(ddib.source, images, "images")
+    check_shape(ddib.source, images, "images")
     key = jax.random.key(0) if key is None else key
-    places = np.arange(len(images))
-    results = parallel.map_batches(_translate, (ddib, key), places, images, batch_size=batch_size, progress=progress)
-    return _finite(results, "translations")
+    arrays = (np.arange(len(images)), images, neighbour(images))
+    results = parallel.map_batches(_translate, (ddib, key), *arrays, batch_size=batch_size, progress=progress)
+    return check_finite(results, "translations")
 
 
 def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
@@ -115,13 +143,24 @@ def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
         )
 
 
-def _translate(tree, place, image):
+def _translate(tree, place, image, other):
     ddib, key = tree
+    return ddib.given(image, fixed_noise(key, place, image), other)
+
+
+def fixed_noise(key: PRNGKey, place: Array, like: Array) -> Array:
+    """Gaussian noise of every image's own: it depends on the key and the image's place alone, not on the batching."""
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
-    return ddib.given_noise(image, jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys))
+    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
 
 
-def _check_shape(bridge: Bridge, arrays: Images, kind: str) -> None:
+def neighbour(images: Any) -> Any:
+    """For every image the one before it, for the first the last."""
+    return (jnp if isinstance(images, jax.Array) else np).roll(images, 1, axis=0)
+
+
+def check_shape(bridge: Bridge, arrays: Images, kind: str) -> None:
+    """Raise ValueError where the arrays are none, or not of the shape of the bridge's model."""
     expected = bridge.model.data_shape
     if len(arrays) == 0 or np.shape(arrays)[1:] != expected:
         found = "none were given" if len(arrays) == 0 else f"these are of {_words(np.shape(arrays)[1:])}"
@@ -132,7 +171,8 @@ def _words(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _finite(arrays: np.ndarray, kind: str) -> np.ndarray:
+def check_finite(arrays: np.ndarray, kind: str) -> np.ndarray:
+    """The arrays [n ...]; raises FloatingPointError where one is not finite."""
     broken = int((~np.isfinite(arrays).reshape(len(arrays), -1).all(axis=1)).sum())
     if broken:
         raise FloatingPointError(

@@ -86,6 +86,7 @@ def denoising_loss(
     noise_level,
     *,
     index: Int[Array, "b"] | None = None,
+    reference: Float[Array, "n ..."] | None = None,
     **options,
 ) -> Float[Array, ""]:
     """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
@@ -93,7 +94,8 @@ def denoising_loss(
     The weight makes it the plain squared error of the network's output in every preconditioning.
     `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
-    is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly.
+    is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
+    images of the domain, the network is shown their `stable_target` in place of x.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -102,5 +104,27 @@ def denoising_loss(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
-    denoised = model.denoise(image + column * noise, sigma, rngs={"dropout": network_key}, **options)
-    return jnp.mean(jnp.square((denoised - image) / model.precondition.scale(column)))
+    noisy = image + column * noise
+    target = image if reference is None else stable_target(image, noisy, sigma, reference)
+    denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)
+    return jnp.mean(jnp.square((denoised - target) / model.precondition.scale(column)))
+
+
+def stable_target(
+    image: Float[Array, "b ..."], noisy: Float[Array, "b ..."], sigma: Float[Array, "b"], reference: Float[Array, "n ..."]
+) -> Float[Array, "b ..."]:
+    """E[data | noisy] if the data were `reference` and the image itself (the stable target field of Xu et al. 2023).
+
+    A single image is a noisy answer to what the denoiser is asked: at a noise level where many images could have made
+    `noisy`, this is nearly the average that the network can at best learn, and where only one could, it is that image.
+    It has the bias of a self-normalised average, which vanishes as n grows. image and noisy [b ...], sigma [b],
+    reference [n ...], of the domain; costs two products [b d] x [d n].
+    """
+    own, seen, others = (a.reshape(len(a), -1) for a in (image, noisy, reference))
+    half = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)  # noqa: E731
+    # log-densities times sigma^2, less what all of them share
+    near = jnp.concatenate(
+        [jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], seen @ others.T - half(others)[None]], axis=1
+    )
+    shares = jax.nn.softmax(near / jnp.square(sigma)[:, None], axis=1)
+    return (shares[:, :1] * own + shares[:, 1:] @ others).reshape(image.shape)

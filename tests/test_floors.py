@@ -9,9 +9,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
     {"parallel", "runs", "nets"},
-    {"schedules", "preconditioning", "solvers", "data", "metrics", "training", "report"},
+    {"schedules", "preconditioning", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
+    {"sweep"},
     {"commands"},
     {"cli"},
 ]

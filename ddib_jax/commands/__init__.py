@@ -1,5 +1,6 @@
 """The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from the rooms below."""
 
+from ddib_jax.commands.sweep import Sweep
 from ddib_jax.commands.train import Train
 from ddib_jax.commands.train_classifier import TrainClassifier
 from ddib_jax.commands.translate import Decode, Encode, Sample, Translate
@@ -8,6 +9,7 @@ COMMANDS: dict[str, type] = {
     "train": Train,
     "train-classifier": TrainClassifier,
     "translate": Translate,
+    "sweep": Sweep,
     "sample": Sample,
     "encode": Encode,
     "decode": Decode,

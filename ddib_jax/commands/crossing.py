@@ -64,6 +64,21 @@ def read_inputs(
     return names, images
 
 
+def read_latents(path: Path) -> tuple[list[str], np.ndarray, str]:
+    """Names, latents [n h w c] and the fingerprint of the model of a file that `ddib encode` wrote.
+
+    Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names = [str(name) for name in stored["names"]]
+            return names, np.asarray(stored["latents"], np.float32), str(stored["model"])
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short.") from error
+
+
 def _read(given: str, shape: tuple[int, ...], split: str) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
     if given.partition(":")[0] in DATASETS:

@@ -54,6 +54,10 @@ class Train:
     noise_mean: float = 0.2
     noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
+    reference: int = 4096
+    """Training images that the target is averaged over where noise hides which one it was (stable target field); 0 for none."""
+    init: str | None = None
+    """Start from the weights and statistics of this model (a shipped one or a model directory) instead of at random."""
     model_channels: int = 32
     channel_mult: tuple[int, ...] = (1, 2, 4)
     num_res_blocks: int = 1
@@ -84,9 +88,11 @@ class Train:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         noise_level = self._noise_level(model)
 
-        def loss(params, key, batch, precondition):
+        def loss(params, key, batch, shared):
+            precondition, reference = shared
             learner = model.replace(params=params, precondition=precondition)
-            return denoising_loss(learner, key, batch["image"], noise_level, index=batch["index"], train=True)
+            options = {"index": batch["index"], "reference": reference, "train": True}
+            return denoising_loss(learner, key, batch["image"], noise_level, **options)
 
         def batch(step):
             images, _ = batch_at(source, step, batch_size=self.batch_size, seed=self.seed)
@@ -102,7 +108,7 @@ class Train:
             grad_fn=gradients(loss),
             tx=tx,
             steps=last,
-            shared=model.precondition,
+            shared=(model.precondition, self._reference(source)),
             ema_decay=self.ema_decay,
             checkpoints=checkpoints,
             checkpoint_every=self.checkpoint_every,
@@ -131,12 +137,34 @@ class Train:
             time_scale=16.0 if self.schedule == "edm" else 1000.0,
             dtype="bfloat16" if self.bf16 else "float32",
         )
-        precondition = self._precondition(source, workshop)
+        start = pretrained.load(self.init) if self.init else None
+        precondition = start.precondition if start else self._precondition(source, workshop)
         sigma = jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
         params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
         schedule = schedules.SCHEDULES[self.schedule]()
-        return DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
+        model = DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
+        return model if start is None else self._started(model, start)
+
+    def _started(self, model: DiffusionModel, start: DiffusionModel) -> DiffusionModel:
+        """`start`, if it is of the kind that the options describe; raises ValueError where it is not."""
+        kind = type(start.precondition) is preconditioning.PRECONDITIONINGS[self.preconditioning]
+        same = {
+            "images": start.data_shape == model.data_shape,
+            "network": start.network == model.network,
+            "schedule": start.schedule == model.schedule,
+            "preconditioning": kind,
+        }
+        if not all(same.values()):
+            differing = " and ".join(part for part, equal in same.items() if not equal)
+            raise ValueError(f"'{self.init}' has another {differing} than these options ask for; give the options it was trained with.")
+        return start
+
+    def _reference(self, source: ImageSource) -> np.ndarray | None:
+        if self.reference == 0:
+            return None
+        rng = np.random.default_rng([self.seed, len(source), self.reference])
+        return source.take(_drawn(source, self.reference, rng), rng)
 
     def _precondition(self, source: ImageSource, workshop: Path) -> Preconditioning:
         """Statistics of up to 8,192 training images; those of a Wiener filter are kept, so that a resumed run has the same bits."""
@@ -144,7 +172,7 @@ class Train:
         if self.preconditioning not in ("edm", "wiener"):
             return kind()
         rng = np.random.default_rng([self.seed, len(source)])
-        sample = rng.choice(len(source), 8192) if len(source) < 8192 else rng.permutation(len(source))[:8192]
+        sample = _drawn(source, 8192, rng)
         if self.preconditioning == "edm":
             return kind(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
         kept = workshop / "wiener.npz"
@@ -180,6 +208,11 @@ class Train:
             "machine": machine(),
             "jax": jax.__version__,
         }
+
+
+def _drawn(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of `count` images: distinct where there are as many, otherwise drawn again and again."""
+    return rng.permutation(len(source))[:count] if len(source) >= count else rng.choice(len(source), count)
 
 
 def machine() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from ddib_jax import bridge, pretrained
-from ddib_jax.commands.crossing import Crossing, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
 
@@ -61,7 +61,7 @@ class Encode:
     model: str
     """The model of the images' domain: a model directory or a shipped model."""
     out: Path
-    """The .npz file to write: `latents` [n h w c] of unit variance, and the images' `names`."""
+    """The .npz file to write: `latents` [n h w c] of unit variance, the images' `names`, and which `model` made them."""
     split: Literal["train", "test"] = "test"
     limit: int | None = None
     """Take only the first images."""
@@ -76,7 +76,7 @@ class Encode:
         if self.out.suffix != ".npz":
             raise ValueError(f"Latents are written as .npz; '{self.out}' is named otherwise.")
         with drafted(self.out.absolute().parent) as draft:
-            np.savez(draft / self.out.name, latents=latents, names=np.asarray(names))
+            np.savez(draft / self.out.name, latents=latents, names=np.asarray(names), model=pretrained.fingerprint(self.model))
         print(f"{len(names)} latents lie in {self.out}.")
 
 
@@ -94,7 +94,7 @@ class Decode:
 
     def run(self) -> None:
         """Read, decode, write."""
-        names, latents = read_latents(self.input)
+        names, latents, _ = read_latents(self.input)
         there = self.crossing.bridge(pretrained.load(self.model))
         images = bridge.decode(there, latents, batch_size=self.crossing.batch_size, progress=progress("decoding"))
         with drafted(self.out) as draft:
@@ -126,20 +126,6 @@ class Sample:
             write_images(draft, [f"sample-{i:05d}" for i in range(self.count)], images)
             write_grid(draft / "sheet.png", images)
         print(f"{self.count} samples lie in {self.out}.")
-
-
-def read_latents(path: Path) -> tuple[list[str], np.ndarray]:
-    """Names and latents [n h w c] of a file that `ddib encode` wrote.
-
-    Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return [str(name) for name in stored["names"]], np.asarray(stored["latents"], np.float32)
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short.") from error
 
 
 def _filled(row: np.ndarray, columns: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Checkpoints on disk -> DiffusionModel; one file a format."""
 
+import hashlib
 from pathlib import Path
 
 from ddib_jax.diffusion import DiffusionModel
@@ -28,4 +29,10 @@ def load(model: str | Path) -> DiffusionModel:
     return load_model(find(model))
 
 
-__all__ = ["SHIPPED", "describe", "find", "load", "load_classifier", "load_model", "save_classifier", "save_model"]
+def fingerprint(model: str | Path) -> str:
+    """Sixteen hexadecimal digits that tell one model's weights from another's, for the latents that it makes."""
+    with (find(model) / "weights.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+__all__ = ["SHIPPED", "describe", "find", "fingerprint", "load", "load_classifier", "load_model", "save_classifier", "save_model"]

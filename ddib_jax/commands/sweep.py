@@ -1,0 +1,95 @@
+"""`ddib sweep`: the same images under many coefficients of a perturbation of their latents."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+import tyro
+
+from ddib_jax import bridge, pretrained
+from ddib_jax.bridge import DDIB
+from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
+from ddib_jax.data.png import write_images
+from ddib_jax.files import drafted
+from ddib_jax.perturbations import get_perturbation, parse_perturbation
+from ddib_jax.report import contact_sheet
+from ddib_jax.sweep import translate_sweep
+
+SHOWN = 16
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Translate images with their latents perturbed, once for every coefficient."""
+
+    input: tyro.conf.Positional[list[str]]
+    """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that `ddib encode` wrote."""
+    source: str
+    """The model of the images' domain; the same as the target for the single-model way."""
+    target: str
+    """The model of the domain to translate into."""
+    perturb: str
+    """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list. NAME=VALUE holds one at a value."""
+    out: Path
+    """Where the results go: NAME_COEFFICIENT.png, and sheet.png with a row for each coefficient."""
+    then: tuple[str, ...] = ()
+    """Perturbations to follow; those without =VALUE share the coefficients."""
+    coefficients: tuple[float, ...] | None = None
+    """Default: those that the study tries."""
+    split: Literal["train", "test"] = "test"
+    limit: int | None = None
+    """Take only the first images."""
+    seed: int = 0
+    """Of the fixed noise."""
+    at_once: int = 64
+    """How many images are decoded at once on a device: what bounds the memory."""
+    crossing: Annotated[Crossing, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Crossing)
+
+    def run(self) -> None:
+        """Read, encode once, perturb and decode, write."""
+        words = (self.perturb, *self.then)
+        coefficients = self._coefficients(words)
+        perturb = parse_perturbation(words, coefficients)
+        if self.at_once < 1:
+            raise ValueError(f"At least one image is decoded at once, not {self.at_once}.")
+        source, target = pretrained.load(self.source), pretrained.load(self.target)
+        bridge.check_meeting(source, target)
+        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
+        names, images, latents = self._read(source.data_shape)
+        swept = translate_sweep(
+            ddib,
+            images,
+            coefficients,
+            latents=latents,
+            key=jax.random.key(self.seed),
+            batch_size=self.crossing.batch_size,
+            at_once=self.at_once,
+            progress=progress("sweeping"),
+        )
+        labels = [f"{coefficient:g}" for coefficient in coefficients]
+        rows = {} if images is None else {"source": images[:SHOWN]}
+        rows |= {label: part[:SHOWN] for label, part in zip(labels, swept.images, strict=True)}
+        with drafted(self.out) as draft:
+            for label, translations in zip(labels, swept.images, strict=True):
+                write_images(draft, [f"{name}_{label}" for name in names], translations)
+            contact_sheet(rows, draft / "sheet.png")
+        print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
+
+    def _coefficients(self, words: tuple[str, ...]) -> tuple[float, ...]:
+        if self.coefficients is not None:
+            if len(set(self.coefficients)) < max(1, len(self.coefficients)):
+                raise ValueError("Give at least one coefficient, and none twice.")
+            return self.coefficients
+        swept = [word for word in words if "=" not in word]
+        return get_perturbation(swept[0]).sweep if swept else (0.0,)
+
+    def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
+        if len(self.input) != 1 or not self.input[0].endswith(".npz"):
+            return *read_inputs(self.input, shape, split=self.split, limit=self.limit), None
+        names, latents, model = read_latents(Path(self.input[0]))
+        if model != pretrained.fingerprint(self.source):
+            raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
+        return names[: self.limit], None, latents[: self.limit]
