@@ -44,6 +44,13 @@ class Bridge:
         x = latent * jnp.sqrt(1 + self.sigmas[-1] ** 2)
         return odeint(self.solver, probability_flow(self.model), x, self.sigmas[::-1])
 
+    def sample(self, latent: Latent) -> Image:
+        """As `decode`, with the noise of the grid's lowest level removed by one denoising, for latents drawn at random.
+
+        What is decoded from Gaussian noise still holds noise of deviation sigmas[0] (Song et al. 2021, appendix G).
+        """
+        return self.model.denoise(self.decode(latent), self.sigmas[0])
+
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`: as many steps, their grid squeezed evenly in log sigma."""
         logs = jnp.log(self.sigmas)
@@ -73,31 +80,30 @@ class DDIB:
 
     def given(self, image: Image, noise: Latent, other: Image) -> Image:
         """As the call, with the perturbation's fixed noise and the `other` images, whose latents it may look at, given."""
-        return self.decode(self.encode(image, noise, other))[0]
+        return self.decode(self.encode(image, noise, other))
 
     def encode(self, image: Image, noise: Latent, other: Image) -> Context:
         """What the perturbation is given besides its coefficient: the images, the noise, and their latents."""
-        source, coefficient = self._at_level(self.source), self._scalar(image)
+        source, coefficient = self.legs()[0], self._scalar(image)
         latent = source.encode(at(self.perturb, "image", image, coefficient, {"image": image, "noise": noise}))
         context = {"image": image, "noise": noise, "latent": latent}
         return {**context, "other": source.encode(other)} if "other" in needs(self.perturb) else context
 
-    def decode(self, context: Context) -> tuple[Image, Latent]:
-        """The translation of what was encoded, and the perturbed latent that it was decoded from."""
-        coefficient = self._scalar(context["latent"])
-        latent = self.perturb(context["latent"], coefficient, context) if self._on_latents() else context["latent"]
-        return self._at_level(self.target).decode(latent), latent
+    def decode(self, context: Context) -> Image:
+        """The translation of what was encoded, its latent perturbed."""
+        latent = at(self.perturb, "latent", context["latent"], self._scalar(context["latent"]), context)
+        return self.legs()[1].decode(latent)
+
+    def legs(self) -> tuple[Bridge, Bridge]:
+        """The two bridges up to the noise level at which they meet: all the way, unless the perturbation lowers it."""
+        if all(place_of(step) != "level" for step in steps_of(self.perturb)):
+            return self.source, self.target
+        return tuple(
+            leg.up_to(at(self.perturb, "level", leg.sigmas[-1], self._scalar(leg.sigmas), {})) for leg in (self.source, self.target)
+        )
 
     def _scalar(self, like: Array) -> Scalar:
         return jnp.asarray(self.coefficient, like.dtype)
-
-    def _on_latents(self) -> bool:
-        return any(place_of(step) == "latent" for step in steps_of(self.perturb))
-
-    def _at_level(self, bridge: Bridge) -> Bridge:
-        if all(place_of(step) != "level" for step in steps_of(self.perturb)):
-            return bridge
-        return bridge.up_to(at(self.perturb, "level", bridge.sigmas[-1], self._scalar(bridge.sigmas), {}))
 
 
 def encode(bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
@@ -114,6 +120,13 @@ def decode(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: C
     """The images of any number of latents [n h w c], in batches on all local devices; raises as `encode` does."""
     check_shape(bridge, latents, "latents")
     images = parallel.map_batches(Bridge.decode, bridge, latents, batch_size=batch_size, progress=progress)
+    return check_finite(images, "images")
+
+
+def sample(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
+    """The samples [n h w c] that Gaussian latents become, in batches on all local devices; raises as `encode` does."""
+    check_shape(bridge, latents, "latents")
+    images = parallel.map_batches(Bridge.sample, bridge, latents, batch_size=batch_size, progress=progress)
     return check_finite(images, "images")
 
 

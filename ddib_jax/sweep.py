@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddib_jax import parallel
-from ddib_jax.bridge import DDIB, check_finite, check_meeting, check_shape, fixed_noise, neighbour
-from ddib_jax.perturbations import acts_before_latent, needs
-from ddib_jax.types import Context, Image, Images, PRNGKey
+from ddib_jax import bridge, parallel
+from ddib_jax.bridge import DDIB, check_meeting, check_shape, fixed_noise, neighbour
+from ddib_jax.perturbations import acts_before_latent, at, needs
+from ddib_jax.types import Image, Images, Perturbation, PRNGKey
 
 
 def sweep(
@@ -26,14 +26,22 @@ def sweep(
 ) -> Float[Array, "k b h w c"]:
     """The translations of images [b h w c] under every coefficient of the DDIB's perturbation, encoded once.
 
-    Perturbing and decoding are vmapped over as many coefficients as give at most `at_once` images (one, where b is more),
-    and `lax.map`ped over the rest: the memory for it does not grow with k. A perturbation that acts
-    before the latent is there (on the image or the noise level) is encoded anew for each. `other`: see `DDIB.given`;
-    by default each image's neighbour in the batch.
+    A pure function, one program under `jax.jit`. Perturbing and decoding are vmapped over as many coefficients as give at
+    most `at_once` images (one, where b is more), and `lax.map`ped over the rest: the memory for it does not grow with k.
+    A perturbation that acts before the latent is there (on the image or the noise level) is encoded anew for each.
+    `other`: see `DDIB.given`; by default each image's neighbour in the batch.
     """
     noise = jax.random.normal(key, image.shape, image.dtype)
-    context = {"image": image, "noise": noise, "other": neighbour(image) if other is None else other}
-    return _swept(ddib, coefficients, context, at_once)[0]
+    other = neighbour(image) if other is None else other
+    context = None if acts_before_latent(ddib.perturb) else ddib.encode(image, noise, other)
+
+    def one(coefficient):
+        held = ddib.replace(coefficient=coefficient)
+        return held.decode(held.encode(image, noise, other) if context is None else context)
+
+    most = max(1, at_once // len(image))
+    together = next(size for size in range(min(most, len(coefficients)), 0, -1) if len(coefficients) % size == 0)
+    return jax.lax.map(one, coefficients, batch_size=together)
 
 
 class Swept(NamedTuple):
@@ -46,61 +54,66 @@ class Swept(NamedTuple):
 def translate_sweep(
     ddib: DDIB,
     images: Images | None,
-    coefficients: Sequence[float],
+    coefficients: Sequence[float | int],
     *,
     latents: Images | None = None,
     key: PRNGKey | None = None,
     batch_size: int = 64,
-    at_once: int = 64,
     progress: Callable = iter,
 ) -> Swept:
-    """`sweep` over any number of images [n h w c], in batches on all local devices; host arrays.
+    """The sweep of any number of images [n h w c], in batches on all local devices; host arrays.
 
-    latents: those of the images, if they are known; nothing is encoded again then, and a perturbation that
-    does not look at the images needs none. An image's `other` is the one before it, its noise that of `translate`.
-    Raises as `translate` does, and ValueError for a perturbation that needs images where there are none.
+    Encoding, perturbing and decoding are programs of their own, so that another perturbation compiles neither network
+    again; `batch_size` images at a time bound the memory. latents: those of the images under `ddib.source`, if they are
+    known; nothing is encoded again then, and a perturbation that does not look at the images needs none. An image's
+    `other` is the one before it, its noise that of `translate`. Raises as `translate` does, and ValueError for a perturbation
+    that needs images where there are none.
     """
     check_meeting(ddib.source.model, ddib.target.model)
-    wanted = needs(ddib.perturb)
-    if images is None and (latents is None or "image" in wanted or acts_before_latent(ddib.perturb)):
+    before = acts_before_latent(ddib.perturb)
+    if images is None and (latents is None or before or "image" in needs(ddib.perturb)):
         raise ValueError("This perturbation looks at the source images; give images, not latents alone.")
-    known = {"latent": latents, "other": latents} if latents is not None and not acts_before_latent(ddib.perturb) else {}
-    given = {"image": images, "other": images} | known
-    given = {name: array for name, array in given.items() if array is not None}
-    for name, array in given.items():
-        check_shape(ddib.source, array, "latents" if name in known else "images")
-    given["other"] = neighbour(given["other"])
+    for kind, arrays in (("images", images), ("latents", latents)):
+        if arrays is not None:
+            check_shape(ddib.source, arrays, kind)
     key = jax.random.key(0) if key is None else key
-    tree, places = (ddib, key, jnp.asarray(coefficients, jnp.float32)), np.arange(len(given["other"]))
-    fn = _sweeper(tuple(given), at_once)
-    swept = parallel.map_batches(fn, tree, places, *given.values(), batch_size=batch_size, progress=progress)
-    return Swept(*(check_finite(np.moveaxis(array, 1, 0), "results") for array in swept))
+    options = {"batch_size": batch_size, "progress": progress}
 
+    def encoded(held: DDIB) -> np.ndarray:
+        if not before:
+            return bridge.encode(held.source, images, **options) if latents is None else latents
+        seen = _perturbed(held, "image", images, key, {}, batch_size)
+        return bridge.encode(held.legs()[0], seen, **options)
 
-def _swept(ddib: DDIB, coefficients: Array, given: Context, at_once: int) -> tuple[Array, Array]:
-    """Translations and perturbed latents [k b h w c]; `given` holds `latent` where the images are encoded already."""
-    if acts_before_latent(ddib.perturb):
-        encode = lambda held: held.encode(given["image"], given["noise"], given["other"])  # noqa: E731
-    else:
-        context = given if "latent" in given else ddib.encode(given["image"], given["noise"], given["other"])
-        encode = lambda held: context  # noqa: E731
-
-    def one(coefficient):
+    coefficients = jnp.asarray(coefficients, jnp.float32)
+    shared = None if before else encoded(ddib)
+    perturbed, legs = [], []
+    for coefficient in coefficients:
         held = ddib.replace(coefficient=coefficient)
-        return held.decode(encode(held))
+        latent = encoded(held) if before else shared
+        context = {"latent": latent, "other": neighbour(latent), **({} if images is None else {"image": images})}
+        perturbed.append(_perturbed(held, "latent", latent, key, context, batch_size))
+        legs.append(held.legs()[1])
+    if before:
+        parts = [bridge.decode(leg, latent, **options) for leg, latent in zip(legs, perturbed, strict=True)]
+    else:
+        parts = bridge.decode(ddib.target, np.concatenate(perturbed), **options)
+    return Swept(np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed))
 
-    most = max(1, at_once // len(given["noise"]))
-    together = next(size for size in range(min(most, len(coefficients)), 0, -1) if len(coefficients) % size == 0)
-    return jax.lax.map(one, coefficients, batch_size=together)
+
+def _perturbed(ddib: DDIB, place: str, arrays: np.ndarray, key: PRNGKey, context: dict, batch_size: int) -> np.ndarray:
+    tree = (jnp.asarray(ddib.coefficient), key)
+    fn = _perturber(ddib.perturb, place, tuple(context))
+    return parallel.map_batches(fn, tree, np.arange(len(arrays)), arrays, *context.values(), batch_size=batch_size)
 
 
 @functools.cache
-def _sweeper(names: tuple[str, ...], at_once: int) -> Callable:
-    """The function of a batch that `parallel.map_batches` maps: images first, then coefficients."""
+def _perturber(perturb: Perturbation, place: str, names: tuple[str, ...]) -> Callable:
+    """The function of a batch that `parallel.map_batches` maps."""
 
-    def swept(tree, place, *arrays):
-        ddib, key, coefficients = tree
-        context = dict(zip(names, arrays, strict=True)) | {"noise": fixed_noise(key, place, arrays[0])}
-        return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), _swept(ddib, coefficients, context, at_once))
+    def perturbed(tree, index, array, *context):
+        coefficient, key = tree
+        given = dict(zip(names, context, strict=True)) | {"noise": fixed_noise(key, index, array)}
+        return at(perturb, place, array, coefficient, given)
 
-    return swept
+    return perturbed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss, probability_flow
+from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss, probability_flow, stable_target
 from ddib_jax.exact import mixture_model
 from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
@@ -163,3 +163,35 @@ def test_noise_levels_follow_their_distributions():
     times = Cosine().time(UniformTime(Cosine(), 0.1, 0.9)(u))
     np.testing.assert_allclose(times, 0.1 + 0.8 * u, rtol=1e-9)
 
+
+
+@pytest.mark.usefixtures("strict")
+def test_stable_target_is_the_posterior_mean_of_the_reference_and_the_image():
+    """The denoiser of the empirical distribution, whose truth `mixture_model` knows."""
+    rng = np.random.default_rng(10)
+    image, reference, noise = (jnp.asarray(rng.normal(size=(n, *SHAPE))) for n in (3, 7, 3))
+    for sigma in (0.3, 1.0, 5.0):
+        noisy = image + sigma * noise
+        found = stable_target(image, noisy, jnp.full(3, sigma), reference)
+        for i in range(3):
+            known = mixture_model(jnp.concatenate([image[i : i + 1], reference]), jnp.zeros(8))
+            np.testing.assert_allclose(found[i], known.denoise(noisy[i : i + 1], jnp.asarray(sigma))[0], atol=1e-6)
+    near = stable_target(image, image + 1e-3 * noise, jnp.full(3, 1e-3), reference)
+    np.testing.assert_allclose(near, image, atol=1e-12)
+
+
+@pytest.mark.usefixtures("strict")
+def test_stable_target_leads_to_the_same_denoiser_with_less_noise():
+    """Its loss is least for the exact denoiser too, and at high noise its gradients scatter far less."""
+    rng = np.random.default_rng(11)
+    data = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(512, *SHAPE)))
+    reference, level = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(2048, *SHAPE))), LogNormal(1.0, 0.5)
+
+    def slopes(batch, **options):
+        loss = lambda mean, key, part: denoising_loss(gaussian(mean), key, part, level, **options)  # noqa: E731
+        gradient = jax.jit(jax.grad(loss))
+        return jnp.stack([gradient(0.3, jax.random.key(i), part) for i, part in enumerate(batch)])
+
+    plain, stable = slopes(data.reshape(16, 32, *SHAPE)), slopes(data.reshape(16, 32, *SHAPE), reference=reference)
+    assert float(stable.std()) < 0.25 * float(plain.std())
+    assert abs(float(stable.mean())) < 0.1 * abs(float(slopes(data.reshape(16, 32, *SHAPE) + 0.3, reference=reference + 0.3).mean()))

@@ -44,8 +44,6 @@ class Sweep:
     """Take only the first images."""
     seed: int = 0
     """Of the fixed noise."""
-    at_once: int = 64
-    """How many images are decoded at once on a device: what bounds the memory."""
     crossing: Annotated[Crossing, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
@@ -53,8 +51,6 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        if self.at_once < 1:
-            raise ValueError(f"At least one image is decoded at once, not {self.at_once}.")
         source, target = pretrained.load(self.source), pretrained.load(self.target)
         bridge.check_meeting(source, target)
         ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
@@ -66,7 +62,6 @@ class Sweep:
             latents=latents,
             key=jax.random.key(self.seed),
             batch_size=self.crossing.batch_size,
-            at_once=self.at_once,
             progress=progress("sweeping"),
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]

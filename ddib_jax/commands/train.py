@@ -51,6 +51,8 @@ class Train:
     """Principal directions of the Wiener preconditioning."""
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
+    sigma_min: float = 0.05
+    """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it is. Training does not depend on it."""
     noise_mean: float = 0.2
     noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
@@ -142,7 +144,7 @@ class Train:
         sigma = jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
         params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
-        schedule = schedules.SCHEDULES[self.schedule]()
+        schedule = schedules.EDM(self.sigma_min) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
         model = DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
         return model if start is None else self._started(model, start)
 
@@ -152,13 +154,13 @@ class Train:
         same = {
             "images": start.data_shape == model.data_shape,
             "network": start.network == model.network,
-            "schedule": start.schedule == model.schedule,
+            "schedule": type(start.schedule) is type(model.schedule),
             "preconditioning": kind,
         }
         if not all(same.values()):
             differing = " and ".join(part for part, equal in same.items() if not equal)
             raise ValueError(f"'{self.init}' has another {differing} than these options ask for; give the options it was trained with.")
-        return start
+        return start.replace(schedule=model.schedule)
 
     def _reference(self, source: ImageSource) -> np.ndarray | None:
         if self.reference == 0:
@@ -191,7 +193,7 @@ class Train:
 
     def _configuration(self) -> dict:
         """What a resumed run must share with the one it resumes; how it is watched may change."""
-        free = {"out", "data_dir", "stop_at", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
+        free = {"out", "data_dir", "stop_at", "sigma_min", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
     def _data_facts(self, source: ImageSource) -> dict:
@@ -207,6 +209,7 @@ class Train:
             "seconds": round(sum(line["seconds"] for line in lines)),
             "machine": machine(),
             "jax": jax.__version__,
+            **({"started_from": pretrained.describe(pretrained.find(self.init))["training"]} if self.init else {}),
         }
 
 
@@ -230,4 +233,4 @@ def preview(model: DiffusionModel, state: TrainState, path: Path, count: int = 3
 
 @jax.jit
 def _decode(bridge: Bridge, latent):
-    return bridge.decode(latent)
+    return bridge.sample(latent)

@@ -121,7 +121,7 @@ class Sample:
         model = pretrained.load(self.model)
         noise = np.asarray(jax.random.normal(jax.random.key(self.seed), (self.count, *model.data_shape)))
         size = self.crossing.batch_size
-        images = bridge.decode(self.crossing.bridge(model), noise, batch_size=size, progress=progress("sampling"))
+        images = bridge.sample(self.crossing.bridge(model), noise, batch_size=size, progress=progress("sampling"))
         with drafted(self.out) as draft:
             write_images(draft, [f"sample-{i:05d}" for i in range(self.count)], images)
             write_grid(draft / "sheet.png", images)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
@@ -212,7 +212,7 @@ def _write(directory: Path, description: dict, arrays: dict[str, Any], dtype: st
     text = json.dumps(description, indent=1) + "\n"
     with drafted(directory) as draft:
         try:
-            save_file(weights, draft / "weights.safetensors")
+            (draft / "weights.safetensors").write_bytes(save(weights))
             (draft / "model.json").write_text(text)
             if samples is not None:
                 shutil.copyfile(samples, draft / "samples.png")

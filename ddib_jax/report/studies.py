@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
+from ddib_jax.report.laboratory import perturbations
 from ddib_jax.report.page import Section
 from ddib_jax.report.sheets import contact_sheet, gallery, latent_images
 from ddib_jax.report.style import Picture, in_both_themes
@@ -172,5 +173,5 @@ def plain(run: Run, figures: Path) -> list[Section]:
     return [*sheet, *table, *_closing(run, [])]
 
 
-STUDIES: Mapping[str, Layout] = MappingProxyType({"coloured_mnist": coloured_mnist})
+STUDIES: Mapping[str, Layout] = MappingProxyType({"coloured_mnist": coloured_mnist, "perturbations": perturbations})
 """The layout of a run by its name; a run of another name is laid out plainly."""

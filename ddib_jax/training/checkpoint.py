@@ -78,11 +78,6 @@ class Checkpoints:
             self._manager.close()
             self._remove_drafts()
 
-    def delete(self) -> None:
-        """Remove the directory: the training is over and its model is written."""
-        self._manager.close()
-        shutil.rmtree(self.directory)
-
     @contextmanager
     def _reported(self) -> Iterator[None]:
         """Turns a failed write into one sentence that says which checkpoint is still good."""

@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from ddib_jax import pretrained
+from ddib_jax.commands.train import Train
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,3 +71,28 @@ def test_a_killed_command_goes_on(tmp_path, train):
     assert models[0] == models[1]
     losses = [json.loads((tmp_path / name / "model.json").read_text())["training"]["loss"] for name in ("through", "killed")]
     assert losses[0] == losses[1]
+
+
+SMALL = {"batch_size": 4, "channel_mult": (1,), "attention_resolutions": (), "model_channels": 32, "log_every": 1, "warmup": 1}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for index in range(8):
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    return tmp_path / "images"
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_a_model(tmp_path, folder):
+    """Weights and statistics are the given model's: after one step at a learning rate of almost nothing, nothing has moved."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    Train(data=str(folder), out=first, steps=2, rank=4, **SMALL).run()
+    Train(data=str(folder), out=second, steps=1, rank=4, init=str(first), learning_rate=1e-12, weight_decay=0.0, **SMALL).run()
+    before, after = pretrained.load(first), pretrained.load(second)
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+    with pytest.raises(ValueError, match="has another network than these options ask for"):
+        Train(data=str(folder), out=tmp_path / "third", steps=1, rank=4, init=str(first), **SMALL | {"model_channels": 64}).run()

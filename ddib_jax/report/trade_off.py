@@ -1,0 +1,73 @@
+"""What a perturbation gives and takes: digit against colour over a whole study, and equivariance to rotation."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.patches import Rectangle
+
+from ddib_jax.report.style import LIGHT, Theme, canvas
+
+WANTED_SHARE, WANTED_HUE = 0.9, 20.0
+
+
+def trade_off_figure(
+    panels: Mapping[str, tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Sequence[str]]],
+    path: Path,
+    theme: Theme = LIGHT,
+) -> None:
+    """Share called the target against median hue error, a dot for every coefficient of every experiment, a panel a way.
+
+    panels: title -> (median hue errors in degrees [m], shares in [0, 1] [m], the dots' names). The shaded corner is
+    what was wanted, 90 % within 20 degrees; the dots that no other beats in both are joined and named.
+    """
+    with canvas(path, theme, len(panels), (6.4 * len(panels), 5.8)) as axes:
+        for plane, (title, (hue, share, names)) in zip(axes, panels.items(), strict=True):
+            corner = Rectangle((0, 100 * WANTED_SHARE), WANTED_HUE, 100 * (1.02 - WANTED_SHARE), color=theme.accent, alpha=0.12, linewidth=0)
+            plane.add_patch(corner)
+            plane.scatter(hue, 100 * share, s=26, c=theme.accent, alpha=0.75, edgecolors=theme.paper, linewidths=0.4, zorder=3)
+            best = frontier(hue, share)
+            plane.plot(hue[best], 100 * share[best], color=theme.warm, linewidth=1.2, zorder=2)
+            plane.scatter(hue[best], 100 * share[best], s=34, c=theme.warm, edgecolors=theme.paper, linewidths=0.5, zorder=4)
+            for rank, index in enumerate(best[-5:]):
+                plane.annotate(
+                    names[index],
+                    (hue[index], 100 * share[index]),
+                    (10, -14 - 13 * (len(best[-5:]) - 1 - rank)),
+                    textcoords="offset points",
+                    fontsize=8.5,
+                    color=theme.ink,
+                    arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.7},
+                )
+            plane.set(title=title, xlabel="median hue error, degrees", ylabel="called the target, %", xlim=(0, 100), ylim=(0, 102))
+
+
+def frontier(hue: Float[np.ndarray, " m"], share: Float[np.ndarray, " m"]) -> list[int]:
+    """Places of the dots that no other dot beats in both, by rising hue error; a NaN is never among them."""
+    best, reached = [], -1.0
+    for index in np.lexsort((-share, np.where(np.isnan(hue), np.inf, hue))):
+        if np.isfinite(hue[index]) and share[index] > reached:
+            best.append(int(index))
+            reached = share[index]
+    return best
+
+
+def equivariance_figure(
+    angles: Float[np.ndarray, " k"],
+    turned: Float[np.ndarray, " k"],
+    unturned: Float[np.ndarray, " k"],
+    path: Path,
+    theme: Theme = LIGHT,
+) -> None:
+    """How far decode(rotate(z)) is from rotate(decode(z)), relative RMSE over angles in degrees [k].
+
+    `turned` is that distance; `unturned` is that of decode(z) itself from rotate(decode(z)), what no equivariance at all would give.
+    """
+    places = np.arange(len(angles))
+    with canvas(path, theme, 1, (7.2, 4.6)) as (plane,):
+        plane.plot(places, unturned, color=theme.muted, marker="o", label="decode(z): no equivariance at all")
+        plane.plot(places, turned, color=theme.accent, marker="o", linewidth=2.2, label="decode(rotate(z))")
+        plane.set(title="Distance from rotate(decode(z))", xlabel="angle, degrees", ylabel="relative RMSE", ylim=(0, None))
+        plane.set_xticks(places, [f"{angle:g}" for angle in angles])
+        plane.legend(loc="lower right")

@@ -1,0 +1,115 @@
+"""Sweeps: the same results as one translation after another, encoded once, in memory that does not grow."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import bridge
+from ddib_jax.bridge import DDIB, Bridge
+from ddib_jax.exact import mixture_model
+from ddib_jax.perturbations import get_perturbation, parse_perturbation
+from ddib_jax.schedules import EDM
+from ddib_jax.sweep import sweep, translate_sweep
+
+SHAPE = (8, 8, 3)
+IMAGES = np.random.default_rng(0).normal(0, 0.4, size=(5, *SHAPE)).astype(np.float32)
+KEY = jax.random.key(3)
+
+
+def legs(steps=6, shape=SHAPE):
+    rng = np.random.default_rng(1)
+    means = [jnp.asarray(rng.normal(size=(3, *shape)), jnp.float32) for _ in range(2)]
+    return [Bridge.over(mixture_model(mean, jnp.full(3, 0.2), schedule=EDM(0.02, 40.0)), steps=steps) for mean in means]
+
+
+WORDS = {
+    "none": ["none"],
+    "noise": ["add-noise"],
+    "image": ["blend-image"],
+    "other": ["slerp-other"],
+    "before encoding": ["blur-image"],
+    "noise level": ["partial-noise"],
+    "sequence": ["blur-image=0.5", "partial-noise", "normalise=1", "slerp-noise"],
+}
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
+def test_both_sweeps_are_one_translation_a_coefficient(words):
+    """Whatever a perturbation looks at and wherever it acts."""
+    ddib, coefficients = DDIB(*legs(), perturb=parse_perturbation(words, [])), (0.3, 0.7)
+    alone, one = jax.jit(DDIB.__call__), jax.jit(sweep)
+    found = one(ddib, KEY, jnp.asarray(IMAGES), jnp.asarray(coefficients))
+    swept = translate_sweep(ddib, IMAGES, coefficients, key=KEY, batch_size=2)
+    assert swept.images.shape == swept.latents.shape == (2, *IMAGES.shape)
+    for place, coefficient in enumerate(coefficients):
+        held = ddib.replace(coefficient=jnp.asarray(coefficient))
+        np.testing.assert_allclose(found[place], alone(held, KEY, jnp.asarray(IMAGES)), atol=2e-4)
+        np.testing.assert_allclose(swept.images[place], bridge.translate(held, IMAGES, key=KEY, batch_size=2), atol=2e-4)
+
+
+def test_known_latents_are_not_encoded_again():
+    here, there = legs()
+    ddib = DDIB(here, there, perturb=get_perturbation("slerp-other"))
+    latents = bridge.encode(here, IMAGES)
+    expected = translate_sweep(ddib, IMAGES, [0.3, 1.0], key=KEY)
+    blind = DDIB(here.replace(sigmas=here.sigmas * jnp.nan), there, perturb=ddib.perturb)
+    found = translate_sweep(blind, None, [0.3, 1.0], latents=latents, key=KEY)
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
+
+
+def test_neither_coefficients_nor_models_retrace():
+    traces = 0
+
+    @jax.jit
+    def run(ddib, coefficients):
+        nonlocal traces
+        traces += 1
+        return sweep(ddib, KEY, jnp.asarray(IMAGES), coefficients)
+
+    here, there = legs()
+    first = run(DDIB(here, there, perturb=parse_perturbation(["rotate", "blur=0.5"], [])), jnp.asarray([5.0, 10.0]))
+    second = run(DDIB(there, here, perturb=parse_perturbation(["rotate", "blur=0.5"], [])), jnp.asarray([7.0, 10.0]))
+    assert traces == 1
+    assert float(jnp.abs(first - second).max()) > 0
+
+
+@pytest.mark.parametrize("at_once", [1, 10, 1000])
+def test_chunks_do_not_matter(at_once):
+    ddib = DDIB(*legs(), perturb=get_perturbation("add-noise"))
+    coefficients, images = jnp.asarray([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), jnp.asarray(IMAGES)
+    expected = jax.jit(sweep)(ddib, KEY, images, coefficients)
+    np.testing.assert_allclose(sweep(ddib, KEY, images, coefficients, at_once=at_once), expected, atol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_number_of_coefficients(unchecked):
+    """The compiled program's temporary memory is the same for 4 and for 64 coefficients; a plain vmap's is not."""
+    ddib = DDIB(*legs(shape=(32, 32, 3)), perturb=get_perturbation("add-noise"))
+    image = jnp.zeros((4, 32, 32, 3))
+
+    def memory(count, at_once):
+        run = jax.jit(lambda d, i, c: sweep(d, KEY, i, c, at_once=at_once))
+        return run.lower(ddib, image, jnp.linspace(0, 1, count)).compile().memory_analysis().temp_size_in_bytes
+
+    few, many, unbounded = memory(4, 8), memory(64, 8), memory(64, 10_000)
+    assert many < 1.1 * few
+    assert unbounded > 3 * many
+
+
+def test_latents_alone_do_where_no_image_is_looked_at():
+    here, there = legs()
+    for words in (["blend-image"], ["blur-image"], ["partial-noise"]):
+        ddib = DDIB(here, there, perturb=parse_perturbation(words, []))
+        with pytest.raises(ValueError, match="looks at the source images"):
+            translate_sweep(ddib, None, [0.5], latents=IMAGES)
+    with pytest.raises(ValueError, match="takes latents of 8 x 8 x 3; these are of 4 x 4 x 3"):
+        translate_sweep(DDIB(here, there), None, [0], latents=np.zeros((2, 4, 4, 3), np.float32))
+
+
+def test_a_lower_meeting_level_is_reached_by_as_many_steps():
+    here, there = legs()
+    ddib = DDIB(here, there, 2.0, perturb=get_perturbation("partial-noise"))
+    for leg in ddib.legs():
+        assert len(leg.sigmas) == len(here.sigmas)
+        np.testing.assert_allclose([leg.sigmas[0], leg.sigmas[-1]], [0.02, 2.0], rtol=1e-5)
+    np.testing.assert_allclose(ddib.replace(coefficient=1e6).legs()[0].sigmas, here.sigmas, rtol=1e-5)
