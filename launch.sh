@@ -4,10 +4,10 @@
 
 usage() {
   cat <<'EOF'
-usage: ./launch.sh                     do the main job: fives into sevens, with pictures and figures in runs/coloured_mnist
-       ./launch.sh --full              the main job with options of experiments/coloured_mnist.py
+usage: ./launch.sh                     do the main job: fives into sevens, and what perturbed latents become, with pictures in runs/
+       ./launch.sh --full              fives into sevens alone, with options of experiments/coloured_mnist.py
        ./launch.sh test [ARGUMENT...]  run the tests; arguments go to pytest
-       ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, sample, translate, encode, decode; --help after any)
+       ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, sample, translate, sweep, encode, decode; --help after any)
 
 The first call installs ddib_jax and JAX for this machine (TPU, NVIDIA GPU or CPU) into .venv beside this script; later
 calls start at once. The main job and the tests run in the repository, so their output is in its runs/; file names given to
@@ -273,7 +273,13 @@ case ${1-} in
     ;;
   '' | -*)
     setup
-    cd "$root" && exec "$venv/bin/python" experiments/coloured_mnist.py "$@"
+    # On a CPU XLA keeps about one core busy with a network of this size, so each of up to four cores is made a device.
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null) || cores=1
+    [ "$cores" -le 4 ] || cores=4
+    [ -n "$accelerator" ] || export XLA_FLAGS="${XLA_FLAGS:---xla_force_host_platform_device_count=$cores}"
+    cd "$root" && "$venv/bin/python" experiments/coloured_mnist.py "$@" || exit
+    [ $# = 0 ] || exit 0
+    exec "$venv/bin/python" experiments/perturbations.py --quick
     ;;
   *)
     setup

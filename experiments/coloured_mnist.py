@@ -45,10 +45,10 @@ class Config:
     """Model of the sevens."""
     classifier: str = "digit-classifier"
     """The judge."""
-    steps: int = 40
+    steps: int = 60
     """Steps of the ODE's grid, each way."""
     solver: str = "heun"
-    grid: str = "karras"
+    grid: str = "log-uniform"
     batch_size: int = 64
     seed: int = 0
     """Of the fixed hues."""

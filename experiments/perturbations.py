@@ -1,6 +1,6 @@
 """The perturbation study: what each perturbation of the latent does to digit and colour, in two ways.
 
-    python experiments/perturbations.py            # every experiment on 96 test fives; taken up again where it was left
+    python experiments/perturbations.py            # every experiment on 64 test fives; taken up again where it was left
     python experiments/perturbations.py --quick    # fewer coefficients and images, under five minutes on two CPU cores
 
 In the *single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB* way the model of fives encodes.
@@ -53,7 +53,6 @@ class Experiment:
     title: str
     words: tuple[str, ...]
     coefficients: tuple[float, ...] = ()
-    about: str = ""
 
     @property
     def swept(self) -> tuple[float, ...]:
@@ -98,10 +97,10 @@ EXPERIMENTS = (
 class Config:
     """Sweep every perturbation both ways, measure, and write a report."""
 
-    count: int = 96
+    count: int = 64
     """How many test fives."""
     quick: bool = False
-    """16 fives, two coefficients an experiment, 10 steps."""
+    """16 fives, two coefficients an experiment, 8 steps."""
     only: tuple[str, ...] = ()
     """Run these experiments alone (none, normalise, keep-low ...)."""
     source: str = "five"
@@ -109,7 +108,7 @@ class Config:
     target: str = "seven"
     """Model of the sevens."""
     classifier: str = "digit-classifier"
-    steps: int = 18
+    steps: int = 16
     """Steps of Heun's method, each way."""
     batch_size: int = 64
     seed: int = 0
@@ -120,12 +119,12 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study, or what is left of it; returns the path of its page."""
     if config.quick:
-        config = replace(config, count=min(config.count, 16), steps=min(config.steps, 10))
+        config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8))
     chosen = experiments(config)
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
     images = fives.take(range(min(config.count, len(fives))))
-    crossing = Crossing(config.steps, "heun", "karras", config.batch_size)
+    crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
     judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find(config.classifier))))
@@ -135,7 +134,7 @@ def main(config: Config) -> Path:
     for way in WAYS:
         first, latents = (there if way == "single" else here), None
         for experiment in chosen:
-            place, settings = config.out / "parts" / way / experiment.slug, identity(config, way, experiment)
+            place, settings = config.out.with_name(f"{config.out.name}-parts") / way / experiment.slug, identity(config, way, experiment)
             if (part := finished(place, settings)) is None:
                 if latents is None:
                     latents = bridge.encode(first, images, batch_size=config.batch_size, progress=progress(f"{way}: encoding"))
@@ -166,7 +165,7 @@ def identity(config: Config, way: str, experiment: Experiment) -> dict:
     """What a finished part must have been made with to be taken up again."""
     names = ("source", "target", "classifier")
     weights = {name: pretrained.fingerprint(getattr(config, name)) for name in names}
-    facts = {"way": way, **asdict(experiment), "coefficients": experiment.swept, **weights}
+    facts = {"way": way, "words": experiment.words, "coefficients": experiment.swept, **weights}
     facts |= {name: getattr(config, name) for name in ("count", "steps", "seed")}
     return {"identity": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
 

@@ -101,7 +101,8 @@ def test_help_installs_nothing(host):
 
 def test_without_arguments_does_the_main_job_in_the_repository(host):
     done = host.launch()
-    assert done.stdout == f"python in {host.repository}:\n<experiments/coloured_mnist.py>", done.stderr
+    studies = ("<experiments/coloured_mnist.py>", "<experiments/perturbations.py><--quick>")
+    assert done.stdout == "".join(f"python in {host.repository}:\n{study}" for study in studies), done.stderr
     assert host.launch("--full").stdout.endswith("<experiments/coloured_mnist.py><--full>")
 
 

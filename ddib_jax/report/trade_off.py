@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from ddib_jax.report.style import LIGHT, Theme, canvas
 
 WANTED_SHARE, WANTED_HUE = 0.9, 20.0
+NAMED = 5
 
 
 def trade_off_figure(
@@ -30,11 +31,13 @@ def trade_off_figure(
             best = frontier(hue, share)
             plane.plot(hue[best], 100 * share[best], color=theme.warm, linewidth=1.2, zorder=2)
             plane.scatter(hue[best], 100 * share[best], s=34, c=theme.warm, edgecolors=theme.paper, linewidths=0.5, zorder=4)
-            for rank, index in enumerate(best[-5:]):
+            named = best[-NAMED:]
+            for rank, index in enumerate(named):
+                down = (rank - len(named)) * 15 if share[index] > 0.5 else 8 + 15 * (len(named) - rank)
                 plane.annotate(
                     names[index],
                     (hue[index], 100 * share[index]),
-                    (10, -14 - 13 * (len(best[-5:]) - 1 - rank)),
+                    (22, down),
                     textcoords="offset points",
                     fontsize=8.5,
                     color=theme.ink,
