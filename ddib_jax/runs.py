@@ -3,11 +3,14 @@
 It knows no jax, so that a report is made wherever a run can be copied to.
 """
 
+import datetime
 import hashlib
 import json
 import math
 import os
 import platform
+import shlex
+import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -102,6 +105,19 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[package] = "absent"
     return versions
+
+
+def circumstances(script: str, started: datetime.datetime, accelerator: str) -> dict[str, Any]:
+    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine and versions, as of now."""
+    finished = datetime.datetime.now(datetime.UTC)
+    return {
+        "command": shlex.join(["python", script, *sys.argv[1:]]),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds"),
+        "seconds": (finished - started).total_seconds(),
+        "machine": describe_machine(accelerator),
+        "versions": installed_versions(["ddib-jax", "jax", "jaxlib", "flax", "numpy"]),
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -9,9 +9,6 @@ It encodes the fives with the five-model, decodes the latents with the seven-mod
 """
 
 import datetime
-import shlex
-import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +54,7 @@ class Config:
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
-    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
     count = len(fives) if config.full else min(config.count, len(fives))
     source = fives.take(range(count))
@@ -96,12 +93,7 @@ def main(config: Config) -> Path:
     run = runs.Run(
         name="coloured_mnist",
         title="Coloured fives into sevens",
-        command=shlex.join(["python", "experiments/coloured_mnist.py", *sys.argv[1:]]),
-        started=started.isoformat(timespec="seconds"),
-        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seconds=time.monotonic() - clock,
-        machine=runs.describe_machine(machine()),
-        versions=runs.installed_versions(["ddib-jax", "jax", "jaxlib", "flax", "numpy"]),
+        **runs.circumstances("experiments/coloured_mnist.py", started, machine()),
         config={name: str(v) if isinstance(v, Path) else v for name, v in asdict(config).items() if name != "out"},
         metrics=metrics,
         tables={"latent_variance": spread_table},

@@ -10,9 +10,6 @@ Every experiment is swept over its coefficients, measured and drawn; figures and
 import datetime
 import hashlib
 import json
-import shlex
-import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -43,6 +40,8 @@ SHOWN = {
     "frechet": "Fréchet distance",
 }
 WAYS = ("single", "ddib")
+SCRIPT = "experiments/perturbations.py"
+SEEN = Path(__file__).with_name("perturbations_seen.md")
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def main(config: Config) -> Path:
     if config.quick:
         config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8))
     chosen = experiments(config)
-    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
     images = fives.take(range(min(config.count, len(fives))))
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
@@ -142,7 +141,7 @@ def main(config: Config) -> Path:
                 part = measured(first, there, experiment, images, latents, judge, real, config)
                 runs.write_run(place, replace(part, config=settings))
             parts[way, experiment.slug] = part
-    run = summed_up(parts, chosen, images, config, started, time.monotonic() - clock)
+    run = summed_up(parts, chosen, images, config, started)
     runs.write_run(config.out, run)
     page = write_report(config.out)
     print(run.texts["found"])
@@ -180,7 +179,7 @@ def finished(place: Path, settings: dict) -> runs.Run | None:
 
 def measured(first, there, experiment: Experiment, images, latents, judge, real, config: Config) -> runs.Run:
     """One experiment in one way: swept, judged, its figures with their intervals."""
-    begun, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    begun = datetime.datetime.now(datetime.UTC)
     ddib = ddib_jax.DDIB(first, there, perturb=parse_perturbation(experiment.words, experiment.swept))
     options = {"latents": latents, "key": jax.random.key(config.seed), "batch_size": config.batch_size}
     swept = ddib_jax.translate_sweep(ddib, images, experiment.swept, **options)
@@ -196,12 +195,7 @@ def measured(first, there, experiment: Experiment, images, latents, judge, real,
     return runs.Run(
         name="perturbation",
         title=experiment.title,
-        command=shlex.join(["python", "experiments/perturbations.py", *sys.argv[1:]]),
-        started=begun.isoformat(timespec="seconds"),
-        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seconds=time.monotonic() - clock,
-        machine=runs.describe_machine(machine()),
-        versions=runs.installed_versions(["ddib-jax", "jax", "jaxlib", "flax", "numpy"]),
+        **runs.circumstances(SCRIPT, begun, machine()),
         config={},
         tables={"shown": runs.Table(("Coefficient", *SHOWN.values()), tuple(rows))},
         arrays={"images": to_bytes(swept.images), "numbers": np.asarray(numbers, np.float64)},
@@ -216,39 +210,52 @@ def with_interval(row: runs.MetricRow, features: np.ndarray, real: np.ndarray, r
     return replace(row, low=max(0.0, row.value - half), high=row.value + half)
 
 
-def summed_up(parts: dict, chosen, images, config: Config, started, seconds: float) -> runs.Run:
+def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
     """All parts as one run: every table and image, the points of the trade-off, the best of each way, equivariance."""
     points = tuple(
         (way, slug, *(None if np.isnan(x) else float(x) for x in row)) for (way, slug), part in parts.items() for row in part.arrays["numbers"]
     )
     columns = ("Way", "Experiment", "Coefficient", "Called 7", "Hue error, median")
-    best = tuple(sorted(points, key=lambda p: (shortfall(p), -p[3]))[:12])
+    best = tuple(sorted(points, key=ranked)[:12])
     tables = {
         "experiments": runs.Table(("Experiment", "Title", "About"), tuple((e.slug, e.title, note(e)) for e in chosen)),
         "points": runs.Table(columns, points),
         "best": runs.Table(columns, best, "The dozen nearest to 90 % sevens within 20 degrees, both ways"),
     } | {f"{way}/{slug}": part.tables["shown"] for (way, slug), part in parts.items()}
     equivariance, arrays = turned(parts["ddib", "none"].arrays["images"][0], parts["ddib", "rotate"])
+    circumstances = runs.circumstances(SCRIPT, started, machine())
+    circumstances["started"] = min(circumstances["started"], *(part.started for part in parts.values()))
+    circumstances["seconds"] = max(circumstances["seconds"], sum(part.seconds for part in parts.values()))
     return runs.Run(
         name="perturbations",
         title="What a perturbation of the latent does to digit and colour",
-        command=shlex.join(["python", "experiments/perturbations.py", *sys.argv[1:]]),
-        started=min(started.isoformat(timespec="seconds"), *(part.started for part in parts.values())),
-        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        seconds=max(seconds, sum(part.seconds for part in parts.values())),
-        machine=runs.describe_machine(machine()),
-        versions=runs.installed_versions(["ddib-jax", "jax", "jaxlib", "flax", "numpy"]),
+        **circumstances,
         config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items() if name != "out"},
         tables=tables,
-        texts={"summary": summary(images, config), "found": found_words(points), "equivariance": equivariance},
+        texts={"summary": summary(images, config), "found": found_words(points), "equivariance": equivariance, **seen(config)},
         arrays=arrays | {"source": to_bytes(images)} | {f"{way}/{slug}": part.arrays["images"] for (way, slug), part in parts.items()},
     )
+
+
+def seen(config: Config) -> dict[str, str]:
+    """What was seen by eye, by experiment, as long as it was with these models."""
+    head, *sections = SEEN.read_text().split("\n## ")
+    ours = f"models: {pretrained.fingerprint(config.source)} {pretrained.fingerprint(config.target)}"
+    if ours not in head.splitlines() or config.quick:
+        return {}
+    return {slug: text.strip() for slug, _, text in (section.partition("\n") for section in sections)}
 
 
 def shortfall(point: tuple) -> float:
     """How far a point is from 90 % sevens within 20 degrees: 0 where it is there, 1 for each whole 90 % or 20 degrees missed."""
     *_, share, hue = point
     return max(0.0, 0.9 - share) / 0.9 + max(0.0, (180 if hue is None else hue) - 20) / 20
+
+
+def ranked(point: tuple) -> tuple[float, float, float]:
+    """The order of points: what falls short least, then more sevens, then less hue error."""
+    *_, share, hue = point
+    return shortfall(point), -share, 180 if hue is None else hue
 
 
 def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
@@ -289,7 +296,7 @@ def found_words(points: tuple) -> str:
     """The best of each way, in words."""
     sentences = []
     for way, name in (("single", "single-model"), ("ddib", "DDIB")):
-        _, slug, coefficient, share, hue = min((p for p in points if p[0] == way), key=lambda p: (shortfall(p), -p[3]))
+        _, slug, coefficient, share, hue = min((p for p in points if p[0] == way), key=ranked)
         reached = "reaches" if shortfall((share, hue)) == 0 else "does not reach"
         words = f"{100 * share:.0f} % sevens with a median hue error of {'–' if hue is None else f'{hue:.0f}'}°"
         sentences.append(f"The {name} way {reached} 90 % within 20°: its best is {slug} at {coefficient:g}, {words}.")

@@ -49,7 +49,7 @@ def value_text(row: MetricRow) -> tuple[str, str]:
     if 0 < largest < 1e-3:
         shown = [_scientific(value * factor) for value in (row.value, *ends)]
     else:
-        places = _decimals(row, factor)
+        places = min(_decimals(row, factor), max(0, 4 - math.floor(math.log10(largest)))) if largest else _decimals(row, factor)
         shown = [f"{value * factor:.{places}f}" for value in (row.value, *ends)]
     return _with_unit(shown[0], row.unit), f"[{', '.join(shown[1:])}]" if len(ends) == 2 else ""
 

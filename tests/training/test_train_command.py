@@ -26,19 +26,25 @@ OPTIONS = (
 
 
 @pytest.fixture
-def train(tmp_path):
-    """Starts the command for a model directory; the processes share what they compile."""
+def folder(tmp_path):
+    """Eight 8 x 8 pictures."""
     (tmp_path / "images").mkdir()
     for index in range(8):
         pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def train(tmp_path, folder):
+    """Starts the command for a model directory; the processes share what they compile."""
     settings = {
         "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "PYTHONPATH": str(ROOT),
     }
 
     def start(out, *more):
-        command = [sys.executable, "-m", "ddib_jax.cli", "train", "--data", tmp_path / "images", "--out", out, *OPTIONS, *more]
+        command = [sys.executable, "-m", "ddib_jax.cli", "train", "--data", folder, "--out", out, *OPTIONS, *more]
         return subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
@@ -74,15 +80,6 @@ def test_a_killed_command_goes_on(tmp_path, train):
 
 
 SMALL = {"batch_size": 4, "channel_mult": (1,), "attention_resolutions": (), "model_channels": 32, "log_every": 1, "warmup": 1}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "images").mkdir()
-    for index in range(8):
-        pixels = np.random.default_rng(index).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
-    return tmp_path / "images"
 
 
 @pytest.mark.slow
