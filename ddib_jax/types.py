@@ -17,7 +17,7 @@ Latent: TypeAlias = Float[Array, "b h w c"]
 Images: TypeAlias = Float[Array | np.ndarray, "n h w c"]
 """Any number of images or latents, on the host or on a device."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
-Params: TypeAlias = PyTree[Array]
+Params: TypeAlias = PyTree[Array | np.ndarray]
 Metrics: TypeAlias = Mapping[str, Array]
 
 VectorField: TypeAlias = Callable[[Scalar, Array], Array]

@@ -73,7 +73,7 @@ class Sweep:
             contact_sheet(rows, draft / "sheet.png")
         print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
 
-    def _coefficients(self, words: tuple[str, ...]) -> tuple[float, ...]:
+    def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
         if self.coefficients is not None:
             if len(set(self.coefficients)) < max(1, len(self.coefficients)):
                 raise ValueError("Give at least one coefficient, and none twice.")
