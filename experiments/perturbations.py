@@ -4,7 +4,8 @@
     python experiments/perturbations.py --quick    # fewer coefficients and images, under five minutes on two CPU cores
 
 In the *single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB* way the model of fives encodes.
-Every experiment is swept over its coefficients, measured and drawn; figures and one page go to `runs/perturbations/`.
+Every experiment is swept over its coefficients, measured and drawn; figures and one page go to
+`runs/perturbations/`, with --quick to `runs/perturbations-quick/`.
 """
 
 import datetime
@@ -118,7 +119,8 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study, or what is left of it; returns the path of its page."""
     if config.quick:
-        config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8))
+        out = config.out.with_name(f"{config.out.name}-quick")  # so that it never replaces the whole study
+        config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8), out=out)
     chosen = experiments(config)
     started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
@@ -170,10 +172,14 @@ def identity(config: Config, way: str, experiment: Experiment) -> dict:
 
 
 def finished(place: Path, settings: dict) -> runs.Run | None:
-    """The part of an earlier call, if it was made in the same way."""
+    """The part of an earlier call, if it is whole and was made in the same way."""
     if not (place / runs.RECORD).is_file():
         return None
-    part = runs.read_run(place)
+    try:
+        part = runs.read_run(place)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{error} It is measured again now.", flush=True)
+        return None
     return part if part.config == settings else None
 
 
