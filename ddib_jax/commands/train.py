@@ -162,11 +162,11 @@ class Train:
             raise ValueError(f"'{self.init}' has another {differing} than these options ask for; give the options it was trained with.")
         return start.replace(schedule=model.schedule)
 
-    def _reference(self, source: ImageSource) -> np.ndarray | None:
+    def _reference(self, source: ImageSource) -> jax.Array | None:
         if self.reference == 0:
             return None
         rng = np.random.default_rng([self.seed, len(source), self.reference])
-        return source.take(_drawn(source, self.reference, rng), rng)
+        return jnp.asarray(source.take(_drawn(source, self.reference, rng), rng))
 
     def _precondition(self, source: ImageSource, workshop: Path) -> Preconditioning:
         """Statistics of up to 8,192 training images; those of a Wiener filter are kept, so that a resumed run has the same bits."""
