@@ -13,7 +13,7 @@ from ddib_jax import parallel
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
 from ddib_jax.schedules import make_grid
-from ddib_jax.solvers import HEUN, odeint
+from ddib_jax.solvers import HEUN, Carry, cross, is_implicit, odeint, odeint_effort
 from ddib_jax.types import Context, Image, Images, Latent, Perturbation, PRNGKey, Scalar, Solver
 
 
@@ -34,15 +34,27 @@ class Bridge:
         """A bridge over the schedule's whole range of noise levels in `steps` steps of a named grid."""
         return cls(model, make_grid(grid, model.schedule, steps), solver)
 
-    def encode(self, image: Image) -> Latent:
-        """Image [b h w c] in [-1, 1] -> its latent [b h w c], x(sigma_max) / sqrt(1 + sigma_max^2)."""
-        x = odeint(self.solver, probability_flow(self.model), image, self.sigmas)
-        return x / jnp.sqrt(1 + self.sigmas[-1] ** 2)
+    def encode(self, image: Image, *, carry: Carry | None = None, return_carry: bool = False) -> Latent | tuple[Latent, Carry]:
+        """Image [b h w c] in [-1, 1] -> its latent [b h w c], x(sigma_max) / sqrt(1 + sigma_max^2).
 
-    def decode(self, latent: Latent) -> Image:
-        """Latent [b h w c] of unit variance -> the image [b h w c] it is the latent of."""
+        With a reversible solver, `return_carry` also returns what `decode` needs to give the image back exactly; a `carry`
+        is one that decoding returned. Raises ValueError for another solver's, or another grid's.
+        """
+        x, carry = self._cross(image, True, carry, return_carry)
+        latent = x / jnp.sqrt(1 + self.sigmas[-1] ** 2)
+        return (latent, carry) if return_carry else latent
+
+    def decode(self, latent: Latent, *, carry: Carry | None = None, return_carry: bool = False) -> Image | tuple[Image, Carry]:
+        """Latent [b h w c] of unit variance -> the image [b h w c] it is the latent of; carries as `encode`."""
         x = latent * jnp.sqrt(1 + self.sigmas[-1] ** 2)
-        return odeint(self.solver, probability_flow(self.model), x, self.sigmas[::-1])
+        image, carry = self._cross(x, False, carry, return_carry)
+        return (image, carry) if return_carry else image
+
+    def _cross(self, x: Array, rising: bool, carry: Carry | None, return_carry: bool) -> tuple[Array, Carry | None]:
+        f = probability_flow(self.model)
+        if carry is None and not return_carry:
+            return odeint(self.solver, f, x, self.sigmas if rising else self.sigmas[::-1]), None
+        return cross(self.solver, f, x, self.sigmas, rising=rising, carry=carry)
 
     def sample(self, latent: Latent) -> Image:
         """As `decode`, with the noise of the grid's lowest level removed by one denoising, for latents drawn at random.
@@ -109,11 +121,34 @@ class DDIB:
 def encode(bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
     """The latents of any number of images [n h w c], in batches on all local devices; host arrays.
 
-    Raises ValueError where the images are not of the model's shape, FloatingPointError where a latent is not finite.
+    Raises ValueError where the images are not of the model's shape or not finite, FloatingPointError where a latent is not
+    finite or an implicit solver did not reach its tolerance.
     """
     check_shape(bridge, images, "images")
-    latents = parallel.map_batches(Bridge.encode, bridge, images, batch_size=batch_size, progress=progress)
+    if not np.isfinite(images).all():
+        raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
+    if is_implicit(bridge.solver):
+        latents, residuals = parallel.map_batches(_encode_effort, bridge, images, batch_size=batch_size, progress=progress)
+        check_converged(bridge, residuals)
+    else:
+        latents = parallel.map_batches(Bridge.encode, bridge, images, batch_size=batch_size, progress=progress)
     return check_finite(latents, "latents")
+
+
+def _encode_effort(bridge, image):
+    x, residual, _ = odeint_effort(bridge.solver, probability_flow(bridge.model), image, bridge.sigmas)
+    return x / jnp.sqrt(1 + bridge.sigmas[-1] ** 2), residual
+
+
+def check_converged(bridge: Bridge, residuals: np.ndarray) -> None:
+    """Raise FloatingPointError where a relative residual [n] of the bridge's implicit solver is above what it wants."""
+    wanted = bridge.solver.solve.wanted(residuals.dtype)
+    missed = int((~(residuals <= wanted)).sum())
+    if missed:
+        raise FloatingPointError(
+            f"{type(bridge.solver).__name__} did not converge on {missed} of {len(residuals)} images: the worst relative residual is "
+            f"{residuals.max():.2g} where {wanted:.2g} is wanted; take more steps or a reversible solver."
+        )
 
 
 def decode(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:

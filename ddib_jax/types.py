@@ -70,6 +70,21 @@ class Solver(Protocol):
 
 
 @runtime_checkable
+class ReversibleSolver(Solver, Protocol):
+    """A solver on pairs of states whose every step can be undone algebraically, by the steps of its inverse.
+
+    `second` is the other state of the pair, of the shape of the first; `init` starts from it where one is given.
+    """
+
+    @property
+    def inverse(self) -> "ReversibleSolver": ...
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Any: ...
+
+    def second(self, carry: Any, t: Scalar) -> Array: ...
+
+
+@runtime_checkable
 class Translator(Protocol):
     """A method of translation: a pytree that is called on images."""
 

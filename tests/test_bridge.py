@@ -94,8 +94,10 @@ def test_what_does_not_fit_is_refused():
         bridge.encode(here, np.zeros((2, 4, 4, 1), np.float32))
     with pytest.raises(ValueError, match="none were given"):
         bridge.decode(here, np.zeros((0, *SHAPE), np.float32))
-    with pytest.raises(FloatingPointError, match="1 of 2 latents are not finite"):
-        bridge.encode(here, np.stack([np.zeros(SHAPE, np.float32), np.full(SHAPE, np.nan, np.float32)]))
+    with pytest.raises(ValueError, match="images hold values that are not finite"):
+        bridge.encode(here, np.full((1, *SHAPE), np.nan, np.float32))
+    with pytest.raises(FloatingPointError, match="1 of 2 images are not finite"):
+        bridge.decode(here, np.stack([np.zeros(SHAPE, np.float32), np.full(SHAPE, np.nan, np.float32)]))
 
 
 @pytest.mark.slow

@@ -1,9 +1,15 @@
 """Solvers of ordinary differential equations; none of them knows what a diffusion model is."""
 
-from ddib_jax.solvers.integrate import odeint
-from ddib_jax.solvers.multistep import DPMSolverPP2M
+from ddib_jax.solvers.adaptive import Adaptive
+from ddib_jax.solvers.carry import Carry, cross
+from ddib_jax.solvers.exponential import Exponential
+from ddib_jax.solvers.fixed_point import FixedPoint
+from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
+from ddib_jax.solvers.integrate import odeint, odeint_effort, odeint_pair
+from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
+from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta
-from ddib_jax.types import Solver
+from ddib_jax.types import ReversibleSolver, Solver
 
 SOLVERS: dict[str, Solver] = {
     "euler": EULER,
@@ -11,7 +17,23 @@ SOLVERS: dict[str, Solver] = {
     "midpoint": MIDPOINT,
     "heun": HEUN,
     "rk4": RK4,
+    "exp-midpoint": Exponential(MIDPOINT),
+    "exp-rk4": Exponential(RK4),
+    "ab2": AdamsBashforth(2),
+    "ab3": AdamsBashforth(3),
     "dpmpp-2m": DPMSolverPP2M(),
+    "dpmpp-3m": DPMSolverPP3M(),
+    "o-belm": TwoStep(),
+    "bdia": TwoStep(0.96),
+    "edict": EDICT(),
+    "reversible-heun": ReversibleHeun(),
+    "coupled-midpoint": Coupled(MIDPOINT),
+    "coupled-rk4": Coupled(RK4),
+    "rex-midpoint": Exponential(Coupled(MIDPOINT)),
+    "rex-rk4": Exponential(Coupled(RK4)),
+    "exact-ddim": ExactEuler(),
+    "exact-dpmpp-2m": ExactInverse(DPMSolverPP2M()),
+    "implicit-midpoint": ImplicitMidpoint(),
 }
 
 
@@ -22,4 +44,43 @@ def get_solver(name: str) -> Solver:
     return SOLVERS[name]
 
 
-__all__ = ["SOLVERS", "DPMSolverPP2M", "EULER", "HEUN", "MIDPOINT", "RK4", "RungeKutta", "get_solver", "odeint"]
+def is_reversible(solver: Solver) -> bool:
+    """Whether the solver walks pairs of states, and can be undone with both of them in hand."""
+    return isinstance(solver.method if isinstance(solver, Exponential) else solver, (TwoStep, EDICT, ReversibleHeun, Coupled))
+
+
+def is_implicit(solver: Solver) -> bool:
+    """Whether the solver gives back a state to a tolerance, with nothing carried, and tells its effort."""
+    return isinstance(solver, (ExactEuler, ImplicitMidpoint, ExactInverse))
+
+
+__all__ = [
+    "EDICT",
+    "EULER",
+    "HEUN",
+    "MIDPOINT",
+    "RK4",
+    "SOLVERS",
+    "Adaptive",
+    "AdamsBashforth",
+    "Carry",
+    "Coupled",
+    "DPMSolverPP2M",
+    "DPMSolverPP3M",
+    "ExactEuler",
+    "ExactInverse",
+    "Exponential",
+    "FixedPoint",
+    "ImplicitMidpoint",
+    "ReversibleHeun",
+    "ReversibleSolver",
+    "RungeKutta",
+    "TwoStep",
+    "cross",
+    "get_solver",
+    "is_implicit",
+    "is_reversible",
+    "odeint",
+    "odeint_effort",
+    "odeint_pair",
+]

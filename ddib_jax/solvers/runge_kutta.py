@@ -30,11 +30,15 @@ class RungeKutta:
 
     def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
+        return y0 + self.increment(f, t0, t1, y0), carry
+
+    def increment(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array) -> Array:
+        """What a step from y(t0) = y0 to t1 adds to y0."""
         h = t1 - t0
         slopes = [f(t0, y0)]
         for row, c in zip(self.a, self.c[1:], strict=True):
             slopes.append(f(t0 + c * h, y0 + h * _combine(row, slopes)))
-        return y0 + h * _combine(self.b, slopes), carry
+        return h * _combine(self.b, slopes)
 
 
 def _combine(weights: tuple[float, ...], slopes: list[Array]) -> Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.solvers import EULER, HEUN, SOLVERS, get_solver, odeint
+from ddib_jax.solvers import EULER, HEUN, SOLVERS, get_solver, is_implicit, is_reversible, odeint, odeint_effort, odeint_pair
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -20,37 +20,82 @@ def solve(solver, y0, start, stop, steps):
     return odeint(solver, slope, y0, ts)
 
 
+STEPS = {"bdia": (1000, 2000, 4000, 8000), "exp-rk4": (20, 40, 80, 160), "rex-rk4": (20, 40, 80, 160)}
+"""Where the leading term of the error shows: BDIA's is (1 - gamma) / (1 + gamma) times Euler's."""
+REVERSIBLE = [name for name, solver in SOLVERS.items() if is_reversible(solver)]
+IMPLICIT = [name for name, solver in SOLVERS.items() if is_implicit(solver)]
+
+
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_order(name, ends):
-    solver, y0 = SOLVERS[name], jnp.asarray([0.5, 1.5])
+    solver, y0 = SOLVERS[name], jnp.asarray([[0.5], [1.5]])
     truth = solve(SOLVERS["rk4"], y0, *ends, 3000)
-    steps = np.array([40, 80, 160, 320])
+    steps = np.array(STEPS.get(name, (40, 80, 160, 320)))
     errors = [float(jnp.abs(solve(solver, y0, *ends, int(n)) - truth).max()) for n in steps]
     order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert abs(order - solver.order) < 0.25, f"{name} of order {solver.order} measures {order:.2f}"
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-def test_evaluations(name):
-    count = 0
+def counted():
+    """The slope, and a list that grows by one at each of its evaluations as the program runs."""
+    calls = []
 
-    def counted(t, y):
-        nonlocal count
-        count += 1
+    def f(t, y):
+        jax.debug.callback(lambda: calls.append(1))
         return slope(t, y)
 
-    solver, y0 = SOLVERS[name], jnp.ones(2)
-    carry = solver.init(counted, jnp.asarray(1.0), y0)
-    count = 0
-    solver.step(counted, jnp.asarray(1.0), jnp.asarray(1.1), y0, carry)
-    assert count == solver.evaluations
+    return f, calls
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name not in IMPLICIT])
+def test_evaluations(name):
+    """Of a step: what one step more costs, so that what a solver does at its start does not count."""
+
+    def cost(steps):
+        f, calls = counted()
+        jax.block_until_ready(odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1)))
+        jax.effects_barrier()
+        return len(calls)
+
+    assert cost(6) - cost(5) == SOLVERS[name].evaluations
+
+
+@pytest.mark.parametrize("ends", [(1.0, 2.0), (2.0, 1.0)], ids=["rising", "falling"])
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_implicit_solvers_count_their_evaluations(name, ends):
+    f, calls = counted()
+    _, residual, evaluations = odeint_effort(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(*ends, 6))
+    jax.effects_barrier()
+    assert len(calls) == int(evaluations)
+    assert residual.shape == (1,) and float(residual[0]) < 1e-13
+
+
+@pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
+@pytest.mark.parametrize("name", REVERSIBLE)
+def test_reversible_solvers_give_the_state_back(name, ends):
+    """With the pair in hand, to rounding, at steps far too long for accuracy; and again the pair, walked once more."""
+    solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(*ends, 6)
+    pair = odeint_pair(solver, slope, y0, ts)
+    back = odeint_pair(solver.inverse, slope, pair[0], ts[::-1], pair[1])
+    again = odeint_pair(solver, slope, back[0], ts, back[1])
+    assert jnp.abs(back[0] - y0).max() < 1e-13
+    assert jnp.abs(jnp.stack(again) - jnp.stack(pair)).max() < 1e-13
+    assert jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9  # alone, the first state is not enough
+
+
+@pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_implicit_solvers_give_the_state_back_with_nothing_carried(name, ends):
+    solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5], [0.1, 0.2]]), jnp.geomspace(*ends, 6)
+    back = odeint(solver, slope, odeint(solver, slope, y0, ts), ts[::-1])
+    assert jnp.abs(back - y0).max() < 1e-12
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_eager_jit_and_vmap_agree(name):
     solver, ts = SOLVERS[name], jnp.linspace(1.0, 2.0, 6)
-    batch = jnp.asarray([[0.5, 1.5], [1.0, 2.0]])
+    batch = jnp.asarray([[[0.5, 1.5]], [[1.0, 2.0]]])
     eager = jnp.stack([odeint(solver, slope, y, ts) for y in batch])
     assert jnp.allclose(jax.jit(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)
     assert jnp.allclose(jax.vmap(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)

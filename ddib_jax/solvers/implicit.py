@@ -1,0 +1,131 @@
+"""Implicit methods: exact both ways with nothing carried, at the price of a fixed point a step.
+
+Each is its own inverse: along a grid and back along it reversed, `odeint` gives the state back to the tolerance of the
+fixed points. `odeint_effort` says what residual they reached, and with how many evaluations.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ddib_jax.solvers.fixed_point import FixedPoint
+from ddib_jax.solvers.multistep import DPMSolverPP2M
+from ddib_jax.types import Scalar, Solver, VectorField
+
+
+@dataclass(frozen=True)
+class _Stepwise:
+    """What the implicit one-step methods share: the last slope, worst residual [b] and evaluations as their carry."""
+
+    solve: FixedPoint = FixedPoint()
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
+        """A first guess of the slope, and no effort yet."""
+        return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
+
+    def effort(self, carry: tuple) -> tuple[Float[Array, "b"], Int[Array, ""]]:
+        """The worst relative residual of every member so far, and the evaluations."""
+        return carry[1], carry[2]
+
+    def _slope(self, equation, carry) -> tuple[Array, tuple]:
+        guess, worst, count = carry
+        found = self.solve(equation, guess)
+        return found.x, (found.x, jnp.maximum(worst, found.residual), count + found.evaluations)
+
+
+@dataclass(frozen=True)
+class ExactEuler(_Stepwise):
+    """Euler's step where t falls, and its exact inverse, the implicit Euler step, where t rises.
+
+    Decoding is plain DDIM; encoding solves for the state that DDIM would have decoded to this one (the fixed-point inversion
+    of Pan et al. 2023 and Garibi et al. 2024, here accelerated, and held to its tolerance).
+    """
+
+    order: int = 1
+    evaluations: int = 1
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+        """From y(t0) = y0 to y(t1)."""
+
+        def falling():
+            slope = f(t0, y0)
+            return slope, (slope, carry[1], carry[2] + 1)
+
+        rising = lambda: self._slope(lambda slope: f(t1, y0 + (t1 - t0) * slope), carry)  # noqa: E731
+        slope, carry = jax.lax.cond(t1 < t0, falling, rising)
+        return y0 + (t1 - t0) * slope, carry
+
+
+@dataclass(frozen=True)
+class ImplicitMidpoint(_Stepwise):
+    """The implicit midpoint rule, y1 = y0 + h f((t0 + t1) / 2, (y0 + y1) / 2) (Hairer, Lubich and Wanner 2006, II.1).
+
+    Symmetric, so its own inverse; of order 2 and stable for steps of any length.
+    """
+
+    order: int = 2
+    evaluations: int = 1
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+        """From y(t0) = y0 to y(t1)."""
+        h = t1 - t0
+        slope, carry = self._slope(lambda slope: f(t0 + h / 2, y0 + h / 2 * slope), carry)
+        return y0 + h * slope, carry
+
+
+@dataclass(frozen=True)
+class ExactInverse:
+    """Any solver where t falls, and where t rises the state from which it would fall to this one, over the whole grid.
+
+    For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et al. (2024) approximate.
+    By defect correction (Stetter 1978): with F the falling and P the rising run, z = z + y - F(P(z)) is solved for z, and P(z) is
+    the answer; P nearly inverts F, so that few passes do, each of two runs.
+    """
+
+    method: Solver = DPMSolverPP2M()
+    solve: FixedPoint = FixedPoint()
+
+    @property
+    def order(self) -> int:
+        """That of the method."""
+        return self.method.order
+
+    @property
+    def evaluations(self) -> int:
+        """Those of the method, for one run."""
+        return self.method.evaluations
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
+        """Nothing: it is a method of the whole grid."""
+        return ()
+
+    def effort(self, carry: tuple) -> tuple[Float[Array, "b"], Int[Array, ""]]:
+        """The relative residual of every member, and the evaluations."""
+        return carry
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+        """From y(t0) = y0 to y(t1), as a grid of that one interval; `odeint` takes the whole grid at once."""
+        return self.whole(f, y0, jnp.stack([t0, t1]))
+
+    def whole(self, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> tuple[Array, tuple]:
+        """From y(ts[0]) = y0 to y(ts[-1])."""
+
+        def run(y, ts):
+            ends = jnp.stack([ts[:-1], ts[1:]], axis=1)
+            step = lambda state, pair: (self.method.step(f, *pair, *state), None)  # noqa: E731
+            return jax.lax.scan(step, (y, self.method.init(f, ts[0], y)), ends)[0][0]
+
+        one = self.method.evaluations * (len(ts) - 1)
+
+        def falling():
+            return run(y0, ts), (jnp.zeros(len(y0), y0.dtype), jnp.asarray(one))
+
+        def rising():
+            found = self.solve(lambda z: z + y0 - run(run(z, ts), ts[::-1]), y0)
+            return run(found.x, ts), (found.residual, 2 * one * found.evaluations + one)
+
+        return jax.lax.cond(ts[-1] < ts[0], falling, rising)
+
+

@@ -1,0 +1,171 @@
+"""Algebraically reversible methods: a step on a pair of states that can be undone exactly, whatever its own error.
+
+Each is a `ReversibleSolver`: `odeint_pair(solver, f, y0, ts)` gives a pair (y, second), and
+`odeint_pair(solver.inverse, f, y, ts[::-1], second)` gives y0 back up to rounding. Without the second state the
+way back is an approximation of the method's order, like any other solver's.
+"""
+
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ddib_jax.solvers.runge_kutta import HEUN, RungeKutta
+from ddib_jax.types import Scalar, VectorField
+
+
+@dataclass(frozen=True)
+class TwoStep:
+    """Euler's step corrected by `gamma` of what Euler's step backward misses of the point before.
+
+    y[n+1] = y[n] + h f[n] + gamma (y[n-1] - (y[n] - h' f[n])), with h' the step before. The point before is the second state.
+    gamma = (h / h')^2, here None, is O-BELM (Wang et al. 2024), of order 2 on every grid and its own inverse: in these
+    coordinates it is the leapfrog method on an uneven grid. A fixed gamma is BDIA (Zhang et al. 2024), of order
+    1, undone by 1 / gamma; its paper applies it to alpha_t x, here it is applied to x. On a grid whose steps grow, and in BDIA's
+    undoing, a difference between the two states grows from step to step.
+    """
+
+    gamma: float | None = None
+    evaluations: int = 1
+
+    @property
+    def order(self) -> int:
+        """The order of the global error on a smooth grid."""
+        return 2 if self.gamma is None else 1
+
+    @property
+    def inverse(self) -> "TwoStep":
+        """The method that undoes this one, along the grid reversed."""
+        return self if self.gamma is None else replace(self, gamma=1 / self.gamma)
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> tuple[Array, Scalar]:
+        """No point before: an Euler step. A given second state lies ahead: the first step goes to it, at a time yet unknown."""
+        return (y0, t0) if second is None else (second, jnp.full_like(t0, jnp.nan))
+
+    def second(self, carry: tuple[Array, Scalar], t: Scalar) -> Array:
+        """The neighbouring point."""
+        return carry[0]
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple[Array, Scalar]]:
+        """From y(t0) = y0 to y(t1)."""
+        other, when = carry
+        ahead, alone = jnp.isnan(when), when == t0
+        h, past = t1 - t0, jnp.where(ahead | alone, t1 - t0, t0 - when)
+        slope = f(t0, y0)
+        weight = (h / past) ** 2 if self.gamma is None else self.gamma
+        missed = jnp.where(alone, jnp.zeros_like(y0), other - (y0 - past * slope))
+        return jnp.where(ahead, other, y0 + h * slope + weight * missed), (y0, t0)
+
+
+@dataclass(frozen=True)
+class EDICT:
+    """Exact inversion by two coupled Euler steps, each with the other's slope, then mixed (Wallace et al. 2023).
+
+    Undoing divides by `mixing` twice a step, so that rounding grows by mixing^-2 a step.
+    """
+
+    mixing: float = 0.93
+    undoes: bool = False
+    order: int = 1
+    evaluations: int = 2
+
+    @property
+    def inverse(self) -> "EDICT":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Array:
+        """Both states start at y0 unless a second one is given."""
+        return y0 if second is None else second
+
+    def second(self, carry: Array, t: Scalar) -> Array:
+        """The coupled state."""
+        return carry
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array) -> tuple[Array, Array]:
+        """From the pair (y0, carry) at t0 to that at t1."""
+        h, p = t1 - t0, self.mixing
+        if self.undoes:
+            z = (carry - (1 - p) * y0) / p
+            y = (y0 - (1 - p) * z) / p
+            z = z + h * f(t1, y)
+            return y + h * f(t1, z), z
+        y = y0 + h * f(t0, carry)
+        z = carry + h * f(t0, y)
+        y = p * y + (1 - p) * z
+        return y, p * z + (1 - p) * y
+
+
+@dataclass(frozen=True)
+class ReversibleHeun:
+    """The reversible Heun method (Kidger et al. 2021, algorithm 1): one evaluation a step, order 2, its own inverse."""
+
+    order: int = 2
+    evaluations: int = 1
+
+    @property
+    def inverse(self) -> "ReversibleHeun":
+        """The method that undoes this one, along the grid reversed."""
+        return self
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> tuple[Array, Array]:
+        """The second state, y0 unless given, and its slope."""
+        second = y0 if second is None else second
+        return second, f(t0, second)
+
+    def second(self, carry: tuple[Array, Array], t: Scalar) -> Array:
+        """The point that slopes are taken at."""
+        return carry[0]
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple[Array, Array]]:
+        """From the pair at t0 to that at t1."""
+        z, slope = carry
+        h = t1 - t0
+        ahead = 2 * y0 - z + h * slope
+        new = f(t1, ahead)
+        return y0 + h / 2 * (slope + new), (ahead, new)
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """Any one-step method made reversible (McCallum and Foster 2024): of its order, at twice its evaluations.
+
+    y1 = l y0 + (1 - l) z0 + psi(t0 -> t1, z0), z1 = z0 - psi(t1 -> t0, y1), where psi is the method's increment.
+    A coupling l below 1 draws the two states together, and apart again in undoing by 1 / l a step.
+    """
+
+    method: RungeKutta = HEUN
+    coupling: float = 0.999
+    undoes: bool = False
+
+    @property
+    def order(self) -> int:
+        """That of the method."""
+        return self.method.order
+
+    @property
+    def evaluations(self) -> int:
+        """Twice those of the method."""
+        return 2 * self.method.evaluations
+
+    @property
+    def inverse(self) -> "Coupled":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Array:
+        """Both states start at y0 unless a second one is given."""
+        return y0 if second is None else second
+
+    def second(self, carry: Array, t: Scalar) -> Array:
+        """The coupled state."""
+        return carry
+
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array) -> tuple[Array, Array]:
+        """From the pair (y0, carry) at t0 to that at t1."""
+        y, z, mix, psi = y0, carry, self.coupling, self.method.increment
+        if self.undoes:
+            z = z + psi(f, t0, t1, y)
+            return (y - (1 - mix) * z - psi(f, t1, t0, z)) / mix, z
+        y = mix * y + (1 - mix) * z + psi(f, t0, t1, z)
+        return y, z - psi(f, t1, t0, y)
