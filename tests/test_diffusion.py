@@ -11,7 +11,7 @@ from ddib_jax.exact import mixture_model
 from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
 from ddib_jax.schedules import EDM, Cosine, Discrete, LinearVP
-from ddib_jax.solvers import RK4, SOLVERS
+from ddib_jax.solvers import RK4, SOLVERS, is_implicit
 
 SHAPE = (2, 2, 1)
 SCHEDULES = {"edm": EDM(), "linear-vp": LinearVP(), "cosine": Cosine(), "discrete": Discrete.linear(1000)}
@@ -45,7 +45,7 @@ def test_bridge_of_a_gaussian_is_the_known_linear_map(name):
     low, high = model.schedule.sigma_range
     scaled = 0.3 + (image - 0.3) * jnp.sqrt((0.25 + high**2) / (0.25 + low**2))
     truth = scaled / jnp.sqrt(1 + high**2)
-    steps = {1: 4000, 2: 1000, 4: 100}[SOLVERS[name].order]
+    steps = 20_000 if name == "edict" else {1: 4000, 2: 1000, 3: 300, 4: 100}[SOLVERS[name].order]
     bridge = Bridge.over(model, steps=steps, solver=SOLVERS[name])
     latent = bridge.encode(image)
     assert float(jnp.abs(latent - truth).max()) < 5e-3
@@ -54,7 +54,7 @@ def test_bridge_of_a_gaussian_is_the_known_linear_map(name):
 
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("model", [gaussian, mixture], ids=["gaussian", "mixture"])
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", [name for name in SOLVERS if not is_implicit(SOLVERS[name])])
 def test_invertible_to_the_order_of_the_solver(name, model):
     """Halving the steps' size shrinks the round trip's error by at least 2^order: it is the method's, not the model's."""
     bridge_model, solver = model(), SOLVERS[name]
