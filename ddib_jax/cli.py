@@ -1,7 +1,8 @@
 """The `ddib` command."""
 
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
@@ -17,15 +18,31 @@ def parse(args: Sequence[str] | None = None) -> Any:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and exit code 1."""
+    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and exit code 1.
+
+    A command that judges (`diagnose`) returns its own exit code.
+    """
     command = parse(args)
     parallel.keep_compiled()
-    try:
-        command.run()
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"ddib: {error}", file=sys.stderr)
-        return 1
-    return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _said(warnings.showwarning)
+        try:
+            return command.run() or 0
+        except (ValueError, OSError, FloatingPointError, ImportError) as error:
+            print(f"ddib: {error}", file=sys.stderr)
+            return 1
+
+
+def _said(show: Callable) -> Callable:
+    """A warning of our own in one sentence, those of other libraries as they are."""
+
+    def shown(message, category, *where):
+        if category is UserWarning:
+            print(f"ddib: warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, *where)
+
+    return shown
 
 
 if __name__ == "__main__":

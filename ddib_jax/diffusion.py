@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from ddib_jax.types import Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
+from ddib_jax.types import Guidance, Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
 
 GOLDEN = 0.6180339887498949
 
@@ -16,13 +16,14 @@ GOLDEN = 0.6180339887498949
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition and cond (class labels [b] or None) are pytree leaves: new weights, statistics or
-    labels never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
+    params, precondition, cond (class labels [b] or None) and guidance are pytrees: new weights, statistics, labels or
+    scales never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
     """
 
     params: Params
     precondition: Preconditioning
     cond: Any = None
+    guidance: Guidance | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
@@ -35,14 +36,22 @@ class DiffusionModel:
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
-        inputs = self.precondition.inputs(x, sigma)
-        output = self.network.apply({"params": self.params}, inputs, time, self.cond, **options)
-        output = output[..., : x.shape[-1]].astype(x.dtype)
-        return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
+
+        def own(x, cond=self.cond):
+            inputs = self.precondition.inputs(x, sigma)
+            output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
+            output = output[..., : x.shape[-1]].astype(x.dtype)
+            return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
+
+        return own(x) if self.guidance is None else self.guidance(own, x, sigma, time)
 
     def given(self, cond: Any) -> "DiffusionModel":
         """This model under a condition: one class-conditional model is many domains."""
         return self.replace(cond=cond)
+
+    def guided(self, guidance: Guidance | None) -> "DiffusionModel":
+        """This model turned by a guidance in both directions, or by none."""
+        return self.replace(guidance=guidance)
 
 
 def probability_flow(model: DiffusionModel) -> VectorField:
@@ -87,6 +96,7 @@ def denoising_loss(
     *,
     index: Int[Array, "b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
+    quiet_below: float = 0.0,
     **options,
 ) -> Float[Array, ""]:
     """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
@@ -96,6 +106,10 @@ def denoising_loss(
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
     is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
     images of the domain, the network is shown their `stable_target` in place of x.
+
+    At noise levels below `quiet_below` every second image holds only a part of its noise, uniform in [0, 1], and the network is told
+    sigma all the same. Encoding starts there: an image without noise is no noisy image of any level, and what the network was
+    never shown it may answer with flecks. At higher levels it would learn to trust what it sees, and no longer decode.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -104,6 +118,10 @@ def denoising_loss(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
+    if quiet_below:
+        lot, part = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1), (2,), image.dtype))(keys).T
+        quiet = (lot < 0.5) & (sigma < quiet_below)
+        noise = noise * jnp.where(quiet, part, 1.0).reshape(column.shape)
     noisy = image + column * noise
     target = image if reference is None else stable_target(image, noisy, sigma, reference)
     denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)
@@ -126,5 +144,6 @@ def stable_target(
     near = jnp.concatenate(
         [jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], seen @ others.T - half(others)[None]], axis=1
     )
-    shares = jax.nn.softmax(near / jnp.square(sigma)[:, None], axis=1)
+    near = (near - jnp.max(near, axis=1, keepdims=True)) / jnp.square(sigma)[:, None]
+    shares = jax.nn.softmax(jnp.maximum(near, -100.0), axis=1)  # XLA's vectorised exp on CPU gives NaN below about -1e9
     return (shares[:, :1] * own + shares[:, 1:] @ others).reshape(image.shape)

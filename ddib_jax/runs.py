@@ -108,10 +108,13 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def circumstances(script: str, started: datetime.datetime, accelerator: str) -> dict[str, Any]:
-    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine and versions, as of now."""
+    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine and versions, as of now.
+
+    script: the study's file, run by Python, or `ddib`.
+    """
     finished = datetime.datetime.now(datetime.UTC)
     return {
-        "command": shlex.join(["python", script, *sys.argv[1:]]),
+        "command": shlex.join([*(["python"] if script.endswith(".py") else []), script, *sys.argv[1:]]),
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": (finished - started).total_seconds(),

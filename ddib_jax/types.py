@@ -58,6 +58,13 @@ class Network(Protocol):
 
 
 @runtime_checkable
+class Guidance(Protocol):
+    """What turns a denoiser towards a condition: a pytree called with (denoise, x, sigma, time)."""
+
+    def __call__(self, denoise: Callable, x: Array, sigma: Array, time: Array) -> Array: ...
+
+
+@runtime_checkable
 class Solver(Protocol):
     """One step of an ODE over an interval; it knows nothing of diffusion."""
 

@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
     {"parallel", "runs", "nets"},
-    {"schedules", "preconditioning", "solvers", "perturbations", "data", "metrics", "training", "report"},
+    {"schedules", "preconditioning", "guidance", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
-    {"sweep"},
+    {"sweep", "diagnosis"},
     {"commands"},
     {"cli"},
 ]

@@ -4,14 +4,18 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from rich.progress import track
 
 from ddib_jax.bridge import Bridge
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.solvers import get_solver
+from ddib_jax.files import drafted
+from ddib_jax.solvers import Carry, get_solver
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Crossing:
     steps: int = 40
     """Steps of the grid, each way."""
     solver: str = "heun"
-    """euler (= ddim), heun, midpoint, rk4 or dpmpp-2m."""
+    """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the list."""
     grid: str = "karras"
     """Noise levels: karras, log-uniform, or uniform in the model's time."""
     batch_size: int = 64
@@ -64,8 +68,27 @@ def read_inputs(
     return names, images
 
 
-def read_latents(path: Path) -> tuple[list[str], np.ndarray, str]:
-    """Names, latents [n h w c] and the fingerprint of the model of a file that `ddib encode` wrote.
+class Encoded(NamedTuple):
+    """What `ddib encode` wrote: names, latents [n h w c], the fingerprint of their model, and what its solver carried, if anything."""
+
+    names: list[str]
+    latents: Float[np.ndarray, "n h w c"]
+    model: str
+    carry: Carry | None
+
+
+def write_latents(path: Path, encoded: Encoded, solver: str) -> None:
+    """Write latents, and the second states, grid and solver of their carry where they have one, as .npz; ValueError for another ending."""
+    if path.suffix != ".npz":
+        raise ValueError(f"Latents are written as .npz; '{path}' is named otherwise.")
+    names, latents, model, carry = encoded
+    kept = {} if carry is None else {"second": carry.second, "sigmas": np.asarray(carry.sigmas), "solver": solver}
+    with drafted(path.absolute().parent) as draft:
+        np.savez(draft / path.name, latents=latents, names=np.asarray(names), model=model, **kept)
+
+
+def read_latents(path: Path) -> Encoded:
+    """What `ddib encode` wrote.
 
     Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds something else.
     """
@@ -73,8 +96,11 @@ def read_latents(path: Path) -> tuple[list[str], np.ndarray, str]:
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         with np.load(path, allow_pickle=False) as stored:
+            carry = None
+            if "second" in stored:
+                carry = Carry(stored["second"], jnp.asarray(stored["sigmas"]), get_solver(str(stored["solver"])), rising=True)
             names = [str(name) for name in stored["names"]]
-            return names, np.asarray(stored["latents"], np.float32), str(stored["model"])
+            return Encoded(names, np.asarray(stored["latents"], np.float32), str(stored["model"]), carry)
     except (KeyError, ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short.") from error
 

@@ -84,7 +84,7 @@ class Sweep:
     def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
         if len(self.input) != 1 or not self.input[0].endswith(".npz"):
             return *read_inputs(self.input, shape, split=self.split, limit=self.limit), None
-        names, latents, model = read_latents(Path(self.input[0]))
+        names, latents, model, _ = read_latents(Path(self.input[0]))
         if model != pretrained.fingerprint(self.source):
             raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
         return names[: self.limit], None, latents[: self.limit]

@@ -10,9 +10,10 @@ import numpy as np
 import tyro
 
 from ddib_jax import bridge, pretrained
-from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
+from ddib_jax.commands.crossing import Crossing, Encoded, progress, read_inputs, read_latents, write_latents
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
+from ddib_jax.solvers import SOLVERS, is_reversible
 
 Inputs = tyro.conf.Positional[list[str]]
 Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes]
@@ -65,24 +66,31 @@ class Encode:
     split: Literal["train", "test"] = "test"
     limit: int | None = None
     """Take only the first images."""
+    carry: bool = False
+    """Also store what a reversible solver carries, twice the size: decoding by the same model then gives the images back exactly."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
         """Read, encode, write."""
         model = pretrained.load(self.model)
         names, images = read_inputs(self.input, model.data_shape, split=self.split, limit=self.limit)
-        size = self.crossing.batch_size
-        latents = bridge.encode(self.crossing.bridge(model), images, batch_size=size, progress=progress("encoding"))
-        if self.out.suffix != ".npz":
-            raise ValueError(f"Latents are written as .npz; '{self.out}' is named otherwise.")
-        with drafted(self.out.absolute().parent) as draft:
-            np.savez(draft / self.out.name, latents=latents, names=np.asarray(names), model=pretrained.fingerprint(self.model))
+        here = self.crossing.bridge(model)
+        if self.carry and not is_reversible(here.solver):
+            known = ", ".join(name for name, solver in SOLVERS.items() if is_reversible(solver))
+            raise ValueError(f"'{self.crossing.solver}' carries nothing; reversible solvers are {known}.")
+        options = {"batch_size": self.crossing.batch_size, "progress": progress("encoding")}
+        found = bridge.encode(here, images, return_carry=self.carry, **options)
+        latents, carry = found if self.carry else (found, None)
+        write_latents(self.out, Encoded(names, latents, pretrained.fingerprint(self.model), carry), self.crossing.solver)
         print(f"{len(names)} latents lie in {self.out}.")
 
 
 @dataclass(frozen=True)
 class Decode:
-    """Decode latents, of this or of another model's encoding, to images."""
+    """Decode latents, of this or of another model's encoding, to images.
+
+    Latents stored with a carry give their images back exactly, by the model, solver, steps and grid that encoded them.
+    """
 
     input: tyro.conf.Positional[Path]
     """The .npz file that `ddib encode` wrote."""
@@ -94,9 +102,12 @@ class Decode:
 
     def run(self) -> None:
         """Read, decode, write."""
-        names, latents, _ = read_latents(self.input)
+        names, latents, model, carry = read_latents(self.input)
         there = self.crossing.bridge(pretrained.load(self.model))
-        images = bridge.decode(there, latents, batch_size=self.crossing.batch_size, progress=progress("decoding"))
+        if carry is not None and model != pretrained.fingerprint(self.model):
+            print("The latents were encoded by another model: what its solver carried cannot cross, and only the latents are decoded.")
+            carry = None
+        images = bridge.decode(there, latents, carry=carry, batch_size=self.crossing.batch_size, progress=progress("decoding"))
         with drafted(self.out) as draft:
             write_images(draft, names, images)
         print(f"{len(names)} images lie in {self.out}.")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
+from ddib_jax.report.doctor import diagnosis, inversion
 from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
 from ddib_jax.report.laboratory import perturbations
 from ddib_jax.report.page import Section
@@ -173,5 +174,7 @@ def plain(run: Run, figures: Path) -> list[Section]:
     return [*sheet, *table, *_closing(run, [])]
 
 
-STUDIES: Mapping[str, Layout] = MappingProxyType({"coloured_mnist": coloured_mnist, "perturbations": perturbations})
+STUDIES: Mapping[str, Layout] = MappingProxyType(
+    {"coloured_mnist": coloured_mnist, "perturbations": perturbations, "diagnosis": diagnosis, "inversion": inversion}
+)
 """The layout of a run by its name; a run of another name is laid out plainly."""

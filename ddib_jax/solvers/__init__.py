@@ -5,7 +5,7 @@ from ddib_jax.solvers.carry import Carry, cross
 from ddib_jax.solvers.exponential import Exponential
 from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
-from ddib_jax.solvers.integrate import odeint, odeint_effort, odeint_pair
+from ddib_jax.solvers.integrate import backward, count, odeint, odeint_effort, odeint_pair
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta
@@ -76,6 +76,8 @@ __all__ = [
     "ReversibleSolver",
     "RungeKutta",
     "TwoStep",
+    "backward",
+    "count",
     "cross",
     "get_solver",
     "is_implicit",

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxtyping import Array
 
+from ddib_jax.solvers.integrate import count
 from ddib_jax.types import Scalar, VectorField
 
 
@@ -34,6 +35,10 @@ class Exponential:
     def inverse(self) -> "Exponential":
         """The method that undoes this one, along the grid reversed."""
         return Exponential(self.method.inverse)
+
+    def overhead(self, steps: int) -> int:
+        """That of the method."""
+        return count(self.method, steps) - self.method.evaluations * steps
 
     def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Any:
         """The method's own carry, in its coordinates."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddib_jax.solvers.fixed_point import FixedPoint
+from ddib_jax.solvers.integrate import Count, backward, walk
 from ddib_jax.solvers.multistep import DPMSolverPP2M
 from ddib_jax.types import Scalar, Solver, VectorField
 
@@ -109,23 +110,20 @@ class ExactInverse:
         """From y(t0) = y0 to y(t1), as a grid of that one interval; `odeint` takes the whole grid at once."""
         return self.whole(f, y0, jnp.stack([t0, t1]))
 
-    def whole(self, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> tuple[Array, tuple]:
-        """From y(ts[0]) = y0 to y(ts[-1])."""
+    def whole(self, f: VectorField, y0: Array, ts: Float[Array, "n"], steps: Count = None) -> tuple[Array, tuple]:
+        """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
+        back = backward(ts, steps)
 
         def run(y, ts):
-            ends = jnp.stack([ts[:-1], ts[1:]], axis=1)
-            step = lambda state, pair: (self.method.step(f, *pair, *state), None)  # noqa: E731
-            return jax.lax.scan(step, (y, self.method.init(f, ts[0], y)), ends)[0][0]
+            return walk(self.method, f, y, ts, self.method.init(f, ts[0], y), steps)[0]
 
-        one = self.method.evaluations * (len(ts) - 1)
+        one = self.method.evaluations * (len(ts) - 1 if steps is None else steps)
 
         def falling():
             return run(y0, ts), (jnp.zeros(len(y0), y0.dtype), jnp.asarray(one))
 
         def rising():
-            found = self.solve(lambda z: z + y0 - run(run(z, ts), ts[::-1]), y0)
+            found = self.solve(lambda z: z + y0 - run(run(z, ts), back), y0)
             return run(found.x, ts), (found.residual, 2 * one * found.evaluations + one)
 
-        return jax.lax.cond(ts[-1] < ts[0], falling, rising)
-
-
+        return jax.lax.cond(back[0] < ts[0], falling, rising)

@@ -1,4 +1,8 @@
-"""Integration of an ODE over a grid with `lax.scan`; the direction of the grid is the direction of time."""
+"""Integration of an ODE over a grid with `lax.scan`; the direction of the grid is the direction of time.
+
+Every function takes `steps`, a traced number of intervals to walk of a grid that was padded to a common length: one compiled
+program then serves any number of steps, and what lies beyond them costs next to nothing.
+"""
 
 from typing import Any
 
@@ -8,45 +12,60 @@ from jaxtyping import Array, Float, Int
 
 from ddib_jax.types import ReversibleSolver, Solver, VectorField
 
+Count = Int[Array, ""] | int | None
 
-def odeint(solver: Solver, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> Array:
+
+def odeint(solver: Solver, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None) -> Array:
     """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along the grid `ts`, rising or falling; returns y(ts[-1]).
 
     One `lax.scan` step an interval: the program's size does not grow with the grid, and both directions
     and all grids of one length share it. The result has the shape of y0.
     """
-    return _scan(solver, f, y0, ts, solver.init(f, ts[0], y0))[0]
+    return walk(solver, f, y0, ts, solver.init(f, ts[0], y0), steps)[0]
 
 
 def odeint_pair(
-    solver: ReversibleSolver, f: VectorField, y0: Array, ts: Float[Array, "n"], second: Array | None = None
+    solver: ReversibleSolver, f: VectorField, y0: Array, ts: Float[Array, "n"], second: Array | None = None, *, steps: Count = None
 ) -> tuple[Array, Array]:
     """As `odeint` with a reversible solver, from and to a pair of states, (y, second), both of the shape of y0.
 
     Without `second` the pair starts as the solver starts it. `odeint_pair(solver.inverse, f, *pair, ts[::-1])` gives back the
     state that the pair came from, up to the rounding of the numbers, whatever the steps' own error.
     """
-    y, carry = _scan(solver, f, y0, ts, solver.init(f, ts[0], y0, second))
-    return y, solver.second(carry, ts[-1])
+    y, carry = walk(solver, f, y0, ts, solver.init(f, ts[0], y0, second), steps)
+    return y, solver.second(carry, ts[-1 if steps is None else steps])
 
 
-def odeint_effort(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> tuple[Array, Float[Array, "b"], Int[Array, ""]]:
-    """As `odeint` with an implicit solver; returns y(ts[-1]), its relative residual [b] and the evaluations [] it took.
+def odeint_effort(
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None
+) -> tuple[Array, Float[Array, "b"], Int[Array, ""]]:
+    """As `odeint` with an implicit or adaptive solver; returns y(ts[-1]), its relative residual [b] and the evaluations [] it took.
 
     The residual is the largest of all steps. Of a batch [b ...] the slowest member decides how many passes a step takes.
     """
-    y, carry = _scan(solver, f, y0, ts, solver.init(f, ts[0], y0))
+    y, carry = walk(solver, f, y0, ts, solver.init(f, ts[0], y0), steps)
     return y, *solver.effort(carry)
 
 
-def _scan(solver, f, y0, ts, carry):
+def walk(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], carry: Any, steps: Count = None) -> tuple[Array, Any]:
+    """The solver's steps along the grid from y0 and its carry; returns the last state and carry."""
     if hasattr(solver, "whole"):  # a method of the grid as a whole, not of its intervals
-        return solver.whole(f, y0, ts)
+        return solver.whole(f, y0, ts, steps)
 
-    def interval(state, ends):
-        y, carry = state
-        y, carry = solver.step(f, ends[0], ends[1], y, carry)
-        return (y, carry), None
+    def interval(state, numbered):
+        index, t0, t1 = numbered
+        stepped = lambda: solver.step(f, t0, t1, *state)  # noqa: E731
+        return (stepped() if steps is None else jax.lax.cond(index < steps, stepped, lambda: state)), None
 
-    state, _ = jax.lax.scan(interval, (y0, carry), jnp.stack([ts[:-1], ts[1:]], axis=1))
-    return state
+    return jax.lax.scan(interval, (y0, carry), (jnp.arange(len(ts) - 1), ts[:-1], ts[1:]))[0]
+
+
+def backward(ts: Float[Array, "n"], steps: Count = None) -> Float[Array, "n"]:
+    """The grid from its end to its start; with `steps`, the walked part of it, padded again."""
+    return ts[::-1] if steps is None else ts[jnp.clip(steps - jnp.arange(len(ts)), 0)]
+
+
+def count(solver: Any, steps: int) -> int:
+    """The evaluations of the vector field that an explicit or reversible solver takes over so many steps, its start included."""
+    overhead = getattr(solver, "overhead", None)
+    return solver.evaluations * steps + (overhead(steps) if overhead else 0)

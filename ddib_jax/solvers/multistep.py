@@ -46,6 +46,10 @@ class DPMSolverPP3M:
     order: int = 3
     evaluations: int = 1
 
+    def overhead(self, steps: int) -> int:
+        """The starter's evaluations."""
+        return min(steps, 2) * self.starter.evaluations
+
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
         """The last two values of d with their steps in log t, and how many points there have been."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
@@ -85,6 +89,10 @@ class AdamsBashforth:
     def __post_init__(self):
         if self.order not in (2, 3):
             raise ValueError(f"Adams-Bashforth methods are here of order 2 or 3, not {self.order}.")
+
+    def overhead(self, steps: int) -> int:
+        """The starter's evaluations."""
+        return min(steps, self.order - 1) * self.starter.evaluations
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
         """The last two slopes with the steps to them, and how many points there have been."""

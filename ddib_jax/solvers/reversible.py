@@ -108,6 +108,10 @@ class ReversibleHeun:
         """The method that undoes this one, along the grid reversed."""
         return self
 
+    def overhead(self, steps: int) -> int:
+        """The slope at the start."""
+        return 1
+
     def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> tuple[Array, Array]:
         """The second state, y0 unless given, and its slope."""
         second = y0 if second is None else second

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.solvers import EULER, HEUN, SOLVERS, get_solver, is_implicit, is_reversible, odeint, odeint_effort, odeint_pair
+from ddib_jax.solvers import EULER, HEUN, SOLVERS, backward, count, get_solver, is_implicit, is_reversible, odeint, odeint_effort, odeint_pair
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -50,15 +50,37 @@ def counted():
 
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in IMPLICIT])
 def test_evaluations(name):
-    """Of a step: what one step more costs, so that what a solver does at its start does not count."""
-
-    def cost(steps):
-        f, calls = counted()
+    """Of a step, and of a whole run with what the solver does at its start."""
+    calls = {}
+    for steps in (1, 5, 6):
+        f, made = counted()
         jax.block_until_ready(odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1)))
         jax.effects_barrier()
-        return len(calls)
+        calls[steps] = len(made)
+    assert calls[6] - calls[5] == SOLVERS[name].evaluations
+    assert calls == {steps: count(SOLVERS[name], steps) for steps in calls}
 
-    assert cost(6) - cost(5) == SOLVERS[name].evaluations
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_one_program_serves_any_number_of_steps(name):
+    """On a grid padded beyond its end, as on the grid itself; and along it backward."""
+    solver, y0, traces, ends = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), [], (1.0, 3.0)
+
+    @jax.jit
+    def run(ts, steps):
+        traces.append(1)
+        return odeint(solver, slope, y0, ts, steps=steps)
+
+    for steps in (4, 6):
+        ts = jnp.geomspace(*ends, steps + 1)
+        padded = jnp.concatenate([ts, jnp.full(8 - steps, ts[-1])])
+        assert jnp.abs(run(padded, steps) - odeint(solver, slope, y0, ts)).max() < 1e-12
+        back = backward(padded, jnp.asarray(steps))
+        assert jnp.array_equal(back[: steps + 1], ts[::-1])
+        if is_reversible(solver):
+            pair = odeint_pair(solver, slope, y0, padded, steps=steps)
+            assert jnp.abs(odeint_pair(solver.inverse, slope, pair[0], back, pair[1], steps=steps)[0] - y0).max() < 1e-12
+    assert len(traces) == 1
 
 
 @pytest.mark.parametrize("ends", [(1.0, 2.0), (2.0, 1.0)], ids=["rising", "falling"])

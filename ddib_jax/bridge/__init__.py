@@ -1,0 +1,20 @@
+"""Bridges between images and latents, two of them as a DDIB, and any number of images across them."""
+
+from ddib_jax.bridge.batched import decode, encode, sample, translate
+from ddib_jax.bridge.bridge import Bridge
+from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape
+from ddib_jax.bridge.ddib import DDIB, fixed_noise, neighbour
+
+__all__ = [
+    "DDIB",
+    "Bridge",
+    "check_finite",
+    "check_meeting",
+    "check_shape",
+    "decode",
+    "encode",
+    "fixed_noise",
+    "neighbour",
+    "sample",
+    "translate",
+]

@@ -1,0 +1,72 @@
+"""Two bridges and what is done to the latent between them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array
+
+from ddib_jax.bridge.bridge import Bridge
+from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
+from ddib_jax.types import Context, Image, Latent, Perturbation, PRNGKey, Scalar
+
+
+@struct.dataclass
+class DDIB:
+    """Dual Diffusion Implicit Bridge (Su et al. 2023, algorithm 1): source.encode, perturb, target.decode.
+
+    `perturb` is one of `perturbations.PERTURBATIONS`, a sequence of them, or any function (latent, coefficient, context) ->
+    latent; the coefficient is a leaf, so that another one never retraces.
+    """
+
+    source: Bridge
+    target: Bridge
+    coefficient: Any = 0.0
+    perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
+
+    def __call__(self, key: PRNGKey, image: Image) -> Image:
+        """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
+
+        `key` only feeds perturbations that want fixed noise; the translation itself is deterministic.
+        """
+        return self.given(image, jax.random.normal(key, image.shape, image.dtype), neighbour(image))
+
+    def given(self, image: Image, noise: Latent, other: Image) -> Image:
+        """As the call, with the perturbation's fixed noise and the `other` images, whose latents it may look at, given."""
+        return self.decode(self.encode(image, noise, other))
+
+    def encode(self, image: Image, noise: Latent, other: Image) -> Context:
+        """What the perturbation is given besides its coefficient: the images, the noise, and their latents."""
+        source, coefficient = self.legs()[0], self._scalar(image)
+        latent = source.encode(at(self.perturb, "image", image, coefficient, {"image": image, "noise": noise}))
+        context = {"image": image, "noise": noise, "latent": latent}
+        return {**context, "other": source.encode(other)} if "other" in needs(self.perturb) else context
+
+    def decode(self, context: Context) -> Image:
+        """The translation of what was encoded, its latent perturbed."""
+        latent = at(self.perturb, "latent", context["latent"], self._scalar(context["latent"]), context)
+        return self.legs()[1].decode(latent)
+
+    def legs(self) -> tuple[Bridge, Bridge]:
+        """The two bridges up to the noise level at which they meet: all the way, unless the perturbation lowers it."""
+        if all(place_of(step) != "level" for step in steps_of(self.perturb)):
+            return self.source, self.target
+        return tuple(
+            leg.up_to(at(self.perturb, "level", leg.sigmas[-1], self._scalar(leg.sigmas), {})) for leg in (self.source, self.target)
+        )
+
+    def _scalar(self, like: Array) -> Scalar:
+        return jnp.asarray(self.coefficient, like.dtype)
+
+
+def fixed_noise(key: PRNGKey, place: Array, like: Array) -> Array:
+    """Gaussian noise of every image's own: it depends on the key and the image's place alone, not on the batching."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
+    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
+
+
+def neighbour(images: Any) -> Any:
+    """For every image the one before it, for the first the last."""
+    return (jnp if isinstance(images, jax.Array) else np).roll(images, 1, axis=0)

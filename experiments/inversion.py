@@ -1,0 +1,274 @@
+"""Does the image come back, and is the translation the ODE's own: every solver against network evaluations, where the truth is known or approached.
+
+    python experiments/inversion.py                       # all settings, about half an hour on two CPU cores
+    python experiments/inversion.py --solvers ddim heun   # a part of it; what is done is kept and not done again
+
+Settings: the shipped models (float32, fives into sevens); two Gaussians and two mixtures of Gaussians with exact denoisers (float64), where the
+truth is known; the shipped models on two grids; and how long the reversible solvers stay reversible. Every figure is taken at the same
+budgets of network evaluations a leg. The references are diffrax's Dopri8 with tolerances (the closed form for Gaussians). Writes
+`runs/inversion/`: one table and log-log plots a setting, one page.
+"""
+
+import datetime
+import json
+import math
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import ddib_jax
+from ddib_jax import parallel, pretrained, runs
+from ddib_jax.commands.train import machine
+from ddib_jax.diagnosis import Road, steps_within
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.exact import mixture_model
+from ddib_jax.files import drafted
+from ddib_jax.metrics import pooled_relative_rmse
+from ddib_jax.report import write_report
+from ddib_jax.report.doctor import FAMILIES
+from ddib_jax.report.tables import number
+from ddib_jax.schedules import make_grid
+from ddib_jax.solvers import SOLVERS, Adaptive, get_solver, is_implicit, is_reversible
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = ("ddim", *(name for names in FAMILIES.values() for name in names))
+COLUMNS = (
+    "solver", "budget", "steps", "evaluations", "round_trip", "carried", "latent", "translation", "handed", "cycle", "cycle_carried", "residual", "seconds",
+)  # fmt: skip
+OVERFLOW = "overflow"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Measure every solver's round trip, latent, translation and cycle."""
+
+    source: str = "five"
+    target: str = "seven"
+    count: int = 8
+    """Test images of the source."""
+    solvers: tuple[str, ...] = NAMES
+    settings: tuple[str, ...] = ("shipped", "gaussian", "mixture", "grids", "stability")
+    budgets: tuple[int, ...] = (5, 10, 20, 40, 50, 100, 250, 1000)
+    """Network evaluations a leg."""
+    grid: str = "log-uniform"
+    grids: tuple[str, ...] = ("karras", "log-uniform", "uniform")
+    """Those compared at 20, 40 and 100 evaluations."""
+    stability_steps: tuple[int, ...] = (10, 50, 200, 1000)
+    out: Path = ROOT / "runs" / "inversion"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Two models, images of the first one's domain, and the true latents (unscaled) and translations of them."""
+
+    source: DiffusionModel
+    target: DiffusionModel
+    images: jax.Array
+    latent: np.ndarray
+    translation: np.ndarray
+
+
+def main(config: Config) -> Path:
+    """Run the study; returns the path of its page."""
+    started = datetime.datetime.now(datetime.UTC)
+    for name in config.solvers:
+        get_solver(name)
+    tables = {}
+    for setting in config.settings:
+        with jax.enable_x64(True) if setting in ("gaussian", "mixture") else nullcontext():
+            tables[setting] = PARTS[setting](config)
+    run = runs.Run(
+        name="inversion",
+        title="Does the image come back?",
+        **runs.circumstances("experiments/inversion.py", started, machine()),
+        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items() if name != "out"},
+        tables=tables,
+        texts={"summary": SUMMARY.format(config=config)},
+    )
+    runs.write_run(config.out, run)
+    page = write_report(config.out)
+    print(found(tables))
+    print(f"The report lies in {page}")
+    return page
+
+
+SUMMARY = (
+    "Encode → decode, latents, translations and whole cycles of every solver, each against the number of network evaluations a leg; "
+    "{config.count} images, {config.grid} grid. A reversible solver walks a pair of states: `carried` keeps the second one for the way back, "
+    "`handed` gives it to the target model, and what has neither starts anew from the first state alone."
+)
+
+
+def shipped(config: Config) -> runs.Table:
+    """The shipped models, every solver at every budget."""
+    setting = _networks(config)
+    rows = [row for name in config.solvers for row in _kept(config, f"shipped-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
+    return runs.Table(COLUMNS, tuple(map(tuple, rows)), f"The shipped models, {config.source} into {config.target}, float32")
+
+
+def gaussian(config: Config) -> runs.Table:
+    """N(.3, .25 I) into N(-.2, .09 I), whose flow is linear and known."""
+    (m, v), (n, w) = (0.3, 0.25), (-0.2, 0.09)
+    source, target = (mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])) for mean, variance in ((m, v), (n, w)))
+    low, high = source.schedule.sigma_range
+    images = jnp.asarray(m + math.sqrt(v) * np.random.default_rng(0).normal(size=(config.count, *SHAPE)))
+    latent = m + (images - m) * jnp.sqrt((v + high**2) / (v + low**2))
+    translation = n + (latent - n) * jnp.sqrt((w + low**2) / (w + high**2))
+    setting = Setting(source, target, images, np.asarray(latent), np.asarray(translation))
+    rows = [row for name in config.solvers for row in _kept(config, f"gaussian-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
+    return runs.Table(COLUMNS, tuple(map(tuple, rows)), "Gaussians with exact denoisers, float64")
+
+
+def mixture(config: Config) -> runs.Table:
+    """Two mixtures of three Gaussians each, in 16 dimensions."""
+    rng = np.random.default_rng(1)
+    models = [mixture_model(jnp.asarray(rng.normal(size=(3, *SHAPE)) * 0.7), jnp.asarray([0.05, 0.1, 0.2])) for _ in range(2)]
+    centres, chosen = np.asarray(models[0].params["means"]), rng.integers(3, size=config.count)
+    images = jnp.asarray(centres[chosen] + 0.3 * rng.normal(size=(config.count, *SHAPE)))
+    setting = _referenced(*models, images, Adaptive("dopri8", 1e-13, 1e-13, 100_000))
+    rows = [row for name in config.solvers for row in _kept(config, f"mixture-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
+    return runs.Table(COLUMNS, tuple(map(tuple, rows)), "Mixtures of Gaussians with exact denoisers, float64")
+
+
+def grids(config: Config) -> runs.Table:
+    """The shipped models at 20, 40 and 100 evaluations on every grid: the translation wants another grid than the round trip."""
+    setting = _networks(config)
+    rows = []
+    for name in (name for name in GRID_SOLVERS if name in config.solvers):
+        for grid in config.grids:
+            part = _kept(config, f"grids-{grid}-{name}", lambda name=name, grid=grid: _rows(setting, name, (20, 40, 100), grid))
+            rows += [(name, grid, row[3], row[4], row[6], row[7]) for row in part]
+    columns = ("solver", "grid", "evaluations", "round_trip", "latent", "translation")
+    return runs.Table(columns, tuple(rows), "The shipped models on several grids")
+
+
+def stability(config: Config) -> runs.Table:
+    """Reversible solvers over many steps: round trip with the carry kept, of two images, and where it overflows."""
+    setting, rows = _networks(config), []
+    for name in (name for name in config.solvers if is_reversible(SOLVERS[name])):
+        rows.append((name, *_kept(config, f"stability-{name}", lambda name=name: _stable(setting, name, config))))
+    return runs.Table(("solver", *(f"{steps} steps" for steps in config.stability_steps)), tuple(rows), "Round trip with the carry kept, by number of steps")
+
+
+PARTS = {"shipped": shipped, "gaussian": gaussian, "mixture": mixture, "grids": grids, "stability": stability}
+SHAPE = (4, 4, 1)
+GRID_SOLVERS = ("ddim", "heun", "rk4", "ab3", "dpmpp-2m", "dpmpp-3m", "exp-midpoint", "exp-rk4")
+
+
+def _networks(config: Config) -> Setting:
+    source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
+    images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.count)))
+    return _referenced(source, target, images, Adaptive("dopri8", 1e-6, 1e-6))
+
+
+def _referenced(source: DiffusionModel, target: DiffusionModel, images: jax.Array, solver: Adaptive) -> Setting:
+    road = Road.of(make_grid("log-uniform", source.schedule, 1), 1)
+    up = road.walk(solver, source, images, rising=True)
+    down = road.walk(solver, target, up.end, rising=False)
+    return Setting(source, target, images, np.asarray(up.end), np.asarray(down.end))
+
+
+def _rows(setting: Setting, name: str, budgets: tuple[int, ...], grid: str) -> list[tuple]:
+    return [row for budget in budgets if (row := _row(setting, name, budget, grid, max(budgets))) is not None]
+
+
+def _row(setting: Setting, name: str, budget: int, grid: str, length: int) -> tuple | None:
+    """What one solver gives at one budget; None where it takes no step in it."""
+    solver, steps = get_solver(name), steps_within(get_solver(name), budget)
+    if steps == 0:
+        return None
+    source, target, images = setting.source, setting.target, setting.images
+    road = Road.of(make_grid(grid, source.schedule, steps), length)
+    up = road.walk(solver, source, images, rising=True)
+    back = road.walk(solver, source, up.end, rising=False)
+    across = road.walk(solver, target, up.end, rising=False)
+    again = road.walk(solver, target, across.end, rising=True)
+    home = road.walk(solver, source, again.end, rising=False)
+    carried, handed, closed = None, None, None
+    if is_reversible(solver):
+        pair = road.walk(solver, source, images, rising=True, pair=True)
+        carried = _error(road.walk(solver.inverse, source, pair.end, rising=False, second=pair.second).end, images)
+        handed = _distance(road.walk(solver.inverse, target, pair.end, rising=False, second=pair.second).end, setting.translation)
+        there = road.walk(solver, target, pair.end, rising=False, pair=True)
+        latent = road.walk(solver.inverse, target, there.end, rising=True, second=there.second)
+        closed = _error(road.walk(solver.inverse, source, latent.end, rising=False, second=pair.second).end, images)
+    return (
+        name,
+        budget,
+        steps,
+        (up.evaluations + back.evaluations + 1) // 2,
+        _error(back.end, images),
+        carried,
+        _error(up.end, setting.latent),
+        _distance(across.end, setting.translation),
+        handed,
+        _error(home.end, images),
+        closed,
+        max(leg.residual for leg in (up, back, across, again, home)) if is_implicit(solver) else None,
+        (up.seconds + back.seconds) / 2 / len(images),
+    )
+
+
+def _stable(setting: Setting, name: str, config: Config) -> list:
+    solver, images, errors = get_solver(name), setting.images[:2], []
+    for steps in config.stability_steps:
+        road = Road.of(make_grid(config.grid, setting.source.schedule, steps), max(config.stability_steps))
+        there = road.walk(solver, setting.source, images, rising=True, pair=True)
+        errors.append(_error(road.walk(solver.inverse, setting.source, there.end, rising=False, second=there.second).end, images))
+    return errors
+
+
+def _error(found: jax.Array, truth: np.ndarray) -> float | str:
+    return _finite(pooled_relative_rmse(np.asarray(found), np.asarray(truth)))
+
+
+def _distance(found: jax.Array, truth: np.ndarray) -> float | str:
+    return _finite(float(np.sqrt(np.mean((np.asarray(found, np.float64) - truth) ** 2))))
+
+
+def _finite(value: float) -> float | str:
+    return value if math.isfinite(value) and value < 1e6 else OVERFLOW
+
+
+def _kept(config: Config, name: str, measure) -> list:
+    """A part that was measured before under the same conditions, or is measured now and kept beside the run."""
+    folder = config.out.with_name(config.out.name + "-parts")
+    shared = {"models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)], "columns": list(COLUMNS)}
+    about = shared | {key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")}
+    about = json.loads(json.dumps(about))
+    path = folder / f"{name}.json"
+    if path.is_file() and (part := json.loads(path.read_text()))["about"] == about:
+        return part["rows"]
+    rows = json.loads(json.dumps(measure()))
+    with drafted(folder) as draft:
+        (draft / path.name).write_text(json.dumps({"about": about, "rows": rows}))
+    print(f"{name}: done", flush=True)
+    return rows
+
+
+def found(tables: dict[str, runs.Table]) -> str:
+    """The table of the shipped models in Markdown, at 10, 40, 100 and 1000 evaluations, and that of stability."""
+    shown = ("solver", "steps", "evaluations", "round_trip", "carried", "translation", "cycle", "cycle_carried")
+    parts = []
+    if "shipped" in tables:
+        places = [COLUMNS.index(name) for name in shown]
+        rows = [tuple(row[i] for i in places) for row in tables["shipped"].rows if row[1] in (10, 40, 100, 1000)]
+        parts.append(markdown(shown, rows))
+    parts += [markdown(tables[name].columns, tables[name].rows) for name in ("grids", "stability") if name in tables]
+    return "\n\n".join(parts)
+
+
+def markdown(heads: tuple[str, ...], rows) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *([number(cell) if not isinstance(cell, float) else f"{cell:.2g}" for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    parallel.keep_compiled()
+    main(tyro.cli(Config))
