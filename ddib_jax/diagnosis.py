@@ -181,14 +181,14 @@ class Trip:
 
 
 def round_trips(
-    model: DiffusionModel, images: Float[Array, "b h w c"], solvers: Iterable[str], budgets: Sequence[int], *, grid: str = "log-uniform"
+    model: DiffusionModel, images: Images, solvers: Iterable[str], budgets: Sequence[int], *, grid: str = "log-uniform"
 ) -> list[Trip]:
     """Every solver's round trip at about so many evaluations a leg; reversible ones with their carry and without.
 
     Latents are held against those of RK4 in as many steps as the largest budget: a solver may invert itself well and still not
     solve the ODE. Budgets in which a solver takes no step are left out.
     """
-    trips, longest = [], max(budgets)
+    trips, longest, images = [], max(budgets), jnp.asarray(images)
     truth = Road.of(make_grid(grid, model.schedule, longest), longest).walk(RK4, model, images, rising=True).end
     for name in solvers:
         solver = get_solver(name)
@@ -226,6 +226,7 @@ def memory(model: DiffusionModel, solver: Solver, batch: int) -> tuple[int, int]
     """Bytes of the weights, and of the temporaries that XLA plans for one image among `batch`."""
     x = jax.ShapeDtypeStruct((batch, *model.data_shape), jnp.float32)
     sigmas = jax.ShapeDtypeStruct((2,), jnp.float32)
-    program = walked.lower(solver, model, x, sigmas, jax.ShapeDtypeStruct((), jnp.int32)).compile()
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(model))
-    return weights, program.memory_analysis().temp_size_in_bytes // batch
+    leaves, tree = jax.tree.flatten(model)
+    run = jax.jit(lambda leaves, *others: walked(solver, jax.tree.unflatten(tree, leaves), *others))
+    program = run.lower(leaves, x, sigmas, jax.ShapeDtypeStruct((), jnp.int32)).compile()
+    return sum(leaf.nbytes for leaf in leaves), program.memory_analysis().temp_size_in_bytes // batch

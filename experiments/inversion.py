@@ -107,8 +107,7 @@ SUMMARY = (
 def shipped(config: Config) -> runs.Table:
     """The shipped models, every solver at every budget."""
     setting = _networks(config)
-    rows = [row for name in config.solvers for row in _kept(config, f"shipped-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
-    return runs.Table(COLUMNS, tuple(map(tuple, rows)), f"The shipped models, {config.source} into {config.target}, float32")
+    return _every(setting, "shipped", config, f"The shipped models, {config.source} into {config.target}, float32")
 
 
 def gaussian(config: Config) -> runs.Table:
@@ -120,8 +119,7 @@ def gaussian(config: Config) -> runs.Table:
     latent = m + (images - m) * jnp.sqrt((v + high**2) / (v + low**2))
     translation = n + (latent - n) * jnp.sqrt((w + low**2) / (w + high**2))
     setting = Setting(source, target, images, np.asarray(latent), np.asarray(translation))
-    rows = [row for name in config.solvers for row in _kept(config, f"gaussian-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
-    return runs.Table(COLUMNS, tuple(map(tuple, rows)), "Gaussians with exact denoisers, float64")
+    return _every(setting, "gaussian", config, "Gaussians with exact denoisers, float64")
 
 
 def mixture(config: Config) -> runs.Table:
@@ -131,8 +129,7 @@ def mixture(config: Config) -> runs.Table:
     centres, chosen = np.asarray(models[0].params["means"]), rng.integers(3, size=config.count)
     images = jnp.asarray(centres[chosen] + 0.3 * rng.normal(size=(config.count, *SHAPE)))
     setting = _referenced(*models, images, Adaptive("dopri8", 1e-13, 1e-13, 100_000))
-    rows = [row for name in config.solvers for row in _kept(config, f"mixture-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))]
-    return runs.Table(COLUMNS, tuple(map(tuple, rows)), "Mixtures of Gaussians with exact denoisers, float64")
+    return _every(setting, "mixture", config, "Mixtures of Gaussians with exact denoisers, float64")
 
 
 def grids(config: Config) -> runs.Table:
@@ -171,6 +168,13 @@ def _referenced(source: DiffusionModel, target: DiffusionModel, images: jax.Arra
     up = road.walk(solver, source, images, rising=True)
     down = road.walk(solver, target, up.end, rising=False)
     return Setting(source, target, images, np.asarray(up.end), np.asarray(down.end))
+
+
+def _every(setting: Setting, label: str, config: Config, caption: str) -> runs.Table:
+    rows = []
+    for name in config.solvers:
+        rows += _kept(config, f"{label}-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))
+    return runs.Table(COLUMNS, tuple(map(tuple, rows)), caption)
 
 
 def _rows(setting: Setting, name: str, budgets: tuple[int, ...], grid: str) -> list[tuple]:

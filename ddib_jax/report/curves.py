@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from ddib_jax.report.style import LIGHT, Theme, canvas
 
-Curve = tuple[Sequence[float], Sequence[float | None]]
+Curve = tuple[Sequence[float | int], Sequence[float | int | None]]
 """Evaluations and errors, one for each number of steps; None or an infinite error is a gap."""
 
 HUES = ("#3b6fd8", "#d9622b", "#2a9d74", "#a64ac9", "#c0392b", "#8a6d1c", "#1798b8", "#d14f8f")

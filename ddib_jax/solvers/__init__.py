@@ -1,10 +1,10 @@
 """Solvers of ordinary differential equations; none of them knows what a diffusion model is."""
 
 from ddib_jax.solvers.adaptive import Adaptive
-from ddib_jax.solvers.carry import Carry, cross
+from ddib_jax.solvers.carry import Carry, cross, is_reversible
 from ddib_jax.solvers.exponential import Exponential
 from ddib_jax.solvers.fixed_point import FixedPoint
-from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
+from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint, is_implicit
 from ddib_jax.solvers.integrate import backward, count, odeint, odeint_effort, odeint_pair
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
@@ -42,16 +42,6 @@ def get_solver(name: str) -> Solver:
     if name not in SOLVERS:
         raise ValueError(f"Unknown solver '{name}'; known are {', '.join(SOLVERS)}.")
     return SOLVERS[name]
-
-
-def is_reversible(solver: Solver) -> bool:
-    """Whether the solver walks pairs of states, and can be undone with both of them in hand."""
-    return isinstance(solver.method if isinstance(solver, Exponential) else solver, (TwoStep, EDICT, ReversibleHeun, Coupled))
-
-
-def is_implicit(solver: Solver) -> bool:
-    """Whether the solver gives back a state to a tolerance, with nothing carried, and tells its effort."""
-    return isinstance(solver, (ExactEuler, ImplicitMidpoint, ExactInverse))
 
 
 __all__ = [

@@ -6,7 +6,12 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax.solvers.integrate import odeint_pair
-from ddib_jax.types import ReversibleSolver, VectorField
+from ddib_jax.types import ReversibleSolver, Solver, VectorField
+
+
+def is_reversible(solver: Solver) -> bool:
+    """Whether the solver walks pairs of states and can be undone with both of them in hand (a `ReversibleSolver`)."""
+    return hasattr(solver, "inverse")
 
 
 @struct.dataclass
@@ -36,14 +41,14 @@ class Carry:
 
 
 def cross(
-    solver: ReversibleSolver, f: VectorField, y: Array, sigmas: Float[Array, "n"], *, rising: bool, carry: Carry | None = None
+    solver: Solver, f: VectorField, y: Array, sigmas: Float[Array, "n"], *, rising: bool, carry: Carry | None = None
 ) -> tuple[Array, Carry]:
     """Go up or down the ascending grid `sigmas` from y, from the carry if there is one; returns the end and its carry.
 
     Without a carry the solver steps; with one it steps in the direction in which the carry was made, and its inverse
     in the other. Raises ValueError for a solver that is not reversible, or another one's carry.
     """
-    if not hasattr(solver, "second"):
+    if not is_reversible(solver):
         raise ValueError(f"{solver} keeps nothing to carry; see `is_reversible` for the solvers that do.")
     made = rising if carry is None else carry.rising
     if carry is not None:

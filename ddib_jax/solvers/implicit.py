@@ -16,6 +16,11 @@ from ddib_jax.solvers.multistep import DPMSolverPP2M
 from ddib_jax.types import Scalar, Solver, VectorField
 
 
+def is_implicit(solver: Solver) -> bool:
+    """Whether the solver gives back a state to the tolerance of its `solve`, with nothing carried, and tells its effort."""
+    return hasattr(solver, "solve")
+
+
 @dataclass(frozen=True)
 class _Stepwise:
     """What the implicit one-step methods share: the last slope, worst residual [b] and evaluations as their carry."""

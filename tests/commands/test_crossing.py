@@ -45,6 +45,24 @@ def test_latents_travel(ddib, models, pictures, tmp_path):
     assert 0.3 < stored["latents"].std() < 3
 
 
+def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
+    """Decoded by its own model the pictures come back to the byte, in three steps; by another model only the latents are used."""
+    here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
+    road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
+    assert ddib("encode", pictures, "--model", here, "--out", latents, "--carry", *road)[0] == 0
+    assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", *road)[0] == 0
+    given, back = (np.asarray(Image.open(folder / "a-rgb.png"), int) for folder in (pictures, tmp_path / "back"))
+    assert np.abs(given - back).max() == 0
+    code, out, err = ddib("decode", latents, "--model", there, "--out", tmp_path / "there", *road)
+    assert code == 0 and "what its solver carried cannot cross" in out
+    code, _, err = ddib("decode", latents, "--model", here, "--out", tmp_path / "no", "--solver", "o-belm", "--grid", "log-uniform", *FEW)
+    assert code == 1 and err.startswith("ddib: The carry is that of") and err.count("\n") == 1
+    code, _, err = ddib("decode", latents, "--model", here, "--out", tmp_path / "no", *road[:4], "--steps", "4")
+    assert code == 1 and "made on another grid, of 3 steps" in err
+    code, _, err = ddib("encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", *FEW)
+    assert code == 1 and "'heun' carries nothing; reversible solvers are o-belm" in err
+
+
 def test_sample(ddib, models, tmp_path):
     arguments = ("sample", "--model", models / "grey", "--count", "3", *FEW)
     for name in ("one", "two"):

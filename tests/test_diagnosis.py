@@ -1,0 +1,115 @@
+"""The doctor on models whose health is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import diagnosis
+from ddib_jax.bridge import Bridge
+from ddib_jax.diagnosis import Road, Trip, latent_checks, recommended, round_trips, sample_checks, steps_within
+from ddib_jax.diffusion import probability_flow
+from ddib_jax.exact import mixture_model
+from ddib_jax.schedules import EDM, make_grid
+from ddib_jax.solvers import HEUN, SOLVERS, count, get_solver, is_implicit, odeint
+
+SHAPE = (8, 8, 1)
+
+
+def gaussian(mean=0.2, variance=0.25):
+    return mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=EDM(0.05, 80.0))
+
+
+def images(count=64, mean=0.2, variance=0.25):
+    return np.asarray(mean + np.sqrt(variance) * np.random.default_rng(0).normal(size=(count, *SHAPE)), np.float32)
+
+
+def failed(checks):
+    return {check.label for check in checks if not check.passed}
+
+
+def test_an_exact_model_passes():
+    here = Bridge.over(gaussian(), steps=40, grid="log-uniform")
+    latents = diagnosis.noisy_latents(here, images(), jax.random.key(0))
+    assert abs(latents.var() - 1) < 0.05
+    assert not failed(latent_checks(latents))
+    assert not failed(sample_checks(images(32) * 0.98, images()))
+
+
+@pytest.mark.parametrize(
+    ("domain", "label"),
+    [({"mean": 1.0}, "Latent mean"), ({"variance": 1.0}, "Latent variance"), ({"variance": 0.01}, "Latent variance")],
+)
+def test_images_of_another_domain_are_found_out(domain, label):
+    here = Bridge.over(gaussian(), steps=40, grid="log-uniform")
+    found = failed(latent_checks(diagnosis.noisy_latents(here, images(**domain), jax.random.key(0))))
+    assert label in found
+    assert "Latent, Kolmogorov–Smirnov distance" in found
+
+
+def test_faults_of_latents_are_told_apart():
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=(64, *SHAPE))
+    smooth = (white + np.roll(white, 1, axis=1)) / np.sqrt(2)
+    heavy = np.where(rng.uniform(size=white.shape) < 0.02, 6 * white, 0.6 * white)
+    tinted = white + 0.5 * rng.normal(size=(64, 1, 1, 1))
+    assert failed(latent_checks(smooth)) == {"Latent, correlation of neighbours"}
+    assert "Latent excess kurtosis" in failed(latent_checks(heavy))
+    assert "Latent, deviation of its channel sums" in failed(latent_checks(tinted))
+
+
+def test_grid_noise_is_no_sample():
+    """What a model that gives every image back may still make of noise."""
+    smooth = np.cumsum(np.cumsum(images(), axis=1), axis=2) * 0.2
+    checks = sample_checks(np.random.default_rng(1).normal(size=smooth.shape) * smooth.std() + smooth.mean(), smooth)
+    assert failed(checks) == {"Samples less images, correlation of neighbours"}
+
+
+@pytest.mark.parametrize("name", ["ddim", "ab3", "dpmpp-3m", "reversible-heun", "coupled-rk4"])
+def test_steps_fit_the_budget(name):
+    solver = get_solver(name)
+    for budget in (1, 5, 7, 20, 100):
+        steps = steps_within(solver, budget)
+        assert steps == 0 or count(solver, steps) <= budget
+        assert count(solver, steps + 1) > budget
+
+
+def test_a_padded_road_leads_where_the_grid_does():
+    model, x = gaussian(), jnp.asarray(images(2))
+    sigmas = make_grid("log-uniform", model.schedule, 7)
+    leg = Road.of(sigmas, 12).walk(HEUN, model, x, rising=True)
+    np.testing.assert_allclose(leg.end, odeint(HEUN, probability_flow(model), x, sigmas), rtol=1e-5)
+    assert leg.evaluations == 14 and leg.second is None and leg.seconds > 0
+
+
+def test_round_trips():
+    trips = round_trips(gaussian(), jnp.asarray(images(4)), ("ddim", "rk4", "rex-midpoint", "implicit-midpoint"), (4, 40))
+    kinds = {(trip.solver, trip.carried) for trip in trips}
+    assert kinds == {("ddim", False), ("rk4", False), ("rex-midpoint", False), ("rex-midpoint", True), ("implicit-midpoint", False)}
+    error = {(trip.solver, trip.carried, trip.steps): trip.error for trip in trips}
+    assert error["rex-midpoint", True, 1] < 1e-5 < 0.05 < error["rex-midpoint", False, 1]
+    assert error["rk4", False, 10] < error["ddim", False, 40] < error["ddim", False, 4]
+    assert all(trip.evaluations == count(SOLVERS[trip.solver], trip.steps) for trip in trips if not is_implicit(SOLVERS[trip.solver]))
+    assert all(trip.residual > 0 for trip in trips if trip.solver == "implicit-midpoint")
+
+
+def test_the_cheapest_that_solves_the_ode_is_recommended():
+    """A method that inverts itself well with a latent that is not the ODE's is passed over."""
+    kept = {"residual": 0.0, "seconds": 1.0}
+    trips = [
+        Trip("self-inverse", False, 1, 5, error=1e-9, latent=0.9, **kept),
+        Trip("good", False, 20, 20, error=5e-4, latent=0.01, **kept),
+        Trip("better", False, 40, 40, error=1e-5, latent=0.01, **kept),
+        Trip("carrying", True, 5, 5, error=1e-7, latent=0.01, **kept),
+    ]
+    assert recommended(trips, 1e-3, 0.05).solver == "good"
+    assert recommended(trips, 1e-4, 0.05).solver == "better"
+    assert recommended(trips, 1e-6, 0.05) is None
+    assert recommended(trips, 1e-6, 0.05, carried=True).solver == "carrying"
+
+
+def test_memory():
+    model = gaussian()
+    weights, each = diagnosis.memory(model, HEUN, 8)
+    assert weights == sum(leaf.nbytes for leaf in jax.tree.leaves(model))
+    assert each >= 0
