@@ -126,31 +126,22 @@ class Road:
         return cls(jnp.concatenate([sigmas, jnp.full(length + 1 - len(sigmas), sigmas[-1])]), len(sigmas) - 1)
 
     def walk(self, solver: Solver, model: DiffusionModel, x: Array, *, rising: bool, second: Array | None = None, pair: bool = False) -> Leg:
-        """From x upward, or downward; with `pair` or a `second` state, a reversible solver's pair. Compiled beforehand, then timed."""
-        sigmas, steps = self.sigmas if rising else backward(self.sigmas, self.steps), jnp.asarray(self.steps)
-        if second is None and not pair:
-            go = lambda: walked(solver, model, x, sigmas, steps)  # noqa: E731
-        else:
-            go = lambda: walked_pair(solver, model, x, sigmas, steps, second)  # noqa: E731
-        _compiled(solver, pair or second is not None, jax.tree.structure(model), x.shape, str(x.dtype), len(sigmas), second is None, go)
+        """From x upward, or downward; with `pair` or a `second` state, a reversible solver's pair. Its compilation is not timed."""
+        sigmas = self.sigmas if rising else backward(self.sigmas, self.steps)
+        paired = pair or second is not None
+
+        def run(steps: int) -> tuple:
+            if paired:
+                return jax.block_until_ready(walked_pair(solver, model, x, sigmas, jnp.asarray(steps), second))
+            return jax.block_until_ready(walked(solver, model, x, sigmas, jnp.asarray(steps)))
+
+        run(0)
         clock = time.perf_counter()
-        result = jax.block_until_ready(go())
+        end, other, *evaluations = run(self.steps)
         seconds = time.perf_counter() - clock
-        if second is None and not pair:
-            end, residual, evaluations = result
-            return Leg(end, None, float(residual.max()), int(evaluations) or count(solver, self.steps), seconds)
-        return Leg(*result, 0.0, count(solver, self.steps), seconds)
-
-
-_SEEN: set = set()
-
-
-def _compiled(*what: object) -> None:
-    """Run what has not run yet once, so that its compilation is not timed."""
-    *key, go = what
-    if (key := tuple(key)) not in _SEEN:
-        _SEEN.add(key)
-        jax.block_until_ready(go())
+        if paired:
+            return Leg(end, other, 0.0, count(solver, self.steps), seconds)
+        return Leg(end, None, float(other.max()), int(*evaluations) or count(solver, self.steps), seconds)
 
 
 def steps_within(solver: Solver, evaluations: int) -> int:

@@ -96,7 +96,6 @@ def denoising_loss(
     *,
     index: Int[Array, "b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
-    quiet_below: float = 0.0,
     **options,
 ) -> Float[Array, ""]:
     """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
@@ -106,10 +105,6 @@ def denoising_loss(
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
     is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
     images of the domain, the network is shown their `stable_target` in place of x.
-
-    At noise levels below `quiet_below` every second image holds only a part of its noise, uniform in [0, 1], and the network is told
-    sigma all the same. Encoding starts there: an image without noise is no noisy image of any level, and what the network was
-    never shown it may answer with flecks. At higher levels it would learn to trust what it sees, and no longer decode.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -118,10 +113,6 @@ def denoising_loss(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
-    if quiet_below:
-        lot, part = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1), (2,), image.dtype))(keys).T
-        quiet = (lot < 0.5) & (sigma < quiet_below)
-        noise = noise * jnp.where(quiet, part, 1.0).reshape(column.shape)
     noisy = image + column * noise
     target = image if reference is None else stable_target(image, noisy, sigma, reference)
     denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)

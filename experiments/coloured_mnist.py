@@ -42,9 +42,9 @@ class Config:
     """Model of the sevens."""
     classifier: str = "digit-classifier"
     """The judge."""
-    steps: int = 15
+    steps: int = 60
     """Steps of the ODE's grid, each way."""
-    solver: str = "rk4"
+    solver: str = "heun"
     grid: str = "log-uniform"
     batch_size: int = 64
     seed: int = 0

@@ -190,21 +190,6 @@ def test_stable_target_is_finite_at_any_noise_level():
         np.testing.assert_allclose(found, image, atol=1e-5)
 
 
-def test_quiet_images_hold_a_part_of_their_noise():
-    """The denoiser of a network that answers with what it is shown tells the noise of every image."""
-    model, image = gaussian(mean=0.0), jnp.zeros((512, *SHAPE))
-
-    class Echo:
-        def apply(self, variables, x, time, cond=None, **options):
-            return x * jnp.sqrt(1 + 4.0)  # the Sample preconditioning's inputs, undone at sigma 2
-
-    echo = model.replace(network=Echo())
-    loss = lambda below: float(denoising_loss(echo, jax.random.key(0), image, lambda u: jnp.full_like(u, 2.0), quiet_below=below))  # noqa: E731
-    assert abs(loss(0.0) / 4 - 1) < 0.1
-    assert loss(1.9) == loss(0.0)
-    assert abs(loss(2.1) / 4 - 2 / 3) < 0.08  # half of them hold a uniform part u of their noise, E[u^2] = 1/3
-
-
 def test_stable_target_leads_to_the_same_denoiser_with_less_noise():
     """Its loss is least for the exact denoiser too, and at high noise its gradients scatter far less."""
     rng = np.random.default_rng(11)

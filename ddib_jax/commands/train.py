@@ -58,8 +58,6 @@ class Train:
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
     reference: int = 4096
     """Training images that the target is averaged over where noise hides which one it was (stable target field); 0 for none."""
-    quiet_below: float = 1.0
-    """At noise levels below this every second image holds less noise than the network is told, as those do that will be encoded; 0 for none."""
     init: str | None = None
     """Start from the weights and statistics of this model (a shipped one or a model directory) instead of at random."""
     model_channels: int = 32
@@ -95,7 +93,7 @@ class Train:
         def loss(params, key, batch, shared):
             precondition, reference = shared
             learner = model.replace(params=params, precondition=precondition)
-            options = {"index": batch["index"], "reference": reference, "quiet_below": self.quiet_below, "train": True}
+            options = {"index": batch["index"], "reference": reference, "train": True}
             return denoising_loss(learner, key, batch["image"], noise_level, **options)
 
         def batch(step):

@@ -57,14 +57,6 @@ def _round_trip_figure(run: Run, figures: Path) -> Picture:
     )
 
 
-FAMILIES = {
-    "One-step": ("midpoint", "heun", "rk4", "exp-midpoint", "exp-rk4"),
-    "Multistep": ("ab2", "ab3", "dpmpp-2m", "dpmpp-3m"),
-    "Reversible": ("o-belm", "bdia", "edict", "reversible-heun", "coupled-midpoint", "coupled-rk4", "rex-midpoint", "rex-rk4"),
-    "Implicit": ("exact-ddim", "exact-dpmpp-2m", "implicit-midpoint"),
-}
-"""The panels of the inversion study's figures; DDIM is in all of them."""
-
 QUANTITIES = {
     "round_trip": ("Encode → decode, nothing carried", "relative RMSE"),
     "carried": ("Encode → decode with the carry", "relative RMSE"),
@@ -81,7 +73,7 @@ QUANTITIES = {
 def inversion(run: Run, figures: Path) -> list[Section]:
     """The sections of the inversion study: what was found, then for every setting the curves of every quantity and its table.
 
-    The run's tables are named by setting; of their columns `solver`, `evaluations` and those of `QUANTITIES` are drawn, None
+    The run's tables are named by setting; of their columns `family`, `solver`, `evaluations` and those of `QUANTITIES` are drawn, None
     where a quantity does not apply and a word where it overflowed. Texts named as a setting open its section.
     """
     sections = []
@@ -92,7 +84,7 @@ def inversion(run: Run, figures: Path) -> list[Section]:
 
 
 def _known(table: Table, quantity: str) -> bool:
-    if quantity not in table.columns or "steps" not in table.columns:
+    if quantity not in table.columns or "family" not in table.columns:
         return False
     place = table.columns.index(quantity)
     return any(row[place] is not None for row in table.rows)
@@ -100,18 +92,18 @@ def _known(table: Table, quantity: str) -> bool:
 
 def _study_figure(table: Table, quantity: str, path: Path) -> Picture:
     title, unit = QUANTITIES[quantity]
-    at, value = table.columns.index("evaluations"), table.columns.index(quantity)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    rows = [row for row in rows if row[quantity] is not None]
 
     def curve(solver: str) -> Curve:
-        rows = [row for row in table.rows if row[0] == solver]
-        return [row[at] for row in rows], [row[value] if isinstance(row[value], int | float) else float("inf") for row in rows]
+        points = [(row["evaluations"], row[quantity]) for row in rows if row["solver"] == solver]
+        return [at for at, _ in points], [error if isinstance(error, int | float) else float("inf") for _, error in points]
 
-    def there(solver: str) -> bool:
-        return any(row[0] == solver and row[value] is not None for row in table.rows)
-
-    panels = {family: {name: curve(name) for name in names if there(name)} for family, names in FAMILIES.items()}
-    panels = {family: curves for family, curves in panels.items() if curves}
-    reference = ("ddim", curve("ddim")) if there("ddim") else None
+    panels: dict[str, dict[str, Curve]] = {}
+    for row in rows:
+        if row["solver"] != "ddim":
+            panels.setdefault(row["family"], {})[row["solver"]] = curve(row["solver"])
+    reference = ("ddim", curve("ddim")) if any(row["solver"] == "ddim" for row in rows) else None
     draw = lambda path, theme: error_figure(  # noqa: E731
         panels, path, theme, ylabel=unit, reference=reference, rising=quantity == "seconds"
     )

@@ -87,11 +87,12 @@ class ExactInverse:
 
     For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et al. (2024) approximate.
     By defect correction (Stetter 1978): with F the falling and P the rising run, z = z + y - F(P(z)) is solved for z, and P(z) is
-    the answer; P nearly inverts F, so that few passes do, each of two runs.
+    the answer; P nearly inverts F, so that few passes do, each of two runs. Newton's method is not used: the derivative of two whole runs
+    would hold every step's activations.
     """
 
     method: Solver = DPMSolverPP2M()
-    solve: FixedPoint = FixedPoint()
+    solve: FixedPoint = FixedPoint(newton=0)
 
     @property
     def order(self) -> int:
