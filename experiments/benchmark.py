@@ -26,7 +26,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.schedules import make_grid
-from ddib_jax.solvers import Adaptive, Carry, get_solver, is_reversible
+from ddib_jax.solvers import Adaptive, Carry, count, get_solver, is_reversible
 
 LADDER = (5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 TABLE = 1000
@@ -172,7 +172,7 @@ def of_ours(name: str, source: DiffusionModel, target: DiffusionModel, images: n
         translate(steps)  # compiled now, not when it is timed
         return np.asarray(there_and_back(legs(steps)[0], images))
 
-    return Contender(name + (" + carry" if carries else ""), round_trip, translate, lambda steps: steps * solver.evaluations)
+    return Contender(name + (" + carry" if carries else ""), round_trip, translate, lambda steps: count(solver, steps))
 
 
 def twin(torch, diffusers, model: DiffusionModel) -> Callable:
