@@ -1,5 +1,7 @@
 """Two tiny models of 8 x 8 pictures, and some pictures."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,12 +50,13 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def ddib(capsys):
+def ddib(capsys, monkeypatch):
     """Runs the command in this process; returns its exit code, what it printed and what it complained of."""
 
     def run(*args):
+        monkeypatch.setattr(sys, "argv", ["ddib", *map(str, args)])
         try:
-            code = main([str(arg) for arg in args])
+            code = main()
         except SystemExit as stop:
             code = stop.code
         captured = capsys.readouterr()

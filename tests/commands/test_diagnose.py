@@ -42,7 +42,7 @@ def test_a_healthy_model(ddib, domain, tmp_path):
     assert "--solver heun --steps" in out and "ddib encode --carry" in out
     page = (tmp_path / "page" / "index.html").read_text()
     assert "this model is fit to bridge" in page and "http://" not in page
-    assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith("ddib ")
+    assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith("ddib diagnose ")
     assert (tmp_path / "page" / "figures" / "round-trips.png").is_file()
 
 
