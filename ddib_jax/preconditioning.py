@@ -102,16 +102,16 @@ class Wiener:
     the filter's root mean posterior variance, so that its target has unit variance at every sigma.
 
     mean [h w c]; directions [k h w c], orthonormal; variances [k]; rest, a scalar: all are leaves, so that models
-    of two domains share one compiled program.
+    of two domains share one compiled program. Of points [d], d - 1 directions are the whole covariance.
     """
 
-    mean: Float[Array, "h w c"]
-    directions: Float[Array, "k h w c"]
+    mean: Float[Array, "..."]
+    directions: Float[Array, "k ..."]
     variances: Float[Array, "k"]
     rest: Float[Array, ""]
 
     @classmethod
-    def fit(cls, images: Float[np.ndarray, "n h w c"], rank: int = 128) -> "Wiener":
+    def fit(cls, images: Float[np.ndarray, "n ..."], rank: int = 128) -> "Wiener":
         """The mean and the `rank` leading principal directions of `images`, in float64, rounded to float16.
 
         The rounding is that of a stored model, so that training and loading agree. Raises ValueError

@@ -5,8 +5,10 @@ map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance-pre
 cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import jax.numpy as jnp
 import numpy as np
@@ -183,6 +185,19 @@ def log_uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigm
     return _grid(np.geomspace(sigma_min, sigma_max, steps + 1))
 
 
+def log_normal_grid(
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, mean: float = -1.0, std: float = 1.5
+):
+    """Noise levels at even quantiles of log sigma ~ N(mean, std^2), cut to the range: dense where data of unit variance take shape.
+
+    Returns [steps + 1], ascending.
+    """
+    normal = NormalDist(mean, std)
+    low, high = (normal.cdf(math.log(sigma)) for sigma in (sigma_min, sigma_max))
+    inner = [math.exp(normal.inv_cdf(share)) for share in np.linspace(low, high, steps + 1)[1:-1]]
+    return _grid(np.asarray([sigma_min, *inner, sigma_max]))
+
+
 def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
     """Noise levels evenly spaced in the model's own time, as DDIM steps (Song et al. 2021). Returns [steps + 1]."""
     first, last = np.asarray(schedule.time(jnp.asarray([sigma_min, sigma_max])), np.float64)
@@ -202,6 +217,7 @@ def _grid(levels: np.ndarray) -> Float[Array, "n"]:
 GRIDS: dict[str, Callable[..., Array]] = {
     "karras": karras_grid,
     "log-uniform": log_uniform_grid,
+    "log-normal": log_normal_grid,
     "uniform": uniform_grid,
 }
 

@@ -14,8 +14,10 @@ from jaxtyping import Array, Float, Key, PyTree
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
-Images: TypeAlias = Float[Array | np.ndarray, "n h w c"]
-"""Any number of images or latents, on the host or on a device."""
+Data: TypeAlias = Float[Array, "b ..."]
+"""What a model is trained on, or its latents: images [b h w c], or points [b d] of a plane or a colour space."""
+Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
+"""Any number of images, points or latents, on the host or on a device."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
 Params: TypeAlias = PyTree[Array | np.ndarray]
 Metrics: TypeAlias = Mapping[str, Array]

@@ -1,6 +1,6 @@
 """Does the image come back, and is the translation the ODE's own: every solver against network evaluations, where the truth is known or approached.
 
-    python experiments/inversion.py                       # all settings, about half an hour on two CPU cores
+    python experiments/inversion.py                       # all settings, an hour and a half on one CPU core
     python experiments/inversion.py --solvers ddim heun   # a part of it; what is done is kept and not done again
 
 Settings: the shipped models (float32, fives into sevens); two Gaussians and two mixtures of Gaussians with exact denoisers (float64), where the

@@ -4,6 +4,7 @@ from ddib_jax.bridge.batched import decode, encode, sample, translate
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape
 from ddib_jax.bridge.ddib import DDIB, fixed_noise, neighbour
+from ddib_jax.bridge.likelihood import log_likelihood
 
 __all__ = [
     "DDIB",
@@ -14,6 +15,7 @@ __all__ = [
     "decode",
     "encode",
     "fixed_noise",
+    "log_likelihood",
     "neighbour",
     "sample",
     "translate",

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import HEUN, Carry, cross, is_implicit, odeint, odeint_effort
-from ddib_jax.types import Image, Latent, Scalar, Solver
+from ddib_jax.types import Data, Scalar, Solver
 
 
 @struct.dataclass
@@ -27,8 +27,8 @@ class Bridge:
         """A bridge over the schedule's whole range of noise levels in `steps` steps of a named grid."""
         return cls(model, make_grid(grid, model.schedule, steps), solver)
 
-    def encode(self, image: Image, *, carry: Carry | None = None, return_carry: bool = False) -> Latent | tuple[Latent, Carry]:
-        """Image [b h w c] in [-1, 1] -> its latent [b h w c], x(sigma_max) / sqrt(1 + sigma_max^2).
+    def encode(self, image: Data, *, carry: Carry | None = None, return_carry: bool = False) -> Data | tuple[Data, Carry]:
+        """Images [b h w c] in [-1, 1], or points [b d] -> their latents of that shape, x(sigma_max) / sqrt(1 + sigma_max^2).
 
         With a reversible solver, `return_carry` also returns what `decode` needs to give the image back exactly; a `carry`
         is one that decoding returned. Raises ValueError for another solver's, or another grid's. A latent that an implicit
@@ -38,8 +38,8 @@ class Bridge:
         latent = x / jnp.sqrt(1 + self.sigmas[-1] ** 2)
         return (latent, carry) if return_carry else latent
 
-    def decode(self, latent: Latent, *, carry: Carry | None = None, return_carry: bool = False) -> Image | tuple[Image, Carry]:
-        """Latent [b h w c] of unit variance -> the image [b h w c] it is the latent of; carries as `encode`."""
+    def decode(self, latent: Data, *, carry: Carry | None = None, return_carry: bool = False) -> Data | tuple[Data, Carry]:
+        """Latents [b ...] of unit variance -> the images or points [b ...] they are the latents of; carries as `encode`."""
         x = latent * jnp.sqrt(1 + self.sigmas[-1] ** 2)
         image, carry = self._cross(x, False, carry, return_carry)
         return (image, carry) if return_carry else image
@@ -53,7 +53,7 @@ class Bridge:
         x, residual = self.solved(x, rising=rising)
         return jnp.where((residual <= self.solver.solve.wanted(x.dtype)).reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan), None
 
-    def solved(self, x: Float[Array, "b h w c"], *, rising: bool) -> tuple[Float[Array, "b h w c"], Float[Array, "b"]]:
+    def solved(self, x: Data, *, rising: bool) -> tuple[Data, Float[Array, "b"]]:
         """The end of the ODE from x, up or down, by an implicit solver, and the relative residual of each member [b].
 
         `encode` and `decode` give NaN, as adaptive solvers do, where a residual is above what the solver wants.
@@ -61,7 +61,7 @@ class Bridge:
         ts = self.sigmas if rising else self.sigmas[::-1]
         return odeint_effort(self.solver, probability_flow(self.model), x, ts)[:2]
 
-    def sample(self, latent: Latent) -> Image:
+    def sample(self, latent: Data) -> Data:
         """As `decode`, with the noise of the grid's lowest level removed by one denoising, for latents drawn at random.
 
         What is decoded from Gaussian noise still holds noise of deviation sigmas[0] (Song et al. 2021, appendix G).

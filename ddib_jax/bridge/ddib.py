@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
-from ddib_jax.types import Context, Image, Latent, Perturbation, PRNGKey, Scalar
+from ddib_jax.types import Context, Data, Perturbation, PRNGKey, Scalar
 
 
 @struct.dataclass
@@ -26,25 +26,25 @@ class DDIB:
     coefficient: Any = 0.0
     perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
+    def __call__(self, key: PRNGKey, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
 
         `key` only feeds perturbations that want fixed noise; the translation itself is deterministic.
         """
         return self.given(image, jax.random.normal(key, image.shape, image.dtype), neighbour(image))
 
-    def given(self, image: Image, noise: Latent, other: Image) -> Image:
+    def given(self, image: Data, noise: Data, other: Data) -> Data:
         """As the call, with the perturbation's fixed noise and the `other` images, whose latents it may look at, given."""
         return self.decode(self.encode(image, noise, other))
 
-    def encode(self, image: Image, noise: Latent, other: Image) -> Context:
+    def encode(self, image: Data, noise: Data, other: Data) -> Context:
         """What the perturbation is given besides its coefficient: the images, the noise, and their latents."""
         source, coefficient = self.legs()[0], self._scalar(image)
         latent = source.encode(at(self.perturb, "image", image, coefficient, {"image": image, "noise": noise}))
         context = {"image": image, "noise": noise, "latent": latent}
         return {**context, "other": source.encode(other)} if "other" in needs(self.perturb) else context
 
-    def decode(self, context: Context) -> Image:
+    def decode(self, context: Context) -> Data:
         """The translation of what was encoded, its latent perturbed."""
         latent = at(self.perturb, "latent", context["latent"], self._scalar(context["latent"]), context)
         return self.legs()[1].decode(latent)

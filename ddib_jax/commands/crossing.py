@@ -27,11 +27,13 @@ class Crossing:
     solver: str = "heun"
     """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the list."""
     grid: str = "karras"
-    """Noise levels: karras, log-uniform, or uniform in the model's time."""
+    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     batch_size: int = 64
 
     def bridge(self, model: DiffusionModel) -> Bridge:
-        """The bridge of `model` under these options."""
+        """The bridge of `model` under these options; raises ValueError for a model that knows points."""
+        if len(model.data_shape) != 3:
+            raise ValueError("This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py translate points.")
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
 
 

@@ -1,6 +1,7 @@
 """`ddib train`: one domain in, one model directory out."""
 
 import dataclasses
+import math
 import os
 import shlex
 import sys
@@ -13,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import preconditioning, pretrained, schedules
-from ddib_jax.bridge import Bridge
+from ddib_jax.commands.preview import preview
 from ddib_jax.data import ImageSource, batch_at, load_dataset, prefetch
-from ddib_jax.data.png import write_grid
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
-from ddib_jax.nets import UNet
+from ddib_jax.nets import MLP, UNet
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, adamw, fit, gradients, read_log
-from ddib_jax.types import Preconditioning
+from ddib_jax.types import Network, Preconditioning
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class Train:
     seed: int = 0
     preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
     rank: int = 128
-    """Principal directions of the Wiener preconditioning."""
+    """Principal directions of the Wiener preconditioning, at most one fewer than the values of an image."""
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
     sigma_min: float = 0.05
     """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it is. Training does not depend on it."""
+    sigma_max: float = 80.0
+    """Where the EDM schedule's latents lie; it wants to be much larger than the data."""
     noise_mean: float = 0.2
     noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
@@ -65,6 +67,9 @@ class Train:
     num_res_blocks: int = 1
     attention_resolutions: tuple[int, ...] = (8, 4)
     patch_size: int = 2
+    width: int = 160
+    """Width of the network that learns points: those of the plane, or the pixels of an image (lab:IMAGE, rgb:IMAGE)."""
+    blocks: int = 3
     dropout: float = 0.0
     bf16: bool = False
     """Compute in bfloat16; parameters stay float32."""
@@ -116,37 +121,50 @@ class Train:
             checkpoint_every=self.checkpoint_every,
             log=log,
             log_every=self.log_every,
-            watch=lambda step, state: preview(model, state, workshop / "previews" / f"{step:06d}.png"),
+            watch=lambda step, state: preview(model.replace(params=state.ema), workshop / "previews" / f"{step:06d}.png"),
             watch_every=self.preview_every,
         )
         log.close()
         checkpoints.close()
-        samples = preview(model, state, workshop / "samples.png")
+        samples = preview(model.replace(params=state.ema), workshop / "samples.png")
         facts = {"data": self._data_facts(source), "training": self._training_facts(workshop)}
         dtype = "float16" if self.float16_weights else "float32"
         pretrained.save_model(self.out, model.replace(params=state.ema), facts=facts, dtype=dtype, samples=samples)
         print(f"The model lies in {self.out}.")
 
     def _model(self, source: ImageSource, workshop: Path) -> DiffusionModel:
-        network = UNet(
-            out_channels=source.image_shape[-1],
+        self._check_points(source)
+        network = self._network(source)
+        start = pretrained.load(self.init) if self.init else None
+        precondition = start.precondition if start else self._precondition(source, workshop)
+        sigma = jnp.ones(())
+        inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
+        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
+        schedule = schedules.EDM(self.sigma_min, self.sigma_max) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
+        model = DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
+        return model if start is None else self._started(model, start)
+
+    def _check_points(self, source: ImageSource) -> None:
+        if len(source.image_shape) == 1 and len(source) < self.batch_size:
+            raise ValueError(f"'{self.data}' has {len(source)} points, fewer than a batch of {self.batch_size}; give more, or a smaller batch.")
+
+    def _network(self, source: ImageSource) -> Network:
+        shared = {
+            "out_channels": source.image_shape[-1],
+            "time_scale": 16.0 if self.schedule == "edm" else 1000.0,
+            "dtype": "bfloat16" if self.bf16 else "float32",
+        }
+        if len(source.image_shape) == 1:
+            return MLP(width=self.width, blocks=self.blocks, **shared)
+        return UNet(
             model_channels=self.model_channels,
             channel_mult=self.channel_mult,
             num_res_blocks=self.num_res_blocks,
             attention_resolutions=self.attention_resolutions,
             patch_size=self.patch_size,
             dropout=self.dropout,
-            time_scale=16.0 if self.schedule == "edm" else 1000.0,
-            dtype="bfloat16" if self.bf16 else "float32",
+            **shared,
         )
-        start = pretrained.load(self.init) if self.init else None
-        precondition = start.precondition if start else self._precondition(source, workshop)
-        sigma = jnp.ones(())
-        inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
-        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
-        schedule = schedules.EDM(self.sigma_min) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
-        model = DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
-        return model if start is None else self._started(model, start)
 
     def _started(self, model: DiffusionModel, start: DiffusionModel) -> DiffusionModel:
         """`start`, if it is of the kind that the options describe; raises ValueError where it is not."""
@@ -179,7 +197,7 @@ class Train:
             return kind(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
         kept = workshop / "wiener.npz"
         if not kept.exists():
-            fitted = kind.fit(source.take(sample, rng), self.rank)
+            fitted = kind.fit(source.take(sample, rng), min(self.rank, math.prod(source.image_shape) - 1))
             draft = kept.with_suffix(".draft.npz")
             np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(kind)})
             draft.rename(kept)
@@ -193,7 +211,7 @@ class Train:
 
     def _configuration(self) -> dict:
         """What a resumed run must share with the one it resumes; how it is watched may change."""
-        free = {"out", "data_dir", "stop_at", "sigma_min", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
+        free = {"out", "data_dir", "stop_at", "sigma_min", "sigma_max", "log_every", "checkpoint_every", "preview_every", "float16_weights"}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
     def _data_facts(self, source: ImageSource) -> dict:
@@ -222,15 +240,3 @@ def machine() -> str:
     """The accelerator as JAX names it and the host's cores, for model.json and reports."""
     devices = jax.local_devices()
     return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {os.cpu_count()} CPU cores"
-
-
-def preview(model: DiffusionModel, state: TrainState, path: Path, count: int = 32) -> Path:
-    """Write a grid of samples of the averaged weights from fixed noise, by Heun's method in 18 steps."""
-    bridge = Bridge.over(model.replace(params=state.ema), steps=18)
-    noise = jax.random.normal(jax.random.key(0), (count, *model.data_shape))
-    return write_grid(path, np.asarray(_decode(bridge, noise)))
-
-
-@jax.jit
-def _decode(bridge: Bridge, latent):
-    return bridge.sample(latent)

@@ -1,4 +1,4 @@
-"""Image data sets on the host: digits, coloured digits, folders of images, and batches of them."""
+"""Data sets on the host: digits, coloured digits, folders of images, points of the plane and of colour spaces, and batches of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +9,25 @@ from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits, Digits
 from ddib_jax.data.folder import ImageFolder, image_folder, read_images
 from ddib_jax.data.idx import mnist_idx
+from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud, colour_space, to_pixels, to_points
+from ddib_jax.data.points import SHAPES, Points, draw_points
 from ddib_jax.data.sources import SPLITS, ImageSource, check_split
 from ddib_jax.data.tfds_mnist import tfds_digits
 
 __all__ = [
+    "COLOUR_SPACES",
     "DATASETS",
+    "SHAPES",
     "ColouredDigits",
     "Digits",
     "ImageFolder",
     "ImageSource",
+    "PixelCloud",
+    "Points",
     "batch_at",
     "bundled_digits",
+    "colour_space",
+    "draw_points",
     "enot_colour",
     "image_folder",
     "load_dataset",
@@ -27,6 +35,8 @@ __all__ = [
     "prefetch",
     "read_images",
     "tfds_digits",
+    "to_pixels",
+    "to_points",
 ]
 
 
@@ -36,6 +46,20 @@ def _coloured(argument: str, split: str, directory: str | Path | None, seed: int
 
 def _grey(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
     return find_digits(parse_digits(argument), split, directory)
+
+
+def _pixels(space: str) -> Callable[..., ImageSource]:
+    def load(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+        return PixelCloud(argument, space)
+
+    return load
+
+
+def _points(shape: str) -> Callable[..., ImageSource]:
+    def load(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+        return Points(shape, seed=2 * seed + SPLITS.index(split))
+
+    return load
 
 
 def _one_digit(digit: str) -> Callable[..., ImageSource]:
@@ -52,8 +76,10 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
     "seven": _one_digit("7"),
     "digits": _coloured,
     "mnist": _grey,
+    **{shape: _points(shape) for shape in SHAPES},
+    **{space: _pixels(space) for space in COLOUR_SPACES},
 }
-"""Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`."""
+"""Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`, `lab:photo.png`."""
 
 
 def load_dataset(
@@ -68,7 +94,8 @@ def load_dataset(
 
     Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et al. (ENOT, NeurIPS
     2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
-    (see `find_digits`). `split` is "train" or "test". A folder that has subfolders named after splits is read from the
+    (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
+    `rgb:photo.png` the pixels of an image as points of a colour space. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
     one asked for, any other whole for either split; `image_size` crops and resizes its images. Raises ValueError on an
     unknown name, split or size, FileNotFoundError where data are missing.
     """
@@ -76,14 +103,13 @@ def load_dataset(
     kind, _, argument = str(name).partition(":")
     if kind in DATASETS:
         source = DATASETS[kind](argument, split, directory, seed)
-        side = source.image_shape[0]
-        if image_size not in (None, side):
-            raise ValueError(f"data set {kind!r} has images of {side}, not of {image_size}: leave the image size out")
+        if image_size not in (None, source.image_shape[0]):
+            raise ValueError(f"data set {kind!r} has its own size, {source.image_shape[0]}, not {image_size}: leave the image size out")
         return source
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3 or the path"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png or the path"
         " of a folder of images"
     )
 

@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 def batch_at(
     source: ImageSource, step: int, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> tuple[Float[np.ndarray, "n h w c"], Int[np.ndarray, "n"] | None]:
+) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, "n"] | None]:
     """Draw the training batch of global step `step`, counted from 0: images in [-1, 1] and their labels.
 
     The stream is an endless row of epochs, each a permutation drawn from (seed, epoch), with nothing dropped where

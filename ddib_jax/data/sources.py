@@ -14,19 +14,19 @@ Indices: TypeAlias = Int[np.ndarray, "n"] | Sequence[int]
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """A finite data set of equally large images, read by index on the host.
+    """A finite data set of equally large images, or of points, read by index on the host.
 
-    `image_shape` is (h, w, c); `labels` is one integer an image, or None. `take` returns float32
+    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, or None. `take` returns float32
     images in [-1, 1]: without a generator the fixed evaluation view, which depends on the index
     alone and not on how indices are batched; with one, a freshly augmented view.
     """
 
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     labels: Int[np.ndarray, "n"] | None
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n h w c"]: ...
+    def take(self, indices: Indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n ..."]: ...
 
 
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

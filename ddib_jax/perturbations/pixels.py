@@ -4,13 +4,13 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Array
 
-from ddib_jax.types import Context, Latent, Scalar
+from ddib_jax.types import Context, Data, Latent, Scalar
 
 _IMAGE = (1, 2, 3)
 _PIXELS = (1, 2)
 
 
-def none(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
+def none(latent: Data, coefficient: Scalar, context: Context) -> Data:
     """The latent as it is, whatever the coefficient."""
     return latent
 

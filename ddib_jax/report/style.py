@@ -42,8 +42,8 @@ class Picture:
 
 
 @contextmanager
-def canvas(path: Path, theme: Theme, columns: int, size: tuple[float, float]) -> Iterator[tuple[Axes, ...]]:
-    """Axes side by side in a theme, saved as a PNG at `path` when the block ends without an error; `size` in inches."""
+def canvas(path: Path, theme: Theme, columns: int, size: tuple[float, float], rows: int = 1) -> Iterator[tuple[Axes, ...]]:
+    """Axes side by side in a theme, and in rows below each other, saved as a PNG at `path` when the block ends without an error; `size` in inches."""
     settings = {
         "font.family": "DejaVu Sans",
         "font.size": 11,
@@ -75,7 +75,7 @@ def canvas(path: Path, theme: Theme, columns: int, size: tuple[float, float]) ->
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         figure.get_layout_engine().set(w_pad=0.14, h_pad=0.18, wspace=0.06)
-        yield tuple(np.atleast_1d(figure.subplots(1, columns)))
+        yield tuple(np.ravel(figure.subplots(rows, columns)))
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
 

@@ -1,0 +1,253 @@
+"""Bridges between six distributions of the plane: do cycles close, and how near is a translation to the optimal transport?
+
+    python experiments/synthetic_2d.py                  # the shipped models
+    python experiments/synthetic_2d.py --train          # trains the six first, half an hour on one CPU core
+
+The study of Su et al. (2023, section 4.1) over all thirty ordered pairs. Writes `runs/synthetic_2d/`: clouds coloured by where their points came from, cycles by solver,
+transport, and the likelihood of the plane under every model. Needs the extra `studies`.
+"""
+
+import datetime
+import itertools
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from ddib_jax import parallel, pretrained, runs
+from ddib_jax.bridge import Bridge, log_likelihood
+from ddib_jax.commands.train import Train, machine
+from ddib_jax.data import SHAPES, draw_points
+from ddib_jax.diffusion import DiffusionModel, probability_flow
+from ddib_jax.report import write_report
+from ddib_jax.report.tables import number
+from ddib_jax.runs import MetricRow
+from ddib_jax.schedules import Discrete, make_grid
+from ddib_jax.solvers import count, get_solver, is_implicit, is_reversible
+from ddib_jax.transport import wasserstein
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPE = {
+    "steps": 2000, "batch_size": 4096, "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.998, "reference": 0,
+    "noise_mean": -1.0, "noise_std": 1.8, "sigma_min": 0.05, "sigma_max": 10.0, "float16_weights": True, "log_every": 100,
+}  # fmt: skip
+SHOWN = (
+    ("moons", "checkerboard"), ("concentric-rings", "concentric-squares"), ("parallel-rings", "parallel-squares"),
+    ("concentric-rings", "parallel-rings"), ("parallel-rings", "concentric-squares"), ("concentric-rings", "moons"),
+)  # fmt: skip
+"""The pairs that the reference's script takes."""
+REACH, TICKS = 4.0, 161
+
+
+@dataclass(frozen=True)
+class Config:
+    """Translate every ordered pair of the six, around the cycle, by several solvers."""
+
+    train: bool = False
+    """Train the six models first, into OUT-models, instead of taking the shipped ones."""
+    count: int = 1000
+    """Points of every source."""
+    solvers: tuple[str, ...] = ("ddim", "heun", "rk4", "exp-rk4", "dpmpp-2m", "dpmpp-3m")
+    """Solvers with nothing carried, and with what they carry where they do."""
+    reversible: tuple[str, ...] = ("o-belm", "rex-midpoint")
+    evaluations: int = 50
+    """Network evaluations of a leg; a cycle has four."""
+    grid: str = "log-normal"
+    reference_steps: int = 4000
+    """DDIM's steps in the paper; 0 leaves them out."""
+    reference_count: int = 32
+    """Points of every source for those steps."""
+    out: Path = ROOT / "runs" / "synthetic_2d"
+
+
+def main(config: Config) -> Path:
+    """Run the study; returns the path of its page."""
+    started = datetime.datetime.now(datetime.UTC)
+    for name in (*config.solvers, *config.reversible):
+        if is_implicit(get_solver(name)):
+            raise ValueError(f"'{name}' is implicit: its evaluations are not known beforehand; name explicit solvers.")
+    models = {name: _model(name, config) for name in SHAPES}
+    clouds = {name: draw_points(name, config.count, np.random.default_rng([7, place])) for place, name in enumerate(SHAPES)}
+    pairs = list(itertools.permutations(SHAPES, 2))
+    methods = [(name, False, _steps(name, config.evaluations)) for name in config.solvers]
+    methods += [(name, True, _steps(name, config.evaluations)) for name in config.reversible]
+    cycles = {method: [_cycle(models, clouds, pair, method, config.grid) for pair in pairs] for method in methods}
+    rows = [_summary(*method, cycles[method]) for method in methods]
+    if config.reference_steps:
+        few = {name: (points[: config.reference_count], places) for name, (points, places) in clouds.items()}
+        for shifted in (False, True):
+            taken = [_reference(models, few, pair, config.reference_steps, shifted) for pair in SHOWN]
+            rows.append(_summary(f"ddim, {'shifted grids' if shifted else 'one grid'}", False, config.reference_steps, taken))
+    best = min((method for method in methods if not method[1]), key=lambda method: max(cycle["mean"] for cycle in cycles[method]))
+    transport = [_transport(models, clouds, pair, config) for pair in pairs]
+    density = {name: _density(model) for name, model in models.items()}
+    area = (2 * REACH / (TICKS - 1)) ** 2
+    masses = [float(np.sum(values) * area) for values in density.values()]
+    table = tuple(
+        (f"{source} → {target}", cycle["mean"], cycle["worst"], *facts)
+        for (source, target), cycle, facts in zip(pairs, cycles[best], transport, strict=True)
+    )
+    ratios = [facts[0] / facts[1] for facts in transport]
+    run = runs.Run(
+        name="synthetic_2d",
+        title="Bridges in the plane",
+        **runs.circumstances("experiments/synthetic_2d.py", started, machine()),
+        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        metrics=(
+            MetricRow("cycle", f"Cycle by {best[0]}, mean L2 of the worst pair", max(c["mean"] for c in cycles[best]), better="lower", target=1e-4, n=30),
+            MetricRow("transport", "Pushed to target over sample to sample, W2, worst pair", max(ratios), better="lower", target=1.5, n=30),
+            MetricRow("mass", "Probability of the square, furthest from 1", max(masses, key=lambda mass: abs(mass - 1)), n=6),
+        ),
+        tables={
+            "Cycles by solver": runs.Table(CYCLES, tuple(rows), f"Source → target → source over the pairs, {config.count} points each"),
+            "Pairs": runs.Table(PAIRS, table, f"The cycle by {best[0]} in {best[2]} steps, and the translation beside the optimal transport"),
+        },
+        texts={"summary": SUMMARY.format(count=config.count)},
+        arrays=_shown(models, clouds, best, config.grid) | {f"density/{name}": values for name, values in density.items()},
+    )
+    runs.write_run(config.out, run)
+    page = write_report(config.out)
+    for title in run.tables:
+        print(markdown(run.tables[title]), end="\n\n")
+    print(", ".join(f"{row.label}: {number(row.value)}" for row in run.metrics))
+    print(f"The report lies in {page}")
+    return page
+
+
+SUMMARY = (
+    "Six models of points of the plane, trained apart; {count} points of each are translated into each other, and back. A point keeps the colour of its place "
+    "in the source."
+)
+CYCLES = ("solver", "steps", "evaluations a cycle", "pairs", "mean L2", "worst pair, mean L2", "largest L2", "seconds a pair")
+PAIRS = ("pair", "cycle, mean L2", "cycle, largest L2", "W2 pushed to target", "W2 sample to sample", "cost", "optimal cost")
+
+
+def _model(name: str, config: Config) -> DiffusionModel:
+    if not config.train:
+        return pretrained.load(name)
+    place = config.out.with_name(config.out.name + "-models") / name
+    Train(data=name, out=place, **RECIPE).run()
+    return pretrained.load(place)
+
+
+def _steps(name: str, evaluations: int) -> int:
+    solver = get_solver(name)
+    return max(steps for steps in range(1, evaluations + 1) if count(solver, steps) <= evaluations)
+
+
+def _bridge(model: DiffusionModel, name: str, steps: int, grid: str) -> Bridge:
+    return Bridge(model, make_grid(grid, model.schedule, steps), get_solver(name))
+
+
+@jax.jit
+def _around(source: Bridge, target: Bridge, points):
+    """Latents, translations and what comes back, nothing carried."""
+    latent = source.encode(points)
+    there = target.decode(latent)
+    return latent, there, source.decode(target.encode(there))
+
+
+@jax.jit
+def _around_carried(source: Bridge, target: Bridge, points):
+    latent, own = source.encode(points, return_carry=True)
+    there, other = target.decode(latent, return_carry=True)
+    return latent, there, source.decode(target.encode(there, carry=other), carry=own)
+
+
+def _cycle(models, clouds, pair, method, grid) -> dict[str, float]:
+    name, carried, steps = method
+    here, there = (_bridge(models[domain], name, steps, grid) for domain in pair)
+    around = _around_carried if carried and is_reversible(here.solver) else _around
+    return _timed(lambda: around(here, there, clouds[pair[0]][0])[2], clouds[pair[0]][0], 4 * count(here.solver, steps))
+
+
+def _timed(run, points, evaluations: int) -> dict[str, float]:
+    clock = time.perf_counter()
+    back = np.asarray(run())
+    distances = np.linalg.norm(back - points, axis=1)
+    return {"mean": float(distances.mean()), "worst": float(distances.max()), "evaluations": evaluations, "seconds": time.perf_counter() - clock}
+
+
+def _summary(name: str, carried: bool, steps: int, cycles: list[dict[str, float]]) -> tuple:
+    means = [cycle["mean"] for cycle in cycles]
+    seconds = float(np.median([cycle["seconds"] for cycle in cycles]))  # the first holds the compilation
+    words = f"{name} + carry" if carried else name
+    return words, steps, cycles[0]["evaluations"], len(cycles), float(np.mean(means)), max(means), max(cycle["worst"] for cycle in cycles), seconds
+
+
+@jax.jit
+def _around_shifted(source: Bridge, target: Bridge, points):
+    """The cycle on the grids of the reference's code, whose encoder is one index behind its decoder.
+
+    It takes a point for one of the lowest noise level, and goes on from the highest to infinite noise; its decoder starts at the highest and ends without noise.
+    """
+    top, low = source.sigmas[-1], source.sigmas[0]
+
+    def encode(bridge, x):
+        x = bridge.encode(x) * jnp.sqrt(1 + top**2)
+        return probability_flow(bridge.model)(top, x)
+
+    def decode(bridge, noise):
+        x = bridge.decode(noise)
+        return x - low * probability_flow(bridge.model)(low, x)
+
+    return decode(source, encode(target, decode(target, encode(source, points))))
+
+
+def _reference(models, clouds, pair, steps: int, shifted: bool) -> dict[str, float]:
+    """DDIM with the paper's number of steps, on linear betas."""
+    sigmas = jnp.asarray(np.exp(Discrete.linear(steps).log_sigmas), jnp.float32)
+    here, there = (Bridge(models[domain], sigmas, get_solver("ddim")) for domain in pair)
+    around = _around_shifted if shifted else lambda *args: _around(*args)[2]
+    return _timed(lambda: around(here, there, clouds[pair[0]][0]), clouds[pair[0]][0], 4 * steps)
+
+
+def _transport(models, clouds, pair, config: Config) -> tuple[float, float, float, float]:
+    """W2 of pushed points to the target's and of two samples of it; the root of the mean squared way, and of the shortest."""
+    source = clouds[pair[0]][0]
+    here, there = (_bridge(models[domain], "rk4", 40, config.grid) for domain in pair)
+    pushed = np.asarray(_around(here, there, source)[1])
+    samples = [draw_points(pair[1], config.count, np.random.default_rng([11, seed]))[0] for seed in range(3)]
+    floor = np.mean([wasserstein(*two) for two in itertools.combinations(samples, 2)])
+    reached = np.mean([wasserstein(pushed, sample) for sample in samples])
+    cost = float(np.sqrt(np.mean(np.sum((pushed - source) ** 2, axis=1))))
+    return float(reached), float(floor), cost, wasserstein(source, pushed)
+
+
+@jax.jit
+def _log_density(bridge: Bridge, points):
+    return log_likelihood(bridge, points)
+
+
+def _density(model: DiffusionModel) -> np.ndarray:
+    """The density of a model on a lattice of the plane, rows from below."""
+    ticks = np.linspace(-REACH, REACH, TICKS, dtype=np.float32)
+    points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    logs = np.asarray(_log_density(_bridge(model, "exp-rk4", 20, "log-normal"), points))
+    return np.exp(logs).reshape(TICKS, TICKS)
+
+
+def _shown(models, clouds, method, grid) -> dict[str, np.ndarray]:
+    name, _, steps = method
+    arrays = {}
+    for pair in SHOWN:
+        points, places = clouds[pair[0]]
+        found = _around(*(_bridge(models[domain], name, steps, grid) for domain in pair), points)
+        parts = zip(("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True)
+        arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {f"{pair[0]} > {pair[1]}/places": places}
+    return arrays
+
+
+def markdown(table: runs.Table) -> str:
+    """A table in Markdown."""
+    lines = [table.columns, ["---"] * len(table.columns), *([number(cell) if not isinstance(cell, float) else f"{cell:.2g}" for cell in row] for row in table.rows)]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    parallel.keep_compiled()
+    main(tyro.cli(Config))
