@@ -3,6 +3,7 @@
 A map takes the source's points [n d] and the target's [m d] and returns the source's, moved; arrays of the host.
 """
 
+import importlib
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,7 @@ OtherPoints = Float[np.ndarray, "m d"]
 
 def _library(name: str):
     try:
-        return __import__(name, fromlist=["*"])
+        return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(f"The classical maps need {name.split('.')[0]}: install ddib_jax[studies].") from error
 

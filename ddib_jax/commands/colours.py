@@ -22,7 +22,7 @@ from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import get_solver
 
 SOLVER, STEPS = "dpmpp-2m", 40
-"""On the log-uniform grid; `experiments/colour_transfer.py` measures how far from the adaptive reference that is."""
+"""On the log-uniform grid."""
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,14 @@ class Crossing:
 
     def bridge(self, model: DiffusionModel) -> Bridge:
         """The bridge of `model` under these options; raises ValueError for a model that knows points."""
-        if len(model.data_shape) != 3:
-            raise ValueError("This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py translate points.")
+        check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+
+
+def check_images(model: DiffusionModel) -> None:
+    """Raise ValueError for a model of points."""
+    if len(model.data_shape) != 3:
+        raise ValueError("This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py translate points.")
 
 
 def progress(label: str) -> Callable:

@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import bridge, diagnosis, pretrained, runs
 from ddib_jax.bridge import Bridge
-from ddib_jax.commands.crossing import progress, read_inputs
+from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.train import machine
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
@@ -56,6 +56,7 @@ class Diagnose:
             get_solver(name)
         facts = pretrained.describe(pretrained.find(self.model))
         model = pretrained.load(self.model)
+        check_images(model)
         _, images = read_inputs(self._inputs(facts), model.data_shape, split=self.split, limit=self.limit)
         about = described(model, facts)
         print("\n".join(f"{key:16} {value}" for key, value in about), flush=True)

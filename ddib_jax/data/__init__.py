@@ -103,8 +103,9 @@ def load_dataset(
     kind, _, argument = str(name).partition(":")
     if kind in DATASETS:
         source = DATASETS[kind](argument, split, directory, seed)
-        if image_size not in (None, source.image_shape[0]):
-            raise ValueError(f"data set {kind!r} has its own size, {source.image_shape[0]}, not {image_size}: leave the image size out")
+        side, kinds = source.image_shape[0], "images" if len(source.image_shape) == 3 else "points"
+        if image_size is not None and (image_size != side or kinds == "points"):
+            raise ValueError(f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image size out")
         return source
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size)

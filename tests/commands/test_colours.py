@@ -33,5 +33,6 @@ def test_bad_inputs_are_one_sentence(ddib, images):
     assert code == 1 and "is grey: it has no palette" in err and not (images / "m").exists()
     code, _, err = ddib("train", "--data", f"rgb:{images / 'photo.png'}", "--out", images / "m", "--batch-size", "4096")
     assert code == 1 and "has 2000 points, fewer than a batch of 4096" in err
-    code, _, err = ddib("sample", "--model", "moons", "--out", images / "samples")
-    assert code == 1 and "knows points, not images" in err
+    for arguments in (("sample", "--model", "moons", "--out", images / "samples"), ("diagnose", "moons")):
+        code, _, err = ddib(*arguments)
+        assert code == 1 and "knows points, not images" in err
