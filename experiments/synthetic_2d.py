@@ -227,7 +227,7 @@ def _density(model: DiffusionModel) -> np.ndarray:
     """The density of a model on a lattice of the plane, rows from below."""
     ticks = np.linspace(-REACH, REACH, TICKS, dtype=np.float32)
     points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
-    logs = np.asarray(_log_density(_bridge(model, "exp-rk4", 12, "log-normal"), points))
+    logs = np.asarray(_log_density(_bridge(model, "rk4", 16, "log-uniform"), points))
     return np.exp(logs).reshape(TICKS, TICKS)
 
 

@@ -17,7 +17,7 @@ def log_likelihood(bridge: Bridge, x: Data, key: PRNGKey | None = None, *, probe
 
     The divergence of the flow is integrated beside the data (Chen et al. 2018; Song et al. 2021, eq. 39). Without a key its trace is exact, for one
     derivative of the network a dimension; with one it is Hutchinson's estimate, without bias, from `probes` random signs a
-    datum. x [b ...]. Raises ValueError for an implicit solver, whose residual would not be seen.
+    datum. Exponential solvers suit the data and not the divergence, which then wants many more steps. x [b ...]. Raises ValueError for an implicit solver, whose residual would not be seen.
     """
     if is_implicit(bridge.solver):
         raise ValueError(f"A likelihood needs an explicit solver; {type(bridge.solver).__name__} is implicit.")
