@@ -28,7 +28,7 @@ def main(args: Sequence[str] | None = None) -> int:
         warnings.showwarning = _said(warnings.showwarning)
         try:
             return command.run() or 0
-        except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             print(f"ddib: {error}", file=sys.stderr)
             return 1
 

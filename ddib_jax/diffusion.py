@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax.types import Guidance, Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
 
@@ -16,7 +16,7 @@ GOLDEN = 0.6180339887498949
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition, cond (class labels [b] or None) and guidance are pytrees: new weights, statistics, labels or
+    params, precondition, cond (class labels, [] or [b], or None) and guidance are pytrees: new weights, statistics, labels or
     scales never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
     """
 
@@ -38,6 +38,7 @@ class DiffusionModel:
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
         def own(x, cond=self.cond):
+            cond = None if cond is None else jnp.broadcast_to(cond, (len(x),))
             inputs = self.precondition.inputs(x, sigma)
             output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
@@ -96,6 +97,7 @@ def denoising_loss(
     *,
     index: Int[Array, "b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
+    related: Bool[Array, "b n"] | None = None,
     **options,
 ) -> Float[Array, ""]:
     """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
@@ -104,7 +106,7 @@ def denoising_loss(
     `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
     is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
-    images of the domain, the network is shown their `stable_target` in place of x.
+    images of the domain, the network is shown their `stable_target` in place of x; `related` says which of them share an image's label.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -114,27 +116,31 @@ def denoising_loss(
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
     noisy = image + column * noise
-    target = image if reference is None else stable_target(image, noisy, sigma, reference)
+    target = image if reference is None else stable_target(image, noisy, sigma, reference, related)
     denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)
     return jnp.mean(jnp.square((denoised - target) / model.precondition.scale(column)))
 
 
 def stable_target(
-    image: Float[Array, "b ..."], noisy: Float[Array, "b ..."], sigma: Float[Array, "b"], reference: Float[Array, "n ..."]
+    image: Float[Array, "b ..."],
+    noisy: Float[Array, "b ..."],
+    sigma: Float[Array, "b"],
+    reference: Float[Array, "n ..."],
+    related: Bool[Array, "b n"] | None = None,
 ) -> Float[Array, "b ..."]:
     """E[data | noisy] if the data were `reference` and the image itself (the stable target field of Xu et al. 2023).
 
     A single image is a noisy answer to what the denoiser is asked: at a noise level where many images could have made
     `noisy`, this is nearly the average that the network can at best learn, and where only one could, it is that image.
     It has the bias of a self-normalised average, which vanishes as n grows. image and noisy [b ...], sigma [b],
-    reference [n ...], of the domain; costs two products [b d] x [d n].
+    reference [n ...], of the domain, of which only the `related` ones count where they are given; costs two products [b d] x [d n].
     """
     own, seen, others = (a.reshape(len(a), -1) for a in (image, noisy, reference))
     half = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)  # noqa: E731
     # log-densities times sigma^2, less what all of them share
-    near = jnp.concatenate(
-        [jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], seen @ others.T - half(others)[None]], axis=1
-    )
+    theirs = seen @ others.T - half(others)[None]
+    theirs = theirs if related is None else jnp.where(related, theirs, -jnp.inf)
+    near = jnp.concatenate([jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], theirs], axis=1)
     near = (near - jnp.max(near, axis=1, keepdims=True)) / jnp.square(sigma)[:, None]
     shares = jax.nn.softmax(jnp.maximum(near, -100.0), axis=1)  # XLA's vectorised exp on CPU gives NaN below about -1e9
     return (shares[:, :1] * own + shares[:, 1:] @ others).reshape(image.shape)

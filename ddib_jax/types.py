@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
@@ -18,6 +18,8 @@ Data: TypeAlias = Float[Array, "b ..."]
 """What a model is trained on, or its latents: images [b h w c], or points [b d] of a plane or a colour space."""
 Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
 """Any number of images, points or latents, on the host or on a device."""
+Labels: TypeAlias = Int[Array | np.ndarray, "n"]
+"""The class of each of any number of images."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
 Params: TypeAlias = PyTree[Array | np.ndarray]
 Metrics: TypeAlias = Mapping[str, Array]

@@ -29,8 +29,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.exact import mixture_model
 from ddib_jax.files import drafted
 from ddib_jax.metrics import pooled_relative_rmse, relative_rmse
-from ddib_jax.report import write_report
-from ddib_jax.report.tables import number
+from ddib_jax.report import markdown_table, write_report
 from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver, is_implicit, is_reversible
 
@@ -295,15 +294,9 @@ def found(tables: dict[str, runs.Table]) -> str:
         columns = tables["shipped"].columns
         rows = [dict(zip(columns, row, strict=True)) for row in tables["shipped"].rows]
         rows = [tuple(row[name] for name in shown) for row in rows if row["budget"] in (10, 40, 100, 1000)]
-        parts.append(markdown(shown, rows))
-    parts += [markdown(tables[name].columns, tables[name].rows) for name in ("tails", "grids", "stability") if name in tables]
-    return "\n\n".join(parts)
-
-
-def markdown(heads: tuple[str, ...], rows) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *([number(cell) if not isinstance(cell, float) else f"{cell:.2g}" for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+        parts.append(markdown_table(runs.Table(shown, tuple(rows))))
+    parts += [markdown_table(tables[name]) for name in ("tails", "grids", "stability") if name in tables]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import ddib_jax
 from ddib_jax import bridge, parallel, pretrained
 from ddib_jax.commands.train import Train
 from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.report import markdown_table
+from ddib_jax.runs import Table
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,15 +61,10 @@ def main(config: Config) -> str:
         losses = [line["loss"] for line in read_log(places["five"] / "training" / "log.jsonl")[-5:]]
         table.append((name, float(np.mean(losses)), *(rows[shown].value for shown in SHOWN)))
     labels = [rows[shown].label for shown in SHOWN]
-    text = _markdown(["Preconditioning", "Loss of the five-model", *labels], table)
+    text = markdown_table(Table(("Preconditioning", "Loss of the five-model", *labels), tuple(table)), digits=3)
     (config.out / "table.md").write_text(f"{shlex.join(['python', 'experiments/preconditioning.py', *sys.argv[1:]])}\n\n{text}")
     print(text)
     return text
-
-
-def _markdown(heads: list[str], rows: list[tuple]) -> str:
-    lines = [heads, ["---"] * len(heads), *([row[0], *(f"{value:.3g}" for value in row[1:])] for row in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 if __name__ == "__main__":

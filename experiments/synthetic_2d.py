@@ -23,7 +23,7 @@ from ddib_jax.bridge import Bridge, log_likelihood
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.data import SHAPES, draw_points
 from ddib_jax.diffusion import DiffusionModel, probability_flow
-from ddib_jax.report import write_report
+from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import number
 from ddib_jax.runs import MetricRow
 from ddib_jax.schedules import Discrete, make_grid
@@ -32,7 +32,7 @@ from ddib_jax.transport import wasserstein
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = {
-    "steps": 2000, "batch_size": 4096, "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.998, "reference": 0,
+    "steps": 3000, "batch_size": 4096, "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.998, "reference": 0,
     "noise_mean": -1.0, "noise_std": 1.8, "sigma_min": 0.05, "sigma_max": 10.0, "float16_weights": True, "log_every": 100,
 }  # fmt: skip
 SHOWN = (
@@ -114,7 +114,7 @@ def main(config: Config) -> Path:
     runs.write_run(config.out, run)
     page = write_report(config.out)
     for title in run.tables:
-        print(markdown(run.tables[title]), end="\n\n")
+        print(markdown_table(run.tables[title]))
     print(", ".join(f"{row.label}: {number(row.value)}" for row in run.metrics))
     print(f"The report lies in {page}")
     return page
@@ -240,12 +240,6 @@ def _shown(models, clouds, method, grid) -> dict[str, np.ndarray]:
         parts = zip(("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True)
         arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {f"{pair[0]} > {pair[1]}/places": places}
     return arrays
-
-
-def markdown(table: runs.Table) -> str:
-    """A table in Markdown."""
-    lines = [table.columns, ["---"] * len(table.columns), *([number(cell) if not isinstance(cell, float) else f"{cell:.2g}" for cell in row] for row in table.rows)]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
 if __name__ == "__main__":

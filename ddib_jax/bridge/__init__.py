@@ -2,7 +2,7 @@
 
 from ddib_jax.bridge.batched import decode, encode, sample, translate
 from ddib_jax.bridge.bridge import Bridge
-from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape
+from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape, warn_of_guidance
 from ddib_jax.bridge.ddib import DDIB, fixed_noise, neighbour
 from ddib_jax.bridge.likelihood import log_likelihood
 
@@ -19,4 +19,5 @@ __all__ = [
     "neighbour",
     "sample",
     "translate",
+    "warn_of_guidance",
 ]

@@ -12,14 +12,21 @@ from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape, warn_of_guidance, warn_of_latents
 from ddib_jax.bridge.ddib import DDIB, fixed_noise, neighbour
 from ddib_jax.solvers import Carry, is_implicit
-from ddib_jax.types import Images, PRNGKey
+from ddib_jax.types import Images, Labels, PRNGKey
 
 
 def encode(
-    bridge: Bridge, images: Images, *, return_carry: bool = False, batch_size: int = 64, progress: Callable = iter
+    bridge: Bridge,
+    images: Images,
+    *,
+    labels: Labels | None = None,
+    return_carry: bool = False,
+    batch_size: int = 64,
+    progress: Callable = iter,
 ) -> Images | tuple[Images, Carry]:
     """The latents of any number of images [n h w c]; with a reversible solver and `return_carry` also what `decode` takes.
 
+    labels [n]: each image's own class, in place of the model's `cond`.
     Raises ValueError where the images are not of the model's shape or not finite, FloatingPointError where a latent is not
     finite or an implicit solver did not reach its tolerance. Warns of latents far from N(0, I).
     """
@@ -28,18 +35,24 @@ def encode(
         raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
     options = {"batch_size": batch_size, "progress": progress}
     if return_carry:
-        latents, second = parallel.map_batches(_encode_pair, bridge, images, **options)
+        latents, second = _mapped(_encode_pair, bridge, (images,), labels, **options)
         carry = Carry(second, bridge.sigmas, bridge.solver, rising=True)
     else:
-        latents = parallel.map_batches(Bridge.encode, bridge, images, **options)
-        _check_solved(bridge, latents, images, rising=True, **options)
+        latents = _mapped(Bridge.encode, bridge, (images,), labels, **options)
+        _check_solved(bridge, latents, images, labels, rising=True, **options)
     check_finite(latents, "latents")
     warn_of_latents(np.stack(_moments(latents), axis=1))
     return (latents, carry) if return_carry else latents
 
 
 def decode(
-    bridge: Bridge, latents: Images, *, carry: Carry | None = None, batch_size: int = 64, progress: Callable = iter
+    bridge: Bridge,
+    latents: Images,
+    *,
+    labels: Labels | None = None,
+    carry: Carry | None = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
 ) -> Images:
     """The images of any number of latents [n h w c], with the `carry` of their encoding exactly; raises as `encode` does.
 
@@ -48,20 +61,22 @@ def decode(
     check_shape(bridge, latents, "latents")
     options = {"batch_size": batch_size, "progress": progress}
     if carry is None:
-        images = parallel.map_batches(Bridge.decode, bridge, latents, **options)
-        _check_solved(bridge, images, latents, rising=False, **options)
+        images = _mapped(Bridge.decode, bridge, (latents,), labels, **options)
+        _check_solved(bridge, images, latents, labels, rising=False, **options)
     else:
         carry.check(bridge.solver, bridge.sigmas)
         if np.shape(carry.second) != np.shape(latents):
             raise ValueError(f"The carry is that of {len(carry.second)} other latents than these {len(latents)}; give those that came with it.")
-        images = parallel.map_batches(_decoder(carry.rising), bridge, latents, carry.second, **options)
+        images = _mapped(_decoder(carry.rising), bridge, (latents, carry.second), labels, **options)
     return check_finite(images, "images")
 
 
-def sample(bridge: Bridge, latents: Images, *, batch_size: int = 64, progress: Callable = iter) -> Images:
-    """The samples [n h w c] that Gaussian latents become; raises as `encode` does."""
+def sample(
+    bridge: Bridge, latents: Images, *, labels: Labels | None = None, batch_size: int = 64, progress: Callable = iter
+) -> Images:
+    """The samples [n h w c] that Gaussian latents become; labels and errors as in `encode`."""
     check_shape(bridge, latents, "latents")
-    images = parallel.map_batches(Bridge.sample, bridge, latents, batch_size=batch_size, progress=progress)
+    images = _mapped(Bridge.sample, bridge, (latents,), labels, batch_size=batch_size, progress=progress)
     return check_finite(images, "images")
 
 
@@ -80,9 +95,21 @@ def translate(
     key = jax.random.key(0) if key is None else key
     options = {"batch_size": batch_size, "progress": progress}
     results, moments = parallel.map_batches(_translate, (ddib, key), np.arange(len(images)), images, neighbour(images), **options)
-    _check_solved(ddib.legs()[0], results, images, rising=True, **options)
+    _check_solved(ddib.legs()[0], results, images, None, rising=True, **options)
     warn_of_latents(moments)
     return check_finite(results, "translations")
+
+
+def _mapped(fn: Callable, bridge: Bridge, arrays: tuple, labels: Labels | None, **options):
+    if labels is None:
+        return parallel.map_batches(fn, bridge, *arrays, **options)
+    return parallel.map_batches(_labelled(fn), bridge, np.asarray(labels, np.int32), *arrays, **options)
+
+
+@functools.cache
+def _labelled(fn: Callable) -> Callable:
+    """`fn` of a bridge and arrays as a function of a bridge, labels and arrays."""
+    return lambda bridge, labels, *arrays: fn(bridge.replace(model=bridge.model.given(labels)), *arrays)
 
 
 def _translate(tree, place, image, other):
@@ -111,12 +138,14 @@ def _decoder(rising: bool) -> Callable:
     return decoded
 
 
-def _check_solved(bridge: Bridge, results: np.ndarray, start: np.ndarray, *, rising: bool, **options) -> None:
+def _check_solved(
+    bridge: Bridge, results: np.ndarray, start: np.ndarray, labels: Labels | None, *, rising: bool, **options
+) -> None:
     """Raise FloatingPointError, with the residual, where results [n h w c] hold what an implicit solver did not find."""
     if not is_implicit(bridge.solver) or np.isfinite(results).all():
         return
     x = start if rising else start * np.sqrt(1 + np.square(bridge.sigmas[-1]))
-    residuals = parallel.map_batches(_residual_up if rising else _residual_down, bridge, x, **options)
+    residuals = _mapped(_residual_up if rising else _residual_down, bridge, (x,), labels, **options)
     wanted = bridge.solver.solve.wanted(residuals.dtype)
     missed = int((~(residuals <= wanted)).sum())
     if missed:

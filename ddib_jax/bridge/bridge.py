@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.schedules import make_grid
-from ddib_jax.solvers import HEUN, Carry, cross, is_implicit, odeint, odeint_effort
+from ddib_jax.solvers import HEUN, Carry, cross, is_implicit, odeint, odeint_effort, odeint_path
 from ddib_jax.types import Data, Scalar, Solver
 
 
@@ -60,6 +60,16 @@ class Bridge:
         """
         ts = self.sigmas if rising else self.sigmas[::-1]
         return odeint_effort(self.solver, probability_flow(self.model), x, ts)[:2]
+
+    def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
+        """The states between an image and its latent, both included, in the direction of the road, each divided by sqrt(1 + sigma^2).
+
+        x: an image where the road rises, else a latent.
+        """
+        ts = self.sigmas if rising else self.sigmas[::-1]
+        scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
+        states = odeint_path(self.solver, probability_flow(self.model), x if rising else x * scale[0], ts) / scale
+        return states.at[0].set(x) if rising else states.at[-1].multiply(scale[-1])
 
     def sample(self, latent: Data) -> Data:
         """As `decode`, with the noise of the grid's lowest level removed by one denoising, for latents drawn at random.

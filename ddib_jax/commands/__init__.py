@@ -1,6 +1,7 @@
 """The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from the rooms below."""
 
 from ddib_jax.commands.colours import Colours
+from ddib_jax.commands.convert import Convert
 from ddib_jax.commands.diagnose import Diagnose
 from ddib_jax.commands.sweep import Sweep
 from ddib_jax.commands.train import Train
@@ -17,4 +18,5 @@ COMMANDS: dict[str, type] = {
     "decode": Decode,
     "diagnose": Diagnose,
     "colours": Colours,
+    "convert": Convert,
 }

@@ -62,7 +62,7 @@ def palette_model(path: Path, space: str, steps: int, models: Path | None = None
     print(f"Learning the colours of {Path(path).name}, once.", flush=True)
     Train(
         data=f"{space}:{Path(path).absolute()}", out=place, steps=steps, batch_size=min(2048, len(cloud)), learning_rate=2e-3, warmup=50,
-        ema_decay=0.995, reference=0, noise_mean=-2.5, noise_std=1.6, sigma_min=0.03, width=128, blocks=3, preview_every=steps,
+        ema_decay=0.995, reference=0, noise_mean=-2.5, noise_std=1.6, sigma_min=0.03, preview_every=steps,
     ).run()  # fmt: skip
     return pretrained.load_model(place)
 

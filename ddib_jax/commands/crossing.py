@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from rich.progress import track
 
 from ddib_jax.bridge import Bridge
+from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
@@ -28,12 +29,18 @@ class Crossing:
     """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the list."""
     grid: str = "karras"
     """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
-    batch_size: int = 64
+    batch_size: int | Literal["auto"] = 64
+    """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:
         """The bridge of `model` under these options; raises ValueError for a model that knows points."""
         check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+
+
+    def batch(self, bridge: Bridge, count: int) -> int:
+        """The number of images to take at once, of so many."""
+        return measured_batch(bridge, count) if self.batch_size == "auto" else self.batch_size
 
 
 def check_images(model: DiffusionModel) -> None:

@@ -3,7 +3,7 @@
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import tyro
 
 from ddib_jax import bridge, diagnosis, pretrained, runs
 from ddib_jax.bridge import Bridge
+from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.train import machine
 from ddib_jax.data import DATASETS
@@ -40,6 +41,8 @@ class Diagnose:
     """The relative error of the latent, to that of a fine solution, that is wanted: what gives images back may yet not solve the ODE."""
     limit: int = 64
     """How many images are looked at, and how many samples are drawn."""
+    label: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """The class of the images, by name or number, where the model has classes."""
     solvers: tuple[str, ...] = ("ddim", "dpmpp-2m", "heun", "rk4", "implicit-midpoint", "rex-midpoint")
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
@@ -54,8 +57,8 @@ class Diagnose:
             raise ValueError("The wanted errors must be positive, evaluations at least 1, and images at least 2.")
         for name in self.solvers:
             get_solver(name)
-        facts = pretrained.describe(pretrained.find(self.model))
-        model = pretrained.load(self.model)
+        facts = pretrained.facts(self.model)
+        model = Condition(self.label).model(self.model)
         check_images(model)
         _, images = read_inputs(self._inputs(facts), model.data_shape, split=self.split, limit=self.limit)
         about = described(model, facts)
@@ -119,9 +122,9 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
     low, high = model.schedule.sigma_range
     trained, data = facts.get("training", {}), facts.get("data", {})
     return (
-        ("Network", f"{facts['network']['name']}, {count / 1e6:.2f} M parameters, images of {' x '.join(map(str, model.data_shape))}"),
-        ("Schedule", f"{facts['schedule']['name']}, noise levels (sigma) from {low:g} to {high:g}"),
-        ("Preconditioning", str(facts["preconditioning"]["name"])),
+        ("Network", f"{type(model.network).__name__}, {count / 1e6:.2f} M parameters, images of {' x '.join(map(str, model.data_shape))}"),
+        ("Schedule", f"{type(model.schedule).__name__}, noise levels (sigma) from {low:g} to {high:g}"),
+        ("Preconditioning", type(model.precondition).__name__),
         ("Trained on", f"{data.get('name', 'unknown')}, {data.get('images', 'an unknown number of')} images"),
         ("Trained for", f"{trained.get('steps_done', 'an unknown number of')} steps of {trained.get('batch_size', '?')}, loss {trained.get('loss', '?')}"),
     )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax.bridge import Bridge
@@ -12,9 +13,11 @@ from ddib_jax.report.clouds import cloud_figure
 
 
 def preview(model: DiffusionModel, path: Path) -> Path:
-    """Write a grid of 32 samples, or a scatter of 4,096 where the model knows points, by Heun's method in 18 steps; returns the path."""
+    """Write a grid of 32 samples, the classes in turn, or a scatter of 4,096 points, by Heun's method in 18 steps; returns the path."""
     points = len(model.data_shape) == 1
     noise = jax.random.normal(jax.random.key(0), (4096 if points else 32, *model.data_shape))
+    if (classes := getattr(model.network, "num_classes", None)) is not None:
+        model = model.given(jnp.arange(len(noise)) % classes)
     samples = np.asarray(_sample(Bridge.over(model, steps=18), noise))
     if not points:
         return write_grid(path, samples)

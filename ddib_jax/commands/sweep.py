@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import bridge
 from ddib_jax.bridge import DDIB
+from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
@@ -35,6 +36,9 @@ class Sweep:
     """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list. NAME=VALUE holds one at a value."""
     out: Path
     """Where the results go: NAME_COEFFICIENT.png, and sheet.png with a row for each coefficient."""
+    source_class: str | None = None
+    """The class of the images, by name or number, where the source model has classes."""
+    target_class: str | None = None
     then: tuple[str, ...] = ()
     """Perturbations to follow; those without =VALUE share the coefficients."""
     coefficients: tuple[float, ...] | None = None
@@ -51,7 +55,7 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        source, target = pretrained.load(self.source), pretrained.load(self.target)
+        source, target = Condition(self.source_class).model(self.source), Condition(self.target_class).model(self.target)
         bridge.check_meeting(source, target)
         ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
         names, images, latents = self._read(source.data_shape)
@@ -61,7 +65,7 @@ class Sweep:
             coefficients,
             latents=latents,
             key=jax.random.key(self.seed),
-            batch_size=self.crossing.batch_size,
+            batch_size=self.crossing.batch(ddib.source, len(names)),
             progress=progress("sweeping"),
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
@@ -85,6 +89,6 @@ class Sweep:
         if len(self.input) != 1 or not self.input[0].endswith(".npz"):
             return *read_inputs(self.input, shape, split=self.split, limit=self.limit), None
         names, latents, model, _ = read_latents(Path(self.input[0]))
-        if model != pretrained.fingerprint(self.source):
+        if model != Condition(self.source_class).mark(self.source):
             raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
         return names[: self.limit], None, latents[: self.limit]

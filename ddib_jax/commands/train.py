@@ -1,7 +1,6 @@
 """`ddib train`: one domain in, one model directory out."""
 
 import dataclasses
-import math
 import os
 import shlex
 import sys
@@ -14,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import preconditioning, pretrained, schedules
+from ddib_jax.commands.domain import Reference, batches, statistics
 from ddib_jax.commands.preview import preview
-from ddib_jax.data import ImageSource, batch_at, load_dataset, prefetch
+from ddib_jax.data import ImageSource, load_dataset, prefetch
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
 from ddib_jax.nets import MLP, UNet
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, adamw, fit, gradients, read_log
-from ddib_jax.types import Network, Preconditioning
+from ddib_jax.types import Network
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class Train:
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
     reference: int = 4096
     """Training images that the target is averaged over where noise hides which one it was (stable target field); 0 for none."""
+    conditional: bool = False
+    """Tell the network the images' labels (digits; in a folder of folders, the folder): one model is then many domains."""
+    label_dropout: float = 0.0
+    """Share of the images of a conditional training that are shown without their label, for classifier-free guidance; .1 is usual."""
     init: str | None = None
     """Start from the weights and statistics of this model (a shipped one or a model directory) instead of at random."""
     model_channels: int = 32
@@ -67,7 +71,7 @@ class Train:
     num_res_blocks: int = 1
     attention_resolutions: tuple[int, ...] = (8, 4)
     patch_size: int = 2
-    width: int = 160
+    width: int = 128
     """Width of the network that learns points: those of the plane, or the pixels of an image (lab:IMAGE, rgb:IMAGE)."""
     blocks: int = 3
     dropout: float = 0.0
@@ -82,6 +86,7 @@ class Train:
     def run(self) -> None:
         """Train, with previews, and write the model directory."""
         source = load_dataset(self.data, "train", directory=self.data_dir, image_size=self.image_size)
+        self._check(source)
         workshop = self.out / "training"
         checkpoints = Checkpoints(workshop, self._configuration())
         model = self._model(source, workshop)
@@ -95,16 +100,20 @@ class Train:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         noise_level = self._noise_level(model)
 
+        classes = len(source.classes)
+
         def loss(params, key, batch, shared):
             precondition, reference = shared
-            learner = model.replace(params=params, precondition=precondition)
-            options = {"index": batch["index"], "reference": reference, "train": True}
+            label = batch.get("label")
+            learner = model.replace(params=params, precondition=precondition, cond=label)
+            options = {"index": batch["index"], "train": True}
+            if reference is not None:
+                options |= {"reference": reference.images, "related": reference.related(label, classes)}
             return denoising_loss(learner, key, batch["image"], noise_level, **options)
 
-        def batch(step):
-            images, _ = batch_at(source, step, batch_size=self.batch_size, seed=self.seed)
-            return {"image": images, "index": np.arange(self.batch_size)}
-
+        batch = batches(
+            source, batch_size=self.batch_size, seed=self.seed, labelled=self.conditional, label_dropout=self.label_dropout
+        )
         last = min(self.steps, self.stop_at or self.steps)
         ahead = prefetch(map(batch, range(start, last)))
         log = TrainingLog(workshop, start=start, steps=last)
@@ -115,7 +124,7 @@ class Train:
             grad_fn=gradients(loss),
             tx=tx,
             steps=last,
-            shared=(model.precondition, self._reference(source)),
+            shared=(model.precondition, Reference.drawn(source, self.reference, self.seed, labelled=self.conditional)),
             ema_decay=self.ema_decay,
             checkpoints=checkpoints,
             checkpoint_every=self.checkpoint_every,
@@ -128,23 +137,32 @@ class Train:
         checkpoints.close()
         samples = preview(model.replace(params=state.ema), workshop / "samples.png")
         facts = {"data": self._data_facts(source), "training": self._training_facts(workshop)}
+        if self.conditional:
+            facts = {"classes": list(source.classes), **facts}
         dtype = "float16" if self.float16_weights else "float32"
         pretrained.save_model(self.out, model.replace(params=state.ema), facts=facts, dtype=dtype, samples=samples)
         print(f"The model lies in {self.out}.")
 
     def _model(self, source: ImageSource, workshop: Path) -> DiffusionModel:
-        self._check_points(source)
         network = self._network(source)
         start = pretrained.load(self.init) if self.init else None
-        precondition = start.precondition if start else self._precondition(source, workshop)
+        statistics_of = {"rank": self.rank, "seed": self.seed, "workshop": workshop}
+        precondition = start.precondition if start else statistics(self.preconditioning, source, **statistics_of)
         sigma = jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *source.image_shape)), sigma)
-        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1))["params"]
+        cond = jnp.zeros(1, jnp.int32) if self.conditional else None
+        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond)["params"]
         schedule = schedules.EDM(self.sigma_min, self.sigma_max) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
         model = DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=source.image_shape)
         return model if start is None else self._started(model, start)
 
-    def _check_points(self, source: ImageSource) -> None:
+    def _check(self, source: ImageSource) -> None:
+        if self.conditional and not source.classes:
+            raise ValueError(f"'{self.data}' has no labels for a conditional model; give digits, or a folder with one folder of images a class.")
+        if not self.conditional and self.label_dropout:
+            raise ValueError("Labels are dropped in a conditional training alone; add --conditional, or leave the label dropout out.")
+        if not 0 <= self.label_dropout < 1:
+            raise ValueError(f"The label dropout is a share in [0, 1); {self.label_dropout:g} was given.")
         if len(source.image_shape) == 1 and len(source) < self.batch_size:
             raise ValueError(f"'{self.data}' has {len(source)} points, fewer than a batch of {self.batch_size}; give more, or a smaller batch.")
 
@@ -163,6 +181,7 @@ class Train:
             attention_resolutions=self.attention_resolutions,
             patch_size=self.patch_size,
             dropout=self.dropout,
+            num_classes=len(source.classes) + (self.label_dropout > 0) if self.conditional else None,
             **shared,
         )
 
@@ -179,29 +198,6 @@ class Train:
             differing = " and ".join(part for part, equal in same.items() if not equal)
             raise ValueError(f"'{self.init}' has another {differing} than these options ask for; give the options it was trained with.")
         return start.replace(schedule=model.schedule)
-
-    def _reference(self, source: ImageSource) -> jax.Array | None:
-        if self.reference == 0:
-            return None
-        rng = np.random.default_rng([self.seed, len(source), self.reference])
-        return jnp.asarray(source.take(_drawn(source, self.reference, rng), rng))
-
-    def _precondition(self, source: ImageSource, workshop: Path) -> Preconditioning:
-        """Statistics of up to 8,192 training images; those of a Wiener filter are kept, so that a resumed run has the same bits."""
-        kind = preconditioning.PRECONDITIONINGS[self.preconditioning]
-        if self.preconditioning not in ("edm", "wiener"):
-            return kind()
-        rng = np.random.default_rng([self.seed, len(source)])
-        sample = _drawn(source, 8192, rng)
-        if self.preconditioning == "edm":
-            return kind(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
-        kept = workshop / "wiener.npz"
-        if not kept.exists():
-            fitted = kind.fit(source.take(sample, rng), min(self.rank, math.prod(source.image_shape) - 1))
-            draft = kept.with_suffix(".draft.npz")
-            np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(kind)})
-            draft.rename(kept)
-        return kind(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
 
     def _noise_level(self, model: DiffusionModel):
         if self.schedule == "edm":
@@ -229,11 +225,6 @@ class Train:
             "jax": jax.__version__,
             **({"started_from": pretrained.describe(pretrained.find(self.init))["training"]} if self.init else {}),
         }
-
-
-def _drawn(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of `count` images: distinct where there are as many, otherwise drawn again and again."""
-    return rng.permutation(len(source))[:count] if len(source) >= count else rng.choice(len(source), count)
 
 
 def machine() -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from ddib_jax import bridge, pretrained
+from ddib_jax.commands.conditions import Condition, class_labels
 from ddib_jax.commands.crossing import Crossing, Encoded, progress, read_inputs, read_latents, write_latents
+from ddib_jax.commands.film import FILMED, write_path
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
 from ddib_jax.solvers import SOLVERS, is_reversible
@@ -25,12 +28,25 @@ class Translate:
 
     input: Inputs
     """Image files, folders of images, or a data set (five, digits:3 ...)."""
-    source: str
-    """The model of the images' domain: a model directory or a shipped model."""
-    target: str
-    """The model of the domain to translate into."""
     out: Path
     """Where the translations go, one PNG an image, and sheet.png with each source above its translation."""
+    source: str | None = None
+    """The model of the images' domain: a path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
+    target: str | None = None
+    """The model of the domain to translate into."""
+    model: str | None = None
+    """One class-conditional model in place of both, with a class for each leg."""
+    source_class: str | None = None
+    """The class of the images, by name or number, where the source model has classes."""
+    target_class: str | None = None
+    source_guidance: float | None = None
+    """Scale of the guidance towards the class, one for each leg; guide both alike if a cycle is to close."""
+    target_guidance: float | None = None
+    source_classifier: Path | None = None
+    """A classifier of noisy images that guides the leg (guided-diffusion's .pt with its flags beside it)."""
+    target_classifier: Path | None = None
+    trajectory: Literal["gif", "webp"] | None = None
+    """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
     split: Literal["train", "test"] = "test"
     limit: int | None = None
     """Take only the first images."""
@@ -38,11 +54,16 @@ class Translate:
 
     def run(self) -> None:
         """Read, encode, decode, write."""
-        source, target = pretrained.load(self.source), pretrained.load(self.target)
+        conditions = (
+            Condition(self.source_class, self.source_guidance, self.source_classifier),
+            Condition(self.target_class, self.target_guidance, self.target_classifier),
+        )
+        source, target = (condition.model(name) for condition, name in zip(conditions, self._names(), strict=True))
         bridge.check_meeting(source, target)
+        bridge.warn_of_guidance(source, target)
         here, there = self.crossing.bridge(source), self.crossing.bridge(target)
         names, images = read_inputs(self.input, source.data_shape, split=self.split, limit=self.limit)
-        size = self.crossing.batch_size
+        size = self.crossing.batch(here, len(images))
         latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
         translations = bridge.decode(there, latents, batch_size=size, progress=progress("decoding"))
         with drafted(self.out) as draft:
@@ -50,7 +71,18 @@ class Translate:
             columns = min(len(names), 16)
             rows = [part[i : i + columns] for i in range(0, min(len(names), 64), columns) for part in (images, translations)]
             write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
+            if self.trajectory:
+                write_path(draft / f"path.{self.trajectory}", here, there, images[:FILMED])
         print(f"{len(names)} translations lie in {self.out}.")
+
+    def _names(self) -> tuple[str, str]:
+        """The names of both models."""
+        if (self.model is None) == (self.source is None and self.target is None):
+            raise ValueError("Name a source and a target model, or one class-conditional model for both.")
+        source, target = self.source or self.model, self.target or self.model
+        if source is None or target is None:
+            raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
+        return source, target
 
 
 @dataclass(frozen=True)
@@ -68,20 +100,21 @@ class Encode:
     """Take only the first images."""
     carry: bool = False
     """Also store what a reversible solver carries, twice the size: decoding by the same model then gives the images back exactly."""
+    condition: Annotated[Condition, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
         """Read, encode, write."""
-        model = pretrained.load(self.model)
-        names, images = read_inputs(self.input, model.data_shape, split=self.split, limit=self.limit)
+        model = self.condition.model(self.model)
         here = self.crossing.bridge(model)
+        names, images = read_inputs(self.input, model.data_shape, split=self.split, limit=self.limit)
         if self.carry and not is_reversible(here.solver):
             known = ", ".join(name for name, solver in SOLVERS.items() if is_reversible(solver))
             raise ValueError(f"'{self.crossing.solver}' carries nothing; reversible solvers are {known}.")
-        options = {"batch_size": self.crossing.batch_size, "progress": progress("encoding")}
+        options = {"batch_size": self.crossing.batch(here, len(images)), "progress": progress("encoding")}
         found = bridge.encode(here, images, return_carry=self.carry, **options)
         latents, carry = found if self.carry else (found, None)
-        write_latents(self.out, Encoded(names, latents, pretrained.fingerprint(self.model), carry), self.crossing.solver)
+        write_latents(self.out, Encoded(names, latents, self.condition.mark(self.model), carry), self.crossing.solver)
         print(f"{len(names)} latents lie in {self.out}.")
 
 
@@ -98,16 +131,18 @@ class Decode:
     """The model of the domain to decode into: a model directory or a shipped model."""
     out: Path
     """Where the images go, one PNG each."""
+    condition: Annotated[Condition, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
         """Read, decode, write."""
         names, latents, model, carry = read_latents(self.input)
-        there = self.crossing.bridge(pretrained.load(self.model))
-        if carry is not None and model != pretrained.fingerprint(self.model):
-            print("The latents were encoded by another model: what its solver carried cannot cross, and only the latents are decoded.")
+        there = self.crossing.bridge(self.condition.model(self.model))
+        if carry is not None and model != self.condition.mark(self.model):
+            print("The latents were encoded by another model, or under another condition: what its solver carried cannot cross, and only the latents are decoded.")
             carry = None
-        images = bridge.decode(there, latents, carry=carry, batch_size=self.crossing.batch_size, progress=progress("decoding"))
+        size = self.crossing.batch(there, len(latents))
+        images = bridge.decode(there, latents, carry=carry, batch_size=size, progress=progress("decoding"))
         with drafted(self.out) as draft:
             write_images(draft, names, images)
         print(f"{len(names)} images lie in {self.out}.")
@@ -121,6 +156,8 @@ class Sample:
     """A model directory or a shipped model."""
     out: Path
     """Where the samples go, one PNG each, and sheet.png with all."""
+    label: Annotated[str, tyro.conf.arg(name="class")] = "all"
+    """Classes of a class-conditional model, parted by commas, in turn."""
     count: int = 64
     seed: int = 0
     crossing: Flat = dataclasses.field(default_factory=Crossing)
@@ -131,8 +168,11 @@ class Sample:
             raise ValueError(f"At least one sample is needed, not {self.count}.")
         model = pretrained.load(self.model)
         noise = np.asarray(jax.random.normal(jax.random.key(self.seed), (self.count, *model.data_shape)))
-        size = self.crossing.batch_size
-        images = bridge.sample(self.crossing.bridge(model), noise, batch_size=size, progress=progress("sampling"))
+        here, classes = self.crossing.bridge(model), class_labels(self.label, self.model, model)
+        labels = None if classes is None else np.resize(classes, self.count)
+        given = here if classes is None else here.replace(model=model.given(jnp.asarray(0)))
+        size = self.crossing.batch(given, self.count)
+        images = bridge.sample(here, noise, labels=labels, batch_size=size, progress=progress("sampling"))
         with drafted(self.out) as draft:
             write_images(draft, [f"sample-{i:05d}" for i in range(self.count)], images)
             write_grid(draft / "sheet.png", images)

@@ -32,6 +32,7 @@ class Digits:
     split: str
 
     image_shape: ClassVar[tuple[int, int, int]] = (SIDE + 2 * BORDER, SIDE + 2 * BORDER, 1)
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def __post_init__(self):
         check_split(self.split)
@@ -67,6 +68,7 @@ class ColouredDigits:
     seed: int = 0
 
     image_shape: ClassVar[tuple[int, int, int]] = (*Digits.image_shape[:2], 3)
+    classes: ClassVar[tuple[str, ...]] = Digits.classes
 
     @property
     def labels(self) -> Int[np.ndarray, "n"]:

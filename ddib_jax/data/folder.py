@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ddib_jax.data.sources import Indices, to_float
@@ -17,15 +17,22 @@ _WORKERS = 4
 
 
 class ImageFolder:
-    """Image files of one size; an `ImageSource` of (h, w, 3) in [-1, 1] without labels or augmentation.
+    """Image files of one size; an `ImageSource` of (h, w, 3) in [-1, 1] without augmentation.
 
     Every file is decoded once at the start, so that a bad one is named before any work is done, and kept in memory
     as bytes while the folder needs at most `memory` of them; a larger folder is read again at each draw.
     """
 
-    labels = None
-
-    def __init__(self, paths: Sequence[str | Path], image_size: int | None = None, *, memory: int = 2**31):
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        image_size: int | None = None,
+        *,
+        labels: Int[np.ndarray, "n"] | None = None,
+        classes: tuple[str, ...] = (),
+        memory: int = 2**31,
+    ):
+        self.labels, self.classes = labels, classes
         self.paths = [Path(path) for path in paths]
         self.image_size = image_size
         self._pixels, self.image_shape = _load(self.paths, image_size, memory)
@@ -47,6 +54,7 @@ def image_folder(directory: str | Path, image_size: int | None = None) -> ImageF
 
     Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
     `image_size` images are cropped to their central square and resized to it; without, they must share one size.
+    Where every image lies in a folder of `directory`, those folders are its classes, as torchvision has it.
     Raises FileNotFoundError if there is no image, ValueError naming all the unreadable ones, or if sizes differ.
     """
     directory = Path(directory)
@@ -58,7 +66,12 @@ def image_folder(directory: str | Path, image_size: int | None = None) -> ImageF
         raise FileNotFoundError(
             f"no image in {directory} ({len(files)} other files): expected at least one of {', '.join(SUFFIXES)}"
         )
-    return ImageFolder(paths, image_size)
+    within = [path.relative_to(directory).parts for path in paths]
+    if any(len(parts) == 1 for parts in within):
+        return ImageFolder(paths, image_size)
+    classes = tuple(sorted({parts[0] for parts in within}))
+    labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
+    return ImageFolder(paths, image_size, labels=labels, classes=classes)
 
 
 def read_images(paths: Iterable[str | Path], image_size: int | None = None) -> Float[np.ndarray, "n h w 3"]:

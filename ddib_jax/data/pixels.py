@@ -1,5 +1,6 @@
 """The pixels of one image as a cloud of points in a colour space (Su et al. 2023, section 4.3)."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ def _to_lab(rgb: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 def _from_lab(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     lab = np.asarray(points, np.float64) * _LAB_UNIT + _LAB_CENTRE
     lab[:, 0] = np.clip(lab[:, 0], 0, 100)
-    xyz = np.clip(_colour().lab2xyz(lab), 0, None)  # what is brighter or purer than any display's colour is clipped, not warned of
+    with warnings.catch_warnings():  # what is purer than any display's colour is clipped, not warned of
+        warnings.simplefilter("ignore")
+        xyz = np.clip(_colour().lab2xyz(lab), 0, None)
     return _colour().xyz2rgb(xyz)
 
 
@@ -74,7 +77,7 @@ class PixelCloud:
     single colour, which have no palette; files are refused as in `read_image`.
     """
 
-    labels = None
+    labels, classes = None, ()
     image_shape = (3,)
 
     def __init__(self, path: str | Path, space: str = "lab"):

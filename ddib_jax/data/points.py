@@ -90,7 +90,7 @@ def draw_points(shape: str, count: int, rng: np.random.Generator) -> tuple[Float
 class Points:
     """A shape as an `ImageSource` of points (2,): a fixed set of `size` points of `seed`, and, with a generator, ever new ones."""
 
-    image_shape, labels = (2,), None
+    image_shape, labels, classes = (2,), None, ()
 
     def __init__(self, shape: str, size: int = 100_000, seed: int = 0):
         self.shape = shape

@@ -16,13 +16,15 @@ Indices: TypeAlias = Int[np.ndarray, "n"] | Sequence[int]
 class ImageSource(Protocol):
     """A finite data set of equally large images, or of points, read by index on the host.
 
-    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, or None. `take` returns float32
+    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, which counts in `classes`, the names of
+    the labels; None and () where there are none. `take` returns float32
     images in [-1, 1]: without a generator the fixed evaluation view, which depends on the index
     alone and not on how indices are batched; with one, a freshly augmented view.
     """
 
     image_shape: tuple[int, ...]
     labels: Int[np.ndarray, "n"] | None
+    classes: tuple[str, ...]
 
     def __len__(self) -> int: ...
 

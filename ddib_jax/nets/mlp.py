@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ddib_jax.nets.unet import timestep_embedding
+from ddib_jax.nets.layers import timestep_embedding
 
 
 class MLP(nn.Module):

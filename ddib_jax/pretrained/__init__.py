@@ -1,38 +1,78 @@
-"""Checkpoints on disk -> DiffusionModel; one file a format."""
+"""Checkpoints on disk, of this house and of others -> DiffusionModel; one file a format, all of them strict."""
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.pretrained import hub
+from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
+from ddib_jax.pretrained.formats import FORMATS, Format, format_of
+from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion, load_noisy_classifier, to_guided_diffusion
 from ddib_jax.pretrained.native import describe, load_classifier, load_model, save_classifier, save_model
 
 SHIPPED = Path(__file__).parent / "models"
 
 
 def find(model: str | Path) -> Path:
-    """The directory of a model given by path or by the name of a shipped one.
+    """Where a model lies that is given by path, by the name of a shipped one, or as `hf:owner/name`.
 
-    Raises FileNotFoundError, with the names of the shipped models, when it is neither.
+    Raises FileNotFoundError, with the names of the shipped models, when it is none of them.
     """
-    if Path(model).is_dir():
+    if str(model).startswith(hub.PREFIX):
+        return hub.fetch(str(model))
+    if Path(model).exists():
         return Path(model)
     shipped = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
     if str(model) in shipped:
         return SHIPPED / str(model)
     raise FileNotFoundError(
-        f"There is no model '{model}': it is neither a directory nor a shipped model ({', '.join(shipped) or 'none'})."
+        f"There is no model '{model}': it is neither a path, nor hf:owner/name, nor a shipped model ({', '.join(shipped) or 'none'})."
     )
 
 
 def load(model: str | Path) -> DiffusionModel:
-    """The diffusion model in a model directory, given by path or by the name of a shipped model ("five", "seven")."""
-    return load_model(find(model))
+    """The diffusion model at a path (a model directory, a diffusers folder, a guided-diffusion file), on the hub, or shipped ("five", "seven")."""
+    path = find(model)
+    return format_of(path).load(path)
 
 
 def fingerprint(model: str | Path) -> str:
     """Sixteen hexadecimal digits that tell one model's weights from another's, for the latents that it makes."""
-    with (find(model) / "weights.safetensors").open("rb") as file:
+    path = find(model)
+    with format_of(path).weights(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-__all__ = ["SHIPPED", "describe", "find", "fingerprint", "load", "load_classifier", "load_model", "save_classifier", "save_model"]
+def facts(model: str | Path) -> dict[str, Any]:
+    """What `model.json` says of a model (classes, data, training); {} for a checkpoint of another format."""
+    path = find(model)
+    return describe(path) if format_of(path) is FORMATS["ddib"] else {}
+
+
+def class_names(model: str | Path) -> tuple[str, ...]:
+    """The names of a model's classes, in the order of their labels; () where they have none."""
+    return tuple(facts(model).get("classes", ()))
+
+
+__all__ = [
+    "FORMATS",
+    "SHIPPED",
+    "Format",
+    "class_names",
+    "describe",
+    "facts",
+    "find",
+    "fingerprint",
+    "format_of",
+    "load",
+    "load_classifier",
+    "load_diffusers",
+    "load_guided_diffusion",
+    "load_model",
+    "load_noisy_classifier",
+    "save_classifier",
+    "save_diffusers",
+    "save_model",
+    "to_guided_diffusion",
+]

@@ -76,9 +76,11 @@ def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def markdown_table(run: Run) -> str:
-    """The metrics of a run as a Markdown table: metric, value with interval, target, met or not met."""
-    return _markdown(HEADS, [_cells(row) for row in run.metrics])
+def markdown_table(what: Run | Table, digits: int = 2) -> str:
+    """In Markdown, a table with its fractions at `digits` significant digits, or the metrics of a run: metric, value with interval, target, met or not met."""
+    if isinstance(what, Table):
+        return _markdown(what.columns, [tuple(f"{cell:.{digits}g}" if isinstance(cell, float) else number(cell) for cell in row) for row in what.rows])
+    return _markdown(HEADS, [_cells(row) for row in what.metrics])
 
 
 def text_table(run: Run) -> str:

@@ -60,6 +60,19 @@ def walk(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], carry: A
     return jax.lax.scan(interval, (y0, carry), (jnp.arange(len(ts) - 1), ts[:-1], ts[1:]))[0]
 
 
+def odeint_path(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> Float[Array, "n ..."]:
+    """As `odeint`, the states at all of `ts`, the first one y0; raises ValueError for a method that has no states between."""
+    if hasattr(solver, "whole"):
+        raise ValueError(f"{type(solver).__name__} chooses its own steps and has no states on a grid; take another solver.")
+
+    def interval(state, between):
+        state = solver.step(f, *between, *state)
+        return state, state[0]
+
+    _, path = jax.lax.scan(interval, (y0, solver.init(f, ts[0], y0)), (ts[:-1], ts[1:]))
+    return jnp.concatenate([y0[None], path])
+
+
 def backward(ts: Float[Array, "n"], steps: Count = None) -> Float[Array, "n"]:
     """The grid from its end to its start; with `steps`, the walked part of it, padded again."""
     return ts[::-1] if steps is None else ts[jnp.clip(steps - jnp.arange(len(ts)), 0)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ddib_jax.nets import DigitClassifier, UNet
-from ddib_jax.nets.unet import _depth_to_space, _space_to_depth, timestep_embedding
+from ddib_jax.nets.layers import timestep_embedding
+from ddib_jax.nets.unet import _depth_to_space, _space_to_depth
 
 SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
 

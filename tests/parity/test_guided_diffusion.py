@@ -1,51 +1,25 @@
-"""The U-Net and the whole decode against openai/guided-diffusion's own numbers (shared/fixtures)."""
+"""Importer, network, decode and classifier against openai/guided-diffusion's own numbers (shared/fixtures)."""
 
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import unflatten_dict
 
-from ddib_jax.diffusion import DiffusionModel, probability_flow
-from ddib_jax.nets import UNet
-from ddib_jax.preconditioning import Epsilon
-from ddib_jax.schedules import Discrete
+from ddib_jax import pretrained
+from ddib_jax.diffusion import probability_flow
+from ddib_jax.guidance import ClassifierGuidance
 from ddib_jax.solvers import EULER, odeint
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
+NAMES = ("guided_diffusion_plain", "guided_diffusion_class_cond")
 pytestmark = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the reference fixtures are not beside this checkout")
 
 
 def load(name: str):
-    torch = pytest.importorskip("torch", reason="reading the reference's .pt files needs the [parity] extra")
-    flags = json.loads((FIXTURES / name / "flags.json").read_text())
-    state = torch.load(FIXTURES / name / "model.pt", weights_only=True)
-    network = UNet(
-        model_channels=flags["num_channels"],
-        channel_mult=tuple(int(m) for m in flags["channel_mult"].split(",")),
-        num_res_blocks=flags["num_res_blocks"],
-        attention_resolutions=tuple(int(r) for r in flags["attention_resolutions"].split(",")),
-        num_heads=flags["num_heads"],
-        num_head_channels=None if flags["num_head_channels"] < 0 else flags["num_head_channels"],
-        resblock_updown=flags["resblock_updown"],
-        num_classes=len(state["label_emb.weight"]) if flags["class_cond"] else None,
-        learn_sigma=flags["learn_sigma"],
-    )
-    params = unflatten_dict(dict(leaf(key, value.numpy()) for key, value in state.items()))
-    return network, params, np.load(FIXTURES / name / "io.npz")
-
-
-def leaf(key: str, weight: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """`input_blocks.1.0.in_layers.0.weight` -> ("input_blocks.1.0", "in_layers.0", "scale"), and its layout."""
-    *parts, kind = key.split(".")
-    if kind == "weight":
-        kind = "embedding" if parts == ["label_emb"] else ("scale" if weight.ndim == 1 else "kernel")
-    if kind == "kernel":  # convolutions OIHW -> HWIO; linear layers and 1 x 1 convolutions of positions OI(1) -> IO
-        weight = weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight.reshape(weight.shape[:2]).T
-    depth = {"input_blocks": 3, "output_blocks": 3, "middle_block": 2}.get(parts[0], len(parts))
-    return tuple(".".join(part) for part in (parts[:depth], parts[depth:]) if part) + (kind,), weight
+    return pretrained.load(FIXTURES / name / "model.pt"), np.load(FIXTURES / name / "io.npz")
 
 
 def nhwc(x: np.ndarray) -> jnp.ndarray:
@@ -56,22 +30,46 @@ def relative(found, expected) -> float:
     return float(jnp.abs(found - expected).max() / jnp.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["guided_diffusion_plain", "guided_diffusion_class_cond"])
+@pytest.mark.parametrize("name", NAMES)
 def test_network_output(name):
-    network, params, io = load(name)
+    model, io = load(name)
     labels = jnp.asarray(io["y_source"]) if "y_source" in io else None
-    found = network.apply({"params": params}, nhwc(io["x"]), jnp.asarray(io["t"], jnp.float32), labels)
+    found = model.network.apply({"params": model.params}, nhwc(io["x"]), jnp.asarray(io["t"], jnp.float32), labels)
     assert relative(found, nhwc(io["output"])) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["guided_diffusion_plain", "guided_diffusion_class_cond"])
+@pytest.mark.parametrize("name", NAMES)
 def test_decode_of_given_noise(name):
-    network, params, io = load(name)
-    labels = jnp.asarray(io["y_target"]) if "y_target" in io else None
-    model = DiffusionModel(
-        params, Epsilon(), labels, network=network, schedule=Discrete.linear(1000), data_shape=(32, 32, 3)
-    )
+    model, io = load(name)
+    model = model.given(jnp.asarray(io["y_target"])) if "y_target" in io else model
     sigmas = jnp.sqrt(1 / jnp.asarray(io["alphas_cumprod"]) - 1)
     start = nhwc(io["noise"]) * jnp.sqrt(1 + sigmas[-1] ** 2)
     found = odeint(EULER, probability_flow(model), start, jnp.append(sigmas[::-1], 0.0))
     assert relative(found, nhwc(io["decoded"])) < 1e-4
+
+
+def test_classifier_and_its_gradient():
+    """Logits, and what classifier guidance adds: sigma^2 grad_x log p in x = x_t / alpha_t is alpha sigma^2 times the reference's gradient in x_t."""
+    home = FIXTURES / "guided_diffusion_class_cond"
+    network, params = pretrained.load_noisy_classifier(home / "classifier.pt")
+    io = np.load(home / "classifier_io.npz")
+    x, t, y = nhwc(io["x"]), jnp.asarray(io["t"], jnp.float32), jnp.asarray(io["y"])
+    assert relative(network.apply({"params": params}, x, t), jnp.asarray(io["logits"])) < 1e-3
+    model, _ = load("guided_diffusion_class_cond")
+    sigma = model.schedule.sigma(t)[:, None, None, None]
+    guide = ClassifierGuidance(params, y, network=network)
+    found = guide(lambda x: jnp.zeros_like(x), x * jnp.sqrt(1 + sigma**2), sigma, t)
+    assert relative(found * jnp.sqrt(1 + sigma**2) / sigma**2, nhwc(io["grad_log_prob"])) < 1e-3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_and_back_is_exact(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
+    model, _ = load(name)
+    state, flags = pretrained.to_guided_diffusion(model)
+    reference = torch.load(FIXTURES / name / "model.pt", weights_only=True)
+    assert state.keys() == reference.keys()
+    assert all(np.array_equal(state[key], reference[key].numpy()) for key in state)
+    wanted = json.loads((FIXTURES / name / "flags.json").read_text())
+    same = {key for key in flags if flags[key] == wanted.get(key, flags[key])}
+    assert {key: (flags[key], wanted[key]) for key in flags.keys() - same} == {}

@@ -1,0 +1,81 @@
+"""Under which class, and under which guidance, a leg of a bridge is crossed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax.numpy as jnp
+import tyro
+
+from ddib_jax import pretrained
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
+
+_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The class of a class-conditional model, and how strongly it is turned towards it."""
+
+    label: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """A class of the model, by name or number."""
+    guidance: float | None = None
+    """Scale of the guidance: classifier-free where the model was trained for it, by the classifier where one is named. 1 is the class itself."""
+    classifier: Path | None = None
+    """A classifier of noisy images (guided-diffusion's .pt with its flags beside it), for a model without classes too."""
+
+    def model(self, name: str) -> DiffusionModel:
+        """The model of that name under this condition; raises ValueError where they do not go together."""
+        model, names = pretrained.load(name), pretrained.class_names(name)
+        count = _count(model)
+        if self.classifier is not None:
+            network, params = pretrained.load_noisy_classifier(self.classifier)
+            label = class_label(self.label, names, network.num_classes, f"the classifier {self.classifier.name}")
+            guide = ClassifierGuidance(params, jnp.asarray(label), jnp.asarray(self.guidance or 1.0), network=network)
+            return (model if count is None else model.given(jnp.asarray(label))).guided(guide)
+        if count is None:
+            if self.label is not None:
+                raise ValueError(f"'{name}' has no classes; leave the class out, or name a classifier to guide it.")
+            if self.guidance is not None:
+                raise ValueError(f"'{name}' has no classes to be guided to; name a classifier, or leave the guidance out.")
+            return model
+        classes = len(names) or count
+        model = model.given(jnp.asarray(class_label(self.label, names, classes, f"'{name}'")))
+        if self.guidance is None:
+            return model
+        if count != classes + 1:
+            raise ValueError(f"'{name}' was not trained with its labels dropped now and then; name a classifier, or leave the guidance out.")
+        return model.guided(ClassifierFreeGuidance(jnp.asarray(classes), jnp.asarray(self.guidance)))
+
+    def mark(self, name: str) -> str:
+        """What tells latents that were made under this condition from others: the model's fingerprint and the condition."""
+        told = [f"{word} {value}" for word, value in (("class", self.label), ("guidance", self.guidance), ("classifier", self.classifier)) if value is not None]
+        return " ".join([pretrained.fingerprint(name), *told])
+
+
+def class_label(given: str | None, names: Sequence[str], count: int, whose: str) -> int:
+    """The label of a class given by its name or number; raises ValueError, with the classes, for none and for another one."""
+    known = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "") if names else f"0 to {count - 1}"
+    if given is None:
+        raise ValueError(f"{whose} has classes ({known}); say which by its name or number.")
+    if given in names:
+        return names.index(given)
+    if given.isdigit() and int(given) < count:
+        return int(given)
+    raise ValueError(f"{whose} has no class '{given}'; its classes are {known}.")
+
+
+def class_labels(given: str | None, name: str, model: DiffusionModel) -> list[int] | None:
+    """The labels of several classes parted by commas, or of all of them ("all"); None for a model without classes."""
+    count, names = _count(model), pretrained.class_names(name)
+    if count is None:
+        return None
+    classes = len(names) or count
+    chosen = range(classes) if given == "all" else [class_label(part.strip(), names, classes, f"'{name}'") for part in (given or "").split(",")]
+    return list(chosen)
+
+
+def _count(model: DiffusionModel) -> int | None:
+    return getattr(model.network, "num_classes", None)

@@ -1,0 +1,49 @@
+"""`ddib convert`: a model of any format known as a model directory, a diffusers folder, or a guided-diffusion file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ddib_jax import pretrained
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import drafted
+from ddib_jax.pretrained.torch_writer import save_state_dict
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write a model in another format, its weights bit for bit."""
+
+    model: tyro.conf.Positional[str]
+    """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
+    to: Literal["ddib", "diffusers", "guided-diffusion"]
+    out: Path
+    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json."""
+
+    def run(self) -> None:
+        """Load, write."""
+        model = pretrained.load(self.model)
+        WRITERS[self.to](self.out, model, self.model)
+        print(f"{self.model} lies in {self.out} as {self.to} has it.")
+
+
+def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
+    facts = {key: value for key, value in pretrained.facts(name).items() if key in ("classes", "data", "training")}
+    pretrained.save_model(out, model, facts=facts or {"data": {}, "training": {"converted_from": Path(name).name}})
+
+
+def _diffusers(out: Path, model: DiffusionModel, name: str) -> None:
+    pretrained.save_diffusers(out, model)
+
+
+def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
+    state, flags = pretrained.to_guided_diffusion(model)
+    with drafted(out) as draft:
+        save_state_dict(draft / "model.pt", state)
+        (draft / "flags.json").write_text(json.dumps(flags, indent=1) + "\n")
+
+
+WRITERS = {"ddib": _ddib, "diffusers": _diffusers, "guided-diffusion": _guided_diffusion}

@@ -1,0 +1,81 @@
+"""What a training takes from its domain: statistics and reference images before the first step, and the batch of any step."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from ddib_jax.data import ImageSource, batch_at
+from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.types import Preconditioning
+
+
+@struct.dataclass
+class Reference:
+    """Images of the domain [n ...] that `stable_target` averages over, and their labels [n] where the model is told them."""
+
+    images: Float[Array, "n ..."]
+    labels: Int[Array, "n"] | None
+
+    @classmethod
+    def drawn(cls, source: ImageSource, count: int, seed: int, *, labelled: bool) -> "Reference | None":
+        """`count` images of the source, or None for none."""
+        if count == 0:
+            return None
+        rng = np.random.default_rng([seed, len(source), count])
+        places = _drawn(source, count, rng)
+        return cls(jnp.asarray(source.take(places, rng)), jnp.asarray(source.labels[places]) if labelled else None)
+
+    def related(self, label: Int[Array, "b"] | None, null: int) -> Bool[Array, "b n"] | None:
+        """Which of the images could be meant by a label [b]: those that bear it, and all by the null label."""
+        if label is None:
+            return None
+        return (label[:, None] == self.labels[None]) | (label == null)[:, None]
+
+
+def statistics(kind: str, source: ImageSource, *, rank: int, seed: int, workshop: Path) -> Preconditioning:
+    """A preconditioning fitted to up to 8,192 training images; a Wiener filter is kept, so that a resumed run has the same bits."""
+    made = PRECONDITIONINGS[kind]
+    if kind not in ("edm", "wiener"):
+        return made()
+    rng = np.random.default_rng([seed, len(source)])
+    sample = _drawn(source, 8192, rng)
+    if kind == "edm":
+        return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
+    kept = workshop / "wiener.npz"
+    if not kept.exists():
+        fitted = made.fit(source.take(sample, rng), min(rank, math.prod(source.image_shape) - 1))
+        draft = kept.with_suffix(".draft.npz")
+        np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)})
+        draft.rename(kept)
+    return made(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
+
+
+def batches(
+    source: ImageSource, *, batch_size: int, seed: int, labelled: bool = False, label_dropout: float = 0.0
+) -> Callable[[int], dict[str, Any]]:
+    """The batch of a step, a pure function of it: `image`, `index` (place in the batch) and, where labelled, `label`.
+
+    A share `label_dropout` of the labels is the null label instead, the number after the last class (Ho and Salimans 2022).
+    """
+
+    def batch(step: int) -> dict[str, Any]:
+        images, labels = batch_at(source, step, batch_size=batch_size, seed=seed)
+        made = {"image": images, "index": np.arange(batch_size)}
+        if labelled:
+            dropped = np.random.default_rng([seed, step, 0, 1]).random(batch_size) < label_dropout
+            made["label"] = np.where(dropped, len(source.classes), labels).astype(np.int32)
+        return made
+
+    return batch
+
+
+def _drawn(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Places of `count` images: distinct where there are as many, otherwise drawn again and again."""
+    return rng.permutation(len(source))[:count] if len(source) >= count else rng.choice(len(source), count)

@@ -1,0 +1,192 @@
+"""Folders of diffusers: a `UNet2DModel` and the scheduler it was trained with, as `save_pretrained` writes them and the Hugging Face hub holds them.
+
+Either everything lies in one folder (`config.json`, `scheduler_config.json`), or `unet/` and `scheduler/` are apart. What a scheduler says of sampling (clipping, thresholds,
+spacing of steps) is no part of the model and is left aside: clipping cannot be inverted, and the grid is the bridge's.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import drafted
+from ddib_jax.nets import UNet, UNet2D
+from ddib_jax.preconditioning import EDM as Karras
+from ddib_jax.preconditioning import Epsilon, Sample, Velocity
+from ddib_jax.pretrained.diffusers_unet import to_diffusers
+from ddib_jax.pretrained.torch_files import open_weights
+from ddib_jax.pretrained.torch_names import load_params, state_dict
+from ddib_jax.schedules import EDM, Discrete
+from ddib_jax.types import NoiseSchedule, Preconditioning
+
+PREDICTIONS = {"epsilon": Epsilon, "v_prediction": Velocity, "sample": Sample}
+_FIELDS = {field.name: field.default for field in dataclasses.fields(UNet2D) if field.name not in ("parent", "name", "dtype")}
+_PRIVATE = "_"  # what begins so in a config is about the file, not the network
+_ASIDE = {"sample_size", "num_train_timesteps"}
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+def is_diffusers(path: Path) -> bool:
+    """Whether a folder is one of diffusers."""
+    return any((path / name).is_file() for name in ("model_index.json", "config.json", "unet/config.json"))
+
+
+def weights_of(path: Path) -> Path:
+    """The file of weights of a folder; raises FileNotFoundError where there is none."""
+    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    found = [file for home in (path / "unet", path) for name in names if (file := home / name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"{path} holds no {' or '.join(names)}.")
+    return found[0]
+
+
+def load_diffusers(path: str | Path) -> DiffusionModel:
+    """The diffusion model of a folder, float32.
+
+    Raises FileNotFoundError for a missing file, ValueError for an option of network or scheduler that is not supported and for weights that are
+    not those that the options describe.
+    """
+    path = Path(path)
+    unet = _json(path / "unet" / "config.json") if (path / "unet").is_dir() else _json(path / "config.json")
+    if unet.get("_class_name", "UNet2DModel") != "UNet2DModel":
+        raise ValueError(f"{path} holds a {unet['_class_name']}; only UNet2DModel is read.")
+    options = {name: value for name, value in unet.items() if not name.startswith(_PRIVATE) and name not in _ASIDE}
+    unknown = sorted(options.keys() - _FIELDS.keys())
+    if unknown:
+        raise ValueError(f"{path} has the unknown option {', '.join(unknown)} of UNet2DModel.")
+    network = UNet2D(**{name: _typed(name, value) for name, value in options.items()})
+    schedule, precondition = _meaning(path)
+    shape = (*_size(path, unet.get("sample_size")), network.in_channels)
+    conditional = network.num_class_embeds is not None or network.class_embed_type is not None
+    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), jnp.zeros(1, jnp.int32) if conditional else None)
+    weights = _Renamed(open_weights(weights_of(path)))
+    return DiffusionModel(load_params(network, inputs, weights, path), precondition, network=network, schedule=schedule, data_shape=shape)
+
+
+def save_diffusers(directory: str | Path, model: DiffusionModel) -> Path:
+    """Write a model as a folder that diffusers' `DDPMPipeline` loads; raises ValueError where diffusers has no such model."""
+    network, (height, width, channels) = model.network, model.data_shape
+    if isinstance(network, UNet):
+        if network.patch_size != 1 or network.time_scale != 1.0:
+            raise ValueError("diffusers has no patch stem and no scaled time; this network cannot be written for it.")
+        options, state = to_diffusers(network, model.params, in_channels=channels, size=height)
+    elif isinstance(network, UNet2D):
+        options, state = {name: getattr(network, name) for name in sorted(_FIELDS)}, state_dict(model.params)
+    else:
+        raise ValueError(f"diffusers has no network like {type(network).__name__}.")
+    options["sample_size"] = height if height == width else [height, width]
+    scheduler = _scheduler(model)
+    index = {"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", scheduler["_class_name"]]}
+    with drafted(Path(directory)) as draft:
+        for place, contents in {"unet/config.json": {"_class_name": "UNet2DModel", **options}, "scheduler/scheduler_config.json": scheduler, "model_index.json": index}.items():
+            (draft / place).parent.mkdir(exist_ok=True)
+            (draft / place).write_text(json.dumps(contents, indent=2) + "\n")
+        whole = {key: np.ascontiguousarray(array) for key, array in state.items()}  # save_file takes strides for granted
+        save_file(whole, draft / "unet" / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    return Path(directory)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}.")
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no options.")
+    return found
+
+
+def _typed(name: str, value: Any) -> Any:
+    """JSON knows neither tuples nor whole floats."""
+    if isinstance(_FIELDS[name], float) and isinstance(value, int):
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _size(path: Path, size: Any) -> tuple[int, int]:
+    pair = tuple(size) if isinstance(size, list) else (size, size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ValueError(f"{path} gives the sample_size {size!r}; a bridge needs the height and width of the images.")
+    return pair
+
+
+def _meaning(path: Path) -> tuple[NoiseSchedule, Preconditioning]:
+    """What the scheduler says of the model: which noise level a time step is, and what the network predicts."""
+    places = [path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"]
+    config = _json(next((place for place in places if place.is_file()), places[0]))
+    kind, prediction = config.get("_class_name", ""), config.get("prediction_type", "epsilon")
+    if kind.startswith("EDM"):
+        if prediction != "epsilon":
+            raise ValueError(f"{path}: prediction_type = {prediction!r} of {kind} is not supported; epsilon is.")
+        schedule = EDM(float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0)))
+        return schedule, Karras(float(config.get("sigma_data", 0.5)))
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"{path}: prediction_type = {prediction!r} is not supported; known are {', '.join(PREDICTIONS)}.")
+    if config.get("rescale_betas_zero_snr"):
+        raise ValueError(f"{path}: rescale_betas_zero_snr ends in infinite noise, from which no latent comes back; it is not supported.")
+    if "beta_schedule" not in config and config.get("trained_betas") is None:
+        raise ValueError(f"{path}: the scheduler {kind or 'without a name'} gives no betas; it is not supported.")
+    return _betas(path, config), PREDICTIONS[prediction]()
+
+
+def _betas(path: Path, config: dict[str, Any]) -> Discrete:
+    if config.get("trained_betas") is not None:
+        return Discrete.from_betas(config["trained_betas"])
+    steps, name = int(config.get("num_train_timesteps", 1000)), config["beta_schedule"]
+    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    known = {
+        "linear": lambda: Discrete.from_betas(np.linspace(first, last, steps)),
+        "scaled_linear": lambda: Discrete.from_betas(np.linspace(first**0.5, last**0.5, steps) ** 2),
+        "sigmoid": lambda: Discrete.from_betas((last - first) / (1 + np.exp(-np.linspace(-6, 6, steps))) + first),
+        "squaredcos_cap_v2": lambda: Discrete.cosine(steps),
+    }
+    if name not in known:
+        raise ValueError(f"{path}: beta_schedule = {name!r} is not supported; known are {', '.join(known)}.")
+    return known[name]()
+
+
+class _Renamed(Mapping[str, np.ndarray]):
+    """A state dict whose attentions may bear the names of diffusers before 0.17, under today's."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray]):
+        self._weights, self._names = weights, {_today(key): key for key in weights}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self._weights[self._names[key]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _today(key: str) -> str:
+    *modules, layer, word = key.split(".")
+    known = len(modules) > 1 and modules[-2] == "attentions" and layer in _OLD_ATTENTION
+    return ".".join([*modules, _OLD_ATTENTION[layer], word]) if known else key
+
+
+def _scheduler(model: DiffusionModel) -> dict[str, Any]:
+    """The scheduler's configuration that means what the model means."""
+    schedule, precondition = model.schedule, model.precondition
+    if isinstance(schedule, EDM) and isinstance(precondition, Karras):
+        levels = {"sigma_min": schedule.sigma_min, "sigma_max": schedule.sigma_max, "sigma_data": precondition.sigma_data}
+        return {"_class_name": "EDMEulerScheduler", "prediction_type": "epsilon", **levels}
+    name = next((name for name, kind in PREDICTIONS.items() if type(precondition) is kind), None)
+    if not isinstance(schedule, Discrete) or name is None:
+        raise ValueError("diffusers has models of discrete time that predict epsilon, v or the clean image, and those of EDM; this is another one.")
+    bar = np.asarray([1.0, *schedule.alphas_cumprod])
+    betas = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
+    if schedule != Discrete.linear(1000):
+        betas = {"trained_betas": (1 - bar[1:] / bar[:-1]).tolist()}
+    return {"_class_name": "DDPMScheduler", "num_train_timesteps": len(bar) - 1, "prediction_type": name, "clip_sample": False, **betas}

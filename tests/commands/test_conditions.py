@@ -1,0 +1,204 @@
+"""Classes and guidance on the command line and in a training: names, numbers, legs, and what does not go together."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax import bridge, pretrained
+from ddib_jax.bridge import Bridge
+from ddib_jax.commands.batching import measured_batch
+from ddib_jax.commands.domain import Reference, batches
+from ddib_jax.commands.train import Train
+from ddib_jax.data import image_folder
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import NoisyClassifier, UNet
+from ddib_jax.preconditioning import EDM as EDMPreconditioning
+from ddib_jax.pretrained.torch_names import state_dict
+from ddib_jax.pretrained.torch_writer import save_state_dict
+from ddib_jax.schedules import EDM
+
+SHAPE = (8, 8, 3)
+FEW = ("--steps", "3", "--batch-size", "4")
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory):
+    """A model directory of two classes and a null label, whose weights tell classes apart, and a noisy classifier of two classes."""
+    home = tmp_path_factory.mktemp("animals")
+    network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2, num_classes=3)
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params)
+    model = DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE)
+    facts = {"classes": ["cat", "dog"], "data": {}, "training": {}}
+    pretrained.save_model(home / "model", model, facts=facts)
+    judge = NoisyClassifier(model_channels=64, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), num_head_channels=64, resblock_updown=True, num_classes=2)
+    weights = jax.jit(judge.init)(jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros(1))["params"]
+    weights = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), weights)
+    save_state_dict(home / "judge.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj")))
+    flags = {"image_size": 8, "classifier_width": 64, "classifier_depth": 1, "classifier_attention_resolutions": "", "out_channels": 2}
+    (home / "judge.json").write_text(json.dumps(flags))
+    return home
+
+
+def shown(place):
+    return np.asarray(Image.open(place / "a-rgb.png"), int)
+
+
+def test_one_model_is_many_domains(ddib, animals, pictures, tmp_path):
+    one = ("translate", pictures, "--model", animals / "model", *FEW)
+    assert ddib(*one, "--source-class", "cat", "--target-class", "dog", "--out", tmp_path / "a")[0] == 0
+    assert ddib(*one, "--source-class", "0", "--target-class", "1", "--out", tmp_path / "b")[0] == 0
+    assert ddib(*one, "--source-class", "cat", "--target-class", "cat", "--out", tmp_path / "c")[0] == 0
+    assert np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "b"))
+    assert not np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "c"))
+
+
+def test_guided_legs(ddib, animals, pictures, tmp_path):
+    legs = ("translate", pictures, "--model", animals / "model", "--source-class", "cat", "--target-class", "dog", *FEW)
+    assert ddib(*legs, "--out", tmp_path / "plain")[0] == 0
+    code, _, err = ddib(*legs, "--target-guidance", "3", "--out", tmp_path / "free")
+    assert code == 0 and "guide both alike if the cycle is to close" in err
+    code, _, err = ddib(*legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both")
+    assert (code, err) == (0, "")
+    judge = ("--target-classifier", animals / "judge.pt", "--target-guidance", "5")
+    assert ddib(*legs, *judge, "--out", tmp_path / "judged")[0] == 0
+    made = [shown(tmp_path / name) for name in ("plain", "free", "both", "judged")]
+    assert all(not np.array_equal(one, other) for i, one in enumerate(made) for other in made[:i])
+
+
+def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):
+    legs = ("translate", pictures, "--source", models / "here", "--target", models / "there", *FEW)
+    assert ddib(*legs, "--target-class", "1", "--target-classifier", animals / "judge.pt", "--out", tmp_path / "one")[0] == 0
+
+
+def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_path):
+    road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
+    latents = tmp_path / "latents.npz"
+    assert ddib("encode", pictures, "--model", animals / "model", "--class", "cat", "--carry", "--out", latents, *road)[0] == 0
+    code, out, _ = ddib("decode", latents, "--model", animals / "model", "--class", "cat", "--out", tmp_path / "same", *road)
+    assert code == 0 and "cannot cross" not in out
+    given, back = (np.asarray(Image.open(folder / "a-rgb.png"), int) for folder in (pictures, tmp_path / "same"))
+    assert np.abs(given - back).max() == 0
+    code, out, _ = ddib("decode", latents, "--model", animals / "model", "--class", "dog", "--out", tmp_path / "other", *road)
+    assert code == 0 and "under another condition" in out
+
+
+def test_samples_of_chosen_classes(ddib, animals, tmp_path):
+    assert ddib("sample", "--model", animals / "model", "--count", "5", "--out", tmp_path / "all", *FEW)[0] == 0
+    assert ddib("sample", "--model", animals / "model", "--count", "5", "--class", "dog,cat", "--out", tmp_path / "two", *FEW)[0] == 0
+    one, two = (np.asarray(Image.open(tmp_path / name / "sample-00000.png")) for name in ("all", "two"))
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("translate {pictures} --model {animals}/model --target-class dog", "has classes (cat, dog); say which"),
+        ("translate {pictures} --model {animals}/model --source-class cat --target-class horse", "has no class 'horse'; its classes are cat, dog"),
+        ("translate {pictures} --model {animals}/model --source-class cat --target-class 2", "has no class '2'"),
+        ("translate {pictures} --source {models}/here --target {models}/there --source-class 0", "has no classes; leave the class out"),
+        ("translate {pictures} --source {models}/here --target {models}/there --target-guidance 2", "no classes to be guided to"),
+        ("translate {pictures} --source {models}/here", "Name the target model too"),
+        ("translate {pictures}", "Name a source and a target model, or one class-conditional model"),
+        ("translate {pictures} --source {models}/here --target {models}/there --target-classifier {animals}/judge.pt", "judge.pt has classes (0 to 1)"),
+        ("translate {pictures} --source {models}/here --target {models}/there --target-class 1 --target-classifier {animals}/none.pt", "The flags of"),
+        ("sample --model {animals}/model --class dog,pig", "has no class 'pig'"),
+        ("encode {pictures} --model {animals}/model", "has classes (cat, dog)"),
+    ],
+)
+def test_what_does_not_go_together_is_said(ddib, animals, models, pictures, tmp_path, words, said):
+    out = tmp_path / ("out.npz" if words.startswith("encode") else "out")
+    places = {"animals": animals, "models": models, "pictures": pictures}
+    code, _, err = ddib(*words.format(**places).split(), "--out", out)
+    assert code == 1 and said in err and err.count("\n") == 1 and not out.exists()
+
+
+def test_mixed_labels_in_one_batch(animals):
+    """Each image under its own class is what it is in a batch of that class alone; other labels do not retrace."""
+    model, images = pretrained.load(animals / "model"), np.random.default_rng(0).uniform(-1, 1, (4, *SHAPE)).astype(np.float32)
+    here = Bridge.over(model, steps=3)
+    mixed = bridge.encode(here, images, labels=np.asarray([0, 1, 1, 0]))
+    for label in (0, 1):
+        alone = bridge.encode(here.replace(model=model.given(jnp.asarray(label))), images)
+        chosen = np.asarray([0, 1, 1, 0]) == label
+        np.testing.assert_allclose(mixed[chosen], alone[chosen], atol=1e-5)
+    traces = []
+
+    @jax.jit
+    def encoded(here, x):
+        traces.append(1)
+        return here.encode(x)
+
+    for labels in ([0, 1, 1, 0], [1, 1, 1, 1]):
+        encoded(here.replace(model=model.given(jnp.asarray(labels))), jnp.asarray(images))
+    assert len(traces) == 1
+
+
+def test_an_animation_of_the_way(ddib, animals, pictures, tmp_path):
+    legs = ("translate", pictures, "--model", animals / "model", "--source-class", "cat", "--target-class", "dog", *FEW)
+    for kind in ("gif", "webp"):
+        assert ddib(*legs, "--trajectory", kind, "--out", tmp_path / kind)[0] == 0
+        with Image.open(tmp_path / kind / f"path.{kind}") as film:
+            assert film.n_frames == 7 and film.size == (5 * 128, 128)
+            film.seek(6)
+            last = np.asarray(film.convert("RGB"), int)[:128:16, :128:16]
+    assert np.abs(last - shown(tmp_path / "webp")).max() <= 1
+
+
+def test_a_batch_is_measured(animals, ddib, pictures, tmp_path, capsys):
+    here = Bridge.over(pretrained.load(animals / "model").given(jnp.asarray(0)), steps=3)
+    assert 1 <= measured_batch(here, 4) <= 4 * jax.local_device_count()
+    with pytest.raises(MemoryError, match="One image needs"):
+        measured_batch(here, 4, free=10)
+    code, out, _ = ddib("encode", pictures, "--model", animals / "model", "--class", "dog", "--batch-size", "auto", "--steps", "3", "--out", tmp_path / "l.npz")
+    assert code == 0 and "evaluations a second" in out
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """A folder of two folders of four 8 x 8 pictures: dark and bright."""
+    for name, low in (("dark", 0), ("bright", 200)):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        for index in range(4):
+            pixels = np.random.default_rng(index).integers(low, low + 50, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "classes" / name / f"{index}.png")
+    return tmp_path / "classes"
+
+
+def test_folders_are_classes(classes):
+    source = image_folder(classes)
+    assert source.classes == ("bright", "dark") and source.labels.tolist() == [0] * 4 + [1] * 4
+    Image.new("RGB", (8, 8)).save(classes / "loose.png")
+    loose = image_folder(classes)
+    assert loose.classes == () and loose.labels is None
+
+
+def test_labels_are_dropped_by_step_alone(classes):
+    source = image_folder(classes)
+    batch = batches(source, batch_size=400, seed=3, labelled=True, label_dropout=0.25)
+    one, again = batch(7), batch(7)
+    assert np.array_equal(one["label"], again["label"]) and not np.array_equal(one["label"], batch(8)["label"])
+    assert 60 < int(np.sum(one["label"] == 2)) < 140 and set(one["label"]) == {0, 1, 2}
+
+
+def test_a_reference_of_the_same_class(classes):
+    reference = Reference.drawn(image_folder(classes), 8, 0, labelled=True)
+    related = np.asarray(reference.related(jnp.asarray([0, 1, 2]), 2))
+    assert np.array_equal(related[0], np.asarray(reference.labels) == 0) and np.array_equal(related[0], ~related[1]) and related[2].all()
+
+
+@pytest.mark.slow
+def test_a_conditional_training(classes, tmp_path):
+    small = {"batch_size": 4, "channel_mult": (1,), "attention_resolutions": (), "model_channels": 32, "warmup": 1, "rank": 4}
+    Train(data=str(classes), out=tmp_path / "model", steps=2, conditional=True, label_dropout=0.1, **small).run()
+    assert pretrained.class_names(tmp_path / "model") == ("bright", "dark")
+    assert pretrained.load(tmp_path / "model").network.num_classes == 3
+    with pytest.raises(ValueError, match="has no labels for a conditional model"):
+        Train(data=str(classes / "dark"), out=tmp_path / "none", conditional=True, **small).run()
+    with pytest.raises(ValueError, match="Labels are dropped in a conditional training alone"):
+        Train(data=str(classes), out=tmp_path / "none", label_dropout=0.1, **small).run()

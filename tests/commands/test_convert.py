@@ -1,0 +1,43 @@
+"""`ddib convert`: from every format to every other, bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import pretrained
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import UNet
+from ddib_jax.preconditioning import Epsilon
+from ddib_jax.schedules import Discrete
+
+SHAPE = (8, 8, 3)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A model that every format can hold, as a model directory."""
+    network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(8,), num_head_channels=16)
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1))["params"]
+    model = DiffusionModel(params, Epsilon(), network=network, schedule=Discrete.linear(), data_shape=SHAPE)
+    return pretrained.save_model(tmp_path_factory.mktemp("plain") / "model", model, facts={"data": {}, "training": {"steps_done": 3}})
+
+
+def test_there_and_back(ddib, plain, tmp_path):
+    assert ddib("convert", plain, "--to", "guided-diffusion", "--out", tmp_path / "guided")[0] == 0
+    assert ddib("convert", tmp_path / "guided" / "model.pt", "--to", "ddib", "--out", tmp_path / "back")[0] == 0
+    assert ddib("convert", plain, "--to", "diffusers", "--out", tmp_path / "folder")[0] == 0
+    models = [pretrained.load(place) for place in (plain, tmp_path / "guided" / "model.pt", tmp_path / "back")]
+    assert all(jax.tree.all(jax.tree.map(np.array_equal, models[0].params, other.params)) for other in models[1:])
+    x = jnp.ones((1, *SHAPE))
+    np.testing.assert_allclose(pretrained.load(tmp_path / "folder").denoise(x, jnp.asarray(1.0)), models[0].denoise(x, jnp.asarray(1.0)), atol=1e-5)
+    assert pretrained.facts(plain)["training"] == {"steps_done": 3}
+    assert pretrained.facts(tmp_path / "back")["training"] == {"converted_from": "model.pt"}
+
+
+def test_what_cannot_be_held_is_said(ddib, tmp_path):
+    for kind in ("guided-diffusion", "diffusers"):
+        code, _, err = ddib("convert", "five", "--to", kind, "--out", tmp_path / "no")
+        assert code == 1 and "patch stem" in err and err.count("\n") == 1 and not (tmp_path / "no").exists()
+    code, _, err = ddib("convert", "nowhere", "--to", "ddib", "--out", tmp_path / "no")
+    assert code == 1 and "There is no model 'nowhere'" in err

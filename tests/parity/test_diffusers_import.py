@@ -1,0 +1,166 @@
+"""Folders that diffusers wrote, read here: networks of many configurations, schedulers, a whole DDIM decode, and the way back."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import pretrained
+from ddib_jax.diffusion import probability_flow
+from ddib_jax.solvers import EULER, odeint
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
+diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra 'parity')")
+
+SMALL = {"sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8}
+PLAIN = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+CONFIGURATIONS = {
+    "as DDPM": PLAIN | {"downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6, "attention_head_dim": None},
+    "attention on every level": {"down_block_types": ("AttnDownBlock2D",) * 2, "up_block_types": ("AttnUpBlock2D",) * 2},
+    "residual resampling": {"down_block_types": ("ResnetDownsampleBlock2D",) * 2, "up_block_types": ("ResnetUpsampleBlock2D",) * 2},
+    "attention with residual resampling": PLAIN | {
+        "down_block_types": ("AttnDownBlock2D",) * 2, "up_block_types": ("AttnUpBlock2D",) * 2, "downsample_type": "resnet", "upsample_type": "resnet"
+    },
+    "classes": PLAIN | {"num_class_embeds": 5},
+    "labels as time": PLAIN | {"class_embed_type": "timestep"},
+    "scale and shift": PLAIN | {"resnet_time_scale_shift": "scale_shift"},
+    "scale, shift and a norm in the middle": PLAIN | {"resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 4},
+    "no attention in the middle": PLAIN | {"add_attention": False},
+    "no middle": PLAIN | {"mid_block_type": None},
+    "scaled middle": PLAIN | {"mid_block_scale_factor": 1.7},
+    "three levels, odd sizes": {
+        "sample_size": (24, 20), "block_out_channels": (24, 40, 48), "layers_per_block": 2, "attention_head_dim": 16,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+    },
+    "mish, centred, grey to two": PLAIN | {"act_fn": "mish", "center_input_sample": True, "in_channels": 1, "out_channels": 2},
+    "gelu, wider time": PLAIN | {"act_fn": "gelu", "time_embedding_dim": 96},
+    "fourier": PLAIN | {"time_embedding_type": "fourier"},
+}  # fmt: skip
+
+
+def written(place, options, scheduler=None):
+    """A network of random weights and its scheduler as diffusers saves them."""
+    torch.manual_seed(0)
+    network = diffusers.UNet2DModel(**SMALL | options).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    network.save_pretrained(place / "unet")
+    (scheduler or diffusers.DDPMScheduler()).save_pretrained(place / "scheduler")
+    return network
+
+
+def images(model, count=2, channels=None):
+    shape = (count, *model.data_shape[:2], channels or model.data_shape[2])
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def relative(found, expected):
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_networks_agree(tmp_path, name):
+    twin = written(tmp_path, CONFIGURATIONS[name])
+    model = pretrained.load(tmp_path)
+    x, time = images(model), np.asarray([3.0, 700.0], np.float32)
+    conditional = "labels" in name or "classes" in name
+    labels = np.asarray([1, 4]) if conditional else None
+    with torch.no_grad():
+        told = None if labels is None else torch.from_numpy(labels)
+        expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time), told).sample.numpy().transpose(0, 2, 3, 1)
+    found = model.network.apply({"params": model.params}, jnp.asarray(x), jnp.asarray(time), None if labels is None else jnp.asarray(labels))
+    assert relative(np.asarray(found), expected) < 1e-4
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("betas", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_a_decode_by_ddim_agrees(tmp_path, prediction, betas):
+    """25 steps of diffusers' DDIM, unclipped, are 25 steps of Euler on its noise levels."""
+    options = {"beta_schedule": betas, "prediction_type": prediction, "clip_sample": False}
+    scheduler = diffusers.DDIMScheduler(**options, set_alpha_to_one=False, timestep_spacing="leading")
+    twin = written(tmp_path, PLAIN, scheduler)
+    model = pretrained.load(tmp_path)
+    scheduler.set_timesteps(25)
+    noise = images(model)
+    x = torch.from_numpy(noise.transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        for step in scheduler.timesteps:
+            x = scheduler.step(twin(x, step).sample, step, x).prev_sample
+    times = np.asarray([*scheduler.timesteps.numpy(), 0], np.float32)  # the last step ends at the first entry of the table
+    bar = scheduler.alphas_cumprod.numpy().astype(np.float64)[times.astype(int)]
+    sigmas = jnp.asarray(np.sqrt((1 - bar) / bar), jnp.float32)
+    if sigmas[-1] == sigmas[-2]:
+        sigmas = sigmas[:-1]
+    found = odeint(EULER, probability_flow(model), jnp.asarray(noise) * jnp.sqrt(1 + sigmas[0] ** 2), sigmas)
+    assert relative(np.asarray(found / jnp.sqrt(1 + sigmas[-1] ** 2)), x.numpy().transpose(0, 2, 3, 1)) < 1e-3
+
+
+def test_an_edm_scheduler_is_understood(tmp_path):
+    scheduler = diffusers.EDMEulerScheduler(sigma_min=0.01, sigma_max=50.0, sigma_data=0.6)
+    twin = written(tmp_path, PLAIN, scheduler)
+    model = pretrained.load(tmp_path)
+    assert model.schedule.sigma_range == (0.01, 50.0)
+    x, sigma = images(model), 3.0
+    seen = scheduler.precondition_inputs(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor(sigma))
+    with torch.no_grad():
+        output = twin(seen, torch.as_tensor(scheduler.precondition_noise(sigma)).reshape(1)).sample
+    expected = scheduler.precondition_outputs(torch.from_numpy(x.transpose(0, 3, 1, 2)), output, torch.tensor(sigma))
+    found = np.asarray(model.denoise(jnp.asarray(x), jnp.asarray(sigma)))
+    assert relative(found, expected.numpy().transpose(0, 2, 3, 1)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["as DDPM", "classes", "scale and shift"])
+def test_there_and_back_is_exact(tmp_path, name):
+    twin = written(tmp_path / "theirs", CONFIGURATIONS[name])
+    pretrained.save_diffusers(tmp_path / "ours", pretrained.load(tmp_path / "theirs"))
+    again = diffusers.UNet2DModel.from_pretrained(tmp_path / "ours" / "unet")
+    mine, yours = again.state_dict(), twin.state_dict()
+    assert mine.keys() == yours.keys() and all(torch.equal(mine[key], yours[key]) for key in yours)
+    assert diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler").config.clip_sample is False
+
+
+def test_names_from_before_0_17_are_known(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    written(tmp_path, PLAIN)
+    model, place = pretrained.load(tmp_path), tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = {}
+    for key, value in load_file(place).items():
+        for new, name in old.items():
+            key = key.replace(f".{new}.", f".{name}.") if "attentions" in key else key
+        state[key] = value
+    save_file(state, place)
+    again = pretrained.load(tmp_path)
+    assert jnp.array_equal(again.params["mid_block.attentions.0"]["to_q"]["kernel"], model.params["mid_block.attentions.0"]["to_q"]["kernel"])
+
+
+def test_a_bin_is_read_without_torch_running(tmp_path):
+    twin = written(tmp_path, PLAIN)
+    expected = pretrained.load(tmp_path)
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(twin.state_dict(), tmp_path / "unet" / "diffusion_pytorch_model.bin")
+    found = pretrained.load(tmp_path)
+    assert jnp.array_equal(found.params["conv_in"]["kernel"], expected.params["conv_in"]["kernel"])
+
+
+@pytest.mark.parametrize(
+    ("file", "option", "value", "words"),
+    [
+        ("unet", "down_block_types", ["SkipDownBlock2D", "DownBlock2D"], "SkipDownBlock2D"),
+        ("unet", "class_embed_type", "identity", "class_embed_type = 'identity'"),
+        ("unet", "attention_flavour", 3, "unknown option attention_flavour"),
+        ("unet", "block_out_channels", [32, 48], "which makes"),
+        ("scheduler", "prediction_type", "flow", "prediction_type = 'flow' is not supported"),
+        ("scheduler", "beta_schedule", "exotic", "beta_schedule = 'exotic' is not supported"),
+        ("scheduler", "rescale_betas_zero_snr", True, "infinite noise"),
+    ],
+)
+def test_what_is_not_supported_is_named(tmp_path, file, option, value, words):
+    written(tmp_path, PLAIN)
+    place = tmp_path / file / {"unet": "config.json", "scheduler": "scheduler_config.json"}[file]
+    place.write_text(json.dumps(json.loads(place.read_text()) | {option: value}))
+    with pytest.raises(ValueError, match=words):
+        pretrained.load(tmp_path)

@@ -1,0 +1,108 @@
+"""Files of weights read without torch: what torch wrote, what is damaged, and what wants to run code."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from ddib_jax.pretrained.torch_files import open_weights
+from ddib_jax.pretrained.torch_writer import save_state_dict
+
+STATE = {"a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "b.bias": np.ones(5, np.float32), "c": np.array(7, np.float32)}
+
+
+class Runs:
+    """Pickles as a call of `os.system`."""
+
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch pwned",)
+
+
+@pytest.fixture
+def file(tmp_path):
+    save_state_dict(tmp_path / "model.pt", STATE)
+    return tmp_path / "model.pt"
+
+
+def test_what_is_written_is_read(file):
+    found = open_weights(file)
+    assert list(found) == list(STATE) and len(found) == 3
+    assert all(np.array_equal(found[key], STATE[key]) and found[key].dtype == np.float32 for key in STATE)
+
+
+def test_torch_reads_what_is_written(file):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
+    found = torch.load(file, weights_only=True)
+    assert list(found) == list(STATE) and all(np.array_equal(found[key].numpy(), STATE[key]) for key in STATE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "bool"])
+def test_what_torch_wrote_is_read(tmp_path, dtype):
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
+    whole = torch.arange(24).reshape(4, 6).to(getattr(torch, dtype))
+    state = {"whole": whole, "turned": whole.T, "part": whole[1:3, 2:], "parameter": torch.nn.Parameter(whole.float()), "none": whole[:0]}
+    torch.save(state, tmp_path / "model.pt")
+    found = open_weights(tmp_path / "model.pt")
+    for key, value in state.items():
+        assert found[key].shape == tuple(value.shape)
+        assert np.array_equal(found[key].astype(np.float64), value.detach().to(torch.float64).numpy())
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"a": Runs()}, protocol=2))
+    with pytest.raises(ValueError, match=r"evil.pt is refused: it wants to run (posix|nt)\.system"):
+        open_weights(tmp_path / "evil.pt")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        (pickle.dumps({"a": 1}, protocol=2), "is no state dict: a is no tensor"),
+        (pickle.dumps([1, 2], protocol=2), "is no state dict"),
+        (b"\x80\x02", "is refused"),
+    ],
+)
+def test_what_holds_no_tensors_is_refused(tmp_path, contents, words):
+    with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", contents)
+    with pytest.raises(ValueError, match=words):
+        open_weights(tmp_path / "other.pt")
+
+
+def test_damaged_files_are_named(file, tmp_path):
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot be read: it is cut short"):
+        open_weights(file)
+    flipped = bytearray(whole)
+    place = whole.index(np.arange(24, dtype=np.float32).tobytes()) + 9
+    flipped[place] ^= 0xFF
+    file.write_bytes(flipped)
+    with pytest.raises(ValueError, match="damaged: 'a.weight' cannot be read"):
+        open_weights(file)["a.weight"]
+    with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
+        archive.writestr("notes.txt", "no weights")
+    with pytest.raises(ValueError, match="a zip file that torch did not write"):
+        open_weights(tmp_path / "other.pt")
+    with pytest.raises(FileNotFoundError, match="There is no file of weights"):
+        open_weights(tmp_path / "missing.pt")
+
+
+def test_safetensors(tmp_path):
+    save_file(STATE, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    found = open_weights(tmp_path / "model.safetensors")
+    assert set(found) == set(STATE) and len(found) == 3 and found.metadata == {"format": "pt"}
+    assert all(np.array_equal(found[key], STATE[key]) for key in STATE)
+    with pytest.raises(KeyError):
+        found["absent"]
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-8])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        open_weights(tmp_path / "model.safetensors")
