@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int
 from ddib_jax import bridge
 from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import DiffusionModel, probability_flow
+from ddib_jax.grids import make_grid
 from ddib_jax.metrics import METRICS, pooled_relative_rmse
 from ddib_jax.metrics.latents import neighbour_correlation_of, neighbour_moments
-from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import RK4, Adaptive, backward, count, get_solver, is_implicit, is_reversible, odeint, odeint_effort, odeint_pair
 from ddib_jax.types import Images, PRNGKey, Solver
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
 from flax import struct
+from jaxtyping import Array, Float
 
 from ddib_jax import parallel
 from ddib_jax.metrics import METRICS

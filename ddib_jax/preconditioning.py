@@ -1,4 +1,4 @@
-"""How the output of a network becomes a denoiser: five parameterisations, one family.
+"""How the output of a network becomes a denoiser: six parameterisations, one family.
 
 Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that Gaussian, and
 `scale(sigma)` times the network's output F corrects it:
@@ -6,12 +6,13 @@ Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact de
     D(x, sigma) = prior(x, sigma) + scale(sigma) * F(inputs(x, sigma), t)
 
     Epsilon   infinitely broad         prior x                          scale -sigma
+    Score     infinitely broad         prior x                          scale sigma
     Velocity  N(0, I)                  prior x / (1 + sigma^2)          scale -sigma / sqrt(1 + sigma^2)
     Sample    a point at 0             prior 0                          scale 1
     EDM       N(0, sigma_data^2 I)     prior of Karras et al. (2022)    scale its posterior deviation
     Wiener    N(mean, covariance)      the domain's own Wiener filter   scale its posterior deviation
 
-The signs of the first two make F the noise epsilon of Ho et al. (2020) and the velocity v of Salimans and Ho (2022).
+The signs of Epsilon and Velocity make F the noise epsilon of Ho et al. (2020) and the velocity v of Salimans and Ho (2022).
 `sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the shape of the data [b, ...].
 """
 
@@ -36,6 +37,23 @@ class Epsilon:
     def inputs(self, x: Array, sigma: Array) -> Array:
         """x_t of a variance-preserving process: x / sqrt(1 + sigma^2)."""
         return _unit_variance(x, sigma)
+
+
+@struct.dataclass
+class Score:
+    """The network predicts sigma times the score, from unscaled x (the VE models of Song et al. 2021): D = x + sigma F."""
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """x itself."""
+        return x
+
+    def scale(self, sigma: Array) -> Array:
+        """sigma."""
+        return sigma
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """x itself."""
+        return x
 
 
 @struct.dataclass
@@ -167,6 +185,7 @@ def _unit_variance(x: Array, sigma: Array) -> Array:
 
 PRECONDITIONINGS: dict[str, type] = {
     "epsilon": Epsilon,
+    "score": Score,
     "velocity": Velocity,
     "sample": Sample,
     "edm": EDM,

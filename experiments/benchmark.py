@@ -23,9 +23,9 @@ import ddib_jax
 from ddib_jax import Bridge
 from ddib_jax.diagnosis import Road
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import Adaptive, Carry, count, get_solver, is_reversible
 
 LADDER = (5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)

@@ -28,9 +28,9 @@ from ddib_jax.diagnosis import Road, steps_within
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.exact import mixture_model
 from ddib_jax.files import drafted
+from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse, relative_rmse
 from ddib_jax.report import markdown_table, write_report
-from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver, is_implicit, is_reversible
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,10 +23,11 @@ from ddib_jax.bridge import Bridge, log_likelihood
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.data import SHAPES, draw_points
 from ddib_jax.diffusion import DiffusionModel, probability_flow
+from ddib_jax.grids import make_grid
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import number
 from ddib_jax.runs import MetricRow
-from ddib_jax.schedules import Discrete, make_grid
+from ddib_jax.schedules import Discrete
 from ddib_jax.solvers import count, get_solver, is_implicit, is_reversible
 from ddib_jax.transport import wasserstein
 

@@ -10,7 +10,8 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.diagnosis import Road, Trip, latent_checks, recommended, round_trips, sample_checks, steps_within
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.exact import mixture_model
-from ddib_jax.schedules import EDM, make_grid
+from ddib_jax.grids import make_grid
+from ddib_jax.schedules import EDM
 from ddib_jax.solvers import HEUN, SOLVERS, count, get_solver, is_implicit, odeint
 
 SHAPE = (8, 8, 1)

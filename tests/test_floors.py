@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
     {"parallel", "runs", "nets"},
-    {"schedules", "preconditioning", "guidance", "transport", "solvers", "perturbations", "data", "metrics", "training", "report"},
+    {"schedules", "grids", "preconditioning", "guidance", "transport", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
     {"sweep", "diagnosis"},

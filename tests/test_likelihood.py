@@ -7,7 +7,7 @@ import pytest
 
 from ddib_jax.bridge import Bridge, log_likelihood
 from ddib_jax.exact import mixture_model
-from ddib_jax.schedules import make_grid
+from ddib_jax.grids import make_grid
 from ddib_jax.solvers import get_solver
 
 

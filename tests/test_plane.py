@@ -8,8 +8,8 @@ import ddib_jax
 from ddib_jax import runs
 from ddib_jax.bridge import Bridge
 from ddib_jax.data import SHAPES, draw_points
+from ddib_jax.grids import make_grid
 from ddib_jax.report import write_report
-from ddib_jax.schedules import make_grid
 from ddib_jax.solvers import get_solver
 from ddib_jax.transport import wasserstein
 

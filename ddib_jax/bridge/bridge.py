@@ -5,7 +5,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
-from ddib_jax.schedules import make_grid
+from ddib_jax.grids import make_grid
 from ddib_jax.solvers import HEUN, Carry, cross, is_implicit, odeint, odeint_effort, odeint_path
 from ddib_jax.types import Data, Scalar, Solver
 

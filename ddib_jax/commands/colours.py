@@ -18,7 +18,7 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.schedules import make_grid
+from ddib_jax.grids import make_grid
 from ddib_jax.solvers import get_solver
 
 SOLVER, STEPS = "dpmpp-2m", 40

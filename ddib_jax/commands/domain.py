@@ -58,15 +58,19 @@ def statistics(kind: str, source: ImageSource, *, rank: int, seed: int, workshop
 
 
 def batches(
-    source: ImageSource, *, batch_size: int, seed: int, labelled: bool = False, label_dropout: float = 0.0
+    source: ImageSource, *, batch_size: int, seed: int, labelled: bool = False, label_dropout: float = 0.0, flip: bool = False
 ) -> Callable[[int], dict[str, Any]]:
     """The batch of a step, a pure function of it: `image`, `index` (place in the batch) and, where labelled, `label`.
 
-    A share `label_dropout` of the labels is the null label instead, the number after the last class (Ho and Salimans 2022).
+    A share `label_dropout` of the labels is the null label instead, the number after the last class (Ho and Salimans 2022); with `flip` half of
+    the images are mirrored left to right.
     """
 
     def batch(step: int) -> dict[str, Any]:
         images, labels = batch_at(source, step, batch_size=batch_size, seed=seed)
+        if flip:
+            mirrored = np.random.default_rng([seed, step, 0, 2]).random(batch_size) < 0.5
+            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
         made = {"image": images, "index": np.arange(batch_size)}
         if labelled:
             dropped = np.random.default_rng([seed, step, 0, 1]).random(batch_size) < label_dropout

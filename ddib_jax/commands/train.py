@@ -34,6 +34,8 @@ class Train:
     """Where the data set's files are (MNIST's IDX files), if it is not bundled."""
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
+    flip: bool = False
+    """Mirror half of the images left to right."""
     steps: int = 2600
     """Steps over which the learning rate falls."""
     stop_at: int | None = None
@@ -112,7 +114,12 @@ class Train:
             return denoising_loss(learner, key, batch["image"], noise_level, **options)
 
         batch = batches(
-            source, batch_size=self.batch_size, seed=self.seed, labelled=self.conditional, label_dropout=self.label_dropout
+            source,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            labelled=self.conditional,
+            label_dropout=self.label_dropout,
+            flip=self.flip,
         )
         last = min(self.steps, self.stop_at or self.steps)
         ahead = prefetch(map(batch, range(start, last)))
@@ -161,6 +168,8 @@ class Train:
             raise ValueError(f"'{self.data}' has no labels for a conditional model; give digits, or a folder with one folder of images a class.")
         if not self.conditional and self.label_dropout:
             raise ValueError("Labels are dropped in a conditional training alone; add --conditional, or leave the label dropout out.")
+        if self.flip and len(source.image_shape) != 3:
+            raise ValueError(f"'{self.data}' has points, which are not mirrored; leave the flip out.")
         if not 0 <= self.label_dropout < 1:
             raise ValueError(f"The label dropout is a share in [0, 1); {self.label_dropout:g} was given.")
         if len(source.image_shape) == 1 and len(source) < self.batch_size:

@@ -82,6 +82,9 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
 """Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`, `lab:photo.png`."""
 
 
+HALVES = ("left", "right")
+
+
 def load_dataset(
     name: str | Path,
     split: str = "train",
@@ -96,7 +99,8 @@ def load_dataset(
     2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
     (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
     `rgb:photo.png` the pixels of an image as points of a colour space. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
-    one asked for, any other whole for either split; `image_size` crops and resizes its images. Raises ValueError on an
+    one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER` are one half of pictures that hold two side by
+    side, as pix2pix has them. `image_size` crops and resizes the images. Raises ValueError on an
     unknown name, split or size, FileNotFoundError where data are missing.
     """
     check_split(split)
@@ -107,11 +111,13 @@ def load_dataset(
         if image_size is not None and (image_size != side or kinds == "points"):
             raise ValueError(f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image size out")
         return source
+    if kind in HALVES and Path(argument).is_dir():
+        return image_folder(_split_folder(Path(argument), split), image_size, half=kind)
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png or the path"
-        " of a folder of images"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png, left:FOLDER, right:FOLDER or the"
+        " path of a folder of images"
     )
 
 

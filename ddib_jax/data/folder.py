@@ -28,14 +28,15 @@ class ImageFolder:
         paths: Sequence[str | Path],
         image_size: int | None = None,
         *,
+        half: str | None = None,
         labels: Int[np.ndarray, "n"] | None = None,
         classes: tuple[str, ...] = (),
         memory: int = 2**31,
     ):
         self.labels, self.classes = labels, classes
         self.paths = [Path(path) for path in paths]
-        self.image_size = image_size
-        self._pixels, self.image_shape = _load(self.paths, image_size, memory)
+        self._view = (image_size, half)
+        self._pixels, self.image_shape = _load(self.paths, self._view, memory)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -46,14 +47,15 @@ class ImageFolder:
         """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
         if self._pixels is not None:
             return to_float(self._pixels[np.asarray(indices)])
-        return read_images([self.paths[index] for index in indices], self.image_size)
+        return to_float(_load([self.paths[index] for index in indices], self._view, memory=None)[0])
 
 
-def image_folder(directory: str | Path, image_size: int | None = None) -> ImageFolder:
+def image_folder(directory: str | Path, image_size: int | None = None, half: str | None = None) -> ImageFolder:
     """Read every image below `directory`, sorted by path, as 8-bit RGB (see `read_image` for the conversions).
 
     Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
     `image_size` images are cropped to their central square and resized to it; without, they must share one size.
+    `half`, "left" or "right", takes that half of pictures that hold two side by side (pix2pix's layout).
     Where every image lies in a folder of `directory`, those folders are its classes, as torchvision has it.
     Raises FileNotFoundError if there is no image, ValueError naming all the unreadable ones, or if sizes differ.
     """
@@ -68,10 +70,10 @@ def image_folder(directory: str | Path, image_size: int | None = None) -> ImageF
         )
     within = [path.relative_to(directory).parts for path in paths]
     if any(len(parts) == 1 for parts in within):
-        return ImageFolder(paths, image_size)
+        return ImageFolder(paths, image_size, half=half)
     classes = tuple(sorted({parts[0] for parts in within}))
     labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
-    return ImageFolder(paths, image_size, labels=labels, classes=classes)
+    return ImageFolder(paths, image_size, half=half, labels=labels, classes=classes)
 
 
 def read_images(paths: Iterable[str | Path], image_size: int | None = None) -> Float[np.ndarray, "n h w 3"]:
@@ -79,20 +81,23 @@ def read_images(paths: Iterable[str | Path], image_size: int | None = None) -> F
     paths = [Path(path) for path in paths]
     if not paths:
         raise ValueError("no image file was given: expected at least one")
-    pixels, _ = _load(paths, image_size, memory=None)
+    pixels, _ = _load(paths, (image_size, None), memory=None)
     return to_float(pixels)
 
 
-def read_image(path: str | Path, image_size: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
+def read_image(path: str | Path, image_size: int | None = None, half: str | None = None) -> UInt8[np.ndarray, "h w 3"]:
     """Decode one image file, upright by its EXIF orientation, to 8-bit RGB.
 
     Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over white, and of an animation
-    the first frame is taken. With `image_size` the central square is resized to it with Lanczos' antialiasing
+    the first frame is taken. Of `half`, "left" or "right", only that half is. With `image_size` the central square is resized to it with Lanczos' antialiasing
     filter. Raises OSError or ValueError if the file is damaged or holds floats or wider integers.
     """
     with Image.open(path) as file:
         file.load()
         image = _rgb(ImageOps.exif_transpose(file))
+    if half is not None:
+        middle = image.width // 2
+        image = image.crop({"left": (0, 0, middle, image.height), "right": (image.width - middle, 0, image.width, image.height)}[half])
     if image_size is not None:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -116,14 +121,15 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _load(
-    paths: Sequence[Path], image_size: int | None, memory: int | None
+    paths: Sequence[Path], view: tuple[int | None, str | None], memory: int | None
 ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, int, int]]:
     """Decode all the files; keep them unless they take more than `memory` bytes. One error names all the bad ones."""
+    image_size, _ = view
     if image_size is not None and image_size < 1:
         raise ValueError(f"image size {image_size}: expected at least 1")
     pixels, shape, first, unreadable, unequal = None, None, None, [], []
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for index, result in enumerate(pool.map(lambda path: _attempt(path, image_size), paths)):
+        for index, result in enumerate(pool.map(lambda path: _attempt(path, *view), paths)):
             if isinstance(result, Exception):
                 unreadable.append(f"{paths[index]} ({_reason(result)})")
                 continue
@@ -145,9 +151,9 @@ def _load(
     return pixels, shape
 
 
-def _attempt(path: Path, image_size: int | None) -> UInt8[np.ndarray, "h w 3"] | Exception:
+def _attempt(path: Path, image_size: int | None, half: str | None) -> UInt8[np.ndarray, "h w 3"] | Exception:
     try:
-        return read_image(path, image_size)
+        return read_image(path, image_size, half)
     except Exception as error:  # decoders raise anything on a damaged file; all are gathered into one error
         return error
 

@@ -3,11 +3,20 @@
 from flax import linen as nn
 
 from ddib_jax.nets.classifier import DigitClassifier
+from ddib_jax.nets.edm_unet import DhariwalUNet, SongUNet
 from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
 from ddib_jax.nets.unet import UNet
 from ddib_jax.nets.unet2d import UNet2D
 
-NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "unet2d": UNet2D, "mlp": MLP, "digit-classifier": DigitClassifier, "noisy-classifier": NoisyClassifier}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "unet2d": UNet2D,
+    "song-unet": SongUNet,
+    "dhariwal-unet": DhariwalUNet,
+    "mlp": MLP,
+    "digit-classifier": DigitClassifier,
+    "noisy-classifier": NoisyClassifier,
+}
 
-__all__ = ["MLP", "NETWORKS", "DigitClassifier", "NoisyClassifier", "UNet", "UNet2D"]
+__all__ = ["MLP", "NETWORKS", "DhariwalUNet", "DigitClassifier", "NoisyClassifier", "SongUNet", "UNet", "UNet2D"]

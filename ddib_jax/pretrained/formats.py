@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.pretrained.diffusers_folder import is_diffusers, load_diffusers, weights_of
+from ddib_jax.pretrained.edm import is_edm, load_edm
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
 from ddib_jax.pretrained.native import load_model
 
@@ -23,6 +24,7 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "ddib": Format(lambda path: (path / "model.json").is_file(), load_model, lambda path: path / "weights.safetensors"),
     "diffusers": Format(is_diffusers, load_diffusers, weights_of),
+    "edm": Format(is_edm, load_edm, lambda path: path),
     "guided-diffusion": Format(lambda path: path.is_file() and path.suffix in SUFFIXES, load_guided_diffusion, lambda path: path),
 }
 

@@ -13,7 +13,7 @@ def fetch(source: str) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise ImportError("Models of the Hugging Face hub need its client: install ddib_jax[hub], or give a local folder.") from error
     name, _, revision = source.removeprefix(PREFIX).partition("@")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.preconditioning import EDM, PRECONDITIONINGS, Epsilon, Sample, Velocity, Wiener
+from ddib_jax.preconditioning import EDM, PRECONDITIONINGS, Epsilon, Sample, Score, Velocity, Wiener
 
 pytestmark = pytest.mark.usefixtures("strict")
 SIGMAS = [0.002, 0.3, 5.0, 80.0]
@@ -34,6 +34,7 @@ def examples():
     zero = np.zeros(size)
     return {  # name -> preconditioning, the mean and covariance that it believes in (None: it believes in no Gaussian)
         "epsilon": (Epsilon(), zero, np.full((size, size), np.inf)),
+        "score": (Score(), zero, np.full((size, size), np.inf)),
         "velocity": (Velocity(), zero, np.eye(size)),
         "sample": (Sample(), zero, 0 * np.eye(size)),
         "edm": (EDM(sigma_data=0.4), zero, 0.16 * np.eye(size)),

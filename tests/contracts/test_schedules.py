@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.schedules import EDM, GRIDS, SCHEDULES, Cosine, Discrete, LinearVP, make_grid
+from ddib_jax.grids import GRIDS, make_grid
+from ddib_jax.schedules import EDM, SCHEDULES, VE, Cosine, Discrete, LinearVP
 
 EXAMPLES = {
     "linear-vp": (LinearVP(), np.linspace(0.0, 1.0, 101)),
@@ -15,6 +16,7 @@ EXAMPLES = {
     "discrete": (Discrete.linear(1000), np.linspace(-0.4, 999.0, 4001)),
     "discrete-cosine": (Discrete.cosine(1000), np.linspace(0.0, 999.0, 3997)),
     "edm": (EDM(), np.linspace(-2.0, 1.2, 101)),
+    "ve": (VE(), np.linspace(-4.0, 4.0, 101)),
 }
 FIXTURE = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures" / "guided_diffusion_schedules.npz"
 

@@ -28,6 +28,7 @@ SCHEDULES = {
     "cosine": schedules.Cosine(),
     "discrete": schedules.Discrete.linear(50),
     "edm": schedules.EDM(sigma_max=40.0),
+    "ve": schedules.VE(sigma_max=40.0),
 }
 assert SCHEDULES.keys() == schedules.SCHEDULES.keys()
 

@@ -1,0 +1,115 @@
+"""One class-conditional model, a hundred translations: every digit into every digit, in its own colour.
+
+    python experiments/digit_matrix.py --data-dir folder/of/mnist
+
+The model `digits` knows ten classes; each is a domain, and encoding under one class and decoding under another is a DDIB. Writes `runs/digit_matrix/`: an image of every pair of classes, the share
+that a classifier calls the target, and the hue error. Needs MNIST's four IDX files, for only fives and sevens are bundled.
+"""
+
+import datetime
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import ddib_jax
+from ddib_jax import bridge, parallel, pretrained, runs
+from ddib_jax.commands.crossing import progress
+from ddib_jax.commands.train import machine
+from ddib_jax.data.png import to_bytes
+from ddib_jax.evaluation import Classifier, classify
+from ddib_jax.guidance import ClassifierFreeGuidance
+from ddib_jax.metrics.digits import hue_error
+from ddib_jax.report import markdown_table, write_report
+from ddib_jax.runs import MetricRow
+from ddib_jax.solvers import get_solver
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Translate test digits of every class into every class."""
+
+    model: str = "digits"
+    data_dir: Path | None = None
+    """Where MNIST's IDX files are, if the environment variable DDIB_DATA does not say."""
+    count: int = 32
+    """Test images of each class."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance, on both legs."""
+    steps: int = 20
+    solver: str = "heun"
+    grid: str = "log-uniform"
+    batch_size: int = 64
+    out: Path = ROOT / "runs" / "digit_matrix"
+
+
+def main(config: Config) -> Path:
+    """Run the study; returns the path of its page."""
+    started = datetime.datetime.now(datetime.UTC)
+    model = pretrained.load(config.model)
+    if config.guidance is not None:
+        model = model.guided(ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance)))
+    digits = ddib_jax.load_dataset("digits", "test", directory=config.data_dir)
+    places = np.concatenate([np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))])
+    source, labels = digits.take(places), digits.labels[places]
+    here = ddib_jax.Bridge.over(model.given(jnp.asarray(0)), steps=config.steps, grid=config.grid, solver=get_solver(config.solver))
+    options = {"batch_size": config.batch_size}
+    latents = bridge.encode(here, source, labels=labels, progress=progress("encoding"), **options)
+    back = bridge.decode(here, latents, labels=labels, progress=progress("decoding to the same"), **options)
+    judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find("digit-classifier"))))
+    shares, hues, shown = np.zeros((10, 10)), np.zeros((10, 10)), []
+    for target in range(len(DIGITS)):
+        translation = bridge.decode(here, latents, labels=np.full(len(source), target), progress=progress(f"decoding to {target}"), **options)
+        called = classify(judge, translation)[0].argmax(axis=1)
+        errors = hue_error(source, translation)
+        for label in range(len(DIGITS)):
+            mine = labels == label
+            shares[label, target] = np.mean(called[mine] == target)
+            hues[label, target] = np.nanmedian(errors[mine])
+        shown.append([translation[labels == label][0] for label in range(len(DIGITS))])
+    apart = ~np.eye(len(DIGITS), dtype=bool)
+    lost = np.linalg.norm((back - source).reshape(len(source), -1), axis=1) / np.linalg.norm(source.reshape(len(source), -1), axis=1)
+    heads = ("source", *(f"to {digit}" for digit in DIGITS))
+    run = runs.Run(
+        name="digit_matrix",
+        title="Ten digits, one model, a hundred translations",
+        **runs.circumstances("experiments/digit_matrix.py", started, machine()),
+        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        metrics=(
+            MetricRow("called_target", "Called the target, mean over pairs of unlike digits", float(shares[apart].mean()), unit="share", better="higher", n=90),
+            MetricRow("called_target_worst", "Called the target, worst pair", float(shares[apart].min()), unit="share", better="higher", n=90),
+            MetricRow("hue_error", "Hue error, mean of the pairs' medians", float(hues[apart].mean()), unit="°", better="lower", n=90),
+            MetricRow("reconstruction_error", "Encode → decode under one class, relative RMSE", float(lost.mean()), better="lower", n=len(source)),
+        ),
+        tables={
+            "Called the target, %": runs.Table(heads, _rows(100 * shares), f"{config.count} test images of each class"),
+            "Hue error, degrees": runs.Table(heads, _rows(hues), "Median over the images"),
+        },
+        texts={"summary": SUMMARY},
+        arrays={"source": to_bytes(np.stack([source[labels == label][0] for label in range(len(DIGITS))]))}
+        | {f"to {digit}": to_bytes(np.stack(row)) for digit, row in zip(DIGITS, shown, strict=True)},
+    )
+    runs.write_run(config.out, run)
+    page = write_report(config.out)
+    for table in run.tables.values():
+        print(markdown_table(table))
+    print(markdown_table(run))
+    print(f"The report lies in {page}")
+    return page
+
+
+SUMMARY = "One class-conditional model of coloured digits. Each test digit is encoded under its own class and decoded under every one; a translation should be the other digit in the same colour."
+
+
+def _rows(values: np.ndarray) -> tuple[tuple, ...]:
+    return tuple((digit, *(round(float(value)) for value in row)) for digit, row in zip(DIGITS, values, strict=True))
+
+
+if __name__ == "__main__":
+    parallel.keep_compiled()
+    main(tyro.cli(Config))
