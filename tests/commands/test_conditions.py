@@ -186,6 +186,13 @@ def test_labels_are_dropped_by_step_alone(classes):
     assert 60 < int(np.sum(one["label"] == 2)) < 140 and set(one["label"]) == {0, 1, 2}
 
 
+def test_half_of_the_images_are_mirrored(classes):
+    source = image_folder(classes)
+    plain, turned = (batches(source, batch_size=64, seed=3, flip=flip)(5)["image"] for flip in (False, True))
+    mirrored = np.asarray([np.array_equal(one, other[:, ::-1]) for one, other in zip(plain, turned, strict=True)])
+    assert 16 < mirrored.sum() < 48 and np.array_equal(plain[~mirrored], turned[~mirrored])
+
+
 def test_a_reference_of_the_same_class(classes):
     reference = Reference.drawn(image_folder(classes), 8, 0, labelled=True)
     related = np.asarray(reference.related(jnp.asarray([0, 1, 2]), 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import ImageFolder, ImageSource, image_folder, read_images
+from ddib_jax.data import ImageFolder, ImageSource, image_folder, load_dataset, read_images
 from ddib_jax.data.folder import read_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
@@ -161,3 +161,16 @@ def test_images_of_several_sizes_need_an_image_size(tmp_path):
     with pytest.raises(ValueError, match="1 of 2 images are not 8x6 .*b.png .4x4.; give an image size"):
         image_folder(tmp_path)
     assert image_folder(tmp_path, 4).image_shape == (4, 4, 3)
+
+
+def test_halves_of_paired_pictures(tmp_path):
+    """pix2pix's layout: two pictures side by side in one file, in a folder a split."""
+    pair = np.concatenate([np.full((6, 6, 3), 30), np.full((6, 6, 3), 220)], axis=1).astype(np.uint8)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        save(tmp_path / split / "1.png", pair)
+    for half, value in (("left", 30), ("right", 220)):
+        source = load_dataset(f"{half}:{tmp_path}", "test", image_size=4)
+        assert source.image_shape == (4, 4, 3)
+        np.testing.assert_allclose(source.take([0]), value / 127.5 - 1, atol=1e-6)
+    assert load_dataset(f"left:{tmp_path}").image_shape == (6, 6, 3)
