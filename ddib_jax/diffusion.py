@@ -16,7 +16,7 @@ GOLDEN = 0.6180339887498949
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition, cond (class labels, [] or [b], or None) and guidance are pytrees: new weights, statistics, labels or
+    params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are pytrees: new weights, statistics, labels or
     scales never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
     """
 
@@ -38,7 +38,7 @@ class DiffusionModel:
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
         def own(x, cond=self.cond):
-            cond = None if cond is None else jnp.broadcast_to(cond, (len(x),))
+            cond = jnp.broadcast_to(cond, (len(x),)) if cond is not None and jnp.ndim(cond) == 0 else cond
             inputs = self.precondition.inputs(x, sigma)
             output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)

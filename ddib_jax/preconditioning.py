@@ -140,8 +140,11 @@ class Wiener:
             raise ValueError(f"{rank} directions of {flat.shape[1]} need more images than {len(flat)}, or a lower rank.")
         mean = flat.mean(0)
         flat = flat - mean
-        variances, directions = np.linalg.eigh(flat.T @ flat / (len(flat) - 1))
+        few = len(flat) < flat.shape[1]  # then the images' products with each other are the smaller matrix, of the same eigenvalues
+        variances, directions = np.linalg.eigh((flat @ flat.T if few else flat.T @ flat) / (len(flat) - 1))
         total, variances, directions = variances.sum(), variances[::-1][:rank], directions[:, ::-1][:, :rank]
+        if few:
+            directions = flat.T @ directions / np.sqrt(np.maximum(variances, np.finfo(float).tiny) * (len(flat) - 1))
         if not total > 0:
             raise ValueError("The images are all equal; a Wiener preconditioning needs some variance.")
         rest = max((total - variances.sum()) / (flat.shape[1] - rank), 1e-6)

@@ -69,7 +69,7 @@ def main(config: Config) -> Path:
     back = bridge.encode(there, translation, batch_size=size, progress=progress("encoding the sevens"))
     cycle = bridge.decode(here, back, batch_size=size, progress=progress("closing the cycle"))
 
-    judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find(config.classifier))))
+    judge = Classifier(*reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier")))
     logits, features = classify(judge, translation)
     _, real = classify(judge, sevens.take(range(len(sevens))))
     others = ddib_jax.load_dataset("seven", "train", seed=config.seed)

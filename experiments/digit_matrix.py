@@ -61,7 +61,7 @@ def main(config: Config) -> Path:
     options = {"batch_size": config.batch_size}
     latents = bridge.encode(here, source, labels=labels, progress=progress("encoding"), **options)
     back = bridge.decode(here, latents, labels=labels, progress=progress("decoding to the same"), **options)
-    judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find("digit-classifier"))))
+    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
     shares, hues, shown = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):
         translation = bridge.decode(here, latents, labels=np.full(len(source), target), progress=progress(f"decoding to {target}"), **options)

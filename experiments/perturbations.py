@@ -128,7 +128,7 @@ def main(config: Config) -> Path:
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
-    judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find(config.classifier))))
+    judge = Classifier(*reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier")))
     _, real = classify(judge, sevens.take(range(len(sevens))))
 
     parts = {}

@@ -45,7 +45,7 @@ def main(config: Config) -> str:
     """Run the study; returns the table in Markdown, which it also prints and writes to `table.md`."""
     fives = ddib_jax.load_dataset("five", "test")
     source = fives.take(range(config.count))
-    judge = Classifier(*reversed(pretrained.load_classifier(pretrained.find("digit-classifier"))))
+    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
     table = []
     for name in config.preconditionings:
         places = {digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")}

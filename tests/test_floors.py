@@ -9,10 +9,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
     {"parallel", "runs", "nets"},
-    {"schedules", "grids", "preconditioning", "guidance", "transport", "solvers", "perturbations", "data", "metrics", "training", "report"},
+    {"schedules", "grids", "preconditioning", "guidance", "transport", "adversarial", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
-    {"sweep", "diagnosis"},
+    {"sweep", "diagnosis", "baselines"},
     {"commands"},
     {"cli"},
 ]

@@ -6,11 +6,13 @@ from ddib_jax.commands.diagnose import Diagnose
 from ddib_jax.commands.sweep import Sweep
 from ddib_jax.commands.train import Train
 from ddib_jax.commands.train_classifier import TrainClassifier
+from ddib_jax.commands.train_cyclegan import TrainCyclegan
 from ddib_jax.commands.translate import Decode, Encode, Sample, Translate
 
 COMMANDS: dict[str, type] = {
     "train": Train,
     "train-classifier": TrainClassifier,
+    "train-cyclegan": TrainCyclegan,
     "translate": Translate,
     "sweep": Sweep,
     "sample": Sample,

@@ -62,18 +62,19 @@ def progress(label: str) -> Callable:
 
 
 def read_inputs(
-    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None
+    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None, background: str = "white"
 ) -> tuple[list[str], np.ndarray]:
     """Names and images [n h w c] of image files, folders and data sets, fitted to a model's `shape`.
 
-    Pictures of files are cropped to their central square and resized; for a model of one channel they are made grey.
+    Pictures of files are cropped to their central square and resized, transparency is laid over `background`; for a model of one
+    channel they are made grey.
     Raises FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not fit.
     """
     if not inputs or (limit is not None and limit < 1):
         raise ValueError("There is nothing to read: name image files, folders or a data set, and a limit of at least 1.")
     names, parts = [], []
     for given in inputs:
-        found, images = _read(given, shape, split)
+        found, images = _read(given, shape, split, background)
         names += found
         parts.append(images)
     names, images = names[:limit], np.concatenate(parts)[:limit]
@@ -119,7 +120,7 @@ def read_latents(path: Path) -> Encoded:
         raise ValueError(f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short.") from error
 
 
-def _read(given: str, shape: tuple[int, ...], split: str) -> tuple[list[str], np.ndarray]:
+def _read(given: str, shape: tuple[int, ...], split: str, background: str) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
     if given.partition(":")[0] in DATASETS:
         source = load_dataset(given, split)
@@ -132,7 +133,7 @@ def _read(given: str, shape: tuple[int, ...], split: str) -> tuple[list[str], np
     path = Path(given)
     if not path.exists():
         raise FileNotFoundError(f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)}).")
-    source = image_folder(path, height) if path.is_dir() else None
-    paths, images = (source.paths, source.take(range(len(source)))) if source else ([path], read_images([path], height))
+    source = image_folder(path, height, background=background) if path.is_dir() else None
+    paths, images = (source.paths, source.take(range(len(source)))) if source else ([path], read_images([path], height, background))
     grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
     return [path.stem for path in paths], images if channels == 3 else grey

@@ -40,17 +40,18 @@ class Reference:
 
 
 def statistics(kind: str, source: ImageSource, *, rank: int, seed: int, workshop: Path) -> Preconditioning:
-    """A preconditioning fitted to up to 8,192 training images; a Wiener filter is kept, so that a resumed run has the same bits."""
+    """A preconditioning fitted to up to 8,192 training images (4,096 where they have more values than that); a Wiener filter is kept, so that a resumed run has the same bits."""
     made = PRECONDITIONINGS[kind]
     if kind not in ("edm", "wiener"):
         return made()
     rng = np.random.default_rng([seed, len(source)])
-    sample = _drawn(source, 8192, rng)
+    values = math.prod(source.image_shape)
+    sample = _drawn(source, 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1), rng)
     if kind == "edm":
         return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
     kept = workshop / "wiener.npz"
     if not kept.exists():
-        fitted = made.fit(source.take(sample, rng), min(rank, math.prod(source.image_shape) - 1))
+        fitted = made.fit(source.take(sample, rng), min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)})
         draft.rename(kept)

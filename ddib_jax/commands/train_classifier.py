@@ -69,8 +69,8 @@ class TrainClassifier:
                 "jax": jax.__version__,
             },
         }
-        pretrained.save_classifier(
-            self.out, network, state.ema, image_shape=train.image_shape, facts=facts, dtype="float16"
+        pretrained.save_network(
+            self.out, network, state.ema, kind="classifier", image_shape=train.image_shape, facts=facts, dtype="float16"
         )
         print(f"The classifier lies in {self.out}; it calls {accuracy:.2%} of the {len(test)} test digits right.")
 

@@ -47,6 +47,8 @@ class Translate:
     target_classifier: Path | None = None
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
+    background: str = "white"
+    """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
     limit: int | None = None
     """Take only the first images."""
@@ -62,7 +64,7 @@ class Translate:
         bridge.check_meeting(source, target)
         bridge.warn_of_guidance(source, target)
         here, there = self.crossing.bridge(source), self.crossing.bridge(target)
-        names, images = read_inputs(self.input, source.data_shape, split=self.split, limit=self.limit)
+        names, images = read_inputs(self.input, source.data_shape, split=self.split, limit=self.limit, background=self.background)
         size = self.crossing.batch(here, len(images))
         latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
         translations = bridge.decode(there, latents, batch_size=size, progress=progress("decoding"))
@@ -95,6 +97,8 @@ class Encode:
     """The model of the images' domain: a model directory or a shipped model."""
     out: Path
     """The .npz file to write: `latents` [n h w c] of unit variance, the images' `names`, and which `model` made them."""
+    background: str = "white"
+    """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
     limit: int | None = None
     """Take only the first images."""
@@ -107,7 +111,7 @@ class Encode:
         """Read, encode, write."""
         model = self.condition.model(self.model)
         here = self.crossing.bridge(model)
-        names, images = read_inputs(self.input, model.data_shape, split=self.split, limit=self.limit)
+        names, images = read_inputs(self.input, model.data_shape, split=self.split, limit=self.limit, background=self.background)
         if self.carry and not is_reversible(here.solver):
             known = ", ".join(name for name, solver in SOLVERS.items() if is_reversible(solver))
             raise ValueError(f"'{self.crossing.solver}' carries nothing; reversible solvers are {known}.")

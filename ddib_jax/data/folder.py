@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ddib_jax.data.sources import Indices, to_float
 
@@ -14,6 +15,23 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 _NAMED = 10
 _WORKERS = 4
+
+
+@dataclass(frozen=True)
+class View:
+    """How a picture is looked at: cropped to its central square and resized, one half of it, transparency laid over a colour."""
+
+    image_size: int | None = None
+    half: str | None = None
+    background: str = "white"
+
+    def __post_init__(self):
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"image size {self.image_size}: expected at least 1")
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError as error:
+            raise ValueError(f"background {self.background!r}: expected a colour by name or as #rrggbb") from error
 
 
 class ImageFolder:
@@ -29,13 +47,14 @@ class ImageFolder:
         image_size: int | None = None,
         *,
         half: str | None = None,
+        background: str = "white",
         labels: Int[np.ndarray, "n"] | None = None,
         classes: tuple[str, ...] = (),
         memory: int = 2**31,
     ):
         self.labels, self.classes = labels, classes
         self.paths = [Path(path) for path in paths]
-        self._view = (image_size, half)
+        self._view = View(image_size, half, background)
         self._pixels, self.image_shape = _load(self.paths, self._view, memory)
 
     def __len__(self) -> int:
@@ -50,7 +69,9 @@ class ImageFolder:
         return to_float(_load([self.paths[index] for index in indices], self._view, memory=None)[0])
 
 
-def image_folder(directory: str | Path, image_size: int | None = None, half: str | None = None) -> ImageFolder:
+def image_folder(
+    directory: str | Path, image_size: int | None = None, half: str | None = None, background: str = "white"
+) -> ImageFolder:
     """Read every image below `directory`, sorted by path, as 8-bit RGB (see `read_image` for the conversions).
 
     Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
@@ -70,31 +91,31 @@ def image_folder(directory: str | Path, image_size: int | None = None, half: str
         )
     within = [path.relative_to(directory).parts for path in paths]
     if any(len(parts) == 1 for parts in within):
-        return ImageFolder(paths, image_size, half=half)
+        return ImageFolder(paths, image_size, half=half, background=background)
     classes = tuple(sorted({parts[0] for parts in within}))
     labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
-    return ImageFolder(paths, image_size, half=half, labels=labels, classes=classes)
+    return ImageFolder(paths, image_size, half=half, background=background, labels=labels, classes=classes)
 
 
-def read_images(paths: Iterable[str | Path], image_size: int | None = None) -> Float[np.ndarray, "n h w 3"]:
+def read_images(paths: Iterable[str | Path], image_size: int | None = None, background: str = "white") -> Float[np.ndarray, "n h w 3"]:
     """Read image files to float32 RGB in [-1, 1], converted, cropped and refused as in `image_folder`."""
     paths = [Path(path) for path in paths]
     if not paths:
         raise ValueError("no image file was given: expected at least one")
-    pixels, _ = _load(paths, (image_size, None), memory=None)
+    pixels, _ = _load(paths, View(image_size, background=background), memory=None)
     return to_float(pixels)
 
 
-def read_image(path: str | Path, image_size: int | None = None, half: str | None = None) -> UInt8[np.ndarray, "h w 3"]:
+def read_image(path: str | Path, image_size: int | None = None, half: str | None = None, background: str = "white") -> UInt8[np.ndarray, "h w 3"]:
     """Decode one image file, upright by its EXIF orientation, to 8-bit RGB.
 
-    Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over white, and of an animation
+    Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over `background`, and of an animation
     the first frame is taken. Of `half`, "left" or "right", only that half is. With `image_size` the central square is resized to it with Lanczos' antialiasing
     filter. Raises OSError or ValueError if the file is damaged or holds floats or wider integers.
     """
     with Image.open(path) as file:
         file.load()
-        image = _rgb(ImageOps.exif_transpose(file))
+        image = _rgb(ImageOps.exif_transpose(file), background)
     if half is not None:
         middle = image.width // 2
         image = image.crop({"left": (0, 0, middle, image.height), "right": (image.width - middle, 0, image.width, image.height)}[half])
@@ -106,7 +127,7 @@ def read_image(path: str | Path, image_size: int | None = None, half: str | None
     return np.array(image)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, background: str) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -116,20 +137,17 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
     return image.convert("RGB")
 
 
 def _load(
-    paths: Sequence[Path], view: tuple[int | None, str | None], memory: int | None
+    paths: Sequence[Path], view: View, memory: int | None
 ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, int, int]]:
     """Decode all the files; keep them unless they take more than `memory` bytes. One error names all the bad ones."""
-    image_size, _ = view
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image size {image_size}: expected at least 1")
     pixels, shape, first, unreadable, unequal = None, None, None, [], []
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for index, result in enumerate(pool.map(lambda path: _attempt(path, *view), paths)):
+        for index, result in enumerate(pool.map(lambda path: _attempt(path, view), paths)):
             if isinstance(result, Exception):
                 unreadable.append(f"{paths[index]} ({_reason(result)})")
                 continue
@@ -151,9 +169,9 @@ def _load(
     return pixels, shape
 
 
-def _attempt(path: Path, image_size: int | None, half: str | None) -> UInt8[np.ndarray, "h w 3"] | Exception:
+def _attempt(path: Path, view: View) -> UInt8[np.ndarray, "h w 3"] | Exception:
     try:
-        return read_image(path, image_size, half)
+        return read_image(path, view.image_size, view.half, view.background)
     except Exception as error:  # decoders raise anything on a damaged file; all are gathered into one error
         return error
 

@@ -3,6 +3,7 @@
 from flax import linen as nn
 
 from ddib_jax.nets.classifier import DigitClassifier
+from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.nets.edm_unet import DhariwalUNet, SongUNet
 from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
@@ -17,6 +18,20 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "mlp": MLP,
     "digit-classifier": DigitClassifier,
     "noisy-classifier": NoisyClassifier,
+    "resnet-generator": ResnetGenerator,
+    "unet-generator": UnetGenerator,
 }
 
-__all__ = ["MLP", "NETWORKS", "DhariwalUNet", "DigitClassifier", "NoisyClassifier", "SongUNet", "UNet", "UNet2D"]
+__all__ = [
+    "MLP",
+    "NETWORKS",
+    "DhariwalUNet",
+    "DigitClassifier",
+    "NoisyClassifier",
+    "PatchDiscriminator",
+    "ResnetGenerator",
+    "SongUNet",
+    "UNet",
+    "UNet2D",
+    "UnetGenerator",
+]

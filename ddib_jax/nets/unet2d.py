@@ -57,6 +57,7 @@ class UNet2D(nn.Module):
     add_attention: bool = True
     class_embed_type: str | None = None
     num_class_embeds: int | None = None
+    num_train_timesteps: int | None = None
     dtype: str = "float32"
 
     @property
@@ -66,9 +67,11 @@ class UNet2D(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], time: Float[Array, "b"], cond: Int[Array, "b"] | None = None, train: bool = False
+        self, x: Float[Array, "b h w c"], time: Float[Array, "b"], cond: Int[Array, "b"] | Float[Array, "b e"] | None = None, train: bool = False
     ) -> Float[Array, "b h w o"]:
-        """x [b h w in_channels] -> [b h w out_channels]; time [b]; cond: class labels [b] of a class-conditional network.
+        """x [b h w in_channels] -> [b h w out_channels]; time [b]; cond: class labels [b], or embeddings [b e] where `class_embed_type` is identity.
+
+        Learned embeddings of time (a table of whole steps) are interpolated between the steps.
 
         Raises ValueError for options that are not known and for heights and widths that the stages do not divide.
         """
@@ -139,6 +142,13 @@ class UNet2D(nn.Module):
             def projected(t):
                 angles = jnp.log(t)[:, None] * frequencies[None] * 2 * jnp.pi
                 return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+        elif self.time_embedding_type == "learned":
+            table = self.param("time_proj.weight", nn.initializers.normal(1.0), (self.num_train_timesteps, width))
+
+            def projected(t):
+                below = jnp.clip(jnp.floor(t).astype(jnp.int32), 0, len(table) - 2)
+                share = (t - below)[:, None]
+                return (1 - share) * table[below] + share * table[below + 1]
         else:
 
             def projected(t):
@@ -147,16 +157,18 @@ class UNet2D(nn.Module):
         embedding = Embedding(size, dtype, name="time_embedding")(projected(time).astype(dtype))
         if self.class_embed_type == "timestep":
             embedding += Embedding(size, dtype, name="class_embedding")(projected(cond.astype(jnp.float32)).astype(dtype))
+        elif self.class_embed_type == "identity":
+            embedding += cond.astype(dtype)
         elif self.num_class_embeds is not None:
             embedding += nn.Embed(self.num_class_embeds, size, dtype=dtype, name="class_embedding")(cond)
         return embedding
 
     def _check(self, x: Array, cond: Array | None) -> None:
         known = {
-            "time_embedding_type": (self.time_embedding_type, ("positional", "fourier")),
+            "time_embedding_type": (self.time_embedding_type, ("positional", "fourier", "learned")),
             "mid_block_type": (self.mid_block_type, ("UNetMidBlock2D", None)),
             "resnet_time_scale_shift": (self.resnet_time_scale_shift, ("default", "scale_shift")),
-            "class_embed_type": (self.class_embed_type, (None, "timestep")),
+            "class_embed_type": (self.class_embed_type, (None, "timestep", "identity")),
             "act_fn": (self.act_fn, tuple(ACTIVATIONS)),
             **{f"down_block_types[{i}]": (kind.removeprefix("UNetRes"), tuple(DOWN)) for i, kind in enumerate(self.down_block_types)},
             **{f"up_block_types[{i}]": (kind.removeprefix("UNetRes"), tuple(UP)) for i, kind in enumerate(self.up_block_types)},

@@ -9,7 +9,7 @@ from ddib_jax.pretrained import hub
 from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
 from ddib_jax.pretrained.formats import FORMATS, Format, format_of
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion, load_noisy_classifier, to_guided_diffusion
-from ddib_jax.pretrained.native import describe, load_classifier, load_model, save_classifier, save_model
+from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
 
 SHIPPED = Path(__file__).parent / "models"
 
@@ -66,13 +66,13 @@ __all__ = [
     "fingerprint",
     "format_of",
     "load",
-    "load_classifier",
     "load_diffusers",
     "load_guided_diffusion",
     "load_model",
+    "load_network",
     "load_noisy_classifier",
-    "save_classifier",
     "save_diffusers",
     "save_model",
+    "save_network",
     "to_guided_diffusion",
 ]

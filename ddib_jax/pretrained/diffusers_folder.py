@@ -29,7 +29,7 @@ from ddib_jax.types import NoiseSchedule, Preconditioning
 PREDICTIONS = {"epsilon": Epsilon, "v_prediction": Velocity, "sample": Sample}
 _FIELDS = {field.name: field.default for field in dataclasses.fields(UNet2D) if field.name not in ("parent", "name", "dtype")}
 _PRIVATE = "_"  # what begins so in a config is about the file, not the network
-_ASIDE = {"sample_size", "num_train_timesteps"}
+_ASIDE = {"sample_size"}
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -65,7 +65,10 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     schedule, precondition = _meaning(path)
     shape = (*_size(path, unet.get("sample_size")), network.in_channels)
     conditional = network.num_class_embeds is not None or network.class_embed_type is not None
-    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), jnp.zeros(1, jnp.int32) if conditional else None)
+    cond = jnp.zeros(1, jnp.int32) if conditional else None
+    if network.class_embed_type == "identity":
+        cond = jnp.zeros((1, network.time_embedding_dim or 4 * network.block_out_channels[0]))
+    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), cond)
     weights = _Renamed(open_weights(weights_of(path)))
     return DiffusionModel(load_params(network, inputs, weights, path), precondition, network=network, schedule=schedule, data_shape=shape)
 

@@ -27,7 +27,7 @@ from ddib_jax.types import Params
 
 FORMAT = "ddib_jax model, version 1"
 
-GROUPS = {"diffusion": ("params/", "preconditioning/"), "classifier": ("params/",)}
+GROUPS = {"diffusion": ("params/", "preconditioning/"), "classifier": ("params/",), "generator": ("params/",)}
 """Kind of model -> what the names of its arrays begin with."""
 
 
@@ -54,14 +54,14 @@ def save_model(
     return _write(Path(directory), description, arrays, dtype, samples)
 
 
-def save_classifier(
-    directory: str | Path, network: Any, params: Params, *, image_shape: tuple[int, ...], facts: dict[str, Any], dtype: str = "float32"
+def save_network(
+    directory: str | Path, network: Any, params: Params, *, kind: str, image_shape: tuple[int, ...], facts: dict[str, Any], dtype: str = "float32"
 ) -> Path:
-    """Write a classifier as a model directory, as `save_model` does."""
+    """Write a network of images of another kind ("classifier", "generator") as a model directory, as `save_model` does."""
     arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(params, sep="/").items()}
     description = {
         "format": FORMAT,
-        "kind": "classifier",
+        "kind": kind,
         "image_shape": list(image_shape),
         "network": _described(NETWORKS, network),
         **facts,
@@ -103,10 +103,10 @@ def load_model(directory: str | Path) -> DiffusionModel:
     return DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=shape)
 
 
-def load_classifier(directory: str | Path) -> tuple[Any, Params]:
-    """The network and parameters of a classifier's model directory; raises as `load_model` does."""
+def load_network(directory: str | Path, kind: str) -> tuple[Any, Params]:
+    """The network and parameters of a model directory of another kind ("classifier", "generator"); raises as `load_model` does."""
     directory = Path(directory)
-    description, arrays = _read(directory, "classifier")
+    description, arrays = _read(directory, kind)
     network = _made(directory, NETWORKS, description, "network")
     image = jax.ShapeDtypeStruct((1, *_image_shape(directory, description)), jnp.float32)
     return network, _checked_params(directory, network, arrays, image)

@@ -109,6 +109,16 @@ def test_wiener_finds_the_statistics_of_its_data():
     np.testing.assert_allclose(overlap, np.eye(3), atol=0.05)
 
 
+def test_wiener_of_few_images_is_that_of_many():
+    """Fewer images than values: the same filter, found from the smaller of the two matrices."""
+    images = np.random.default_rng(6).normal(size=(20, *SHAPE)) * np.linspace(0.1, 2, 32).reshape(SHAPE)
+    few, again = Wiener.fit(images, rank=5), Wiener.fit(np.concatenate([images, images]), rank=5)
+    np.testing.assert_allclose(few.mean, again.mean, atol=1e-3)
+    np.testing.assert_allclose(few.variances, np.asarray(again.variances) * 39 / 38, rtol=1e-5)
+    overlap = np.abs(np.asarray(few.directions, np.float64).reshape(5, -1) @ np.asarray(again.directions, np.float64).reshape(5, -1).T)
+    np.testing.assert_allclose(overlap, np.eye(5), atol=5e-3)
+
+
 def test_wiener_target_has_unit_variance_on_gaussian_data():
     """The residual that the network learns is of variance one at every sigma, when the data are the Gaussian believed in."""
     wiener, mean, covariance = examples()["wiener"]

@@ -174,3 +174,11 @@ def test_halves_of_paired_pictures(tmp_path):
         assert source.image_shape == (4, 4, 3)
         np.testing.assert_allclose(source.take([0]), value / 127.5 - 1, atol=1e-6)
     assert load_dataset(f"left:{tmp_path}").image_shape == (6, 6, 3)
+
+
+def test_transparency_is_laid_over_a_chosen_colour(tmp_path):
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    for colour, pixel in (("white", (255, 255, 255)), ("red", (255, 0, 0)), ("#102030", (16, 32, 48))):
+        assert tuple(read_image(tmp_path / "clear.png", background=colour)[0, 0]) == pixel
+    with pytest.raises(ValueError, match="background 'no colour': expected a colour"):
+        image_folder(tmp_path, background="no colour")

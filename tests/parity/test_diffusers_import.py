@@ -35,6 +35,8 @@ CONFIGURATIONS = {
     },
     "mish, centred, grey to two": PLAIN | {"act_fn": "mish", "center_input_sample": True, "in_channels": 1, "out_channels": 2},
     "gelu, wider time": PLAIN | {"act_fn": "gelu", "time_embedding_dim": 96},
+    "learned time": PLAIN | {"time_embedding_type": "learned", "num_train_timesteps": 1000},
+    "labels as embeddings": PLAIN | {"class_embed_type": "identity"},
     "fourier": PLAIN | {"time_embedding_type": "fourier"},
 }  # fmt: skip
 
@@ -67,9 +69,12 @@ def test_networks_agree(tmp_path, name):
     x, time = images(model), np.asarray([3.0, 700.0], np.float32)
     conditional = "labels" in name or "classes" in name
     labels = np.asarray([1, 4]) if conditional else None
+    if "embeddings" in name:
+        labels = np.random.default_rng(1).normal(size=(2, 128)).astype(np.float32)
     with torch.no_grad():
         told = None if labels is None else torch.from_numpy(labels)
-        expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time), told).sample.numpy().transpose(0, 2, 3, 1)
+        step = torch.from_numpy(time).long() if name == "learned time" else torch.from_numpy(time)
+        expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), step, told).sample.numpy().transpose(0, 2, 3, 1)
     found = model.network.apply({"params": model.params}, jnp.asarray(x), jnp.asarray(time), None if labels is None else jnp.asarray(labels))
     assert relative(np.asarray(found), expected) < 1e-4
 
@@ -150,7 +155,8 @@ def test_a_bin_is_read_without_torch_running(tmp_path):
     ("file", "option", "value", "words"),
     [
         ("unet", "down_block_types", ["SkipDownBlock2D", "DownBlock2D"], "SkipDownBlock2D"),
-        ("unet", "class_embed_type", "identity", "class_embed_type = 'identity'"),
+        ("unet", "class_embed_type", "simple_projection", "class_embed_type = 'simple_projection'"),
+        ("unet", "time_embedding_type", "rotary", "time_embedding_type = 'rotary'"),
         ("unet", "attention_flavour", 3, "unknown option attention_flavour"),
         ("unet", "block_out_channels", [32, 48], "which makes"),
         ("scheduler", "prediction_type", "flow", "prediction_type = 'flow' is not supported"),

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from ddib_jax import preconditioning, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import DigitClassifier, UNet
-from ddib_jax.pretrained import describe, load_classifier, load_model, save_classifier, save_model
+from ddib_jax.pretrained import describe, load_model, load_network, save_model, save_network
 
 SMALL = {"model_channels": 32, "channel_mult": (1.0,), "attention_resolutions": ()}
 NETWORKS = {
@@ -269,13 +269,13 @@ def test_arrays_that_are_missing_or_strange_or_misshapen(directory, change, word
 def test_a_classifier_comes_back_and_is_no_diffusion_model(tmp_path, directory):
     network = DigitClassifier(widths=(8, 16), features=8, classes=3)
     params = weights(network, jnp.zeros((1, 8, 8, 3)))
-    save_classifier(tmp_path / "c", network, params, image_shape=(8, 8, 3), facts={"accuracy": 0.99})
-    loaded, found = load_classifier(tmp_path / "c")
+    save_network(tmp_path / "c", network, params, kind="classifier", image_shape=(8, 8, 3), facts={"accuracy": 0.99})
+    loaded, found = load_network(tmp_path / "c", "classifier")
     assert loaded == network and describe(tmp_path / "c")["accuracy"] == 0.99
     same(found, params)
     refused(tmp_path / "c", "holds a classifier model; a diffusion model is needed here")
-    refused(directory, "holds a diffusion model; a classifier model is needed here", load=load_classifier)
+    refused(directory, "holds a diffusion model; a classifier model is needed here", load=lambda directory: load_network(directory, "classifier"))
     edited(directory, "kind", value=None)
     refused(directory, "a diffusion model is needed here")
     rewritten(tmp_path / "c", lambda arrays: arrays.update({"preconditioning/rest": np.zeros(1)}))
-    refused(tmp_path / "c", "that no classifier model has: preconditioning/rest", load=load_classifier)
+    refused(tmp_path / "c", "that no classifier model has: preconditioning/rest", load=lambda directory: load_network(directory, "classifier"))

@@ -1,0 +1,160 @@
+"""`ddib train-cyclegan`: two domains in, a generator each way out."""
+
+import dataclasses
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ddib_jax import parallel, pretrained
+from ddib_jax.adversarial import GAN_LOSSES
+from ddib_jax.baselines.cyclegan import SIDES, optimiser, players, two_player
+from ddib_jax.commands.train import machine
+from ddib_jax.data import ImageSource, batch_at, load_dataset, prefetch
+from ddib_jax.data.png import write_grid
+from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
+from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
+
+_WON, _COLLAPSED = 0.01, 0.3
+"""A discriminators' loss below which they have won, and a spread of what is made, as a share of the real one, below which it is all alike."""
+
+
+@dataclass(frozen=True)
+class TrainCyclegan:
+    """Train a CycleGAN on two domains; killed and started again by the same command, it resumes."""
+
+    a: str
+    """A data set or a folder of images, such as CycleGAN's trainA."""
+    b: str
+    """The other domain, such as trainB; as many images as it likes."""
+    out: Path
+    """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training."""
+    data_dir: Path | None = None
+    """Where a data set's files are (MNIST's IDX files), if it is not bundled."""
+    image_size: int | None = None
+    """Crop and resize a folder's images to this size."""
+    steps: int = 4000
+    decay_from: int | None = None
+    """The step from which the learning rate falls to nothing; half of the steps unless given."""
+    batch_size: int = 4
+    """Images a step, of each domain, over all devices."""
+    learning_rate: float = 2e-4
+    generator: Literal["resnet", "unet"] = "resnet"
+    width: int = 32
+    """Channels of the first layer of generators and discriminators; the paper has 64."""
+    blocks: int = 6
+    """Residual blocks of the ResNet generator: 9 for 256 pixels."""
+    downs: int = 5
+    """Halvings of the U-Net generator."""
+    layers: int = 3
+    """Halvings of the discriminator; 3 look at patches of 70 x 70, 2 at 34 x 34."""
+    loss: Literal["lsgan", "vanilla"] = "lsgan"
+    cycle: float = 10.0
+    identity: float = 0.5
+    """Weight, in units of the cycle's, of leaving alone what is in the target domain already."""
+    pool: int = 50
+    seed: int = 0
+    log_every: int = 20
+    checkpoint_every: int = 500
+    preview_every: int = 500
+
+    def run(self) -> None:
+        """Train, with previews, and write both generators."""
+        sources = {side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size) for side, name in (("a", self.a), ("b", self.b))}
+        sources, shape = _alike(sources)
+        generator = ResnetGenerator(shape[-1], self.width, self.blocks) if self.generator == "resnet" else UnetGenerator(shape[-1], self.width, self.downs)
+        discriminator = PatchDiscriminator(self.width, self.layers)
+        params = players(jax.random.key(self.seed), generator, discriminator, shape, self.pool)
+        workshop = self.out / "training"
+        free = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every")
+        checkpoints = Checkpoints(workshop, {name: value for name, value in dataclasses.asdict(self).items() if name not in free})
+        tx = optimiser(self.learning_rate, self.steps, self.steps // 2 if self.decay_from is None else self.decay_from)
+        state = TrainState.create(params, tx)
+        state = checkpoints.restore(state) or state
+        start = int(state.step)
+        if start:
+            print(f"Resuming {self.out} at step {start}.", flush=True)
+        game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
+        batch = lambda step: {side: batch_at(sources[side], step, batch_size=self.batch_size, seed=2 * self.seed + i)[0] for i, side in enumerate(SIDES)}  # noqa: E731
+        ahead = prefetch(map(batch, range(start, self.steps)))
+        log = Referee(TrainingLog(workshop, start=start, steps=self.steps))
+        seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
+        translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
+
+        def watch(step: int, state: TrainState) -> None:
+            made = [np.asarray(translated(state.params["generators"][way], seen[way[0]])) for way in ("ab", "ba")]
+            rows = [row for pair in zip(seen.values(), made, strict=True) for row in pair]
+            count = min(map(len, rows))
+            write_grid(workshop / "previews" / f"{step:06d}.png", np.concatenate([row[:count] for row in rows]), columns=count)
+
+        state = fit(
+            state, jax.random.key(self.seed), lambda step: next(ahead), grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
+            checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every, watch=watch, watch_every=self.preview_every,
+        )  # fmt: skip
+        log.close()
+        checkpoints.close()
+        training = {"command": shlex.join(["ddib", *sys.argv[1:]]), "steps_done": int(state.step), "machine": machine(), "jax": jax.__version__}
+        training["seconds"] = round(sum(line["seconds"] for line in read_log(workshop / "log.jsonl")))
+        for way in ("ab", "ba"):
+            facts = {"data": {"from": Path(getattr(self, way[0])).name, "to": Path(getattr(self, way[1])).name}, "training": training}
+            pretrained.save_network(self.out / way, generator, state.params["generators"][way], kind="generator", image_shape=shape, facts=facts)
+        print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
+
+
+class Referee:
+    """A training's log that also says when the game is lost: a discriminator that wins, or a generator that always makes the same."""
+
+    def __init__(self, log: TrainingLog):
+        self._log, self._said = log, set()
+
+    def write(self, step: int, scalars: dict[str, float | int]) -> None:
+        """Record the scalars of a step; each kind of failure is said once, with its step."""
+        self._log.write(step, scalars)
+        won, alike = scalars["discriminator"] < _WON, 0 < scalars["spread"] < _COLLAPSED
+        if won:
+            self._say("won", f"step {step}: the discriminators win (loss {scalars['discriminator']:.2g}); generators learn little from them. Make them narrower, or train longer.")
+        if alike:
+            self._say("alike", f"step {step}: what is made varies {scalars['spread']:.0%} as much as real images do; the generator collapses to a few of them.")
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    def _say(self, kind: str, words: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            print(words, flush=True)
+
+
+class InColour:
+    """A grey source as one of three equal channels."""
+
+    labels, classes = None, ()
+
+    def __init__(self, source: ImageSource):
+        self.source, self.image_shape = source, (*source.image_shape[:2], 3)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n h w 3"]:
+        """The images at `indices`, their grey repeated."""
+        return np.repeat(self.source.take(indices, rng), 3, axis=-1)
+
+
+def _alike(sources: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], tuple[int, ...]]:
+    """Both sources with one number of channels, and their shape; raises ValueError where their sizes differ."""
+    channels = {side: source.image_shape[-1] for side, source in sources.items()}
+    if len(set(channels.values())) > 1:
+        print("One domain is grey, the other in colour: the grey one is given three equal channels.", flush=True)
+        sources = {side: InColour(source) if channels[side] == 1 else source for side, source in sources.items()}
+    shapes = {side: source.image_shape for side, source in sources.items()}
+    if shapes["a"] != shapes["b"] or len(shapes["a"]) != 3:
+        words = [" x ".join(map(str, shape)) for shape in shapes.values()]
+        raise ValueError(f"The domains have images of {words[0]} and {words[1]}; give an image size to crop and resize both to.")
+    return sources, shapes["a"]
