@@ -1,6 +1,7 @@
 """What a game between generators and discriminators needs: its losses, and a pool of what generators made before."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +32,8 @@ class ImagePool:
     images [n h w c]; filled []: how many of them are there yet, a float so that a pool can lie among trained arrays.
     """
 
-    images: Float[Array, "n ..."]
-    filled: Float[Array, ""]
+    images: Any
+    filled: Any
 
     @classmethod
     def empty(cls, size: int, shape: tuple[int, ...]) -> "ImagePool":

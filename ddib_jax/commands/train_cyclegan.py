@@ -82,7 +82,7 @@ class TrainCyclegan:
         game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
         batch = lambda step: {side: batch_at(sources[side], step, batch_size=self.batch_size, seed=2 * self.seed + i)[0] for i, side in enumerate(SIDES)}  # noqa: E731
         ahead = prefetch(map(batch, range(start, self.steps)))
-        log = Referee(TrainingLog(workshop, start=start, steps=self.steps))
+        log = Referee(workshop, start=start, steps=self.steps)
         seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
         translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
 
@@ -106,29 +106,22 @@ class TrainCyclegan:
         print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 
-class Referee:
-    """A training's log that also says when the game is lost: a discriminator that wins, or a generator that always makes the same."""
+class Referee(TrainingLog):
+    """A training's log that also says, once each, when the game is lost: a discriminator that wins, or a generator that always makes the same."""
 
-    def __init__(self, log: TrainingLog):
-        self._log, self._said = log, set()
+    def __init__(self, directory: Path, *, start: int, steps: int, quiet: bool = False):
+        super().__init__(directory, start=start, steps=steps, quiet=quiet)
+        self._told: set[str] = set()
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
-        """Record the scalars of a step; each kind of failure is said once, with its step."""
-        self._log.write(step, scalars)
-        won, alike = scalars["discriminator"] < _WON, 0 < scalars["spread"] < _COLLAPSED
-        if won:
-            self._say("won", f"step {step}: the discriminators win (loss {scalars['discriminator']:.2g}); generators learn little from them. Make them narrower, or train longer.")
-        if alike:
-            self._say("alike", f"step {step}: what is made varies {scalars['spread']:.0%} as much as real images do; the generator collapses to a few of them.")
-
-    def close(self) -> None:
-        """Close the log."""
-        self._log.close()
-
-    def _say(self, kind: str, words: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            print(words, flush=True)
+        """Record the scalars of a step, and say what is lost."""
+        super().write(step, scalars)
+        won = f"the discriminators win (loss {scalars['discriminator']:.2g}); generators learn little from them. Make them narrower, or train longer."
+        alike = f"what is made varies {scalars['spread']:.0%} as much as real images do; the generator collapses to a few of them."
+        for words, kind, lost in ((won, "won", scalars["discriminator"] < _WON), (alike, "alike", 0 < scalars["spread"] < _COLLAPSED)):
+            if lost and kind not in self._told:
+                self._told.add(kind)
+                print(f"step {step}: {words}", flush=True)
 
 
 class InColour:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import baselines, bridge, pretrained
 from ddib_jax.commands.conditions import Condition, class_labels
 from ddib_jax.commands.crossing import Crossing, Encoded, progress, read_inputs, read_latents, write_latents
 from ddib_jax.commands.film import FILMED, write_path
@@ -45,6 +45,10 @@ class Translate:
     source_classifier: Path | None = None
     """A classifier of noisy images that guides the leg (guided-diffusion's .pt with its flags beside it)."""
     target_classifier: Path | None = None
+    method: Literal["ddib", "sdedit", "cyclegan"] = "ddib"
+    """SDEdit takes the target model alone; CycleGAN takes, as --model, a generator that `ddib train-cyclegan` wrote (OUT/ab or OUT/ba)."""
+    noise: float = 1.0
+    """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the less of the source."""
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
     background: str = "white"
@@ -55,7 +59,19 @@ class Translate:
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
-        """Read, encode, decode, write."""
+        """Read, translate, write."""
+        names, images, translations, legs = {"ddib": self._ddib, "sdedit": self._sdedit, "cyclegan": self._cyclegan}[self.method]()
+        with drafted(self.out) as draft:
+            write_images(draft, names, translations)
+            columns = min(len(names), 16)
+            rows = [part[i : i + columns] for i in range(0, min(len(names), 64), columns) for part in (images, translations)]
+            write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
+            if self.trajectory:
+                write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
+        print(f"{len(names)} translations lie in {self.out}.")
+
+    def _ddib(self):
+        """Names, images, translations and the two bridges."""
         conditions = (
             Condition(self.source_class, self.source_guidance, self.source_classifier),
             Condition(self.target_class, self.target_guidance, self.target_classifier),
@@ -64,18 +80,41 @@ class Translate:
         bridge.check_meeting(source, target)
         bridge.warn_of_guidance(source, target)
         here, there = self.crossing.bridge(source), self.crossing.bridge(target)
-        names, images = read_inputs(self.input, source.data_shape, split=self.split, limit=self.limit, background=self.background)
+        names, images = self._read(source.data_shape)
         size = self.crossing.batch(here, len(images))
         latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
-        translations = bridge.decode(there, latents, batch_size=size, progress=progress("decoding"))
-        with drafted(self.out) as draft:
-            write_images(draft, names, translations)
-            columns = min(len(names), 16)
-            rows = [part[i : i + columns] for i in range(0, min(len(names), 64), columns) for part in (images, translations)]
-            write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
-            if self.trajectory:
-                write_path(draft / f"path.{self.trajectory}", here, there, images[:FILMED])
-        print(f"{len(names)} translations lie in {self.out}.")
+        return names, images, bridge.decode(there, latents, batch_size=size, progress=progress("decoding")), (here, there)
+
+    def _sdedit(self):
+        self._alone("SDEdit", self.target or self.model, "the target model")
+        target = Condition(self.target_class, self.target_guidance, self.target_classifier).model(self.target or self.model)
+        low, high = target.schedule.sigma_range
+        if not low < self.noise <= high:
+            raise ValueError(f"The noise level {self.noise:g} is outside of what the model knows, {low:g} to {high:g}.")
+        there = self.crossing.bridge(target)
+        names, images = self._read(target.data_shape)
+        size = self.crossing.batch(there, len(images))
+        method = baselines.SDEdit(there, jnp.asarray(self.noise))
+        return names, images, baselines.translate(method, images, batch_size=size, progress=progress("denoising")), ()
+
+    def _cyclegan(self):
+        self._alone("CycleGAN", self.model, "a generator as --model")
+        place = pretrained.find(self.model)
+        network, params = pretrained.load_network(place, "generator")
+        names, images = self._read(tuple(pretrained.describe(place)["image_shape"]))
+        size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
+        method = baselines.CycleGAN(params, network=network)
+        return names, images, baselines.translate(method, images, batch_size=size, progress=progress("translating")), ()
+
+    def _alone(self, method: str, given: str | None, needed: str) -> None:
+        """Raise ValueError where a method of one model is given none, or asked for what only a bridge has."""
+        if given is None:
+            raise ValueError(f"{method} needs {needed}.")
+        if self.trajectory:
+            raise ValueError(f"{method} has no way from image to latent to film; leave the trajectory out.")
+
+    def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray]:
+        return read_inputs(self.input, shape, split=self.split, limit=self.limit, background=self.background)
 
     def _names(self) -> tuple[str, str]:
         """The names of both models."""

@@ -1,0 +1,97 @@
+"""Other methods of translation: what each does to images whose models are known, and that batches do not matter."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax import baselines
+from ddib_jax.adversarial import GAN_LOSSES
+from ddib_jax.baselines.cyclegan import optimiser, players, two_player
+from ddib_jax.bridge import Bridge
+from ddib_jax.exact import mixture_model
+from ddib_jax.nets import PatchDiscriminator, ResnetGenerator
+from ddib_jax.training import TrainState
+from ddib_jax.training.step import train_step
+from ddib_jax.types import Translator
+
+SHAPE = (4, 4, 1)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).normal(size=(7, *SHAPE)).astype(np.float32)
+
+
+@pytest.fixture
+def target():
+    return Bridge.over(mixture_model(jnp.full((1, *SHAPE), 0.5), jnp.asarray([0.01])), steps=30)
+
+
+def test_identity_and_nearest(images):
+    assert np.array_equal(baselines.translate(baselines.Identity(), images), images)
+    targets = images[::-1] + 0.01
+    found = baselines.translate(baselines.Nearest(jnp.asarray(targets)), images, batch_size=3)
+    np.testing.assert_allclose(found, images + 0.01, atol=1e-6)
+
+
+def test_sdedit_goes_from_source_to_target(images, target):
+    """A little noise leaves the source, much noise leaves nothing of it: then images are the target's, N(.5, .01)."""
+    little, much = (baselines.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images) for sigma in (0.003, 50.0))
+    assert np.abs(little - images).max() < 0.1
+    assert abs(much.mean() - 0.5) < 0.05 and 0.05 < much.std() < 0.15
+    assert abs(np.corrcoef(much.ravel(), images.ravel())[0, 1]) < 0.3
+
+
+def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
+    method = baselines.SDEdit(target, jnp.asarray(1.0))
+    np.testing.assert_allclose(baselines.translate(method, images, batch_size=2), baselines.translate(method, images, batch_size=7), atol=1e-5)
+    other = baselines.translate(method, images, key=jax.random.key(1))
+    assert not np.allclose(other, baselines.translate(method, images))
+
+
+@pytest.mark.parametrize("method", [baselines.Identity(), baselines.Nearest(jnp.zeros((2, *SHAPE)))])
+def test_every_method_is_a_translator(method, images):
+    assert isinstance(method, Translator)
+    assert method(jax.random.key(0), jnp.asarray(images)).shape == images.shape
+
+
+@pytest.fixture(scope="module")
+def game():
+    """A small game between black and white: generators, discriminator, players, its gradient function."""
+    generator, discriminator = ResnetGenerator(1, 8, 1), PatchDiscriminator(8, 1)
+    params = players(jax.random.key(0), generator, discriminator, (8, 8, 1), 4)
+    return generator, params, two_player(generator, discriminator, GAN_LOSSES["lsgan"])
+
+
+def batch(step):
+    rng = np.random.default_rng(step)
+    return {side: jnp.asarray(centre + 0.1 * rng.normal(size=(4, 8, 8, 1)), jnp.float32) for side, centre in (("a", -0.7), ("b", 0.7))}
+
+
+def test_discriminators_and_generators_learn_apart(game):
+    """The generators' gradient does not reach a discriminator's parameters, nor the other way: each is that of its own loss."""
+    _, params, grad_fn = game
+    metrics, grads = jax.jit(grad_fn)(params, jax.random.key(0), batch(0), None)
+    assert {"loss", "adversarial", "cycle", "discriminator", "spread"} == metrics.keys()
+    for kind in ("generators", "discriminators"):
+        assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads[kind]))
+    louder = {**params, "discriminators": jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"])}
+    _, other = jax.jit(grad_fn)(louder, jax.random.key(0), batch(0), None)
+    last = lambda tree: tree["discriminators"]["b"]["model.5"]["bias"]  # noqa: E731
+    assert not jnp.allclose(last(grads), last(other))
+
+
+@pytest.mark.slow
+def test_the_game_is_learnt(game):
+    """Sixty steps of the house's own training step turn black into white; the pool holds what was made on the way."""
+    generator, params, grad_fn = game
+    tx = optimiser(5e-3, 60, 30)
+    state = TrainState.create(params, tx)
+    step = jax.jit(lambda state, batch: train_step(state, jax.random.key(1), batch, grad_fn=grad_fn, tx=tx, ema_decay=0.0))
+    for number in range(60):
+        state, metrics = step(state, batch(number))
+    made = baselines.translate(baselines.CycleGAN(state.params["generators"]["ab"], network=generator), np.asarray(batch(99)["a"]))
+    assert made.mean() > 0.4
+    pool = state.params["pools"]["b"]
+    assert float(pool.filled) == 4 and float(jnp.abs(pool.images).max()) <= 1.01

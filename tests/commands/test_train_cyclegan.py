@@ -1,0 +1,75 @@
+"""`ddib train-cyclegan` and `ddib translate --method`: runs, resumes to the same bits, says when the game is lost, refuses what does not fit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax.commands.train_cyclegan import Referee
+
+SMALL = "--batch-size 2 --width 8 --blocks 1 --layers 1 --log-every 2 --checkpoint-every 2 --preview-every 4".split()
+
+
+@pytest.fixture
+def domains(tmp_path):
+    """Two folders of small pictures, of unequal count."""
+    for name, low, count in (("a", 0, 5), ("b", 180, 3)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            Image.fromarray(np.random.default_rng(index).integers(low, low + 60, (8, 8, 3), np.uint8)).save(tmp_path / name / f"{index}.png")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_trained_resumed_and_translated(ddib, domains):
+    legs = ("train-cyclegan", "--a", domains / "a", "--b", domains / "b", *SMALL)
+    code, out, err = ddib(*legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole")
+    assert (code, err) == (0, "") and "The generators lie in" in out
+    assert (domains / "whole" / "training" / "previews" / "000004.png").is_file()
+    made = [domains / "whole" / way / "weights.safetensors" for way in ("ab", "ba")]
+    whole = [path.read_bytes() for path in made]
+    for path in made:
+        path.unlink()
+    code, out, _ = ddib(*legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole")  # resumed at its end: the same bits are written again
+    assert code == 0 and "Resuming" in out and [path.read_bytes() for path in made] == whole
+    translate = ("translate", domains / "a", "--method", "cyclegan")
+    assert ddib(*translate, "--model", domains / "whole" / "ab", "--out", domains / "out")[0] == 0
+    assert len(list((domains / "out").glob("*.png"))) == 6
+    code, _, err = ddib(*translate, "--model", domains / "whole" / "ab", "--trajectory", "gif", "--out", domains / "no")
+    assert code == 1 and "has no way from image to latent" in err
+    code, _, err = ddib("translate", domains / "a", "--source", domains / "whole" / "ab", "--target", domains / "whole" / "ba", "--out", domains / "no")
+    assert code == 1 and "holds a generator model; a diffusion model is needed here" in err
+
+
+def test_sdedit_from_the_command_line(ddib, models, pictures, tmp_path):
+    words = ("translate", pictures, "--method", "sdedit", "--target", models / "there", "--steps", "3")
+    assert ddib(*words, "--noise", "0.5", "--out", tmp_path / "out")[0] == 0
+    code, _, err = ddib(*words, "--noise", "500", "--out", tmp_path / "no")
+    assert code == 1 and "outside of what the model knows, 0.002 to 80" in err
+    code, _, err = ddib("translate", pictures, "--method", "sdedit", "--out", tmp_path / "no")
+    assert code == 1 and "SDEdit needs the target model" in err
+    code, _, err = ddib("translate", pictures, "--method", "cyclegan", "--model", models / "here", "--out", tmp_path / "no")
+    assert code == 1 and "holds a diffusion model; a generator model is needed here" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"--b": "empty"}, "no image in"), ({"--b": "large"}, "The domains have images of 8 x 8 x 3 and 32 x 32 x 3"), ({"--layers": "3"}, "at least 24 pixels")],
+)
+def test_what_does_not_fit_is_said(ddib, domains, change, words):
+    (domains / "empty").mkdir()
+    (domains / "large").mkdir()
+    Image.new("RGB", (32, 32)).save(domains / "large" / "1.png")
+    options = {"--a": "a", "--b": "b", "--steps": "2"} | dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | change
+    told = [word for name, value in options.items() for word in (name, domains / value if name in ("--a", "--b") else value)]
+    code, _, err = ddib("train-cyclegan", *told, "--out", domains / "out")
+    assert code == 1 and words in err and err.count("\n") == 1 and not (domains / "out").exists()
+
+
+def test_a_lost_game_is_said_once(tmp_path, capsys):
+    referee = Referee(tmp_path, start=0, steps=3, quiet=True)
+    for step in (1, 2, 3):
+        referee.write(step, {"loss": 1.0, "discriminator": 0.3 if step == 1 else 0.001, "spread": 0.9 if step < 3 else 0.1})
+    referee.close()
+    said = capsys.readouterr().out
+    assert said.count("the discriminators win") == 1 and "step 2" in said
+    assert said.count("collapses to a few") == 1 and "step 3" in said
