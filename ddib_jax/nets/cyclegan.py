@@ -29,8 +29,8 @@ def _reflect(x: Array, border: int) -> Array:
 class UpConv(nn.Module):
     """A transposed convolution of stride 2 that doubles the resolution: torch's kernel 4 with padding 1, or 3 with padding 1 and output padding 1.
 
-    Each of the four phases of the output is an ordinary convolution by a quarter of the kernel, so all of them are one convolution by a 2 x 2 kernel and a rearrangement: no zeros are
-    multiplied, which is what XLA's own dilated convolution does on a CPU.
+    Each of the four phases of the output is a convolution by a quarter of the kernel, and is written as a product of 2 x 2 patches with it. XLA's own dilated convolution is three times as fast forward on a
+    CPU, but its gradient is eleven times slower (128 to 64 channels, 16 x 16, batch 16: .016 s and 1.1 s, here .046 s and .099 s).
     """
 
     features: int
@@ -41,12 +41,16 @@ class UpConv(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w f"]:
         kernel = self.param("kernel", _INIT, (self.size, self.size, x.shape[-1], self.features))
         kernel = jnp.pad(kernel, ((0, 4 - self.size),) * 2 + ((0, 0),) * 2)
-        # Rows of the output 2q + r are made of input rows q - 1 + r and q + r, by kernel rows 3 - r and 1 - r.
-        quarters = [kernel[3 - r :: -2, 3 - s :: -2] for r in (0, 1) for s in (0, 1)]
-        b, h, w, _ = x.shape
-        phases = jax.lax.conv_general_dilated(x, jnp.concatenate(quarters, axis=-1), (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        parts = [phases[:, r : r + h, s : s + w, (2 * r + s) * self.features : (2 * r + s + 1) * self.features] for r in (0, 1) for s in (0, 1)]
-        y = jnp.stack(parts, axis=3).reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
+        b, h, w, c = x.shape
+        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+        def phase(r: int, s: int) -> Array:
+            """Rows 2q + r and columns 2p + s of the output: of input rows q - 1 + r and q + r by kernel rows 3 - r and 1 - r, and so for columns."""
+            patches = jnp.concatenate([padded[:, r + i : r + i + h, s + j : s + j + w] for i in (0, 1) for j in (0, 1)], axis=-1)
+            return patches @ kernel[3 - r :: -2, 3 - s :: -2].reshape(4 * c, self.features)
+
+        y = jnp.stack([phase(r, s) for r in (0, 1) for s in (0, 1)], axis=3).reshape(b, h, w, 2, 2, self.features)
+        y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
         return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
 
 
