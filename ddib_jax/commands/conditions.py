@@ -33,7 +33,8 @@ class Condition:
         if self.classifier is not None:
             network, params = pretrained.load_noisy_classifier(self.classifier)
             label = class_label(self.label, names, network.num_classes, f"the classifier {self.classifier.name}")
-            guide = ClassifierGuidance(params, jnp.asarray(label), jnp.asarray(self.guidance or 1.0), network=network)
+            scale = 1.0 if self.guidance is None else self.guidance
+            guide = ClassifierGuidance(params, jnp.asarray(label), jnp.asarray(scale), network=network)
             return (model if count is None else model.given(jnp.asarray(label))).guided(guide)
         if count is None:
             if self.label is not None:
@@ -67,14 +68,15 @@ def class_label(given: str | None, names: Sequence[str], count: int, whose: str)
     raise ValueError(f"{whose} has no class '{given}'; its classes are {known}.")
 
 
-def class_labels(given: str | None, name: str, model: DiffusionModel) -> list[int] | None:
-    """The labels of several classes parted by commas, or of all of them ("all"); None for a model without classes."""
+def class_labels(given: str, name: str, model: DiffusionModel) -> list[int] | None:
+    """The labels of several classes parted by commas, or of all of them ("all"); None for a model without classes, which may be asked for all alone."""
     count, names = _count(model), pretrained.class_names(name)
     if count is None:
+        if given != "all":
+            raise ValueError(f"'{name}' has no classes; leave the class out.")
         return None
     classes = len(names) or count
-    chosen = range(classes) if given == "all" else [class_label(part.strip(), names, classes, f"'{name}'") for part in (given or "").split(",")]
-    return list(chosen)
+    return list(range(classes)) if given == "all" else [class_label(part.strip(), names, classes, f"'{name}'") for part in given.split(",")]
 
 
 def _count(model: DiffusionModel) -> int | None:

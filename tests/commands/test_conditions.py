@@ -107,6 +107,7 @@ def test_samples_of_chosen_classes(ddib, animals, tmp_path):
         ("translate {pictures}", "Name a source and a target model, or one class-conditional model"),
         ("translate {pictures} --source {models}/here --target {models}/there --target-classifier {animals}/judge.pt", "judge.pt has classes (0 to 1)"),
         ("translate {pictures} --source {models}/here --target {models}/there --target-class 1 --target-classifier {animals}/none.pt", "The flags of"),
+        ("sample --model {models}/here --class dog", "has no classes; leave the class out"),
         ("sample --model {animals}/model --class dog,pig", "has no class 'pig'"),
         ("encode {pictures} --model {animals}/model", "has classes (cat, dog)"),
     ],
