@@ -45,7 +45,7 @@ class _Reader(pickle.Unpickler):
         return entry, _STORAGES[storage]
 
 
-class TorchFile(Mapping[str, np.ndarray]):
+class TorchFile(Mapping):
     """A state dict that `torch.save` wrote (torch 1.6 and later); a tensor is read from disk when it is asked for.
 
     Raises ValueError for a damaged file, one that holds anything but named tensors, and one whose pickle wants to run code; nothing is run.
@@ -90,7 +90,7 @@ class TorchFile(Mapping[str, np.ndarray]):
         return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps, writeable=False)
 
 
-class SafetensorsFile(Mapping[str, np.ndarray]):
+class SafetensorsFile(Mapping):
     """The tensors of a safetensors file, read when asked for, and the file's `metadata`; raises ValueError for a damaged one."""
 
     def __init__(self, path: Path):

@@ -14,7 +14,7 @@ class Counted:
     """Eleven one-pixel images whose value is their index, plus noise where augmented."""
 
     image_shape = (1, 1, 1)
-    labels = np.arange(11)
+    labels, classes = np.arange(11), ()
 
     def __len__(self):
         return 11
