@@ -60,7 +60,7 @@ def main(config: Config) -> Path:
     judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
     real = {name: classify(judge, data.take(range(len(data))))[1] for name, data in (("test", sevens), ("train", others))}
     made = _translations(source, others, home, config)
-    rows, pictures = [], {"source": to_bytes(source[:16])}
+    rows, pictures = [], {}
     spread = float(np.mean(np.std(sevens.take(range(len(source))), axis=0)))
     for name, (translation, cycle, seconds, facts) in made.items():
         logits, features = classify(judge, translation)
