@@ -43,6 +43,8 @@ class ImagePool:
     def exchanged(self, key: PRNGKey, made: Float[Array, "b ..."]) -> tuple[Float[Array, "b ..."], "ImagePool"]:
         """What to show for the images made, and the pool after: a pool that is not full takes each, a full one swaps every other one for one of its own."""
         size = len(self.images)
+        if size == 0:
+            return made, self
 
         def one(pool, item):
             key, image = item

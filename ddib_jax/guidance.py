@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from ddib_jax.types import Network, Params
+from ddib_jax.types import Network, NoiseSchedule, Params
 
 
 @struct.dataclass
@@ -37,17 +37,20 @@ class ClassifierGuidance:
     """D + scale sigma^2 grad_x log p(label | x, sigma) (Dhariwal and Nichol 2021, algorithm 2, in x = x_t / alpha_t).
 
     network and params: a classifier of noisy data, called on x_t = x / sqrt(1 + sigma^2) and the model's time [b], that returns
-    logits [b k]. label: [] or [b]; scale: [] or [b 1 ... 1].
+    logits [b k]. label: [] or [b]; scale: [] or [b 1 ... 1]. schedule: that of the classifier's times, where it is not the model's.
     """
 
     params: Params
     label: Int[Array, "..."]
     scale: Any = 1.0
     network: Network = struct.field(pytree_node=False, kw_only=True)
+    schedule: NoiseSchedule | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
     def __call__(self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]) -> Float[Array, "b ..."]:
         """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer [b ...]."""
         label = jnp.broadcast_to(self.label, (len(x),))
+        if self.schedule is not None:
+            time = jnp.broadcast_to(jnp.reshape(self.schedule.time(sigma), (-1,)), (len(x),))
 
         def log_probability(x):
             logits = self.network.apply({"params": self.params}, x / jnp.sqrt(1 + sigma**2), time)

@@ -103,13 +103,15 @@ def _translations(source: np.ndarray, others, home: Path, config: Config) -> dic
     made = {}
 
     def timed(name: str, run, cycle, *facts) -> None:
+        run(source[: config.batch_size])  # compiles
         clock = time.perf_counter()
-        translation = run()
-        made[name] = (translation, None if cycle is None else cycle(translation), time.perf_counter() - clock, facts)
+        translation = run(source)
+        seconds = time.perf_counter() - clock
+        made[name] = (translation, None if cycle is None else cycle(translation), seconds, facts)
 
-    timed("as it is", lambda: source, None, 0, 0.0, 0, "nothing")
+    timed("as it is", lambda images: images, None, 0, 0.0, 0, "nothing")
     targets = jnp.asarray(others.take(range(len(others))))
-    timed("nearest seven", lambda: baselines.translate(baselines.Nearest(targets), source, **options), None, 0, 0.0, 0, "its images")
+    timed("nearest seven", lambda images: baselines.translate(baselines.Nearest(targets), images, **options), None, 0, 0.0, 0, "its images")
     models = {name: pretrained.load(name) for name in ("five", "seven")}
     here, there = (ddib_jax.Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver("heun")) for model in models.values())
     size = {name: sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for name, model in models.items()}
@@ -117,18 +119,18 @@ def _translations(source: np.ndarray, others, home: Path, config: Config) -> dic
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
-        timed(f"SDEdit from {sigma:g}", lambda method=method: baselines.translate(method, source, **options), None, evaluations + 1, size["seven"], spent["seven"], "its own model")
+        timed(f"SDEdit from {sigma:g}", lambda images, method=method: baselines.translate(method, images, **options), None, evaluations + 1, size["seven"], spent["seven"], "its own model")
 
     def crossed(one, other, images):
         return bridge.decode(other, bridge.encode(one, images, progress=progress("encoding"), **options), progress=progress("decoding"), **options)
 
     both = (2 * evaluations, sum(size.values()), sum(spent.values()), "its own model")
-    timed("DDIB", lambda: crossed(here, there, source), lambda images: crossed(there, here, images), *both)
+    timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
     ways = {way: baselines.CycleGAN(params, network=network) for way in ("ab", "ba") for network, params in [pretrained.load_network(home / way, "generator")]}
     weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6
     seconds = pretrained.describe(home / "ab")["training"]["seconds"]
     timed(
-        "CycleGAN", lambda: baselines.translate(ways["ab"], source, **options), lambda images: baselines.translate(ways["ba"], images, **options),
+        "CycleGAN", lambda images: baselines.translate(ways["ab"], images, **options), lambda images: baselines.translate(ways["ba"], images, **options),
         1, weights, seconds, "both data sets",
     )  # fmt: skip
     return made

@@ -83,7 +83,7 @@ def main(config: Config) -> Path:
         metrics=(
             MetricRow("called_target", "Called the target, mean over pairs of unlike digits", float(shares[apart].mean()), unit="share", better="higher", n=90),
             MetricRow("called_target_worst", "Called the target, worst pair", float(shares[apart].min()), unit="share", better="higher", n=90),
-            MetricRow("hue_error", "Hue error, mean of the pairs' medians", float(hues[apart].mean()), unit="°", better="lower", n=90),
+            MetricRow("hue_error", "Hue error, mean of the pairs' medians", float(np.nanmean(hues[apart])), unit="°", better="lower", n=90),
             MetricRow("reconstruction_error", "Encode → decode under one class, relative RMSE", float(lost.mean()), better="lower", n=len(source)),
         ),
         tables={
@@ -107,7 +107,7 @@ SUMMARY = "One class-conditional model of coloured digits. Each test digit is en
 
 
 def _rows(values: np.ndarray) -> tuple[tuple, ...]:
-    return tuple((digit, *(round(float(value)) for value in row)) for digit, row in zip(DIGITS, values, strict=True))
+    return tuple((digit, *(round(float(value)) if np.isfinite(value) else None for value in row)) for digit, row in zip(DIGITS, values, strict=True))
 
 
 if __name__ == "__main__":

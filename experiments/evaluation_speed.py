@@ -5,6 +5,7 @@
 The network is diffusers' `UNet2DModel` with random weights, imported as any checkpoint is; both libraries evaluate the same batch in turn. Needs the extra `parity`.
 """
 
+import copy
 import statistics
 import tempfile
 import time
@@ -50,19 +51,19 @@ def main(config: Config) -> str:
     time_step = np.full(config.batch_size, 500.0, np.float32)
     ours = jax.jit(lambda params, x, t: model.network.apply({"params": params}, x, t))
     given = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(time_step)
-    last = twin.to(memory_format=torch.channels_last), given[0].to(memory_format=torch.channels_last)
+    last = copy.deepcopy(twin).to(memory_format=torch.channels_last), given[0].to(memory_format=torch.channels_last)
 
     def here():
         return np.asarray(ours(model.params, jnp.asarray(x), jnp.asarray(time_step)))
 
-    def there(image):
+    def there(network, image):
         with torch.no_grad():
-            return twin(image, given[1]).sample.numpy().transpose(0, 2, 3, 1)
+            return network(image, given[1]).sample.numpy().transpose(0, 2, 3, 1)
 
-    error = np.linalg.norm(here() - there(given[0])) / np.linalg.norm(here())
+    error = np.linalg.norm(here() - there(twin, given[0])) / np.linalg.norm(here())
     seconds = {"ddib_jax": [], "PyTorch": [], "PyTorch, channels last": []}
     for _ in range(config.rounds):
-        for name, run in {"ddib_jax": here, "PyTorch": lambda: there(given[0]), "PyTorch, channels last": lambda: there(last[1])}.items():
+        for name, run in {"ddib_jax": here, "PyTorch": lambda: there(twin, given[0]), "PyTorch, channels last": lambda: there(*last)}.items():
             clock = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - clock)

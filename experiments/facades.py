@@ -9,6 +9,7 @@ image is translated both ways and compared with its true partner. Trained models
 import datetime
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -33,7 +34,7 @@ class Config:
 
     data: Path
     """The folder that holds `train/` and `test/`."""
-    only: str | None = None
+    only: Literal["photo", "labels"] | None = None
     """Train the model of one side (photo, labels) and stop: one a core, or a machine."""
     image_size: int = 64
     steps: int = 2500

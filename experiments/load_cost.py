@@ -70,19 +70,19 @@ def _write(path: Path) -> None:
 
 def _load(path: Path) -> str:
     jnp.zeros(1).block_until_ready()
-    before, clock = _peak(), time.perf_counter()
+    before, clock = _memory("VmRSS"), time.perf_counter()
     model = pretrained.load(path)
     jax.block_until_ready(model.params)
-    found = {"seconds": time.perf_counter() - clock, "bytes": _peak() - before, "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params))}
+    found = {"seconds": time.perf_counter() - clock, "bytes": _memory("VmHWM") - before, "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params))}
     print(json.dumps(found))
     return json.dumps(found)
 
 
-def _peak() -> int:
-    """The most memory that this program has held, in bytes; where Linux does not say, that of the process, which may have been larger before."""
+def _memory(word: str) -> int:
+    """The memory that this program holds (VmRSS) or has held at most (VmHWM), in bytes; where there is no Linux to ask, the most that the process has held."""
     status = Path("/proc/self/status")
     if status.is_file():
-        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(word))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

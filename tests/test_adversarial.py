@@ -16,6 +16,11 @@ def test_losses_are_the_papers():
     assert float(GAN_LOSSES["vanilla"](-logits, 0.0)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_pool_for_nothing_shows_what_is_made():
+    shown, _ = ImagePool.empty(0, (2, 2, 1)).exchanged(jax.random.key(0), jnp.ones((3, 2, 2, 1)))
+    assert jnp.array_equal(shown, jnp.ones((3, 2, 2, 1)))
+
+
 def test_a_pool_fills_and_then_exchanges():
     exchanged = jax.jit(ImagePool.exchanged)
     pool, images = ImagePool.empty(8, (2, 2, 1)), jnp.arange(200.0).reshape(-1, 1, 1, 1) * jnp.ones((2, 2, 1))

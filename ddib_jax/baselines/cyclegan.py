@@ -52,7 +52,7 @@ def two_player(
 
     Generators minimise loss(D(fake), 1) + cycle (L1 around the cycle + identity L1 of what is in the target domain already); discriminators half
     of loss(real, 1) + loss(shown, 0), shown from the pool. All are taken at the same parameters. Metrics: `loss` of the generators,
-    `adversarial`, `cycle`, `discriminator` (mean of both), `spread` (deviation over the batch of what is made over that of real images).
+    `adversarial`, `cycle`, and for each side `discriminator_a` and `spread_a` (deviation over the batch of what is made over that of real images).
     """
     made = lambda params, x: generator.apply({"params": params}, x)  # noqa: E731
     judged = lambda params, x: discriminator.apply({"params": params}, x)  # noqa: E731
@@ -76,11 +76,12 @@ def two_player(
 
         def judges_loss(judges):
             real = {"a": a, "b": b}
-            return sum(0.5 * (loss(judged(judges[side], real[side]), 1.0) + loss(judged(judges[side], shown[side]), 0.0)) for side in SIDES)
+            lost = {side: 0.5 * (loss(judged(judges[side], real[side]), 1.0) + loss(judged(judges[side], shown[side]), 0.0)) for side in SIDES}
+            return sum(lost.values()), lost
 
-        lost, counters = jax.value_and_grad(judges_loss)(judges)
-        spread = jnp.mean(jnp.std(fakes["b"], axis=0)) / jnp.maximum(jnp.mean(jnp.std(b, axis=0)), 1e-6)
-        metrics = {"loss": total, **metrics, "discriminator": lost / 2, "spread": spread}
+        (_, lost), counters = jax.value_and_grad(judges_loss, has_aux=True)(judges)
+        metrics = {"loss": total, **metrics, **{f"discriminator_{side}": lost[side] for side in SIDES}}
+        metrics |= {f"spread_{side}": _spread(fakes[side], batch[side], axis_name) for side in SIDES}
         back = jax.tree.map(lambda old, new: old - new, params["pools"], pools)
         return metrics, {"generators": moves, "discriminators": counters, "pools": back}
 
@@ -91,6 +92,16 @@ def _exchanged(pool: ImagePool, key: PRNGKey, fakes: Image, axis_name: str | Non
     """What this device shows its discriminator; every device exchanges the images of all, so that their pools stay one."""
     if axis_name is None:
         return pool.exchanged(key, fakes)
-    everybody = jax.lax.all_gather(fakes, axis_name).reshape(-1, *fakes.shape[1:])
+    everybody = _gathered(fakes, axis_name)
     shown, pool = pool.exchanged(key, everybody)
     return jax.lax.dynamic_slice_in_dim(shown, jax.lax.axis_index(axis_name) * len(fakes), len(fakes)), pool
+
+
+def _gathered(images: Image, axis_name: str | None) -> Image:
+    """The images of all devices."""
+    return images if axis_name is None else jax.lax.all_gather(images, axis_name).reshape(-1, *images.shape[1:])
+
+
+def _spread(fakes: Image, real: Image, axis_name: str | None) -> jax.Array:
+    made, wanted = (jnp.mean(jnp.std(_gathered(images, axis_name), axis=0)) for images in (fakes, real))
+    return made / jnp.maximum(wanted, 1e-6)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -53,4 +54,7 @@ def _free() -> int:
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = Path("/proc/meminfo")
+    lines = dict(line.split(":") for line in known.read_text().splitlines()) if known.is_file() else {}
+    free = 1024 * int(lines["MemAvailable"].split()[0]) if "MemAvailable" in lines else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return free // jax.local_device_count()

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import jax
 import jax.numpy as jnp
 import tyro
 
 from ddib_jax import pretrained
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
+from ddib_jax.schedules import Discrete
 
 _NAMED = 12
 
@@ -34,7 +36,11 @@ class Condition:
             network, params = pretrained.load_noisy_classifier(self.classifier)
             label = class_label(self.label, names, network.num_classes, f"the classifier {self.classifier.name}")
             scale = 1.0 if self.guidance is None else self.guidance
-            guide = ClassifierGuidance(params, jnp.asarray(label), jnp.asarray(scale), network=network)
+            schedule = None if isinstance(model.schedule, Discrete) else Discrete.linear()  # what such classifiers were trained on
+            guide = ClassifierGuidance(params, jnp.asarray(label), jnp.asarray(scale), network=network, schedule=schedule)
+            if count is not None and label >= (len(names) or count):
+                raise ValueError(f"The classifier's class {label} is none of '{name}', which has {len(names) or count}.")
+            _check_seen(network, params, model, self.classifier)
             return (model if count is None else model.given(jnp.asarray(label))).guided(guide)
         if count is None:
             if self.label is not None:
@@ -54,6 +60,15 @@ class Condition:
         """What tells latents that were made under this condition from others: the model's fingerprint and the condition."""
         told = [f"{word} {value}" for word, value in (("class", self.label), ("guidance", self.guidance), ("classifier", self.classifier)) if value is not None]
         return " ".join([pretrained.fingerprint(name), *told])
+
+
+def _check_seen(network: Any, params: Any, model: DiffusionModel, classifier: Path) -> None:
+    """Raise ValueError where a classifier cannot look at the model's images."""
+    try:
+        jax.eval_shape(network.apply, {"params": params}, jnp.zeros((1, *model.data_shape)), jnp.zeros(1))
+    except Exception as error:  # whatever its modules raise on another size or number of channels
+        shape = " x ".join(map(str, model.data_shape))
+        raise ValueError(f"The classifier {classifier.name} does not look at images of {shape}, which the model has.") from error
 
 
 def class_label(given: str | None, names: Sequence[str], count: int, whose: str) -> int:

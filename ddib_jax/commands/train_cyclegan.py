@@ -116,12 +116,17 @@ class Referee(TrainingLog):
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
         """Record the scalars of a step, and say what is lost."""
         super().write(step, scalars)
-        won = f"the discriminators win (loss {scalars['discriminator']:.2g}); generators learn little from them. Make them narrower, or train longer."
-        alike = f"what is made varies {scalars['spread']:.0%} as much as real images do; the generator collapses to a few of them."
-        for words, kind, lost in ((won, "won", scalars["discriminator"] < _WON), (alike, "alike", 0 < scalars["spread"] < _COLLAPSED)):
-            if lost and kind not in self._told:
-                self._told.add(kind)
-                print(f"step {step}: {words}", flush=True)
+        for side in SIDES:
+            loss, spread = scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]
+            if loss < _WON:
+                self._tell(f"won {side}", f"step {step}: the discriminator of {side} wins (loss {loss:.2g}); its generator learns little from it. Make it narrower, or train longer.")
+            if 0 < spread < _COLLAPSED:
+                self._tell(f"alike {side}", f"step {step}: what is made of {side} varies {spread:.0%} as much as real images do; its generator collapses to a few of them.")
+
+    def _tell(self, kind: str, words: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            print(words, flush=True)
 
 
 class InColour:

@@ -52,7 +52,7 @@ def facts(model: str | Path) -> dict[str, Any]:
 
 def class_names(model: str | Path) -> tuple[str, ...]:
     """The names of a model's classes, in the order of their labels; () where they have none."""
-    return tuple(facts(model).get("classes", ()))
+    return tuple(facts(model).get("classes") or ())
 
 
 __all__ = [

@@ -55,6 +55,9 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     """
     path = Path(path)
     unet = _json(path / "unet" / "config.json") if (path / "unet").is_dir() else _json(path / "config.json")
+    index = _json(path / "model_index.json") if (path / "model_index.json").is_file() else {}
+    if {"vae", "vqvae"} & index.keys():
+        raise ValueError(f"{path} is a model of latents of an autoencoder, not of images; latent diffusion is not supported.")
     if unet.get("_class_name", "UNet2DModel") != "UNet2DModel":
         raise ValueError(f"{path} holds a {unet['_class_name']}; only UNet2DModel is read.")
     options = {name: value for name, value in unet.items() if not name.startswith(_PRIVATE) and name not in _ASIDE}
@@ -62,7 +65,12 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     if unknown:
         raise ValueError(f"{path} has the unknown option {', '.join(unknown)} of UNet2DModel.")
     network = UNet2D(**{name: _typed(name, value) for name, value in options.items()})
-    schedule, precondition = _meaning(path)
+    if network.out_channels not in (network.in_channels, 2 * network.in_channels):
+        raise ValueError(f"{path} makes {network.out_channels} channels of {network.in_channels}; a denoiser makes as many, or twice as many with learned variances.")
+    try:
+        schedule, precondition = _meaning(path)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"The scheduler of {path} cannot be understood ({error}).") from error
     shape = (*_size(path, unet.get("sample_size")), network.in_channels)
     conditional = network.num_class_embeds is not None or network.class_embed_type is not None
     cond = jnp.zeros(1, jnp.int32) if conditional else None
@@ -75,6 +83,8 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
 
 def save_diffusers(directory: str | Path, model: DiffusionModel) -> Path:
     """Write a model as a folder that diffusers' `DDPMPipeline` loads; raises ValueError where diffusers has no such model."""
+    if Path(directory, "unet").exists():
+        raise FileExistsError(f"{directory} holds a model already; give another directory, or remove it.")
     network, (height, width, channels) = model.network, model.data_shape
     if isinstance(network, UNet):
         if network.patch_size != 1 or network.time_scale != 1.0:
@@ -127,6 +137,10 @@ def _meaning(path: Path) -> tuple[NoiseSchedule, Preconditioning]:
     places = [path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"]
     config = _json(next((place for place in places if place.is_file()), places[0]))
     kind, prediction = config.get("_class_name", ""), config.get("prediction_type", "epsilon")
+    if config.get("predict_epsilon") is False:  # what diffusers before 0.9 called it
+        prediction = "sample"
+    if config.get("timestep_type") == "continuous":
+        raise ValueError(f"{path}: timestep_type = 'continuous' is not supported; discrete is.")
     if kind.startswith("EDM"):
         if prediction != "epsilon":
             raise ValueError(f"{path}: prediction_type = {prediction!r} of {kind} is not supported; epsilon is.")
@@ -174,8 +188,10 @@ class _Renamed(Mapping[str, np.ndarray]):
 
 
 def _today(key: str) -> str:
+    if key.count(".") < 3:
+        return key
     *modules, layer, word = key.split(".")
-    known = len(modules) > 1 and modules[-2] == "attentions" and layer in _OLD_ATTENTION
+    known = modules[-2] == "attentions" and layer in _OLD_ATTENTION
     return ".".join([*modules, _OLD_ATTENTION[layer], word]) if known else key
 
 

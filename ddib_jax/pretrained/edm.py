@@ -47,12 +47,15 @@ def load_edm(path: str | Path) -> DiffusionModel:
         kind = options.pop("class")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not say which network of NVlabs/edm it holds; export it as docs/checkpoints.md says.") from error
-    if kind not in MEANINGS:
+    if not isinstance(kind, str) or kind not in MEANINGS:
         raise ValueError(f"{path} holds a {kind}; known are {', '.join(MEANINGS)}.")
     name = options.get("model_type", {"EDMPrecond": "DhariwalUNet", "iDDPMPrecond": "DhariwalUNet"}.get(kind, "SongUNet"))
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"{path} holds a {name}; known are {', '.join(NETWORKS)}.")
-    schedule, precondition, time_scale = MEANINGS[kind](options)
+    try:
+        schedule, precondition, time_scale = MEANINGS[kind](options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the options of its {kind} cannot be understood ({error}).") from error
     channels = options.get("img_channels", 3)
     inner = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items() if key not in _OWN}
     inner = {"out_channels": channels * (2 if kind == "iDDPMPrecond" else 1), "time_scale": time_scale, **_DEFAULTS.get(name, {}), **inner}
@@ -71,16 +74,16 @@ class _Inner(Mapping[str, np.ndarray]):
     """The tensors of the network inside a preconditioner; the tables of the latter are computed here."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]):
-        self._weights = weights
+        self._weights, self._names = weights, {key.removeprefix(_PREFIX): key for key in weights if key != "u"}
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self._weights[_PREFIX + key]
+        return self._weights[self._names[key]]
 
     def __iter__(self) -> Iterator[str]:
-        return (key.removeprefix(_PREFIX) for key in self._weights if key != "u")
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._names)
 
 
 def _edm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:

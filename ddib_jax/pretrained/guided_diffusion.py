@@ -152,7 +152,28 @@ def _flags(path: Path, given: Mapping[str, Any] | None, defaults: dict[str, Any]
     unknown = [name for name in given if name not in defaults]
     if unknown:
         raise ValueError(f"{where} have the unknown {', '.join(sorted(unknown))}; known are {', '.join(defaults)}.")
-    return {**defaults, **given}
+    if given.get("diffusion_steps", 1000) != 1000 and "rescale_timesteps" not in given:
+        raise ValueError(f"{where} have diffusion_steps other than 1000 and no rescale_timesteps, which guided-diffusion has off and improved-diffusion on; say which.")
+    return {**defaults, **{name: _typed(where, name, value, defaults[name]) for name, value in given.items()}}
+
+
+def _typed(where: str, name: str, value: Any, default: Any) -> Any:
+    """A flag of the type of its default: JSON's own, or the words of a command line."""
+    words = {"true": True, "false": False}
+    if isinstance(default, bool):
+        value = words.get(value.lower(), value) if isinstance(value, str) else value
+        fits = isinstance(value, bool)
+    elif isinstance(default, str):
+        value = ",".join(map(str, value)) if isinstance(value, list) else str(value) if isinstance(value, int) else value
+        fits = isinstance(value, str)
+    else:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(default, float) or int(value) == value)
+        least = -1 if default in (-1, 0.0) else 1
+        fits = fits and value >= least
+        value = type(default)(value) if fits else value
+    if not fits:
+        raise ValueError(f"{where}: {name} = {value!r} is not of the kind of {default!r}.")
+    return value
 
 
 def _tensor(weights: Mapping[str, np.ndarray], key: str, path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PREFIX = "hf:"
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
 
 def fetch(source: str) -> Path:
@@ -13,18 +14,18 @@ def fetch(source: str) -> Path:
     """
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError
     except ImportError as error:
         raise ImportError("Models of the Hugging Face hub need its client: install ddib_jax[hub], or give a local folder.") from error
     name, _, revision = source.removeprefix(PREFIX).partition("@")
     try:
-        for weights in ("*.safetensors", "*.bin"):
-            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=["*.json", weights]))
+        for weights in WEIGHTS:
+            folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=["*.json", f"*{weights}"]))
             if any(folder.rglob(weights)):
                 return folder
     except HFValidationError as error:
         raise ValueError(f"'{source}' is no name of the hub: expected hf:owner/name.") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # whatever the transport of the client raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OSError(f"'{source}' cannot be had from the hub ({reason}); is its name right, and is there a network?") from error
-    raise FileNotFoundError(f"'{source}' holds no weights in safetensors or .bin.")
+    raise FileNotFoundError(f"'{source}' holds no {' or '.join(WEIGHTS)}.")

@@ -3,6 +3,7 @@
 import json
 import pickle
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,9 +64,9 @@ class TorchFile(Mapping):
                     found = _Reader(file).load()
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} cannot be read: it is cut short, or not of torch 1.6 or later ({error}).") from error
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, OverflowError, zlib.error, pickle.UnpicklingError) as error:
             raise ValueError(f"{path} is refused: {error}.") from error
-        strange = [str(name) for name, value in found.items() if not isinstance(value, _Tensor)] if isinstance(found, dict) else ["its top"]
+        strange = [str(name) for name, value in found.items() if not isinstance(value, _Tensor) or not isinstance(name, str)] if isinstance(found, dict) else ["its top"]
         if strange:
             raise ValueError(f"{path} is no state dict: {', '.join(strange[:5])} {'is no tensor' if len(strange) == 1 else 'are no tensors'}.")
         self._tensors: dict[str, _Tensor] = dict(found)
@@ -81,7 +82,7 @@ class TorchFile(Mapping):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 flat = np.frombuffer(archive.read(f"{self._root}data/{tensor.entry}"), tensor.dtype)
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        except (zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError, OverflowError, zlib.error) as error:
             raise ValueError(f"{self.path} is damaged: '{name}' cannot be read ({error}).") from error
         last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
         if tensor.offset < 0 or min(tensor.stride, default=0) < 0 or (0 not in tensor.shape and last >= len(flat)):

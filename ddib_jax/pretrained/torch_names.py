@@ -29,7 +29,10 @@ def from_torch(word: str, array: np.ndarray) -> np.ndarray:
     """An array of a state dict in linen's layout: convolutions OIHW -> HWIO, linear layers and convolutions of width 1 over positions OI(1) -> IO."""
     if word != "kernel":
         return array
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.reshape(array.shape[:2]).T
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    flat = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    return flat.T
 
 
 def to_torch(word: str, leaf: np.ndarray, *, positions: bool = False) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_discriminators_and_generators_learn_apart(game):
     """The generators' gradient does not reach a discriminator's parameters, nor the other way: each is that of its own loss."""
     _, params, grad_fn = game
     metrics, grads = jax.jit(grad_fn)(params, jax.random.key(0), batch(0), None)
-    assert {"loss", "adversarial", "cycle", "discriminator", "spread"} == metrics.keys()
+    assert {"loss", "adversarial", "cycle", "discriminator_a", "discriminator_b", "spread_a", "spread_b"} == metrics.keys()
     for kind in ("generators", "discriminators"):
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads[kind]))
     louder = {**params, "discriminators": jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"])}

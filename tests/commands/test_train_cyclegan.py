@@ -68,8 +68,8 @@ def test_what_does_not_fit_is_said(ddib, domains, change, words):
 def test_a_lost_game_is_said_once(tmp_path, capsys):
     referee = Referee(tmp_path, start=0, steps=3, quiet=True)
     for step in (1, 2, 3):
-        referee.write(step, {"loss": 1.0, "discriminator": 0.3 if step == 1 else 0.001, "spread": 0.9 if step < 3 else 0.1})
+        referee.write(step, {"loss": 1.0, "discriminator_a": 0.3 if step == 1 else 0.001, "discriminator_b": 0.2, "spread_a": 0.9, "spread_b": 0.9 if step < 3 else 0.1})
     referee.close()
     said = capsys.readouterr().out
-    assert said.count("the discriminators win") == 1 and "step 2" in said
-    assert said.count("collapses to a few") == 1 and "step 3" in said
+    assert said.count("the discriminator of a wins") == 1 and "step 2" in said and "of b wins" not in said
+    assert said.count("made of b varies 10%") == 1 and "step 3" in said and "made of a" not in said

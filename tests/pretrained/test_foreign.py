@@ -73,12 +73,30 @@ def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
         ({"class_cond": False}, "label_emb.weight is unknown"),
         ({"noise_schedule": "secret"}, "noise_schedule = 'secret' is not known"),
         ({"flavour": 1}, "unknown flavour"),
+        ({"num_res_blocks": "two"}, "num_res_blocks = 'two' is not of the kind of 2"),
+        ({"num_channels": 0}, "num_channels = 0 is not of the kind"),
+        ({"predict_xstart": 1}, "predict_xstart = 1 is not of the kind of False"),
+        ({"diffusion_steps": None}, "diffusion_steps = None is not of the kind"),
         ({"num_heads_upsample": 2}, "num_heads_upsample = 2 differs"),
     ],
 )
 def test_flags_that_do_not_fit_are_named(written, flags, words):
     rewritten(written[0], flags)
     with pytest.raises(ValueError, match=words):
+        pretrained.load(written[0])
+
+
+def test_flags_may_be_those_of_a_command_line(written):
+    path, model, _ = written
+    rewritten(path, {"class_cond": "True", "predict_xstart": "False", "channel_mult": [1, 2], "num_channels": 32.0})
+    assert same(pretrained.load(path), model)
+
+
+def test_scaled_times_must_be_told(written):
+    flags = json.loads((written[0].parent / "flags.json").read_text())
+    del flags["rescale_timesteps"]
+    (written[0].parent / "flags.json").write_text(json.dumps(flags))
+    with pytest.raises(ValueError, match="no rescale_timesteps"):
         pretrained.load(written[0])
 
 
@@ -162,6 +180,25 @@ def test_what_others_cannot_hold_is_refused(writer):
     model = pretrained.load("five")
     with pytest.raises(ValueError, match="patch stem"):
         writer(model)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "words"),
+    [
+        ("model_index.json", {"vqvae": ["diffusers", "VQModel"]}, "latent diffusion is not supported"),
+        ("unet/config.json", {"out_channels": 5}, "makes 5 channels of 3"),
+        ("scheduler/scheduler_config.json", {"timestep_type": "continuous"}, "timestep_type = 'continuous'"),
+        ("scheduler/scheduler_config.json", {"_class_name": None}, "cannot be understood"),
+    ],
+)
+def test_folders_that_mean_something_else_are_refused(tmp_path, file, change, words):
+    pretrained.save_diffusers(tmp_path / "folder", adm_model().replace(schedule=Discrete.linear(1000)))
+    place = tmp_path / "folder" / file
+    place.write_text(json.dumps(json.loads(place.read_text()) | change))
+    with pytest.raises(ValueError, match=words):
+        pretrained.load(tmp_path / "folder")
+    with pytest.raises(FileExistsError, match="holds a model already"):
+        pretrained.save_diffusers(tmp_path / "folder", adm_model())
 
 
 def test_a_folder_of_another_pipeline_is_refused(tmp_path):
