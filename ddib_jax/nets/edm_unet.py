@@ -3,7 +3,7 @@
 Submodules bear the names of NVlabs/edm (`enc.32x32_block0.conv0` ...), so that a parameter's path, joined with dots, is its key in a state dict. NHWC throughout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -118,6 +118,14 @@ class _Shared(nn.Module):
         return self.img_resolution >> level in tuple(self.attn_resolutions)
 
 
+    def entered(self, block: Callable, level: int, h: Array, width: int) -> Array:
+        """What a level of the way up begins with: two blocks at the lowest one, a doubling at the others."""
+        size = self.size(level)
+        if level < len(self.channel_mult) - 1:
+            return block(f"dec.{size}_up", h, width, direction="up")
+        return block(f"dec.{size}_in1", block(f"dec.{size}_in0", h, width, attention=True), width)
+
+
 class SongUNet(_Shared):
     """`SongUNet` of NVlabs/edm: DDPM++ and NCSN++ of Song et al. (2021). x [b h w c], time [b], cond: labels [b] where label_dim is set."""
 
@@ -161,12 +169,7 @@ class SongUNet(_Shared):
                 skips.append(h)
         answer = None
         for level, mult in reversed(list(enumerate(self.channel_mult))):
-            size, last = self.size(level), level == len(self.channel_mult) - 1
-            if last:
-                h = block(f"dec.{size}_in0", h, width, attention=True)
-                h = block(f"dec.{size}_in1", h, width)
-            else:
-                h = block(f"dec.{size}_up", h, width, direction="up")
+            size, h = self.size(level), self.entered(block, level, h, width)
             width = self.model_channels * mult
             for index in range(self.num_blocks + 1):
                 attends = index == self.num_blocks and self.attends(level)
@@ -219,12 +222,7 @@ class DhariwalUNet(_Shared):
                 h = block(f"enc.{size}_block{index}", h, width, attention=self.attends(level))
                 skips.append(h)
         for level, mult in reversed(list(enumerate(self.channel_mult))):
-            size = self.size(level)
-            if level == len(self.channel_mult) - 1:
-                h = block(f"dec.{size}_in0", h, width, attention=True)
-                h = block(f"dec.{size}_in1", h, width)
-            else:
-                h = block(f"dec.{size}_up", h, width, direction="up")
+            size, h = self.size(level), self.entered(block, level, h, width)
             width = self.model_channels * mult
             for index in range(self.num_blocks + 1):
                 h = block(f"dec.{size}_block{index}", jnp.concatenate([h, skips.pop()], axis=-1), width, attention=self.attends(level))

@@ -6,7 +6,6 @@ spacing of steps) is no part of the model and is left aside: clipping cannot be 
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ddib_jax.nets import UNet, UNet2D
 from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Sample, Velocity
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.pretrained.torch_files import open_weights
+from ddib_jax.pretrained.torch_files import Renamed, open_weights
 from ddib_jax.pretrained.torch_names import load_params, state_dict
 from ddib_jax.schedules import EDM, Discrete
 from ddib_jax.types import NoiseSchedule, Preconditioning
@@ -77,7 +76,8 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     if network.class_embed_type == "identity":
         cond = jnp.zeros((1, network.time_embedding_dim or 4 * network.block_out_channels[0]))
     inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), cond)
-    weights = _Renamed(open_weights(weights_of(path)))
+    stored = open_weights(weights_of(path))
+    weights = Renamed(stored, {_today(key): key for key in stored})
     return DiffusionModel(load_params(network, inputs, weights, path), precondition, network=network, schedule=schedule, data_shape=shape)
 
 
@@ -169,22 +169,6 @@ def _betas(path: Path, config: dict[str, Any]) -> Discrete:
     if name not in known:
         raise ValueError(f"{path}: beta_schedule = {name!r} is not supported; known are {', '.join(known)}.")
     return known[name]()
-
-
-class _Renamed(Mapping[str, np.ndarray]):
-    """A state dict whose attentions may bear the names of diffusers before 0.17, under today's."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray]):
-        self._weights, self._names = weights, {_today(key): key for key in weights}
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return self._weights[self._names[key]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _today(key: str) -> str:

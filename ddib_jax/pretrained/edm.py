@@ -5,7 +5,7 @@ of the preconditioner and its `init_kwargs` as JSON.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import DhariwalUNet, SongUNet
 from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Score
-from ddib_jax.pretrained.torch_files import SafetensorsFile
+from ddib_jax.pretrained.torch_files import Renamed, SafetensorsFile
 from ddib_jax.pretrained.torch_names import load_params
 from ddib_jax.schedules import EDM, VE, Discrete, LinearVP
 from ddib_jax.types import NoiseSchedule, Preconditioning
@@ -65,25 +65,9 @@ def load_edm(path: str | Path) -> DiffusionModel:
         raise ValueError(f"{path}: {name} has an option that is not known ({error}).") from error
     shape = (network.img_resolution, network.img_resolution, channels)
     inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.zeros(1), jnp.zeros(1, jnp.int32) if network.label_dim else None)
-    weights = _Inner(file)
+    weights = Renamed(file, {key.removeprefix(_PREFIX): key for key in file if key != "u"})  # u is computed here
     unused = [key for key in weights if key.endswith("resample_filter") or key == "map_augment.weight"]
     return DiffusionModel(load_params(network, inputs, weights, path, unused), precondition, network=network, schedule=schedule, data_shape=shape)
-
-
-class _Inner(Mapping[str, np.ndarray]):
-    """The tensors of the network inside a preconditioner; the tables of the latter are computed here."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray]):
-        self._weights, self._names = weights, {key.removeprefix(_PREFIX): key for key in weights if key != "u"}
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return self._weights[self._names[key]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def _edm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:

@@ -123,6 +123,22 @@ class SafetensorsFile(Mapping):
             return np.frombuffer(file.read(last - first), _DTYPES[place["dtype"]]).reshape(place["shape"])
 
 
+class Renamed(Mapping):
+    """Tensors under other names: `names` has, for each of them, the one it is stored under."""
+
+    def __init__(self, weights: Mapping, names: Mapping[str, str]):
+        self._weights, self._names = weights, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._weights[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 _DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
     "U8": np.uint8, "BOOL": np.bool_,
