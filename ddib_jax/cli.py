@@ -9,6 +9,10 @@ import tyro
 
 from ddib_jax import parallel
 from ddib_jax.commands import COMMANDS
+from ddib_jax.training import Stopped
+
+_TERMINATED = 143
+"""The exit code of a process that SIGTERM ended, as shells count it."""
 
 
 def parse(args: Sequence[str] | None = None) -> Any:
@@ -31,6 +35,9 @@ def main(args: Sequence[str] | None = None) -> int:
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             print(f"ddib: {error}", file=sys.stderr)
             return 1
+        except Stopped as stopped:
+            print(f"ddib: {stopped} The same command goes on from there.", file=sys.stderr)
+            return _TERMINATED
 
 
 def _said(show: Callable) -> Callable:

@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax.types import Guidance, Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
+from ddib_jax.weightings import Network as NetworkWeighting
 
 GOLDEN = 0.6180339887498949
 
@@ -98,11 +99,12 @@ def denoising_loss(
     index: Int[Array, "b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
     related: Bool[Array, "b n"] | None = None,
+    weighting=NetworkWeighting(),
     **options,
 ) -> Float[Array, ""]:
-    """Denoising score matching, E[(D(x + sigma n, sigma) - x)^2 / scale(sigma)^2] (Karras et al. 2022, eq. 8).
+    """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2] (Karras et al. 2022, eq. 8).
 
-    The weight makes it the plain squared error of the network's output in every preconditioning.
+    The default weight makes it the plain squared error of the network's output in every preconditioning (`WEIGHTINGS`).
     `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
     is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
@@ -118,7 +120,7 @@ def denoising_loss(
     noisy = image + column * noise
     target = image if reference is None else stable_target(image, noisy, sigma, reference, related)
     denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)
-    return jnp.mean(jnp.square((denoised - target) / model.precondition.scale(column)))
+    return jnp.mean(weighting(column, model.precondition) * jnp.square(denoised - target))
 
 
 def stable_target(

@@ -1,19 +1,91 @@
-"""Devices: the only file that says pmap.
+"""Devices and hosts: the only file that says pmap.
 
 A batch is split over the local devices on its leading axis; a pytree of weights is replicated. The two maps
-of the house live here: `data_parallel` for training steps and `map_batches` for long inputs.
+of the house live here: `data_parallel` for training steps, over the devices of all hosts, and `map_batches` for long
+inputs, over those of this host. A host is one process of JAX's distributed runtime.
 """
 
+import atexit
 import functools
 import os
-from collections.abc import Callable
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 BATCH_AXIS = "batch"
+SILENCE = 30
+"""Seconds without a sign of life after which JAX's runtime takes a host for dead and stops the others."""
+
+Item = TypeVar("Item")
+
+
+class Share(NamedTuple):
+    """Which part of the work is this host's: part `index` of `count` equal ones."""
+
+    index: int = 0
+    count: int = 1
+
+
+def share() -> Share:
+    """This host's share."""
+    return Share(jax.process_index(), jax.process_count())
+
+
+def join_hosts(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
+    """Make this process one of `count` that work together; before anything is computed.
+
+    `coordinator`, HOST:PORT, is where process 0 listens. Without any of the three, JAX reads them from a TPU pod's,
+    SLURM's, Open MPI's or Kubernetes' environment. Raises ValueError where they are incomplete or wrong, or no other
+    process answers in five minutes.
+    """
+    try:
+        jax.distributed.initialize(coordinator, count, index, heartbeat_timeout_seconds=SILENCE)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"The processes could not be joined ({str(error).splitlines()[0]}); give --coordinator HOST:PORT, --processes N and --process I, the same first two to all.") from error
+    _have_witness()
+
+
+_WITNESS = """
+import sys
+if not sys.stdin.read():
+    print("ddib: process {} ended without a word: it was killed, or JAX's runtime stopped it because another process died or was silent for {} s. Start all "
+          "of them again by the same command; a training goes on from its last complete checkpoint.", file=sys.stderr)
+"""
+
+
+def _have_witness() -> None:
+    """A process that says why, should this one end as the runtime ends it: at once, with a trace of addresses."""
+    script = _WITNESS.format(jax.process_index(), SILENCE)
+    witness = subprocess.Popen([sys.executable, "-ISc", script], stdin=subprocess.PIPE, start_new_session=True)
+    atexit.register(witness.communicate, b"done")
+
+
+def barrier(name: str) -> None:
+    """Wait until all hosts are here; nothing on a single one."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def on_all_hosts(tree: Any) -> Any:
+    """Host arrays, alike on all hosts, as arrays of the device that every host holds a copy of; of a single host as they are."""
+    if jax.process_count() == 1:
+        return tree
+    first = [next(device for device in jax.devices() if device.process_index == index) for index in range(jax.process_count())]
+    everywhere = jax.sharding.NamedSharding(jax.sharding.Mesh(first, ("host",)), jax.sharding.PartitionSpec())
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree)
+
+
+def told_to_stop(step: int) -> bool:
+    """Whether a host was sent SIGTERM: all hosts are told the same, at the same step, though the signal reached one."""
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
 def keep_compiled() -> None:
@@ -41,17 +113,41 @@ def unreplicate(tree: Any) -> Any:
 def shard(tree: Any, devices=None) -> Any:
     """Leaves [b, ...] -> [devices, b / devices, ...]; raises ValueError where b does not divide."""
     count = len(devices or jax.local_devices())
+    return jax.tree.map(lambda leaf: np.reshape(leaf, (count, _divided(len(leaf), count), *np.shape(leaf)[1:])), tree)
+
+
+def to_devices(tree: Any) -> Any:
+    """Leaves [steps, b, ...] -> [devices, steps, b / devices, ...] on the local devices; raises ValueError where b does not divide."""
+    devices = jax.local_devices()
 
     def split(leaf):
-        if len(leaf) % count:
-            raise ValueError(f"A batch of {len(leaf)} does not divide over {count} devices; choose a multiple of {count}.")
-        return np.reshape(leaf, (count, len(leaf) // count, *np.shape(leaf)[1:]))
+        steps, batch, *rest = leaf.shape
+        parts = leaf.reshape(steps, len(devices), _divided(batch, len(devices)), *rest)
+        return np.ascontiguousarray(parts.swapaxes(0, 1))
 
-    return jax.tree.map(split, tree)
+    mesh = jax.sharding.Mesh(devices, (BATCH_AXIS,))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(place, split(leaf)), tree)
+
+
+def _divided(batch: int, count: int) -> int:
+    if batch % count:
+        raise ValueError(f"A batch of {batch} does not divide over {count} devices; choose a multiple of {count}.")
+    return batch // count
+
+
+def prefetch(items: Iterable[Item], size: int = 2) -> Iterator[Item]:
+    """Yield `items` in order while a thread prepares up to `size` of them ahead.
+
+    An exception of the iterable is raised here in its place. Closing the iterator early ends the thread.
+    """
+    if size < 1:
+        raise ValueError(f"prefetch of size {size}: expected at least 1")
+    return _prefetched(items, size)
 
 
 def data_parallel(step: Callable, devices=None) -> Callable:
-    """`step(state, key, batch, shared)` on every device: state replicated and donated, batch sharded, the rest the same.
+    """`step(state, key, batch, shared)` on every device of every host: state replicated and donated, batch sharded, the rest the same.
 
     The step averages over the axis `BATCH_AXIS` itself.
     """
@@ -60,11 +156,11 @@ def data_parallel(step: Callable, devices=None) -> Callable:
 
 @functools.cache
 def _pmapped(fn: Callable) -> Callable:
-    return jax.pmap(fn, in_axes=(None, 0))
+    return jax.pmap(fn, in_axes=(None, 0), devices=jax.local_devices())
 
 
 def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter) -> Any:
-    """fn(tree, *batch) over arrays [n, ...] in batches on all local devices; returns host arrays [n, ...].
+    """fn(tree, *batch) over arrays [n, ...] in batches on all local devices, of whatever other hosts do; returns host arrays [n, ...].
 
     Every batch has one shape, the last is padded by its own first entries and cut again: one compilation, kept for
     as long as `fn` is the same function. `batch_size` is rounded up to a multiple of the device count; `progress`
@@ -87,3 +183,36 @@ def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress
 def _on_batch(fn: Callable) -> Callable:
     return lambda tree, batch: fn(tree, *batch)
 
+
+def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
+    ready: queue.Queue = queue.Queue(size)
+    closed = threading.Event()
+
+    def put(message) -> bool:
+        while not closed.is_set():
+            try:
+                ready.put(message, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+        except BaseException as error:  # handed over, to be raised by the consumer
+            put((None, error))
+        else:
+            put(None)
+
+    threading.Thread(target=produce, name="prefetch", daemon=True).start()
+    try:
+        while (message := ready.get()) is not None:
+            item, error = message
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        closed.set()

@@ -1,8 +1,11 @@
 """Eight devices do what one does."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import jax
@@ -85,3 +88,41 @@ def test_map_batches_compiles_once_and_keeps_the_order():
 def test_map_batches_refuses_what_it_cannot_pair(lengths):
     with pytest.raises(ValueError, match=f"one length, at least 1; found {', '.join(map(str, lengths))}"):
         parallel.map_batches(lambda tree, *x: x, None, *(np.zeros(length) for length in lengths), batch_size=2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_prefetch_keeps_order(size):
+    assert list(parallel.prefetch(range(20), size)) == list(range(20))
+    assert list(parallel.prefetch([], size)) == []
+
+
+def test_prefetch_passes_exceptions_on_in_their_place():
+    def items():
+        yield 1
+        yield 2
+        raise OSError("the disk is gone")
+
+    stream = parallel.prefetch(items())
+    assert [next(stream), next(stream)] == [1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(stream)
+
+
+def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
+    made = []
+    stream = parallel.prefetch((made.append(n) or n for n in itertools.count()), 3)
+    assert next(stream) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1, 2, 3, 4]
+    stream.close()
+    while any(thread.name == "prefetch" for thread in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+def test_prefetch_needs_room():
+    with pytest.raises(ValueError, match="expected at least 1"):
+        parallel.prefetch([1], 0)

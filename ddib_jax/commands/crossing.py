@@ -16,6 +16,7 @@ from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
+from ddib_jax.parallel import Share
 from ddib_jax.solvers import Carry, get_solver
 
 
@@ -62,9 +63,9 @@ def progress(label: str) -> Callable:
 
 
 def read_inputs(
-    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None, background: str = "white"
+    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None, background: str = "white", share: Share = Share()
 ) -> tuple[list[str], np.ndarray]:
-    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's `shape`.
+    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's `shape`; of several hosts, every one's own.
 
     Pictures of files are cropped to their central square and resized, transparency is laid over `background`; for a model of one
     channel they are made grey.
@@ -80,7 +81,10 @@ def read_inputs(
     names, images = names[:limit], np.concatenate(parts)[:limit]
     if len(set(names)) < len(names):
         names = [f"{name}-{place:05d}" for place, name in enumerate(names)]
-    return names, images
+    if len(names) < share.count:
+        raise ValueError(f"There are {len(names)} images for {share.count} processes; start no more processes than there are images.")
+    mine = slice(share.index, None, share.count)
+    return names[mine], images[mine]
 
 
 class Encoded(NamedTuple):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from ddib_jax import parallel
 from ddib_jax.data import ImageSource, batch_at
+from ddib_jax.parallel import Share
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.types import Preconditioning
 
@@ -50,35 +51,42 @@ def statistics(kind: str, source: ImageSource, *, rank: int, seed: int, workshop
     if kind == "edm":
         return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
     kept = workshop / "wiener.npz"
-    if not kept.exists():
+    if not kept.exists() and parallel.share().index == 0:
         fitted = made.fit(source.take(sample, rng), min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)})
         draft.rename(kept)
+    parallel.barrier("statistics")
     return made(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
 
 
-def batches(
-    source: ImageSource, *, batch_size: int, seed: int, labelled: bool = False, label_dropout: float = 0.0, flip: bool = False
-) -> Callable[[int], dict[str, Any]]:
-    """The batch of a step, a pure function of it: `image`, `index` (place in the batch) and, where labelled, `label`.
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """The batch of a step, a pure function of it: `image`, `index` (place in the batch of all hosts) and, where labelled, `label`.
 
     A share `label_dropout` of the labels is the null label instead, the number after the last class (Ho and Salimans 2022); with `flip` half of
-    the images are mirrored left to right.
+    the images are mirrored left to right. Of the `batch_size` images, this host's `share` is given.
     """
 
-    def batch(step: int) -> dict[str, Any]:
-        images, labels = batch_at(source, step, batch_size=batch_size, seed=seed)
-        if flip:
-            mirrored = np.random.default_rng([seed, step, 0, 2]).random(batch_size) < 0.5
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        made = {"image": images, "index": np.arange(batch_size)}
-        if labelled:
-            dropped = np.random.default_rng([seed, step, 0, 1]).random(batch_size) < label_dropout
-            made["label"] = np.where(dropped, len(source.classes), labels).astype(np.int32)
-        return made
+    source: ImageSource
+    batch_size: int
+    seed: int
+    labelled: bool = False
+    label_dropout: float = 0.0
+    flip: bool = False
+    share: Share = Share()
 
-    return batch
+    def __call__(self, step: int) -> dict[str, Any]:
+        images, labels = batch_at(self.source, step, batch_size=self.batch_size, seed=self.seed, shard=self.share)
+        index = np.arange(len(images)) + self.share.index * len(images)
+        if self.flip:
+            mirrored = np.random.default_rng([self.seed, step, 0, 2]).random(self.batch_size)[index] < 0.5
+            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        made = {"image": images, "index": index}
+        if self.labelled:
+            dropped = np.random.default_rng([self.seed, step, 0, 1]).random(self.batch_size)[index] < self.label_dropout
+            made["label"] = np.where(dropped, len(self.source.classes), labels).astype(np.int32)
+        return made
 
 
 def _drawn(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:

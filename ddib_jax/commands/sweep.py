@@ -13,8 +13,10 @@ from ddib_jax import bridge
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
+from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
+from ddib_jax.parallel import Share
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.sweep import translate_sweep
@@ -49,16 +51,18 @@ class Sweep:
     seed: int = 0
     """Of the fixed noise."""
     crossing: Annotated[Crossing, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Crossing)
+    hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
+        share = self.hosts.join()
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
         source, target = Condition(self.source_class).model(self.source), Condition(self.target_class).model(self.target)
         bridge.check_meeting(source, target)
         ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
-        names, images, latents = self._read(source.data_shape)
+        names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
             ddib,
             images,
@@ -74,7 +78,8 @@ class Sweep:
         with drafted(self.out) as draft:
             for label, translations in zip(labels, swept.images, strict=True):
                 write_images(draft, [f"{name}_{label}" for name in names], translations)
-            contact_sheet(rows, draft / "sheet.png")
+            if share.index == 0:
+                contact_sheet(rows, draft / "sheet.png")
         print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
@@ -85,10 +90,11 @@ class Sweep:
         swept = [word for word in words if "=" not in word]
         return get_perturbation(swept[0]).sweep if swept else (0.0,)
 
-    def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
+    def _read(self, shape: tuple[int, ...], share: Share) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
         if len(self.input) != 1 or not self.input[0].endswith(".npz"):
-            return *read_inputs(self.input, shape, split=self.split, limit=self.limit), None
+            return *read_inputs(self.input, shape, split=self.split, limit=self.limit, share=share), None
         names, latents, model, _ = read_latents(Path(self.input[0]))
         if model != Condition(self.source_class).mark(self.source):
             raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
-        return names[: self.limit], None, latents[: self.limit]
+        mine = slice(share.index, self.limit, share.count)
+        return names[mine], None, latents[mine]

@@ -13,7 +13,7 @@ import optax
 
 from ddib_jax import pretrained
 from ddib_jax.commands.train import machine
-from ddib_jax.data import batch_at, load_dataset, prefetch
+from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.nets import DigitClassifier
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
@@ -51,10 +51,9 @@ class TrainClassifier:
 
         self.out.mkdir(parents=True, exist_ok=True)
         log = TrainingLog(self.out, start=0, steps=self.steps)
-        ahead = prefetch(map(batch, range(self.steps)))
         state = TrainState.create(params, tx)
         options = {"tx": tx, "steps": self.steps, "ema_decay": 0.99, "log": log}
-        state = fit(state, jax.random.key(self.seed), lambda step: next(ahead), grad_fn=gradients(loss), **options)
+        state = fit(state, jax.random.key(self.seed), batch, grad_fn=gradients(loss), **options)
         log.close()
         logits, _ = classify(Classifier(state.ema, network), test.take(range(len(test))))
         accuracy = float((logits.argmax(axis=1) == test.labels).mean())

@@ -15,7 +15,7 @@ from ddib_jax import parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.baselines.cyclegan import SIDES, optimiser, players, two_player
 from ddib_jax.commands.train import machine
-from ddib_jax.data import ImageSource, batch_at, load_dataset, prefetch
+from ddib_jax.data import ALL, ImageSource, batch_at, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
@@ -81,7 +81,6 @@ class TrainCyclegan:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
         batch = lambda step: {side: batch_at(sources[side], step, batch_size=self.batch_size, seed=2 * self.seed + i)[0] for i, side in enumerate(SIDES)}  # noqa: E731
-        ahead = prefetch(map(batch, range(start, self.steps)))
         log = Referee(workshop, start=start, steps=self.steps)
         seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
         translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
@@ -93,7 +92,7 @@ class TrainCyclegan:
             write_grid(workshop / "previews" / f"{step:06d}.png", np.concatenate([row[:count] for row in rows]), columns=count)
 
         state = fit(
-            state, jax.random.key(self.seed), lambda step: next(ahead), grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
+            state, jax.random.key(self.seed), batch, grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
             checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every, watch=watch, watch_every=self.preview_every,
         )  # fmt: skip
         log.close()
@@ -140,9 +139,9 @@ class InColour:
     def __len__(self) -> int:
         return len(self.source)
 
-    def take(self, indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n h w 3"]:
+    def take(self, indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m h w 3"]:
         """The images at `indices`, their grey repeated."""
-        return np.repeat(self.source.take(indices, rng), 3, axis=-1)
+        return np.repeat(self.source.take(indices, rng, part), 3, axis=-1)
 
 
 def _alike(sources: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], tuple[int, ...]]:

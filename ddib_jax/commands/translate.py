@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ddib_jax import baselines, bridge, pretrained
+from ddib_jax import baselines, bridge, parallel, pretrained
 from ddib_jax.commands.conditions import Condition, class_labels
 from ddib_jax.commands.crossing import Crossing, Encoded, progress, read_inputs, read_latents, write_latents
 from ddib_jax.commands.film import FILMED, write_path
+from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
 from ddib_jax.solvers import SOLVERS, is_reversible
@@ -29,7 +30,7 @@ class Translate:
     input: Inputs
     """Image files, folders of images, or a data set (five, digits:3 ...)."""
     out: Path
-    """Where the translations go, one PNG an image, and sheet.png with each source above its translation."""
+    """Where the translations go, one PNG an image, and sheet.png with each source above its translation; several hosts share the folder."""
     source: str | None = None
     """The model of the images' domain: a path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
     target: str | None = None
@@ -57,16 +58,19 @@ class Translate:
     limit: int | None = None
     """Take only the first images."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
+    hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:
         """Read, translate, write."""
+        share = self.hosts.join()
         names, images, translations, legs = {"ddib": self._ddib, "sdedit": self._sdedit, "cyclegan": self._cyclegan}[self.method]()
         with drafted(self.out) as draft:
             write_images(draft, names, translations)
-            columns = min(len(names), 16)
-            rows = [part[i : i + columns] for i in range(0, min(len(names), 64), columns) for part in (images, translations)]
-            write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
-            if self.trajectory:
+            if share.index == 0:
+                columns = min(len(names), 16)
+                rows = [part[i : i + columns] for i in range(0, min(len(names), 64), columns) for part in (images, translations)]
+                write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
+            if self.trajectory and share.index == 0:
                 write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
         print(f"{len(names)} translations lie in {self.out}.")
 
@@ -114,7 +118,7 @@ class Translate:
             raise ValueError(f"{method} has no way from image to latent to film; leave the trajectory out.")
 
     def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray]:
-        return read_inputs(self.input, shape, split=self.split, limit=self.limit, background=self.background)
+        return read_inputs(self.input, shape, split=self.split, limit=self.limit, background=self.background, share=parallel.share())
 
     def _names(self) -> tuple[str, str]:
         """The names of both models."""

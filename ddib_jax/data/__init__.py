@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ddib_jax.data.batches import batch_at, prefetch
+from ddib_jax.data.batches import batch_at
 from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits, Digits
@@ -11,10 +11,12 @@ from ddib_jax.data.folder import ImageFolder, image_folder, read_images
 from ddib_jax.data.idx import mnist_idx
 from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud, colour_space, to_pixels, to_points
 from ddib_jax.data.points import SHAPES, Points, draw_points
-from ddib_jax.data.sources import SPLITS, ImageSource, check_split
+from ddib_jax.data.sources import ALL, SPLITS, ImageSource, check_split
 from ddib_jax.data.tfds_mnist import tfds_digits
+from ddib_jax.data.workers import in_workers
 
 __all__ = [
+    "ALL",
     "COLOUR_SPACES",
     "DATASETS",
     "SHAPES",
@@ -30,9 +32,9 @@ __all__ = [
     "draw_points",
     "enot_colour",
     "image_folder",
+    "in_workers",
     "load_dataset",
     "mnist_idx",
-    "prefetch",
     "read_images",
     "tfds_digits",
     "to_pixels",
@@ -82,7 +84,7 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
 """Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`, `lab:photo.png`."""
 
 
-HALVES = ("left", "right")
+HALVES, SIDES = ("left", "right"), ("A", "B")
 
 
 def load_dataset(
@@ -92,6 +94,7 @@ def load_dataset(
     directory: str | Path | None = None,
     seed: int = 0,
     image_size: int | None = None,
+    crop: str = "centre",
 ) -> ImageSource:
     """Load a data set by name, or a folder of images by its path.
 
@@ -100,8 +103,9 @@ def load_dataset(
     (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
     `rgb:photo.png` the pixels of an image as points of a colour space. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
     one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER` are one half of pictures that hold two side by
-    side, as pix2pix has them. `image_size` crops and resizes the images. Raises ValueError on an
-    unknown name, split or size, FileNotFoundError where data are missing.
+    side, as pix2pix has them; `A:FOLDER` and `B:FOLDER` are a domain of CycleGAN's layout (trainA, testA ...). `image_size` crops
+    and resizes the images, with `crop` "random" to a random part of them in training. Raises ValueError on an unknown name, split or size,
+    FileNotFoundError where data are missing.
     """
     check_split(split)
     kind, _, argument = str(name).partition(":")
@@ -112,11 +116,13 @@ def load_dataset(
             raise ValueError(f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image size out")
         return source
     if kind in HALVES and Path(argument).is_dir():
-        return image_folder(_split_folder(Path(argument), split), image_size, half=kind)
+        return image_folder(_split_folder(Path(argument), split), image_size, half=kind, crop=crop)
+    if kind in SIDES and Path(argument).is_dir():
+        return image_folder(Path(argument) / f"{split}{kind}", image_size, crop=crop)
     if Path(name).is_dir():
-        return image_folder(_split_folder(Path(name), split), image_size)
+        return image_folder(_split_folder(Path(name), split), image_size, crop=crop)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png, left:FOLDER, right:FOLDER or the"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
         " path of a folder of images"
     )
 

@@ -1,17 +1,11 @@
 """Batches as a pure function of (seed, step), so that a resumed run sees the same bits."""
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ddib_jax.data.sources import ImageSource
-
-Item = TypeVar("Item")
 
 
 def batch_at(
@@ -21,8 +15,8 @@ def batch_at(
 
     The stream is an endless row of epochs, each a permutation drawn from (seed, epoch), with nothing dropped where
     one ends inside a batch; `batch_size` may exceed the data set. The augmentation is drawn from
-    (seed, step, shard). `shard` = (index, count) gives a host's own slice of the global batch, batch_size / count
-    images. Raises ValueError on an empty source, a negative step or a batch that the shards do not divide.
+    (seed, step). `shard` = (index, count) gives a host's own slice of the global batch, batch_size / count
+    images, the same as without hosts. Raises ValueError on an empty source, a negative step or a batch that the shards do not divide.
     """
     index, count = shard
     if len(source) == 0:
@@ -34,55 +28,11 @@ def batch_at(
             f"shard {index} of {count} of a batch of {batch_size}: the index must lie in [0, {count}) and {count}"
             f" must divide the batch size"
         )
-    size = batch_size // count
-    indices = _stream(len(source), step * batch_size + index * size, size, seed)
+    indices = _stream(len(source), step * batch_size, batch_size, seed)
+    part = slice(index * batch_size // count, (index + 1) * batch_size // count)
     # SeedSequence pads with zeros, so (seed, step, 0) would be the generator of the epoch's permutation.
-    images = source.take(indices, np.random.default_rng([seed, step, index + 1]))
-    return images, None if source.labels is None else source.labels[indices]
-
-
-def prefetch(items: Iterable[Item], size: int = 2) -> Iterator[Item]:
-    """Yield `items` in order while a thread prepares up to `size` of them ahead.
-
-    An exception of the iterable is raised here in its place. Closing the iterator early ends the thread.
-    """
-    if size < 1:
-        raise ValueError(f"prefetch of size {size}: expected at least 1")
-    return _prefetched(items, size)
-
-
-def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
-    ready: queue.Queue = queue.Queue(size)
-    closed = threading.Event()
-
-    def put(message) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(message, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-        except BaseException as error:  # handed over, to be raised by the consumer
-            put((None, error))
-        else:
-            put(None)
-
-    threading.Thread(target=produce, name="prefetch", daemon=True).start()
-    try:
-        while (message := ready.get()) is not None:
-            item, error = message
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        closed.set()
+    images = source.take(indices, np.random.default_rng([seed, step, 1]), part)
+    return images, None if source.labels is None else source.labels[indices[part]]
 
 
 def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, "size"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ddib_jax.data.colouring import enot_tint
-from ddib_jax.data.sources import SPLITS, Indices, check_split
+from ddib_jax.data.sources import ALL, SPLITS, Indices, check_split
 
 SIDE = 28
 BORDER = 2
@@ -41,10 +41,10 @@ class Digits:
         return len(self.pixels)
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None
-    ) -> Float[np.ndarray, "n 32 32 1"]:
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m 32 32 1"]:
         """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
-        indices = np.asarray(indices)
+        indices = np.asarray(indices)[part]
         return _padded(self.pixels[indices], np.ones((len(indices), 1), np.float32))
 
     def only(self, digits: Iterable[int]) -> "Digits":
@@ -86,12 +86,12 @@ class ColouredDigits:
         return (360 * rng.random(SPLIT_SIZES[split]))[self.digits.positions]
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None
-    ) -> Float[np.ndarray, "n 32 32 3"]:
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m 32 32 3"]:
         """Give the images at `indices`, float32 in [-1, 1]: at their fixed hues, or with `rng` at fresh ones."""
         indices = np.asarray(indices)
         hue = self.hues[indices] if rng is None else 360 * rng.random(len(indices))
-        return _padded(self.digits.pixels[indices], enot_tint(hue).astype(np.float32))
+        return _padded(self.digits.pixels[indices[part]], enot_tint(hue[part]).astype(np.float32))
 
 
 def _padded(pixels: UInt8[np.ndarray, "n 28 28"], tint: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n 32 32 c"]:

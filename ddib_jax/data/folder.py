@@ -9,9 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from ddib_jax.data.sources import Indices, to_float
+from ddib_jax.data.sources import ALL, Indices, to_float
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+LOADED = 286 / 256
+"""What is cropped at random is read this much larger, as CycleGAN's and pix2pix's 286 for 256."""
 
 _NAMED = 10
 _WORKERS = 4
@@ -19,23 +22,35 @@ _WORKERS = 4
 
 @dataclass(frozen=True)
 class View:
-    """How a picture is looked at: cropped to its central square and resized, one half of it, transparency laid over a colour."""
+    """How a picture is looked at: cropped to its central square and resized, one half of it, transparency laid over a colour.
+
+    With a random crop it is resized to `LOADED` times the size, from which a part is taken at each draw.
+    """
 
     image_size: int | None = None
     half: str | None = None
     background: str = "white"
+    crop: str = "centre"
 
     def __post_init__(self):
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"image size {self.image_size}: expected at least 1")
+        if self.crop not in ("centre", "random") or (self.crop == "random" and self.image_size is None):
+            raise ValueError(f"crop {self.crop!r} at image size {self.image_size}: expected 'centre', or 'random' with an image size")
         try:
             ImageColor.getrgb(self.background)
         except ValueError as error:
             raise ValueError(f"background {self.background!r}: expected a colour by name or as #rrggbb") from error
 
 
+    @property
+    def loaded(self) -> int | None:
+        """The size that files are read at."""
+        return round(self.image_size * LOADED) if self.crop == "random" else self.image_size
+
+
 class ImageFolder:
-    """Image files of one size; an `ImageSource` of (h, w, 3) in [-1, 1] without augmentation.
+    """Image files of one size; an `ImageSource` of (h, w, 3) in [-1, 1], augmented by nothing but a random crop.
 
     Every file is decoded once at the start, so that a bad one is named before any work is done, and kept in memory
     as bytes while the folder needs at most `memory` of them; a larger folder is read again at each draw.
@@ -48,35 +63,45 @@ class ImageFolder:
         *,
         half: str | None = None,
         background: str = "white",
+        crop: str = "centre",
         labels: Int[np.ndarray, "n"] | None = None,
         classes: tuple[str, ...] = (),
         memory: int = 2**31,
     ):
         self.labels, self.classes = labels, classes
         self.paths = [Path(path) for path in paths]
-        self._view = View(image_size, half, background)
-        self._pixels, self.image_shape = _load(self.paths, self._view, memory)
+        self._view = View(image_size, half, background, crop)
+        self._pixels, shape = _load(self.paths, self._view, memory)
+        self.image_shape = (image_size, image_size, 3) if image_size else shape
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None
-    ) -> Float[np.ndarray, "n h w 3"]:
-        """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
-        if self._pixels is not None:
-            return to_float(self._pixels[np.asarray(indices)])
-        return to_float(_load([self.paths[index] for index in indices], self._view, memory=None)[0])
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m h w 3"]:
+        """Give the images at `indices`, float32 in [-1, 1]: in the middle, or with `rng` and a random crop anywhere."""
+        indices = np.asarray(indices)
+        room = (self._view.loaded or 0) - self.image_shape[0] if self._view.crop == "random" else 0
+        corners = np.full((len(indices), 2), room // 2) if rng is None or room == 0 else rng.integers(room + 1, size=(len(indices), 2))
+        indices, corners = indices[part], corners[part]
+        kept = self._pixels is not None
+        pixels = self._pixels[indices] if kept else _load([self.paths[index] for index in indices], self._view, memory=None)[0]
+        if room:
+            height, width = self.image_shape[:2]
+            pixels = np.stack([image[y : y + height, x : x + width] for image, (y, x) in zip(pixels, corners, strict=True)])
+        return to_float(pixels)
 
 
 def image_folder(
-    directory: str | Path, image_size: int | None = None, half: str | None = None, background: str = "white"
+    directory: str | Path, image_size: int | None = None, half: str | None = None, background: str = "white", crop: str = "centre"
 ) -> ImageFolder:
     """Read every image below `directory`, sorted by path, as 8-bit RGB (see `read_image` for the conversions).
 
     Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
     `image_size` images are cropped to their central square and resized to it; without, they must share one size.
-    `half`, "left" or "right", takes that half of pictures that hold two side by side (pix2pix's layout).
+    `half`, "left" or "right", takes that half of pictures that hold two side by side (pix2pix's layout). `crop`, "centre" or
+    "random", says what part of the square is given in training.
     Where every image lies in a folder of `directory`, those folders are its classes, as torchvision has it.
     Raises FileNotFoundError if there is no image, ValueError naming all the unreadable ones, or if sizes differ.
     """
@@ -91,10 +116,10 @@ def image_folder(
         )
     within = [path.relative_to(directory).parts for path in paths]
     if any(len(parts) == 1 for parts in within):
-        return ImageFolder(paths, image_size, half=half, background=background)
+        return ImageFolder(paths, image_size, half=half, background=background, crop=crop)
     classes = tuple(sorted({parts[0] for parts in within}))
     labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
-    return ImageFolder(paths, image_size, half=half, background=background, labels=labels, classes=classes)
+    return ImageFolder(paths, image_size, half=half, background=background, crop=crop, labels=labels, classes=classes)
 
 
 def read_images(paths: Iterable[str | Path], image_size: int | None = None, background: str = "white") -> Float[np.ndarray, "n h w 3"]:
@@ -171,7 +196,7 @@ def _load(
 
 def _attempt(path: Path, view: View) -> UInt8[np.ndarray, "h w 3"] | Exception:
     try:
-        return read_image(path, view.image_size, view.half, view.background)
+        return read_image(path, view.loaded, view.half, view.background)
     except Exception as error:  # decoders raise anything on a damaged file; all are gathered into one error
         return error
 

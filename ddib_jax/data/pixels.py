@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ddib_jax.data.folder import read_image
-from ddib_jax.data.sources import Indices
+from ddib_jax.data.sources import ALL, Indices
 
 _LAB_CENTRE, _LAB_UNIT = (50.0, 0.0, 0.0), (50.0, 128.0, 128.0)
 _GREY = 4  # bytes between the channels of a pixel that still looks grey: what JPEG makes of grey
@@ -96,9 +96,9 @@ class PixelCloud:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n 3"]:
+    def take(self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m 3"]:
         """The pixels at `indices` as points; with a generator, each anywhere within its bytes."""
         pixels = self.pixels[np.asarray(indices)].astype(np.float64)
         if rng is not None:
             pixels += rng.random(pixels.shape) - 0.5
-        return colour_space(self.space).points(np.clip(pixels / 255, 0, 1)).astype(np.float32)
+        return colour_space(self.space).points(np.clip(pixels[part] / 255, 0, 1)).astype(np.float32)

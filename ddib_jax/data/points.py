@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.data.sources import Indices
+from ddib_jax.data.sources import ALL, Indices
 
 Drawn = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]
 """Points, and each one's place along the shape in [0, 1), by which figures colour it."""
@@ -99,8 +99,8 @@ class Points:
     def __len__(self) -> int:
         return len(self._points)
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None) -> Float[np.ndarray, "n 2"]:
+    def take(self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m 2"]:
         """The points at `indices` of the fixed set; with a generator as many new ones."""
         if rng is None:
-            return self._points[np.asarray(indices)]
-        return draw_points(self.shape, len(indices), rng)[0]
+            return self._points[np.asarray(indices)[part]]
+        return draw_points(self.shape, len(indices), rng)[0][part]

@@ -99,6 +99,7 @@ class ADM(nn.Module):
     dropout: float = 0.0
     time_scale: float = 1.0
     dtype: str = "float32"
+    remat: bool = False
 
     def widths(self) -> list[int]:
         """The channels of every level."""
@@ -118,13 +119,15 @@ class ADM(nn.Module):
 
     def residual(self, name: str, h: Array, embedding: Array, train: bool, features: int, resample: str | None = None) -> Array:
         """A residual block."""
-        block = ResBlock(features, self.use_scale_shift_norm, self.dropout, resample, jnp.dtype(self.dtype), name=name)
+        made = nn.remat(ResBlock, static_argnums=(3,)) if self.remat else ResBlock
+        block = made(features, self.use_scale_shift_norm, self.dropout, resample, jnp.dtype(self.dtype), name=name)
         return block(h, embedding, train)
 
     def attend(self, name: str, h: Array) -> Array:
         """Self-attention."""
         heads = self.num_heads if self.num_head_channels is None else h.shape[-1] // self.num_head_channels
-        return AttentionBlock(heads, self.use_new_attention_order, jnp.dtype(self.dtype), name=name)(h)
+        made = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        return made(heads, self.use_new_attention_order, jnp.dtype(self.dtype), name=name)(h)
 
     def resampled(self, name: str, h: Array, embedding: Array, train: bool, direction: str) -> Array:
         """Half or twice the resolution."""

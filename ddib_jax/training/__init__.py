@@ -2,8 +2,8 @@
 
 from ddib_jax.training.checkpoint import Checkpoints
 from ddib_jax.training.log import TrainingLog, read_log
-from ddib_jax.training.loop import fit
+from ddib_jax.training.loop import Stopped, fit
 from ddib_jax.training.state import TrainState, adamw
-from ddib_jax.training.step import gradients, train_step
+from ddib_jax.training.step import accumulated, gradients, train_step, train_steps
 
-__all__ = ["Checkpoints", "TrainState", "TrainingLog", "adamw", "fit", "gradients", "read_log", "train_step"]
+__all__ = ["Checkpoints", "Stopped", "TrainState", "TrainingLog", "accumulated", "adamw", "fit", "gradients", "read_log", "train_step", "train_steps"]

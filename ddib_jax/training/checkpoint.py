@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from ddib_jax import parallel
 from ddib_jax.files import drafted
 
 
@@ -23,12 +24,14 @@ class Checkpoints:
 
     A run is resumed only by its own configuration: opening a directory of another one raises ValueError naming the
     fields that differ. `keep` is the number of checkpoints that stay. What a killed run left half-written is removed.
+    Of several hosts, which share the directory, all call alike and each writes its part.
     """
 
     def __init__(self, directory: str | Path, configuration: dict[str, Any], *, keep: int = 2):
         self.directory = Path(directory).absolute()
         _check_configuration(self.directory, configuration)
         self._remove_drafts()
+        parallel.barrier("drafts removed")
         _hush()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory / "steps", options=options)
@@ -38,16 +41,16 @@ class Checkpoints:
 
         Newer ones that are damaged are named on stderr and set aside. Raises ValueError where not one can be read.
         """
-        template, damaged = jax.tree.map(np.asarray, template), {}
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        template = jax.tree.map(np.asarray, template)
+        steps, damaged = sorted(self._manager.all_steps(), reverse=True), {}
+        for step in steps:
             try:
                 state = ocp.StandardCheckpointer().restore(self._place(step) / "default", template)
                 _check_shapes(state, template)
             except Exception as error:  # orbax, tensorstore and json each raise their own on a damaged file
                 damaged[step] = error
                 continue
-            for newer, error in damaged.items():
-                self._set_aside(newer, f"{_cause(error)}; going on from step {step}")
+            self._set_aside({newer: f"{_cause(error)}; going on from step {step}" for newer, error in damaged.items()})
             return state
         if damaged:
             causes = "; ".join(f"step {step}: {_cause(error)}" for step, error in damaged.items())
@@ -67,7 +70,7 @@ class Checkpoints:
             raise ValueError(f"{self.directory} holds the checkpoint of step {latest}; go on from there, not to step {step}.")
         with self._reported():
             self._manager.wait_until_finished()
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+            self._manager.save(step, args=ocp.args.StandardSave(parallel.on_all_hosts(state)))
 
     def close(self) -> None:
         """Wait for the writing and release the directory; raises as `save` does."""
@@ -95,14 +98,19 @@ class Checkpoints:
     def _place(self, step: int) -> Path:
         return self.directory / "steps" / str(step)
 
-    def _set_aside(self, step: int, reason: str) -> None:
-        place = self._place(step).with_name(f"damaged-{step}")
-        shutil.rmtree(place, ignore_errors=True)
-        self._place(step).rename(place)
+    def _set_aside(self, reasons: dict[int, str]) -> None:
+        if parallel.share().index == 0:
+            for step, reason in reasons.items():
+                place = self._place(step).with_name(f"damaged-{step}")
+                shutil.rmtree(place, ignore_errors=True)
+                self._place(step).rename(place)
+                print(f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).", file=sys.stderr, flush=True)
+        parallel.barrier("damaged set aside")
         self._manager.reload()
-        print(f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).", file=sys.stderr, flush=True)
 
     def _remove_drafts(self) -> None:
+        if parallel.share().index > 0:
+            return
         for _ in range(20):  # a writing thread that is still dying may refill a draft for a moment
             for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(draft, ignore_errors=True)
@@ -142,10 +150,10 @@ def _not_of_tensorstore(unraisable: Any) -> None:
 
 def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None:
     path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
-    if not path.exists():
+    if not path.exists() and parallel.share().index == 0:
         with drafted(directory) as draft:
             (draft / path.name).write_text(json.dumps(wanted, indent=1))
-        return
+    parallel.barrier("configuration")
     try:
         found = json.loads(path.read_text())
         fields = sorted(found.keys() | wanted.keys())

@@ -12,7 +12,7 @@ from ddib_jax.types import Params
 
 @struct.dataclass
 class TrainState:
-    """Step number, parameters, their exponential moving average and the optimiser's state; all leaves.
+    """Step number, parameters, their exponential moving average, the optimiser's state, and how many steps were skipped; all leaves.
 
     Arrays of the device or of the host, or what describes them: a checkpoint maps the tree to other things.
     """
@@ -21,12 +21,14 @@ class TrainState:
     params: Any
     ema: Any
     opt_state: Any
+    skipped: Any
 
     @classmethod
     def create(cls, params: Params, tx: optax.GradientTransformation) -> "TrainState":
         """The state before the first step; the average starts at the parameters."""
         ema = jax.tree.map(jnp.copy, params)
-        return cls(step=jnp.zeros((), jnp.int32), params=params, ema=ema, opt_state=tx.init(params))
+        zero = jnp.zeros((), jnp.int32)
+        return cls(step=zero, params=params, ema=ema, opt_state=tx.init(params), skipped=zero)
 
 
 def adamw(

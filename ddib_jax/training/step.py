@@ -30,18 +30,54 @@ def train_step(
     `shared` is what every step and device sees alike and nobody trains, such as the statistics of a domain; as an
     argument it lets two domains share one compiled program. `key` is the training's; the step's own is folded from it, so
     that a resumed training draws the same noise. The average's decay rises as (1 + step) / (10 + step) up to `ema_decay`.
-    metrics gain `grad_norm`.
+    Where the loss or the gradient is not finite the step is skipped: it counts, and nothing else changes. metrics gain
+    `grad_norm` and `skipped`, the number of steps skipped so far.
     """
     metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch, shared)
     if axis_name is not None:
         metrics, grads = jax.lax.pmean((metrics, grads), axis_name)
+    norm = optax.tree.norm(grads)
+    good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
     ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, params)
-    metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
-    return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics
+    made, kept = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
+    params, ema, opt_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), made, kept)
+    skipped = state.skipped + ~good
+    metrics = {**metrics, "grad_norm": norm, "skipped": skipped}
+    return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state, skipped=skipped), metrics
+
+
+def train_steps(state: TrainState, key: PRNGKey, batches: Any, shared: Any = None, **options) -> tuple[TrainState, Metrics]:
+    """`train_step` over batches [steps ...] one after the other, a single program; metrics are [steps]."""
+    return jax.lax.scan(lambda state, batch: train_step(state, key, batch, shared, **options), state, batches)
+
+
+def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
+    """A `grad_fn` that takes its batch in so many parts, one after the other, and averages: less memory, the same step.
+
+    It is exact where `grad_fn` averages over images that do not see each other. Raises ValueError where the parts do not divide a batch.
+    """
+    if parts == 1:
+        return grad_fn
+
+    def grad_parts(params, key, batch, shared):
+        def split(leaf):
+            if len(leaf) % parts:
+                raise ValueError(f"A device's batch of {len(leaf)} does not divide into {parts} parts; choose a multiple.")
+            return leaf.reshape(parts, len(leaf) // parts, *leaf.shape[1:])
+
+        def add(total, part):
+            return jax.tree.map(jnp.add, total, grad_fn(params, key, part, shared)), None
+
+        pieces = jax.tree.map(split, batch)
+        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(grad_fn, params, key, jax.tree.map(lambda a: a[0], pieces), shared))
+        total, _ = jax.lax.scan(add, zeros, pieces)
+        return jax.tree.map(lambda leaf: leaf / parts, total)
+
+    return grad_parts
 
 
 def gradients(loss_fn: Callable[[Params, PRNGKey, Any, Any], jax.Array]) -> GradFn:

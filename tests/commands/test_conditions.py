@@ -11,7 +11,7 @@ from PIL import Image
 from ddib_jax import bridge, pretrained
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
-from ddib_jax.commands.domain import Reference, batches
+from ddib_jax.commands.domain import Batches, Reference
 from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
@@ -181,7 +181,7 @@ def test_folders_are_classes(classes):
 
 def test_labels_are_dropped_by_step_alone(classes):
     source = image_folder(classes)
-    batch = batches(source, batch_size=400, seed=3, labelled=True, label_dropout=0.25)
+    batch = Batches(source, batch_size=400, seed=3, labelled=True, label_dropout=0.25)
     one, again = batch(7), batch(7)
     assert np.array_equal(one["label"], again["label"]) and not np.array_equal(one["label"], batch(8)["label"])
     assert 60 < int(np.sum(one["label"] == 2)) < 140 and set(one["label"]) == {0, 1, 2}
@@ -189,7 +189,7 @@ def test_labels_are_dropped_by_step_alone(classes):
 
 def test_half_of_the_images_are_mirrored(classes):
     source = image_folder(classes)
-    plain, turned = (batches(source, batch_size=64, seed=3, flip=flip)(5)["image"] for flip in (False, True))
+    plain, turned = (Batches(source, batch_size=64, seed=3, flip=flip)(5)["image"] for flip in (False, True))
     mirrored = np.asarray([np.array_equal(one, other[:, ::-1]) for one, other in zip(plain, turned, strict=True)])
     assert 16 < mirrored.sum() < 48 and np.array_equal(plain[~mirrored], turned[~mirrored])
 

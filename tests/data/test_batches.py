@@ -1,13 +1,11 @@
-"""Batches are a pure function of (seed, step); prefetching changes nothing."""
+"""Batches are a pure function of (seed, step)."""
 
-import itertools
-import threading
 import time
 
 import numpy as np
 import pytest
 
-from ddib_jax.data import ColouredDigits, Digits, batch_at, bundled_digits, prefetch
+from ddib_jax.data import ColouredDigits, Digits, Points, batch_at, bundled_digits
 
 
 class Counted:
@@ -19,9 +17,9 @@ class Counted:
     def __len__(self):
         return 11
 
-    def take(self, indices, rng):
+    def take(self, indices, rng, part=slice(None)):
         noise = 0 if rng is None else rng.random(len(indices))
-        return (indices + noise).astype(np.float32).reshape(-1, 1, 1, 1)
+        return (indices + noise).astype(np.float32).reshape(-1, 1, 1, 1)[part]
 
 
 def order(steps, batch_size, seed=3):
@@ -55,11 +53,15 @@ def test_every_epoch_holds_every_image_once_and_nothing_is_dropped(batch_size):
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_shards_part_the_global_batch(count):
-    whole = batch_at(Counted(), 5, batch_size=8, seed=1)[1]
-    shards = [batch_at(Counted(), 5, batch_size=8, seed=1, shard=(index, count)) for index in range(count)]
-    np.testing.assert_array_equal(np.concatenate([labels for _, labels in shards]), whole)
-    noise = np.stack([images.ravel() % 1 for images, _ in shards])
-    assert len(np.unique(noise)) == 8
+    """Images, labels and augmentation are those of a batch that is not parted, of every kind of source."""
+    sources = [Counted(), bundled_digits("test"), ColouredDigits(bundled_digits("test")), Points("moons", 50)]
+    for source in sources:
+        whole = batch_at(source, 5, batch_size=8, seed=1)
+        shards = [batch_at(source, 5, batch_size=8, seed=1, shard=(index, count)) for index in range(count)]
+        assert [len(images) for images, _ in shards] == count * [8 // count]
+        np.testing.assert_array_equal(np.concatenate([images for images, _ in shards]), whole[0])
+        if source.labels is not None:
+            np.testing.assert_array_equal(np.concatenate([labels for _, labels in shards]), whole[1])
 
 
 def test_augmentation_is_not_the_generator_of_the_permutation():
@@ -91,41 +93,3 @@ def test_a_coloured_batch_is_quick():
         batch_at(source, step, batch_size=64, seed=0)
         best = min(best, time.perf_counter() - start)
     assert best < 5e-3
-
-
-@pytest.mark.parametrize("size", [1, 2, 50])
-def test_prefetch_keeps_order(size):
-    assert list(prefetch(range(20), size)) == list(range(20))
-    assert list(prefetch([], size)) == []
-
-
-def test_prefetch_passes_exceptions_on_in_their_place():
-    def items():
-        yield 1
-        yield 2
-        raise OSError("the disk is gone")
-
-    stream = prefetch(items())
-    assert [next(stream), next(stream)] == [1, 2]
-    with pytest.raises(OSError, match="the disk is gone"):
-        next(stream)
-
-
-def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
-    made = []
-    stream = prefetch((made.append(n) or n for n in itertools.count()), 3)
-    assert next(stream) == 0
-    deadline = time.monotonic() + 10
-    while len(made) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    assert made == [0, 1, 2, 3, 4]
-    stream.close()
-    while any(thread.name == "prefetch" for thread in threading.enumerate()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
-
-
-def test_prefetch_needs_room():
-    with pytest.raises(ValueError, match="expected at least 1"):
-        prefetch([1], 0)

@@ -18,14 +18,15 @@ def problem(steps, *, width=8, pause=0.0):
     tx = adamw(1e-2, steps, warmup=2, weight_decay=0.01, clip_norm=1.0)
 
     def loss(params, key, batch, shared):
-        noise = 0.1 * jax.random.normal(key, batch["x"].shape)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
+        noise = 0.1 * jax.vmap(lambda key: jax.random.normal(key, batch["x"].shape[1:]))(keys)
         predicted = jnp.tanh((batch["x"] + noise) @ params["kernel"] + params["bias"])
         return jnp.mean(jnp.square(predicted - shared["scale"] * batch["y"]))
 
     def batch_at(step):
         time.sleep(pause)
         x = np.random.default_rng([1, step]).normal(size=(16, width)).astype(np.float32)
-        return {"x": x, "y": np.sign(x[:, :3])}
+        return {"x": x, "y": np.sign(x[:, :3]), "index": np.arange(16)}
 
     shared = {"scale": jnp.asarray(0.5)}
     return TrainState.create(params, tx), batch_at, {"grad_fn": gradients(loss), "tx": tx, "steps": steps, "shared": shared}

@@ -1,4 +1,4 @@
-"""The loop: it stops at the first number that is none, and saves nothing after it."""
+"""The loop: what it skips, when it stops, and what it says meanwhile."""
 
 import jax
 import jax.numpy as jnp
@@ -10,24 +10,59 @@ from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, gradien
 from tests.training.problem import KEY, problem, same_bits
 
 
-def test_what_becomes_nan_stops_the_training_and_the_last_good_step_stays(tmp_path):
+def poisoned(batch_at, *steps):
+    """The batches, not numbers at some steps."""
+    return lambda step: batch_at(step) | ({"x": batch_at(step)["x"] * np.float32("nan")} if step in steps else {})
+
+
+def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
+    state, batch_at, options = problem(6)
+    log = TrainingLog(tmp_path, start=0, steps=6, quiet=True)
+    final = fit(state, KEY, poisoned(batch_at, 2, 5), **options, log=log, log_every=3)
+    log.close()
+    first, second = read_log(tmp_path / "log.jsonl")
+    assert first["skipped"] == 1 and second["skipped"] == 2 == int(final.skipped)
+    assert all(np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second))
+    before = fit(state, KEY, batch_at, **options | {"steps": 2})
+    after = fit(state, KEY, poisoned(batch_at, 2), **options | {"steps": 3})
+    same_bits((before.params, before.ema, before.opt_state), (after.params, after.ema, after.opt_state))
+    assert int(after.step) == 3
+
+
+def test_too_many_skipped_steps_stop_the_training_and_the_last_good_state_stays(tmp_path):
     state, batch_at, options = problem(20)
-
-    def poisoned(step):
-        batch = batch_at(step)
-        return batch if step != 5 else batch | {"x": batch["x"] * np.float32("nan")}
-
     checkpoints = Checkpoints(tmp_path, {})
     log = TrainingLog(tmp_path, start=0, steps=20, quiet=True)
-    more = {"checkpoints": checkpoints, "checkpoint_every": 2, "log": log, "log_every": 4}
-    with pytest.raises(FloatingPointError, match="loss.* became infinite or not a number between steps 5 and 6;"):
-        fit(state, KEY, poisoned, **options, **more)
+    more = {"checkpoints": checkpoints, "checkpoint_every": 2, "log": log, "log_every": 4, "max_skipped": 1}
+    with pytest.raises(FloatingPointError, match="not a number in 2 steps, the last of them step 7;"):
+        fit(state, KEY, poisoned(batch_at, 5, 6), **options, **more)
     log.close()
     checkpoints.close()
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [4]
-    assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["2", "4"]
+    assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["4", "6"]
     good = Checkpoints(tmp_path, {}).restore(state)
-    same_bits(good, fit(state, KEY, batch_at, **options | {"steps": 4}))
+    same_bits(good, fit(state, KEY, poisoned(batch_at, 5), **options | {"steps": 6}))
+
+
+@pytest.mark.parametrize("steps_per_call", [2, 5, 50])
+def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
+    state, batch_at, options = problem(11)
+    logs = {}
+    for name, count in (("one", 1), ("several", steps_per_call)):
+        log = TrainingLog(tmp_path / name, start=0, steps=11, quiet=True)
+        logs[name] = fit(state, KEY, batch_at, **options, log=log, log_every=4, steps_per_call=count)
+        log.close()
+    for one, several in zip(jax.tree.leaves(logs["one"]), jax.tree.leaves(logs["several"]), strict=True):
+        np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-7)
+    lines = [read_log(tmp_path / name / "log.jsonl") for name in logs]
+    assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]] == [4, 8, 11]
+    np.testing.assert_allclose(*([line["loss"] for line in log] for log in lines), rtol=1e-5)
+
+
+def test_a_profile_is_written(tmp_path):
+    state, batch_at, options = problem(12)
+    fit(state, KEY, batch_at, **options, profile=tmp_path)
+    assert list(tmp_path.rglob("*.xplane.pb"))
 
 
 def test_parameters_that_overflow_are_not_saved(tmp_path):
@@ -36,7 +71,7 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
     state = TrainState.create({"w": jnp.zeros(2)}, tx)
     grad_fn = gradients(lambda params, key, batch, shared: 0 * jnp.sum(jnp.tanh(params["w"])) + 4 * jnp.tanh(jnp.sum(params["w"])))
     checkpoints = Checkpoints(tmp_path, {})
-    with pytest.raises(FloatingPointError, match="a parameter became infinite or not a number between steps 1 and 1;"):
+    with pytest.raises(FloatingPointError, match="A parameter became infinite or not a number by step 1;"):
         fit(state, KEY, lambda step: np.zeros(8), grad_fn=grad_fn, tx=tx, steps=1, checkpoints=checkpoints)
     checkpoints.close()
     assert not list((tmp_path / "steps").iterdir())
@@ -60,7 +95,7 @@ def test_from_the_host_or_the_device_the_bits_are_the_same():
     same_bits(fit(state, KEY, batch_at, **options), fit(jax.tree.map(np.asarray, state), KEY, batch_at, **options))
 
 
-@pytest.mark.parametrize("interval", ["log_every", "checkpoint_every", "watch_every"])
+@pytest.mark.parametrize("interval", ["log_every", "checkpoint_every", "watch_every", "steps_per_call"])
 def test_intervals_are_at_least_one_step(interval):
     state, batch_at, options = problem(2)
     with pytest.raises(ValueError, match="whole numbers of steps from 1 up"):

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ddib_jax.nets import UNet
-from ddib_jax.training import TrainState, adamw, gradients, train_step
+from ddib_jax.training import TrainState, accumulated, adamw, gradients, train_step
 from tests.training.problem import KEY
 
 
@@ -28,7 +28,7 @@ def test_the_state_begins_with_its_average_at_the_parameters():
     assert state.step.dtype == jnp.int32 and int(state.step) == 0
     np.testing.assert_array_equal(state.ema["w"], params["w"])
     assert state.ema["w"].unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
-    assert len(jax.tree.leaves(state)) == 1 + 1 + 1 + 3
+    assert len(jax.tree.leaves(state)) == 1 + 1 + 1 + 3 + 1
 
 
 def test_the_average_ramps_up_to_its_decay():
@@ -114,3 +114,18 @@ def test_a_bfloat16_network_keeps_float32_parameters():
     after, metrics = jax.eval_shape(step, state, KEY, None)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
     assert metrics["loss"].dtype == jnp.float32
+
+
+def test_a_batch_in_parts_is_the_same_step():
+    def loss(params, key, batch, shared):
+        noise = jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), (3,)))(batch["index"])
+        return jnp.mean(jnp.square(batch["x"] @ params["w"] + noise - shared))
+
+    batch = {"x": np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32), "index": np.arange(12)}
+    params = {"w": jnp.ones((4, 3))}
+    whole = gradients(loss)(params, KEY, batch, 0.5)
+    for parts in (1, 3, 12):
+        found = jax.jit(accumulated(gradients(loss), parts))(params, KEY, batch, 0.5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, whole)
+    with pytest.raises(ValueError, match="batch of 12 does not divide into 5 parts"):
+        accumulated(gradients(loss), 5)(params, KEY, batch, 0.5)

@@ -1,0 +1,121 @@
+"""What is learnt and how: the options that a training, and a plan of one, have in common."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ddib_jax import schedules
+from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.nets import MLP, UNet
+from ddib_jax.training import accumulated, adamw, gradients
+from ddib_jax.types import Network, NoiseSchedule, Preconditioning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A network, what it is asked, and the optimiser that teaches it."""
+
+    steps: int = 2600
+    """Steps over which the learning rate falls."""
+    batch_size: int = 64
+    """Images a step, over all devices of all hosts."""
+    accumulate: int = 1
+    """Take a device's batch in so many parts, one after the other: less memory, the same step."""
+    remat: bool = False
+    """Compute the U-Net's blocks anew on the way back: less memory, about a third more time."""
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
+    rank: int = 128
+    """Principal directions of the Wiener preconditioning, at most one fewer than the values of an image."""
+    schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
+    """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
+    sigma_min: float = 0.05
+    """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it is. Training does not depend on it."""
+    sigma_max: float = 80.0
+    """Where the EDM schedule's latents lie; it wants to be much larger than the data."""
+    noise_mean: float = 0.2
+    noise_std: float = 1.5
+    """log sigma ~ N(noise_mean, noise_std^2) in training."""
+    weighting: Literal["network", "edm", "min-snr"] = "network"
+    """Weight of the noise levels: the network's own error, or that of the denoised image as EDM or Min-SNR (gamma 5) weigh it."""
+    reference: int = 4096
+    """Training images that the target is averaged over where noise hides which one it was (stable target field); 0 for none."""
+    conditional: bool = False
+    """Tell the network the images' labels (digits; in a folder of folders, the folder): one model is then many domains."""
+    label_dropout: float = 0.0
+    """Share of the images of a conditional training that are shown without their label, for classifier-free guidance; .1 is usual."""
+    model_channels: int = 32
+    channel_mult: tuple[int, ...] = (1, 2, 4)
+    num_res_blocks: int = 1
+    attention_resolutions: tuple[int, ...] = (8, 4)
+    patch_size: int = 2
+    width: int = 128
+    """Width of the network that learns points: those of the plane, or the pixels of an image (lab:IMAGE, rgb:IMAGE)."""
+    blocks: int = 3
+    dropout: float = 0.0
+    bf16: bool = False
+    """Compute in bfloat16; parameters stay float32."""
+
+    def untrained(self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None) -> DiffusionModel:
+        """The model before the first step, of images or points of a shape, and of so many classes or none."""
+        network, sigma = self._network(shape, classes), jnp.ones(())
+        inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
+        cond = None if classes is None else jnp.zeros(1, jnp.int32)
+        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond)["params"]
+        return DiffusionModel(params, precondition, network=network, schedule=self._schedule(), data_shape=shape)
+
+    def tx(self) -> optax.GradientTransformation:
+        """The optimiser."""
+        return adamw(self.learning_rate, self.steps, warmup=self.warmup, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+
+    def grad_fn(self, model: DiffusionModel, weighting, null: int):
+        """The gradient of the denoising loss; shared is the preconditioning and the `Reference`, `null` the label that means any class."""
+        noise_level = self._noise_level(model)
+        network = model.network.clone(remat=True) if self.remat else model.network
+
+        def loss(params, key, batch, shared):
+            precondition, reference = shared
+            label = batch.get("label")
+            learner = model.replace(params=params, precondition=precondition, cond=label, network=network)
+            options = {"index": batch["index"], "train": True, "weighting": weighting}
+            if reference is not None:
+                options |= {"reference": reference.images, "related": reference.related(label, null)}
+            return denoising_loss(learner, key, batch["image"], noise_level, **options)
+
+        return accumulated(gradients(loss), self.accumulate)
+
+    def _schedule(self) -> NoiseSchedule:
+        return schedules.EDM(self.sigma_min, self.sigma_max) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
+
+    def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:
+        shared = {
+            "out_channels": shape[-1],
+            "time_scale": 16.0 if self.schedule == "edm" else 1000.0,
+            "dtype": "bfloat16" if self.bf16 else "float32",
+        }
+        if len(shape) == 1:
+            return MLP(width=self.width, blocks=self.blocks, **shared)
+        return UNet(
+            model_channels=self.model_channels,
+            channel_mult=self.channel_mult,
+            num_res_blocks=self.num_res_blocks,
+            attention_resolutions=self.attention_resolutions,
+            patch_size=self.patch_size,
+            dropout=self.dropout,
+            num_classes=classes,
+            **shared,
+        )
+
+    def _noise_level(self, model: DiffusionModel):
+        if self.schedule == "edm":
+            return LogNormal(self.noise_mean, self.noise_std)
+        first, last = (float(model.schedule.time(jnp.asarray(level))) for level in model.schedule.sigma_range)
+        return UniformTime(model.schedule, first, last)

@@ -1,0 +1,24 @@
+"""Batches made ahead by worker processes, through grain."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_AHEAD = 2
+
+
+def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int) -> Iterator[Any]:
+    """batch_at(step) of the steps from `start` to before `stop`, in order, made by `count` processes.
+
+    The place in the stream is the step alone, so a resumed training goes on by starting at its step. `batch_at` is
+    pickled: it must be data, not a closure. Raises ImportError where grain is missing and ValueError for less than one process.
+    """
+    if count < 1:
+        raise ValueError(f"{count} worker processes: expected at least 1")
+    try:
+        import grain
+    except ImportError as error:
+        raise ImportError("Worker processes need grain; install ddib_jax[workers].") from error
+    steps = grain.MapDataset.range(start, stop).map(batch_at)
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
+    processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
+    return iter(steps.to_iter_dataset(reading).mp_prefetch(processes))

@@ -1,0 +1,53 @@
+"""A training of a process that is one of several: `python -m tests.on_hosts DIRECTORY INDEX COUNT PORT`.
+
+It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to DIRECTORY/final-INDEX.npz. At step
+DIE_AT of the environment the process ends without a word; it pauses PAUSE seconds for every batch.
+"""
+
+import os
+import sys
+import time
+
+if __name__ == "__main__":  # tensorboardX would import torch where it is installed, which takes seconds
+    sys.modules.setdefault("torch", None)
+
+import jax
+import numpy as np
+
+from ddib_jax import parallel
+from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit
+
+STEPS = 24
+
+
+def main(directory: str, index: int, count: int, port: int) -> int:
+    if count > 1:
+        parallel.join_hosts(f"127.0.0.1:{port}", count, index)
+    from tests.training.problem import KEY, arrays, problem  # computes, which joined processes must not have done
+
+    state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
+    index, count = parallel.share()
+
+    def batch_at(step):
+        if step == int(os.environ.get("DIE_AT", "-1")):
+            time.sleep(1)  # for the steps before
+            os._exit(9)
+        return {name: np.split(leaf, count)[index] for name, leaf in whole(step).items()}
+
+    checkpoints = Checkpoints(directory, {"steps": STEPS})
+    state = checkpoints.restore(state) or state
+    print(f"{count} hosts, {jax.local_device_count()} devices here, from step {int(state.step)}", flush=True)
+    log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True) if index == 0 else None
+    try:
+        state = fit(state, KEY, batch_at, **options, checkpoints=checkpoints, checkpoint_every=3, log=log, log_every=1)
+    except Stopped as stopped:
+        print(stopped, flush=True)
+        checkpoints.close()
+        return 3
+    checkpoints.close()
+    np.savez(checkpoints.directory / f"final-{index}.npz", **arrays(state))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -1,0 +1,138 @@
+"""Several processes train and translate as one does; what happens to one of them is told by the others."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddib_jax import parallel
+from ddib_jax.commands.hosts import Hosts
+from ddib_jax.training import read_log
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def started(module, arguments, devices, **settings):
+    """A process of its own with so many virtual devices."""
+    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "PYTHONPATH": str(ROOT)} | settings
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)], env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def training(directory, count, devices, *, each=({}, {}), **settings):
+    """The processes of a training; `each` is what their environments do not share."""
+    port = free_port()
+    return [started("tests.on_hosts", (directory, index, count, port), devices, **settings, **each[index]) for index in range(count)]
+
+
+def ended(processes, codes=None, timeout=120):
+    """What every process said and complained of."""
+    said = [process.communicate(timeout=timeout) for process in processes]
+    wanted = [0] * len(processes) if codes is None else codes
+    assert [process.returncode for process in processes] == wanted, said
+    return said
+
+
+def final(directory, index=0):
+    with np.load(directory / f"final-{index}.npz") as stored:
+        return dict(stored)
+
+
+def same(one, other):
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The directory of two processes of two devices that nobody disturbed."""
+    place = tmp_path_factory.mktemp("two")
+    said = ended(training(place, 2, 2))
+    assert all("2 hosts, 2 devices here, from step 0" in out for out, _ in said)
+    return place
+
+
+def test_two_hosts_are_one(tmp_path, two):
+    """Each sees its half of the batch; parameters are those of four devices of one process, and of one."""
+    for devices in (4, 1):
+        ended(training(tmp_path / str(devices), 1, devices))
+        for name, leaf in final(tmp_path / str(devices)).items():
+            for index in (0, 1):
+                np.testing.assert_allclose(final(two, index)[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name)
+    same(final(two, 0), final(two, 1))
+    assert [line["step"] for line in read_log(two / "log.jsonl")] == list(range(1, 25))
+    written = [list((two / "steps" / "24" / "default" / f"ocdbt.process_{index}").rglob("*")) for index in (0, 1)]
+    assert all(written), "each host writes its part of a checkpoint"
+
+
+@pytest.mark.slow
+def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
+    begun = time.monotonic()
+    first, second = training(tmp_path, 2, 2, each=({}, {"DIE_AT": "14"}))
+    said = [process.communicate(timeout=90) for process in (first, second)]
+    assert second.returncode == 9 and first.returncode not in (0, None) and time.monotonic() - begun < 90
+    for index, (_, errors) in enumerate(said):
+        assert f"ddib: process {index} ended without a word" in errors and "another process died or was silent for 30 s" in errors
+    again = ended(training(tmp_path, 2, 2))
+    start = int(re.search(r"from step (\d+)", again[0][0])[1])
+    assert 3 <= start <= 12 and start % 3 == 0
+    same(final(two), final(tmp_path))
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_host_stops_both_at_one_step_and_other_devices_go_on(tmp_path, two):
+    processes = training(tmp_path, 2, 2, PAUSE="0.25")
+    deadline = time.monotonic() + 90
+    while len(read_log(tmp_path / "log.jsonl")) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    said = ended(processes, [3, 3])
+    steps = {re.search(r"ended after step (\d+); its state is saved", out)[1] for out, _ in said}
+    assert len(steps) == 1 and (tmp_path / "steps" / steps.copy().pop()).is_dir()
+    out, _ = ended(training(tmp_path, 1, 1))[0]
+    assert f"1 hosts, 1 devices here, from step {steps.pop()}" in out
+    for name, leaf in final(two).items():
+        np.testing.assert_allclose(final(tmp_path)[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
+    port = free_port()
+    shared = ["translate", "five", "--source", "five", "--target", "seven", "--limit", "5", "--steps", "1", "--solver", "ddim", "--out", tmp_path / "out"]
+    processes = [started("ddib_jax.cli", [*shared, "--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process", index], 1) for index in (0, 1)]
+    said = [out for out, _ in ended(processes, timeout=240)]
+    assert "3 translations lie in" in said[0] and "2 translations lie in" in said[1]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*(f"five-0000{index}.png" for index in range(5)), "sheet.png"]
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"processes": 2}, "give --coordinator HOST:PORT"),
+    ({"coordinator": "127.0.0.1:1", "processes": 2}, "needs the number of processes .* and which one this is"),
+    ({"coordinator": "127.0.0.1:1", "processes": 2, "process": 2}, "Process 2 of 2: they are counted from 0"),
+    ({"coordinator": "auto"}, "The processes could not be joined"),
+])
+def test_incomplete_hosts_are_one_sentence(given, said):
+    with pytest.raises(ValueError, match=said):
+        Hosts(**given).join()
+
+
+def test_a_single_process_is_all_of_it(monkeypatch):
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    assert Hosts().join() == parallel.Share(0, 1)
+    parallel.barrier("nobody else")
+    assert parallel.told_to_stop(3) is False
