@@ -154,9 +154,12 @@ def data_parallel(step: Callable, devices=None) -> Callable:
     return jax.pmap(step, axis_name=BATCH_AXIS, in_axes=(0, None, 0, None), donate_argnums=0, devices=devices)
 
 
-@functools.cache
-def _pmapped(fn: Callable) -> Callable:
-    return jax.pmap(fn, in_axes=(None, 0), devices=jax.local_devices())
+def mapped(fn: Callable, devices=None) -> Callable:
+    """`fn(tree, batch)` on every device, the local ones by default: the tree the same, the batch sharded."""
+    return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
+
+
+_mapped = functools.cache(mapped)
 
 
 def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter) -> Any:
@@ -170,11 +173,11 @@ def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress
     if total == 0 or any(len(array) != total for array in arrays):
         raise ValueError(f"Expected arrays of one length, at least 1; found {', '.join(str(len(array)) for array in arrays)}.")
     size = -(-min(batch_size, total) // count) * count
-    mapped = _pmapped(_on_batch(fn))
+    on_devices = _mapped(_on_batch(fn))
     results = []
     for start in progress(range(0, total, size)):
         batch = [np.resize(np.asarray(a[start : start + size]), (size, *a.shape[1:])) for a in arrays]
-        results.append(mapped(tree, tuple(shard(batch))))
+        results.append(on_devices(tree, tuple(shard(batch))))
     whole = lambda *parts: np.concatenate([np.asarray(p).reshape(size, *p.shape[2:]) for p in parts])[:total]  # noqa: E731
     return jax.tree.map(whole, *results)
 

@@ -1,138 +1,244 @@
-"""Why not CycleGAN? Coloured fives into sevens by every method of the house, under one evaluator.
+"""Why not CycleGAN? One evaluator, the same held-out images, every method of the house.
 
-    python experiments/compare_methods.py
+    python experiments/compare_methods.py                                                  # coloured fives into sevens
+    python experiments/compare_methods.py --mnist-m DIR --mnist DIR                        # and MNIST into MNIST-M and back
 
-Held-out test fives, the same for all: DDIB with the shipped models, SDEdit with the shipped model of sevens, CycleGAN, and two floors, the source as it is and the nearest real seven. The CycleGAN is trained here
-the first time (`ddib train-cyclegan`, on the bundled digits) and kept in `runs/compare_methods-models/`.
+DDIB, SDEdit and CycleGAN, and two floors: the source as it is, and the real target image that is nearest to it. The models of fives and sevens are shipped; all
+else is trained the first time, from the same training images, and kept in `runs/compare_methods-models/`. MNIST-M (Ganin et al. 2016) is read from `mnist_m_train*.npz` and
+`mnist_m_test*.npz` in its folder: `images` [n 32 32 3] bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in
+the other folder. So the true partner of every image is known; the trainings do not see it.
 """
 
+import dataclasses
 import datetime
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from PIL import Image
 
 import ddib_jax
 from ddib_jax import baselines, bridge, parallel, pretrained, runs
+from ddib_jax.bridge import Bridge
 from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.train import Train, machine
+from ddib_jax.commands.train_classifier import TrainClassifier
 from ddib_jax.commands.train_cyclegan import TrainCyclegan
+from ddib_jax.data import mnist_idx
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.report import markdown_table, write_report
-from ddib_jax.runs import MetricRow
+from ddib_jax.report.tables import value_text
+from ddib_jax.runs import MetricRow, Table
 from ddib_jax.solvers import count, get_solver
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = ("called_target", "hue_error", "hue_error_p90", "saturation_change", "thickness_correlation", "area_correlation", "frechet", "cycle_error")
+SHOWN = 16
+FIGURES = {
+    "digits": ("called_target", "hue_error", "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet", "cycle_error", "source_distance"),
+    "partners": ("label_kept", "partner_error", "frechet", "cycle_error", "source_distance"),
+}
+SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % bootstrap intervals over images; the judge's features are those of a digit classifier."
 
 
 @dataclass(frozen=True)
 class Config:
-    """Translate the same fives by every method, compare."""
+    """Translate the same images by every method, compare."""
 
+    mnist_m: Path | None = None
+    """The folder of MNIST-M's files; with it, MNIST and MNIST-M are translated too."""
+    mnist: Path | None = None
+    """The folder of MNIST's IDX files."""
     count: int = 256
-    """Test fives."""
+    """Test images of each task."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Noise levels that SDEdit starts from."""
     steps: int = 60
     """Steps of Heun's method, each way."""
+    seeds: int = 1
+    """Trainings of CycleGAN on digits, each a row."""
+    diffusion_steps: int = 2400
+    """Training steps of each diffusion model that is not shipped."""
     cyclegan_steps: int = 2000
     cyclegan_batch: int = 4
     cyclegan_width: int = 32
     batch_size: int = 64
     out: Path = ROOT / "runs" / "compare_methods"
 
+    @property
+    def home(self) -> Path:
+        """Where models are kept."""
+        return self.out.with_name(self.out.name + "-models")
+
+
+class Task(NamedTuple):
+    """Images to translate, who does it, and what is known of the truth."""
+
+    title: str
+    source: np.ndarray
+    real: np.ndarray
+    pool: np.ndarray
+    models: tuple[str, str]
+    gans: dict[str, tuple[Path, str]]
+    judge: Classifier
+    truth: dict[str, Any]
+    figures: tuple[str, ...]
+
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    home = config.out.with_name(config.out.name + "-models") / "cyclegan"
-    TrainCyclegan(
-        a="five", b="seven", out=home, steps=config.cyclegan_steps, batch_size=config.cyclegan_batch, width=config.cyclegan_width, blocks=6, layers=2
-    ).run()
-    fives, sevens, others = (ddib_jax.load_dataset(name, split) for name, split in (("five", "test"), ("seven", "test"), ("seven", "train")))
-    source = fives.take(range(min(config.count, len(fives))))
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
-    real = {name: classify(judge, data.take(range(len(data))))[1] for name, data in (("test", sevens), ("train", others))}
-    made = _translations(source, others, home, config)
-    rows, pictures = [], {}
-    spread = float(np.mean(np.std(sevens.take(range(len(source))), axis=0)))
-    for name, (translation, cycle, seconds, facts) in made.items():
-        logits, features = classify(judge, translation)
-        samples = {"source": source, "translation": translation, "translation_logits": logits, "target_class": 7, "translation_features": features}
-        samples |= {"target_features": real["test"], "target_pool_features": real["train"]} | ({} if cycle is None else {"cycle": cycle})
-        found = {row.name: row for row in evaluate(samples)}
-        floor = found["frechet_floor"].value
-        values = [found[metric].value if metric in found else None for metric in SHOWN]
-        rows.append((name, *values, float(np.mean(np.std(translation, axis=0))) / spread, seconds / len(source), *facts))
-        pictures[name] = to_bytes(translation[:16])
-    ours = next(row for row in rows if row[0] == "DDIB")
+    tasks = [_digits(config), *(_partners(config) if config.mnist_m else ())]
+    tables, pictures, metrics = {}, {}, []
+    for task in tasks:
+        wide, tidy, found = [], [], {}
+        for name, (translation, cycle, seconds, facts) in _translations(task, config).items():
+            rows = found[name] = _measured(task, translation, cycle)
+            wide.append((name, *(" ".join(value_text(rows[metric])).strip() if metric in rows else None for metric in task.figures), _variety(task, translation), seconds / len(task.source), *facts))
+            tidy += [(name, rows[metric].label, rows[metric].value, rows[metric].low, rows[metric].high) for metric in task.figures if metric in rows]
+            pictures[f"{task.title}: {name}"] = to_bytes(translation[:SHOWN])
+        floor = found["DDIB"]["frechet_floor"]
+        metrics.append(dataclasses.replace(floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"))
+        heads = [next(rows[metric].label for rows in found.values() if metric in rows) for metric in task.figures]
+        tables[task.title] = Table(("method", *heads, *FACTS), tuple(wide), f"{len(task.source)} test images, the same for all")
+        tables[f"{task.title}, figures"] = Table(("method", "metric", "value", "low", "high"), tuple(tidy))
     run = runs.Run(
         name="compare_methods",
-        title="Fives into sevens, by every method",
+        title="One translation, every method",
         **runs.circumstances("experiments/compare_methods.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
-        metrics=(MetricRow("hue_error", "DDIB's hue error, median", ours[2], unit="°", better="lower", n=len(source)), MetricRow("frechet_floor", "Fréchet distance, real against real", floor)),
-        tables={"Methods": runs.Table(COLUMNS, tuple(rows), f"{len(source)} test fives, the same for all")},
+        config={name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(config).items()},
+        metrics=tuple(metrics),
+        tables=tables,
         texts={"summary": SUMMARY},
         arrays=pictures,
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)
-    print(markdown_table(run.tables["Methods"], digits=3))
+    for task in tasks:
+        print(f"\n{task.title}\n\n{markdown_table(run.tables[task.title], digits=3)}")
     print(markdown_table(run))
     print(f"The report lies in {page}")
     return page
 
 
-SUMMARY = "The same held-out fives translated by every method and judged by one evaluator. A translation should be a seven in the five's colour."
-COLUMNS = (
-    "method", "called 7", "hue error, median", "hue error, 90th percentile", "change of saturation", "thickness kept", "area kept", "Fréchet distance", "cycle error", "variety, of real sevens'",
-    "seconds an image", "evaluations", "parameters, M", "training seconds", "a new domain needs",
-)  # fmt: skip
+FACTS = ("variety, of real ones'", "seconds an image", "evaluations", "parameters, M", "training seconds", "a new domain needs")
 
 
-def _translations(source: np.ndarray, others, home: Path, config: Config) -> dict[str, tuple]:
+def _digits(config: Config) -> Task:
+    """Coloured fives into sevens."""
+    fives, sevens, others = (ddib_jax.load_dataset(name, split) for name, split in (("five", "test"), ("seven", "test"), ("seven", "train")))
+    gans = {}
+    for seed in range(config.seeds):
+        name, place = ("CycleGAN", "cyclegan") if seed == 0 else (f"CycleGAN, seed {seed}", f"cyclegan-{seed}")
+        gans[name] = (_cyclegan(config, "five", "seven", place, seed), "ab")
+    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
+    source = fives.take(range(min(config.count, len(fives))))
+    real, pool = (data.take(range(len(data))) for data in (sevens, others))
+    return Task("Fives into sevens", source, real, pool, ("five", "seven"), gans, judge, {"target_class": 7}, FIGURES["digits"])
+
+
+def _partners(config: Config) -> list[Task]:
+    """MNIST into MNIST-M and back; their pairs are known to the evaluation alone."""
+    folder = _pairs(config)
+    names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
+    for name in names.values():
+        if not (config.home / name / "model.json").exists():
+            Train(data=f"npz:{folder / name}", out=config.home / name, steps=config.diffusion_steps).run()
+    if not (config.home / "judge" / "model.json").exists():
+        TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "judge").run()
+    judge = Classifier(*reversed(pretrained.load_network(config.home / "judge", "classifier")))
+    gan = _cyclegan(config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0)
+    test, train = ({title: ddib_jax.load_dataset(f"npz:{folder / name}", split) for title, name in names.items()} for split in ("test", "train"))
+    tasks = []
+    for (here, there), way in zip((tuple(names), tuple(reversed(names))), ("ab", "ba"), strict=True):
+        first, rest = range(config.count), range(config.count, len(test[there]))
+        truth = {"labels": test[here].labels[: config.count], "partner": test[there].take(first)}
+        models = tuple(str(config.home / names[title]) for title in (here, there))
+        tasks.append(
+            Task(f"{here} into {there}", test[here].take(first), test[there].take(rest), train[there].take(range(len(train[there]))), models, {"CycleGAN": (gan, way)}, judge, truth, FIGURES["partners"])
+        )
+    return tasks
+
+
+def _pairs(config: Config) -> Path:
+    """MNIST-M and its digits in MNIST, stretched to 32 pixels as it has them, as folders of train.npz and test.npz."""
+    if config.mnist is None:
+        raise ValueError("Name the folder of MNIST's IDX files too (--mnist).")
+    folder = config.home / "mnist-m-data"
+    for split in ("train", "test"):
+        files = sorted(config.mnist_m.glob(f"mnist_m_{split}*.npz"))
+        if not files:
+            raise FileNotFoundError(f"There is no mnist_m_{split}*.npz in {config.mnist_m}.")
+        stored, grey = np.load(files[0]), mnist_idx(config.mnist, split)
+        plain = np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in grey.pixels[stored["mnist_index"]]])
+        plain = np.repeat(plain[..., None], 3, axis=-1)
+        images = {"mnist": plain, "mnist_m": stored["images"], "both": np.concatenate([plain, stored["images"]])}
+        for name, pixels in images.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            np.savez(folder / name / f"{split}.npz", images=pixels, labels=np.resize(stored["labels"], len(pixels)))
+    return folder
+
+
+def _cyclegan(config: Config, a: str, b: str, place: str, seed: int) -> Path:
+    home = config.home / place
+    if not (home / "ab" / "model.json").exists():
+        TrainCyclegan(a=a, b=b, out=home, steps=config.cyclegan_steps, batch_size=config.cyclegan_batch, width=config.cyclegan_width, blocks=6, layers=2, seed=seed).run()
+    return home
+
+
+def _measured(task: Task, translation: np.ndarray, cycle: np.ndarray | None) -> dict[str, MetricRow]:
+    logits, features = classify(task.judge, translation)
+    real, pool = (classify(task.judge, images)[1] for images in (task.real, task.pool))
+    samples = {"source": task.source, "translation": translation, "translation_logits": logits, "translation_features": features, **task.truth}
+    samples |= {"target_features": real, "target_pool_features": pool} | ({} if cycle is None else {"cycle": cycle})
+    return {row.name: row for row in evaluate(samples)}
+
+
+def _variety(task: Task, translation: np.ndarray) -> float:
+    """Deviation of the translations over that of as many real images: well below 1 where modes collapse."""
+    return float(np.mean(np.std(translation, axis=0)) / np.mean(np.std(task.real[: len(translation)], axis=0)))
+
+
+def _translations(task: Task, config: Config) -> dict[str, tuple]:
     """By method: translations, what comes back around the cycle or None, seconds, and (evaluations, parameters, training seconds, needs)."""
-    options = {"batch_size": config.batch_size}
-    made = {}
+    options, made = {"batch_size": config.batch_size}, {}
 
-    def timed(name: str, run, cycle, *facts) -> None:
-        run(source[: config.batch_size])  # compiles
+    def timed(name: str, run: Callable, cycle: Callable | None, *facts) -> None:
+        run(task.source[: config.batch_size])  # compiles
         clock = time.perf_counter()
-        translation = run(source)
+        translation = run(task.source)
         seconds = time.perf_counter() - clock
         made[name] = (translation, None if cycle is None else cycle(translation), seconds, facts)
 
     timed("as it is", lambda images: images, None, 0, 0.0, 0, "nothing")
-    targets = jnp.asarray(others.take(range(len(others))))
-    timed("nearest seven", lambda images: baselines.translate(baselines.Nearest(targets), images, **options), None, 0, 0.0, 0, "its images")
-    models = {name: pretrained.load(name) for name in ("five", "seven")}
-    here, there = (ddib_jax.Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver("heun")) for model in models.values())
-    size = {name: sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for name, model in models.items()}
-    spent = {name: _seconds(pretrained.facts(name)["training"]) for name in models}
+    nearest = baselines.Nearest(jnp.asarray(task.pool))
+    timed("nearest real one", lambda images: baselines.translate(nearest, images, **options), None, 0, 0.0, 0, "its images")
+    models = [pretrained.load(name) for name in task.models]
+    here, there = (Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver("heun")) for model in models)
+    size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
+    spent = [_seconds(pretrained.facts(name)["training"]) for name in task.models]
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
-        timed(f"SDEdit from {sigma:g}", lambda images, method=method: baselines.translate(method, images, **options), None, evaluations + 1, size["seven"], spent["seven"], "its own model")
+        timed(f"SDEdit from {sigma:g}", lambda images, method=method: baselines.translate(method, images, **options), None, evaluations + 1, size[1], spent[1], "its own model")
 
-    def crossed(one, other, images):
+    def crossed(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
         return bridge.decode(other, bridge.encode(one, images, progress=progress("encoding"), **options), progress=progress("decoding"), **options)
 
-    both = (2 * evaluations, sum(size.values()), sum(spent.values()), "its own model")
+    both = (2 * evaluations, sum(size), sum(spent), "its own model")
     timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
-    ways = {way: baselines.CycleGAN(params, network=network) for way in ("ab", "ba") for network, params in [pretrained.load_network(home / way, "generator")]}
-    weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6
-    seconds = pretrained.describe(home / "ab")["training"]["seconds"]
-    timed(
-        "CycleGAN", lambda images: baselines.translate(ways["ab"], images, **options), lambda images: baselines.translate(ways["ba"], images, **options),
-        1, weights, seconds, "both data sets",
-    )  # fmt: skip
+    for name, (home, way) in task.gans.items():
+        ways = {leg: baselines.CycleGAN(params, network=network) for leg in (way, way[::-1]) for network, params in [pretrained.load_network(home / leg, "generator")]}
+        weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6
+        seconds = pretrained.describe(home / way)["training"]["seconds"]
+        passes = [lambda images, method=method: baselines.translate(method, images, **options) for method in ways.values()]
+        timed(name, *passes, 1, weights, seconds, "both data sets")
     return made
 
 

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
-    {"parallel", "runs", "nets"},
-    {"schedules", "grids", "preconditioning", "guidance", "transport", "adversarial", "solvers", "perturbations", "data", "metrics", "training", "report"},
+    {"parallel", "runs", "nets", "costs"},
+    {"schedules", "grids", "preconditioning", "weightings", "guidance", "transport", "adversarial", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
     {"sweep", "diagnosis", "baselines"},

@@ -70,7 +70,7 @@ class Recipe:
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
         cond = None if classes is None else jnp.zeros(1, jnp.int32)
         params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond)["params"]
-        return DiffusionModel(params, precondition, network=network, schedule=self._schedule(), data_shape=shape)
+        return DiffusionModel(params, precondition, network=network, schedule=self.noise_schedule(), data_shape=shape)
 
     def tx(self) -> optax.GradientTransformation:
         """The optimiser."""
@@ -92,7 +92,8 @@ class Recipe:
 
         return accumulated(gradients(loss), self.accumulate)
 
-    def _schedule(self) -> NoiseSchedule:
+    def noise_schedule(self) -> NoiseSchedule:
+        """The bijection of time and noise."""
         return schedules.EDM(self.sigma_min, self.sigma_max) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
 
     def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:

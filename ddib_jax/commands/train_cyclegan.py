@@ -15,13 +15,11 @@ from ddib_jax import parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.baselines.cyclegan import SIDES, optimiser, players, two_player
 from ddib_jax.commands.train import machine
+from ddib_jax.commands.umpire import Umpire, verdict
 from ddib_jax.data import ALL, ImageSource, batch_at, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
-from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
-
-_WON, _COLLAPSED = 0.01, 0.3
-"""A discriminators' loss below which they have won, and a spread of what is made, as a share of the real one, below which it is all alike."""
+from ddib_jax.training import Checkpoints, TrainState, fit, read_log
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class TrainCyclegan:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
         batch = lambda step: {side: batch_at(sources[side], step, batch_size=self.batch_size, seed=2 * self.seed + i)[0] for i, side in enumerate(SIDES)}  # noqa: E731
-        log = Referee(workshop, start=start, steps=self.steps)
+        log = Umpire(workshop, verdicts, start=start, steps=self.steps)
         seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
         translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
 
@@ -105,27 +103,9 @@ class TrainCyclegan:
         print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 
-class Referee(TrainingLog):
-    """A training's log that also says, once each, when the game is lost: a discriminator that wins, or a generator that always makes the same."""
-
-    def __init__(self, directory: Path, *, start: int, steps: int, quiet: bool = False):
-        super().__init__(directory, start=start, steps=steps, quiet=quiet)
-        self._told: set[str] = set()
-
-    def write(self, step: int, scalars: dict[str, float | int]) -> None:
-        """Record the scalars of a step, and say what is lost."""
-        super().write(step, scalars)
-        for side in SIDES:
-            loss, spread = scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]
-            if loss < _WON:
-                self._tell(f"won {side}", f"step {step}: the discriminator of {side} wins (loss {loss:.2g}); its generator learns little from it. Make it narrower, or train longer.")
-            if 0 < spread < _COLLAPSED:
-                self._tell(f"alike {side}", f"step {step}: what is made of {side} varies {spread:.0%} as much as real images do; its generator collapses to a few of them.")
-
-    def _tell(self, kind: str, words: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
-            print(words, flush=True)
+def verdicts(scalars: dict[str, float]) -> dict[str, str]:
+    """What is lost on either side."""
+    return {kind: words for side in SIDES for kind, words in verdict(side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]).items()}
 
 
 class InColour:

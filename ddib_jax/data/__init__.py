@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from ddib_jax.data.arrays import ArrayImages
 from ddib_jax.data.batches import batch_at
 from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
@@ -20,6 +21,7 @@ __all__ = [
     "COLOUR_SPACES",
     "DATASETS",
     "SHAPES",
+    "ArrayImages",
     "ColouredDigits",
     "Digits",
     "ImageFolder",
@@ -50,6 +52,11 @@ def _grey(argument: str, split: str, directory: str | Path | None, seed: int) ->
     return find_digits(parse_digits(argument), split, directory)
 
 
+def _arrays(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    path = Path(argument)
+    return ArrayImages(path / f"{split}.npz" if path.is_dir() else path)
+
+
 def _pixels(space: str) -> Callable[..., ImageSource]:
     def load(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
         return PixelCloud(argument, space)
@@ -78,6 +85,7 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
     "seven": _one_digit("7"),
     "digits": _coloured,
     "mnist": _grey,
+    "npz": _arrays,
     **{shape: _points(shape) for shape in SHAPES},
     **{space: _pixels(space) for space in COLOUR_SPACES},
 }
@@ -101,7 +109,7 @@ def load_dataset(
     Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et al. (ENOT, NeurIPS
     2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
     (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
-    `rgb:photo.png` the pixels of an image as points of a colour space. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
+    `rgb:photo.png` the pixels of an image as points of a colour space; `npz:FILE` is a NumPy file of images, or a folder of train.npz and test.npz. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
     one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER` are one half of pictures that hold two side by
     side, as pix2pix has them; `A:FOLDER` and `B:FOLDER` are a domain of CycleGAN's layout (trainA, testA ...). `image_size` crops
     and resizes the images, with `crop` "random" to a random part of them in training. Raises ValueError on an unknown name, split or size,
@@ -122,7 +130,7 @@ def load_dataset(
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size, crop=crop)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, npz:FILE, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
         " path of a folder of images"
     )
 

@@ -16,8 +16,10 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
         raise ValueError(f"{count} worker processes: expected at least 1")
     try:
         import grain
+        from absl import flags
     except ImportError as error:
         raise ImportError("Worker processes need grain; install ddib_jax[workers].") from error
+    flags.FLAGS.mark_as_parsed()  # grain asks for its own, which have their defaults
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)

@@ -2,7 +2,8 @@
 
 The names of samples, all of one order and length where they are per image:
 `source`, `translation`, `reconstruction`, `cycle` images [n h w 3] in [-1, 1]; `latent` [n h w c];
-`translation_logits` [n k] with `source_class` and `target_class` (a class or several);
+`translation_logits` [n k] with `source_class` and `target_class` (a class or several), or with `labels` [n] that a
+translation should keep; `partner` [n h w 3], the true translations where they are known;
 `translation_features`, `target_features`, `target_pool_features` [m d]: of the translations, of real images of the target
 domain, and of other real images of it, from which the floor is drawn.
 """
@@ -67,6 +68,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "called_source": Metric(
             "Translations still called the source", ("translation_logits", "source_class"), digits.called, share, "share"
         ),
+        "label_kept": Metric("Translations of the source's label", ("translation_logits", "labels"), digits.label_kept, share, "share", "higher"),
         "hue_error": Metric(
             "Hue error, median", _PAIR, digits.hue_error, _median, "°", "lower", "of pairs that have a hue; about 90° by chance"
         ),
@@ -82,6 +84,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "area_correlation": Metric(
             "Stroke area kept, correlation", _PAIR, _both(digits.stroke_area), _correlation, "", "higher"
         ),
+        "slant_correlation": Metric(
+            "Slant kept, correlation", _PAIR, _both(digits.stroke_slant), _correlation, "", "higher"
+        ),
+        "source_distance": Metric("Distance to the source, RMSE", ("translation", "source"), rmse, _mean_of_images),
+        "partner_error": Metric("Error to the true partner, RMSE", ("translation", "partner"), rmse, _mean_of_images, "", "lower"),
         "reconstruction_error": Metric(
             "Encode → decode, relative RMSE", ("reconstruction", "source"), relative_rmse, _mean_of_images, "", "lower"
         ),

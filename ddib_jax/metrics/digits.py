@@ -7,7 +7,7 @@ C = max - min its chroma. A bright pixel has V > 0.5.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ddib_jax.metrics.arrays import AnyArray, host, host_rgb
 
@@ -138,6 +138,40 @@ def stroke_thickness(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " 
     area = ink.sum(axis=(1, 2))
     thickness = (half_perimeter - np.sqrt(np.clip(half_perimeter**2 - 4 * area, 0.0, None))) / 2
     return np.where(peak > BRIGHT, thickness, np.nan)
+
+
+def stroke_slant(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+    """How far the stroke of every image leans to the right: arctan of the shear cov(x, y) / var(y) of its value V.
+
+    It is the angle that the usual deskewing of digits takes out (LeCun et al. 1998). Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees,
+    (-90, 90), positive where the top lies to the right; NaN for an image with no bright pixel.
+
+    Raises:
+        ValueError: as `hue`.
+    """
+    value = _value(host_rgb(images))
+    y, x = (np.arange(size, dtype=np.float64) for size in value.shape[1:])
+    mass = np.maximum(value.sum(axis=(1, 2)), 1e-12)
+    rows, columns = value.sum(axis=2), value.sum(axis=1)
+    row = y - (rows @ y / mass)[:, None]
+    column = x - (columns @ x / mass)[:, None]
+    spread = np.maximum(np.sum(rows * row**2, axis=1), 1e-12)
+    shear = np.einsum("nyx,ny,nx->n", value, row, column) / spread
+    return np.where(value.max(axis=(1, 2)) > BRIGHT, np.degrees(np.arctan(-shear)), np.nan)
+
+
+def label_kept(logits: Float[AnyArray, "n k"], labels: Int[AnyArray, " n"]) -> Float[np.ndarray, " n"]:
+    """1 for every image whose largest logit is that of its own label, else 0.
+
+    Shapes: [n, k] logits or probabilities and labels [n] below k -> [n].
+
+    Raises:
+        ValueError: the logits are not [n, k] of as many images as labels, or hold a NaN.
+    """
+    scores, wanted = host(logits), host(labels)
+    if scores.ndim != 2 or len(scores) != len(wanted) or np.isnan(scores).any():
+        raise ValueError(f"Labels of {len(wanted)} images were asked of logits of shape {scores.shape}; give finite ones [n, k].")
+    return (scores.argmax(axis=1) == wanted).astype(np.float64)
 
 
 def called(logits: Float[AnyArray, "n k"], wanted: int | Sequence[int]) -> Float[np.ndarray, " n"]:

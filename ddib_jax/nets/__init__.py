@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from ddib_jax.nets.classifier import DigitClassifier
 from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
+from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.edm_unet import DhariwalUNet, SongUNet
 from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
@@ -20,11 +21,14 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "noisy-classifier": NoisyClassifier,
     "resnet-generator": ResnetGenerator,
     "unet-generator": UnetGenerator,
+    "dcgan-generator": DCGANGenerator,
 }
 
 __all__ = [
     "MLP",
     "NETWORKS",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DhariwalUNet",
     "DigitClassifier",
     "NoisyClassifier",

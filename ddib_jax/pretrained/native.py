@@ -27,7 +27,7 @@ from ddib_jax.types import Params
 
 FORMAT = "ddib_jax model, version 1"
 
-GROUPS = {"diffusion": ("params/", "preconditioning/"), "classifier": ("params/",), "generator": ("params/",)}
+GROUPS = {"diffusion": ("params/", "preconditioning/"), "classifier": ("params/",), "generator": ("params/",), "sampler": ("params/",)}
 """Kind of model -> what the names of its arrays begin with."""
 
 
@@ -57,7 +57,7 @@ def save_model(
 def save_network(
     directory: str | Path, network: Any, params: Params, *, kind: str, image_shape: tuple[int, ...], facts: dict[str, Any], dtype: str = "float32"
 ) -> Path:
-    """Write a network of images of another kind ("classifier", "generator") as a model directory, as `save_model` does."""
+    """Write a network of images of another kind ("classifier", "generator" or "sampler") as a model directory, as `save_model` does."""
     arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(params, sep="/").items()}
     description = {
         "format": FORMAT,
@@ -104,12 +104,12 @@ def load_model(directory: str | Path) -> DiffusionModel:
 
 
 def load_network(directory: str | Path, kind: str) -> tuple[Any, Params]:
-    """The network and parameters of a model directory of another kind ("classifier", "generator"); raises as `load_model` does."""
+    """The network and parameters of a model directory of another kind ("classifier", "generator" or "sampler"); raises as `load_model` does."""
     directory = Path(directory)
     description, arrays = _read(directory, kind)
     network = _made(directory, NETWORKS, description, "network")
-    image = jax.ShapeDtypeStruct((1, *_image_shape(directory, description)), jnp.float32)
-    return network, _checked_params(directory, network, arrays, image)
+    shape = (network.latent,) if kind == "sampler" else _image_shape(directory, description)
+    return network, _checked_params(directory, network, arrays, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
 
 
 def describe(directory: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ddib_jax.report.doctor import diagnosis, inversion
 from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
 from ddib_jax.report.laboratory import perturbations
+from ddib_jax.report.methods import compare_methods
 from ddib_jax.report.page import Section
 from ddib_jax.report.plane import synthetic_2d
 from ddib_jax.report.sheets import contact_sheet, gallery, latent_images
@@ -176,6 +177,13 @@ def plain(run: Run, figures: Path) -> list[Section]:
 
 
 STUDIES: Mapping[str, Layout] = MappingProxyType(
-    {"coloured_mnist": coloured_mnist, "perturbations": perturbations, "diagnosis": diagnosis, "inversion": inversion, "synthetic_2d": synthetic_2d}
+    {
+        "coloured_mnist": coloured_mnist,
+        "perturbations": perturbations,
+        "diagnosis": diagnosis,
+        "inversion": inversion,
+        "synthetic_2d": synthetic_2d,
+        "compare_methods": compare_methods,
+    }
 )
 """The layout of a run by its name; a run of another name is laid out plainly."""

@@ -51,8 +51,17 @@ def train_step(
 
 
 def train_steps(state: TrainState, key: PRNGKey, batches: Any, shared: Any = None, **options) -> tuple[TrainState, Metrics]:
-    """`train_step` over batches [steps ...] one after the other, a single program; metrics are [steps]."""
-    return jax.lax.scan(lambda state, batch: train_step(state, key, batch, shared, **options), state, batches)
+    """`train_step` over batches [steps ...] one after the other, a single program; metrics are [steps].
+
+    A single step is not looped over: inside of a loop XLA's convolutions on a CPU are many times slower (12 times for a DCGAN of 64 images, jax 0.10.2).
+    """
+    def stepped(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        return train_step(state, key, batch, shared, **options)
+
+    if len(jax.tree.leaves(batches)[0]) > 1:
+        return jax.lax.scan(stepped, state, batches)
+    state, metrics = stepped(state, jax.tree.map(lambda leaf: leaf[0], batches))
+    return state, jax.tree.map(lambda leaf: leaf[None], metrics)
 
 
 def accumulated(grad_fn: GradFn, parts: int) -> GradFn:

@@ -1,10 +1,14 @@
 """`ddib train-cyclegan` and `ddib translate --method`: runs, resumes to the same bits, says when the game is lost, refuses what does not fit."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.commands.train_cyclegan import Referee
+from ddib_jax import pretrained
+from ddib_jax.baselines import DCGAN
+from ddib_jax.commands.train_cyclegan import verdicts
+from ddib_jax.commands.umpire import Umpire
 
 SMALL = "--batch-size 2 --width 8 --blocks 1 --layers 1 --log-every 2 --checkpoint-every 2 --preview-every 4".split()
 
@@ -66,10 +70,29 @@ def test_what_does_not_fit_is_said(ddib, domains, change, words):
 
 
 def test_a_lost_game_is_said_once(tmp_path, capsys):
-    referee = Referee(tmp_path, start=0, steps=3, quiet=True)
+    umpire = Umpire(tmp_path, verdicts, start=0, steps=3, quiet=True)
     for step in (1, 2, 3):
-        referee.write(step, {"loss": 1.0, "discriminator_a": 0.3 if step == 1 else 0.001, "discriminator_b": 0.2, "spread_a": 0.9, "spread_b": 0.9 if step < 3 else 0.1})
-    referee.close()
+        umpire.write(step, {"loss": 1.0, "discriminator_a": 0.3 if step == 1 else 0.001, "discriminator_b": 0.2, "spread_a": 0.9, "spread_b": 0.9 if step < 3 else 0.1})
+    umpire.close()
     said = capsys.readouterr().out
     assert said.count("the discriminator of a wins") == 1 and "step 2" in said and "of b wins" not in said
     assert said.count("made of b varies 10%") == 1 and "step 3" in said and "made of a" not in said
+
+
+@pytest.mark.slow
+def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
+    legs = ("train-dcgan", "--data", domains / "a", "--batch-size", "4", "--width", "4", "--latent", "8", "--enlarge", "2", "--log-every", "2", "--checkpoint-every", "2")
+    code, out, err = ddib(*legs, "--steps", "4", "--out", domains / "whole")
+    assert (code, err) == (0, "") and "The generator lies in" in out
+    written = domains / "whole" / "weights.safetensors"
+    whole = written.read_bytes()
+    written.unlink()
+    code, out, _ = ddib(*legs, "--steps", "4", "--out", domains / "whole")
+    assert code == 0 and "Resuming" in out and written.read_bytes() == whole
+    with Image.open(domains / "whole" / "samples.png") as sheet:
+        assert min(sheet.size) >= 8 * 16
+    network, params = pretrained.load_network(domains / "whole", "sampler")
+    samples = DCGAN(params, network=network).sample(jax.random.key(0), 3)
+    assert samples.shape == (3, 16, 16, 3) and bool(abs(samples).max() <= 1)
+    code, _, err = ddib("translate", domains / "a", "--method", "cyclegan", "--model", domains / "whole", "--out", domains / "no")
+    assert code == 1 and "holds a sampler model; a generator model is needed here" in err

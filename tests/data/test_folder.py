@@ -182,3 +182,12 @@ def test_transparency_is_laid_over_a_chosen_colour(tmp_path):
         assert tuple(read_image(tmp_path / "clear.png", background=colour)[0, 0]) == pixel
     with pytest.raises(ValueError, match="background 'no colour': expected a colour"):
         image_folder(tmp_path, background="no colour")
+
+
+def test_cyclegans_layout_is_read_where_it_lies(tmp_path):
+    for name, value in {"trainA": 10, "trainB": 20, "testA": 30, "testB": 40}.items():
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4), (value,) * 3).save(tmp_path / name / "1.png")
+    for side, split, value in (("A", "train", 10), ("B", "train", 20), ("A", "test", 30), ("B", "test", 40)):
+        source = load_dataset(f"{side}:{tmp_path}", split)
+        assert len(source) == 1 and round(float((source.take([0]).mean() + 1) * 127.5)) == value

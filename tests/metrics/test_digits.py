@@ -105,3 +105,21 @@ def test_bad_input_is_refused_in_a_sentence():
         digits.called(np.zeros((2, 3)), 3)
     with pytest.raises(ValueError, match="hold a NaN"):
         digits.called(np.full((2, 3), np.nan), 1)
+
+
+@pytest.mark.parametrize("angle", [-30.0, 0.0, 20.0])
+def test_slant_is_the_angle_of_a_bar(angle):
+    """A bar whose top leans to the right by an angle; its own thickness and colour do not count."""
+    rows, columns = np.mgrid[0:64, 0:64] - 31.5
+    bar = (np.abs(rows) < 20) & (np.abs(columns + rows * np.tan(np.radians(angle))) < 3)
+    images = np.where(bar[None, ..., None], np.asarray([0.9, -1, 0.2]), -1.0)
+    np.testing.assert_allclose(digits.stroke_slant(images), angle, atol=1.0)
+    assert np.isnan(digits.stroke_slant(np.full((1, 8, 8, 3), -1.0)))[0]
+
+
+def test_a_label_is_kept_or_not(unchecked):
+    logits = np.asarray([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])
+    assert digits.label_kept(logits, np.asarray([1, 1, 1])).tolist() == [1, 0, 1]
+    for broken in (logits[:2], np.where(logits > 0.85, np.nan, logits)):
+        with pytest.raises(ValueError, match="Labels of 3 images"):
+            digits.label_kept(broken, np.asarray([1, 1, 1]))

@@ -1,0 +1,85 @@
+"""`ddib plan`: what XLA counts is what the network has; collectives are read from real programs."""
+
+import functools
+import os
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ddib_jax import parallel
+from ddib_jax.commands.plan import KNOWN, Plan
+from ddib_jax.costs import CHIPS, Chip, Cost, collectives
+
+SMALL = {"image_size": 8, "batch_size": 8, "model_channels": 32, "channel_mult": (1,), "attention_resolutions": (), "reference": 16}
+
+
+def test_costs_of_a_known_program():
+    """A product of n x n matrices: 2 n^3 operations, three matrices of traffic."""
+    n = 256
+    shape = jax.ShapeDtypeStruct((n, n), jnp.float32)
+    cost = Cost.of(jax.jit(jnp.matmul).lower(shape, shape).compile())
+    assert cost.flops == pytest.approx(2 * n**3, rel=0.01) and cost.traffic == pytest.approx(3 * 4 * n**2, rel=0.01)
+    assert cost.arguments == 2 * 4 * n**2 and cost.memory >= 3 * 4 * n**2 and cost.collectives == {}
+    assert cost.intensity == pytest.approx(cost.flops / cost.traffic)
+
+
+def test_roofline_and_batch_by_hand():
+    cost = Cost(arguments=400, temporary=50, flops=1e6, traffic=2e3, collectives={"all-reduce": (2, 300)})
+    chip = Chip("one", 1000, 1e9, 1e6, 1e5)
+    assert cost.seconds(chip, 4) == pytest.approx({"arithmetic": 1e-3, "memory": 2e-3, "links": 300 * 2 * 3 / 4 / 1e5})
+    assert cost.seconds(chip, 1)["links"] == 0
+    assert cost.largest_batch(chip, 5) == 60
+
+
+@pytest.mark.parametrize("line, expected", [
+    ("  %ar = (f32[256,256]{1,0:T(8,128)S(1)}, f32[]{:T(128)}) all-reduce(%a, %b), channel_id=1", {"all-reduce": (1, 4 * 65537)}),
+    ("  %ar.1 = bf16[3,5]{1,0} all-reduce-start(%a), replica_groups={}\n %d = bf16[3,5]{1,0} all-reduce-done(%ar.1)", {"all-reduce": (1, 30)}),
+    ("  %g = f32[8,2]{1,0} all-gather(%a)\n  %p = s32[4]{0} collective-permute(%a)", {"all-gather": (1, 64), "collective-permute": (1, 16)}),
+    ("  %x = f32[8]{0} add(%all-reduce, %b)", {}),
+])
+def test_collectives_are_read(line, expected):
+    assert collectives(line) == expected
+
+
+def test_a_pmapped_mean_has_its_all_reduce():
+    step = jax.pmap(lambda x: jax.lax.pmean(x, parallel.BATCH_AXIS), axis_name=parallel.BATCH_AXIS)
+    shape = jax.ShapeDtypeStruct((jax.local_device_count(), 100), jnp.float32)
+    found = Cost.of(step.lower(shape).compile()).collectives
+    assert found in ({}, {"all-reduce": (1, 400)})  # none on a single device
+
+
+@pytest.mark.parametrize("work", ["training", "translation"])
+def test_a_plan_for_these_devices(capsys, work, unchecked):
+    Plan(**SMALL, work=work, grid_steps=5).run()
+    said = capsys.readouterr().out
+    assert f"{work} on local" in said and "8 images" in said and "GiB a device" in said and "TFLOP a device" in said
+
+
+def test_the_known_networks_have_their_papers_size():
+    for name, millions in {"adm-64": 295, "adm-256": 552}.items():
+        size, network = KNOWN[name]
+        made = functools.partial(network.init, x=jnp.zeros((1, size, size, 3)), time=jnp.zeros(1))
+        weights = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(made, jax.random.key(0))["params"]))
+        assert weights / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"batch_size": 7, "accumulate": 2}, "does not divide over 1 devices in 2 parts"),
+    ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
+])
+def test_what_cannot_be_planned_is_one_sentence(given, said):
+    if jax.local_device_count() > 1 and "batch_size" in given:
+        pytest.skip("for one device")
+    with pytest.raises(ValueError, match=said):
+        Plan(**SMALL | given).run()
+
+
+@pytest.mark.slow
+def test_a_plan_for_chips_that_are_not_here(capsys, unchecked):
+    pytest.importorskip("libtpu", reason="libtpu is not installed (extra 'plan')")
+    if jax.default_backend() != "cpu" or os.environ.get("DDIB_PLAN") is None:
+        pytest.skip("compiles for a TPU for a minute or more; set DDIB_PLAN=1")
+    Plan(**SMALL | {"topology": "v5e:2x2"}).run()
+    said = capsys.readouterr().out
+    assert "4 x TPU v5e" in said and "fits in 16 GiB" in said and "1 all-reduce of" in said and CHIPS["TPU v5 lite"].memory == 2**34

@@ -1,0 +1,50 @@
+"""The page of a comparison of methods."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddib_jax.report import write_report
+from ddib_jax.report.methods import dot_figure
+from ddib_jax.runs import MetricRow, Run, Table, circumstances, write_run
+
+VALUES = (("DDIB", "Hue error", 10.0, 9.0, 11.0), ("CycleGAN", "Hue error", 4.5, 4.0, 5.0), ("DDIB", "Fréchet distance", 5.7, None, None))
+
+
+@pytest.fixture
+def run():
+    import datetime
+
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    return Run(
+        name="compare_methods",
+        title="One translation",
+        **circumstances("experiments/compare_methods.py", datetime.datetime.now(datetime.UTC), "1 x cpu"),
+        config={},
+        metrics=(MetricRow("floor", "Fives into sevens: floor", 1.0),),
+        tables={"Fives into sevens": Table(("method", "Hue error"), (("DDIB", "10"), ("CycleGAN", "4.5"))), "Fives into sevens, figures": Table(("method", "metric", "value", "low", "high"), VALUES)},
+        texts={},
+        arrays={"Fives into sevens: DDIB": images, "Fives into sevens: CycleGAN": images},
+    )
+
+
+def test_a_section_for_every_task(tmp_path, run):
+    write_run(tmp_path / "run", run)
+    page = write_report(tmp_path / "run").read_text()
+    assert "Fives into sevens" in page and page.count("<img") >= 2 and "CycleGAN" in page and ", figures" not in page
+    names = sorted(path.name for path in (tmp_path / "run" / "figures").iterdir())
+    assert names == ["dots-0-dark.png", "dots-0.png", "images-0.png"]
+
+
+def test_a_task_without_images_is_said(tmp_path, run):
+    write_run(tmp_path / "run", dataclasses.replace(run, arrays={}))
+    with pytest.raises(ValueError, match="no images of 'Fives into sevens'"):
+        write_report(tmp_path / "run")
+
+
+def test_dots_lie_where_the_figures_are(tmp_path):
+    dot_figure(VALUES, tmp_path / "dots.png")
+    with Image.open(tmp_path / "dots.png") as figure:
+        assert figure.width > 1000 and len(np.unique(np.asarray(figure.convert("RGB")).reshape(-1, 3), axis=0)) > 10
