@@ -33,6 +33,7 @@ from ddib_jax.commands.train_cyclegan import TrainCyclegan
 from ddib_jax.data import mnist_idx
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import value_text
 from ddib_jax.runs import MetricRow, Table
@@ -59,6 +60,8 @@ class Config:
     """Test images of each task."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Noise levels that SDEdit starts from."""
+    blur: float = 0.75
+    """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training fives (experiments/coloured_mnist.py)."""
     steps: int = 60
     """Steps of Heun's method, each way."""
     seeds: int = 1
@@ -89,6 +92,7 @@ class Task(NamedTuple):
     judge: Classifier
     truth: dict[str, Any]
     figures: tuple[str, ...]
+    blur: float | None = None
 
 
 def main(config: Config) -> Path:
@@ -140,7 +144,7 @@ def _digits(config: Config) -> Task:
     judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
-    return Task("Fives into sevens", source, real, pool, ("five", "seven"), gans, judge, {"target_class": 7}, FIGURES["digits"])
+    return Task("Fives into sevens", source, real, pool, ("five", "seven"), gans, judge, {"target_class": 7}, FIGURES["digits"], config.blur)
 
 
 def _partners(config: Config) -> list[Task]:
@@ -233,6 +237,9 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
 
     both = (2 * evaluations, sum(size), sum(spent), "its own model")
     timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
+    if task.blur is not None:
+        ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation(("blur",), (task.blur,)))
+        timed(f"DDIB, latents blurred {task.blur:g} px", lambda images: ddib_jax.translate_sweep(ddib, images, (task.blur,), **options).images[0], None, *both)
     for name, (home, way) in task.gans.items():
         ways = {leg: baselines.CycleGAN(params, network=network) for leg in (way, way[::-1]) for network, params in [pretrained.load_network(home / leg, "generator")]}
         weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6

@@ -20,7 +20,7 @@ from ddib_jax.nets import UNet, UNet2D
 from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Sample, Velocity
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.pretrained.torch_files import Renamed, open_weights
+from ddib_jax.pretrained.torch_files import INDEX, Renamed, open_weights, shard_files
 from ddib_jax.pretrained.torch_names import load_params, state_dict
 from ddib_jax.schedules import EDM, Discrete
 from ddib_jax.types import NoiseSchedule, Preconditioning
@@ -37,13 +37,13 @@ def is_diffusers(path: Path) -> bool:
     return any((path / name).is_file() for name in ("model_index.json", "config.json", "unet/config.json"))
 
 
-def weights_of(path: Path) -> Path:
-    """The file of weights of a folder; raises FileNotFoundError where there is none."""
-    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-    found = [file for home in (path / "unet", path) for name in names if (file := home / name).is_file()]
+def weights_of(path: Path) -> list[Path]:
+    """The files of weights of a folder, an index first where they are several; raises FileNotFoundError where there are none."""
+    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", f"diffusion_pytorch_model.safetensors{INDEX}")
+    found = [file for name in names for home in (path / "unet", path) if (file := home / name).is_file()]
     if not found:
         raise FileNotFoundError(f"{path} holds no {' or '.join(names)}.")
-    return found[0]
+    return [found[0], *(shard_files(found[0]) if found[0].name.endswith(INDEX) else ())]
 
 
 def load_diffusers(path: str | Path) -> DiffusionModel:
@@ -76,7 +76,7 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     if network.class_embed_type == "identity":
         cond = jnp.zeros((1, network.time_embedding_dim or 4 * network.block_out_channels[0]))
     inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), cond)
-    stored = open_weights(weights_of(path))
+    stored = open_weights(weights_of(path)[0])
     weights = Renamed(stored, {_today(key): key for key in stored})
     return DiffusionModel(load_params(network, inputs, weights, path), precondition, network=network, schedule=schedule, data_shape=shape)
 

@@ -14,18 +14,18 @@ SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class Format(NamedTuple):
-    """A format of checkpoints: does a path hold one, its diffusion model, and its file of weights."""
+    """A format of checkpoints: does a path hold one, its diffusion model, and its files of weights."""
 
     holds: Callable[[Path], bool]
     load: Callable[[Path], DiffusionModel]
-    weights: Callable[[Path], Path]
+    weights: Callable[[Path], list[Path]]
 
 
 FORMATS: dict[str, Format] = {
-    "ddib": Format(lambda path: (path / "model.json").is_file(), load_model, lambda path: path / "weights.safetensors"),
+    "ddib": Format(lambda path: (path / "model.json").is_file(), load_model, lambda path: [path / "weights.safetensors"]),
     "diffusers": Format(is_diffusers, load_diffusers, weights_of),
-    "edm": Format(is_edm, load_edm, lambda path: path),
-    "guided-diffusion": Format(lambda path: path.is_file() and path.suffix in SUFFIXES, load_guided_diffusion, lambda path: path),
+    "edm": Format(is_edm, load_edm, lambda path: [path]),
+    "guided-diffusion": Format(lambda path: path.is_file() and path.suffix in SUFFIXES, load_guided_diffusion, lambda path: [path]),
 }
 
 

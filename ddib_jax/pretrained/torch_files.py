@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+INDEX = ".index.json"
+
 _STORAGES = {
     "FloatStorage": np.float32, "HalfStorage": np.float16, "BFloat16Storage": jnp.bfloat16, "DoubleStorage": np.float64, "LongStorage": np.int64,
     "IntStorage": np.int32, "ShortStorage": np.int16, "CharStorage": np.int8, "ByteStorage": np.uint8, "BoolStorage": np.bool_,
@@ -123,6 +125,41 @@ class SafetensorsFile(Mapping):
             return np.frombuffer(file.read(last - first), _DTYPES[place["dtype"]]).reshape(place["shape"])
 
 
+class Shards(Mapping):
+    """The tensors of several safetensors files, by the index that says which of them holds each (`NAME.safetensors.index.json`).
+
+    Raises FileNotFoundError for a missing part and ValueError for an index that is damaged or at odds with its parts.
+    """
+
+    def __init__(self, index: Path):
+        try:
+            self._files: dict[str, str] = dict(json.loads(index.read_text())["weight_map"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{index} is no index of safetensors files.") from error
+        self._parts = {name: open_weights(path) for name, path in zip(sorted(set(self._files.values())), shard_files(index), strict=True)}
+        for name, part in self._parts.items():
+            listed = {key for key, file in self._files.items() if file == name}
+            if odd := sorted(listed ^ set(part)):
+                raise ValueError(f"{index} and {name} do not agree on {', '.join(odd[:5])}.")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._parts[self._files[name]][name]
+
+
+def shard_files(index: Path) -> list[Path]:
+    """The parts of which an index tells, beside it, by name; raises ValueError for one that lies elsewhere."""
+    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    if strange := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{index} names the file {strange[0]}, which does not lie beside it.")
+    return [index.with_name(name) for name in names]
+
+
 class Renamed(Mapping):
     """Tensors under other names: `names` has, for each of them, the one it is stored under."""
 
@@ -145,12 +182,14 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def open_weights(path: str | Path) -> TorchFile | SafetensorsFile:
-    """The named tensors of a file of weights, in torch's layouts.
+def open_weights(path: str | Path) -> TorchFile | SafetensorsFile | Shards:
+    """The named tensors of a file of weights, or of all those of an index, in torch's layouts.
 
     Raises FileNotFoundError where there is none, ValueError where it is damaged or wants to run code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {path}.")
+    if path.name.endswith(INDEX):
+        return Shards(path)
     return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)

@@ -45,7 +45,7 @@ def dot_figure(rows: Sequence[tuple[str, str, float, float | None, float | None]
             for line, method in enumerate(reversed(methods)):
                 if method in found:
                     value, low, high = found[method]
-                    colour = theme.warm if method == "DDIB" else theme.accent
+                    colour = theme.warm if method.startswith("DDIB") else theme.accent
                     if low is not None and high is not None:
                         panel.plot((low, high), (line, line), color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round")
                     panel.plot(value, line, "o", color=colour, markersize=6)

@@ -1,5 +1,6 @@
 """Files of weights read without torch: what torch wrote, what is damaged, and what wants to run code."""
 
+import json
 import pickle
 import zipfile
 
@@ -106,3 +107,26 @@ def test_safetensors(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(whole[:-8])
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         open_weights(tmp_path / "model.safetensors")
+
+
+def sharded(folder, files, weight_map):
+    for name, state in files.items():
+        save_file({key: array.copy() for key, array in state.items()}, folder / name)
+    (folder / "w.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder / "w.safetensors.index.json"
+
+
+def test_weights_in_several_files_are_one(tmp_path):
+    parts = {"w-1.safetensors": {"a.weight": STATE["a.weight"]}, "w-2.safetensors": {"b.bias": STATE["b.bias"], "c": STATE["c"]}}
+    where = {key: name for name, state in parts.items() for key in state}
+    found = open_weights(sharded(tmp_path, parts, where))
+    assert set(found) == set(STATE) and all(np.array_equal(found[key], STATE[key]) for key in STATE)
+    with pytest.raises(ValueError, match="w-1.safetensors do not agree on z"):
+        open_weights(sharded(tmp_path, parts, where | {"z": "w-1.safetensors"}))
+    with pytest.raises(ValueError, match="names the file ../w-3.safetensors, which does not lie beside it"):
+        open_weights(sharded(tmp_path, parts, where | {"c": "../w-3.safetensors"}))
+    with pytest.raises(FileNotFoundError, match="w-9.safetensors"):
+        open_weights(sharded(tmp_path, parts, where | {"c": "w-9.safetensors"}))
+    (tmp_path / "w.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="is no index of safetensors files"):
+        open_weights(tmp_path / "w.safetensors.index.json")
