@@ -105,7 +105,7 @@ def denoising_loss(
     """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2] (Karras et al. 2022, eq. 8).
 
     The default weight makes it the plain squared error of the network's output in every preconditioning (`WEIGHTINGS`).
-    `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
+    Dropout's masks are those of the first image's place. `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
     its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
     is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
     images of the domain, the network is shown their `stable_target` in place of x; `related` says which of them share an image's label.
@@ -119,7 +119,7 @@ def denoising_loss(
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
     noisy = image + column * noise
     target = image if reference is None else stable_target(image, noisy, sigma, reference, related)
-    denoised = model.denoise(noisy, sigma, rngs={"dropout": network_key}, **options)
+    denoised = model.denoise(noisy, sigma, rngs={"dropout": jax.random.fold_in(network_key, index[0])}, **options)
     return jnp.mean(weighting(column, model.precondition) * jnp.square(denoised - target))
 
 

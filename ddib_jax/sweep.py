@@ -58,6 +58,7 @@ def translate_sweep(
     *,
     latents: Images | None = None,
     key: PRNGKey | None = None,
+    places: np.ndarray | None = None,
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Swept:
@@ -66,7 +67,7 @@ def translate_sweep(
     Encoding, perturbing and decoding are programs of their own, so that another perturbation compiles neither network
     again; `batch_size` images at a time bound the memory. latents: those of the images under `ddib.source`, if they are
     known; nothing is encoded again then, and a perturbation that does not look at the images needs none. An image's
-    `other` is the one before it, its noise that of `translate`. Raises as `translate` does, and ValueError for a perturbation
+    `other` is the one before it, its noise that of `translate`, by its place or its number in `places` [n]. Raises as `translate` does, and ValueError for a perturbation
     that needs images where there are none.
     """
     check_meeting(ddib.source.model, ddib.target.model)
@@ -82,7 +83,7 @@ def translate_sweep(
     def encoded(held: DDIB) -> np.ndarray:
         if not before:
             return bridge.encode(held.source, images, **options) if latents is None else latents
-        seen = _perturbed(held, "image", images, key, {}, batch_size)
+        seen = _perturbed(held, "image", images, key, {}, places, batch_size)
         return bridge.encode(held.legs()[0], seen, **options)
 
     coefficients = jnp.asarray(coefficients, jnp.float32)
@@ -92,7 +93,7 @@ def translate_sweep(
         held = ddib.replace(coefficient=coefficient)
         latent = encoded(held) if before else shared
         context = {"latent": latent, "other": neighbour(latent), **({} if images is None else {"image": images})}
-        perturbed.append(_perturbed(held, "latent", latent, key, context, batch_size))
+        perturbed.append(_perturbed(held, "latent", latent, key, context, places, batch_size))
         legs.append(held.legs()[1])
     if before:
         parts = [bridge.decode(leg, latent, **options) for leg, latent in zip(legs, perturbed, strict=True)]
@@ -101,10 +102,10 @@ def translate_sweep(
     return Swept(np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed))
 
 
-def _perturbed(ddib: DDIB, place: str, arrays: np.ndarray, key: PRNGKey, context: dict, batch_size: int) -> np.ndarray:
+def _perturbed(ddib: DDIB, place: str, arrays: np.ndarray, key: PRNGKey, context: dict, places: np.ndarray | None, batch_size: int) -> np.ndarray:
     tree = (jnp.asarray(ddib.coefficient), key)
     fn = _perturber(ddib.perturb, place, tuple(context))
-    return parallel.map_batches(fn, tree, np.arange(len(arrays)), arrays, *context.values(), batch_size=batch_size)
+    return parallel.map_batches(fn, tree, np.arange(len(arrays)) if places is None else places, arrays, *context.values(), batch_size=batch_size)
 
 
 @functools.cache

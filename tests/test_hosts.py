@@ -43,7 +43,8 @@ def ended(processes, codes=None, timeout=120):
     """What every process said and complained of."""
     said = [process.communicate(timeout=timeout) for process in processes]
     wanted = [0] * len(processes) if codes is None else codes
-    assert [process.returncode for process in processes] == wanted, said
+    codes = [process.returncode for process in processes]
+    assert codes == wanted, [errors[-1500:] for _, errors in said]
     return said
 
 

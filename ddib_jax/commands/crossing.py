@@ -132,7 +132,9 @@ def _read(given: str, shape: tuple[int, ...], split: str, background: str) -> tu
         if source.image_shape != shape and not grey:
             found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
             raise ValueError(f"The data set '{given}' has images of {found}; the model takes {wanted}.")
-        return [f"{given.replace(':', '-')}-{i:05d}" for i in range(len(source))], np.repeat(source.take(range(len(source))), 3 if grey else 1, axis=-1)
+        kind, _, argument = given.partition(":")
+        stem = f"{kind}-{Path(argument).stem}" if kind == "npz" else given.replace(":", "-")
+        return [f"{stem}-{i:05d}" for i in range(len(source))], np.repeat(source.take(range(len(source))), 3 if grey else 1, axis=-1)
     if height != width:
         raise ValueError(f"The model's images are {height} x {width}; only square ones can be read from files.")
     path = Path(given)

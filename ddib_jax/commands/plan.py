@@ -1,13 +1,16 @@
 """`ddib plan`: what a training or a translation will need, before a chip is paid for."""
 
+import dataclasses
 import functools
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.errors import JaxRuntimeError
 from jaxtyping import Array
 
 from ddib_jax import parallel, pretrained
@@ -16,10 +19,10 @@ from ddib_jax.commands.recipe import Recipe
 from ddib_jax.costs import CHIPS, Chip, Cost
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet
-from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.solvers import get_solver
 from ddib_jax.training import TrainState, train_steps
-from ddib_jax.weightings import Network as Unweighted
+from ddib_jax.weightings import WEIGHTINGS
 
 _ADM = {"num_head_channels": 64, "resblock_updown": True, "learn_sigma": True, "attention_resolutions": (32, 16, 8)}
 KNOWN = {
@@ -49,14 +52,25 @@ class Plan(Recipe):
 
     def run(self) -> None:
         """Compile, count, print."""
+        if self.conditional or self.label_dropout:
+            raise ValueError("A plan knows no data and so no classes; name a class-conditional model (--like), or leave them out, for labels cost next to nothing.")
         devices, here = _devices(self.topology)
         if self.batch_size % (len(devices) * (self.accumulate if self.work == "training" else 1)):
             parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
             raise ValueError(f"A batch of {self.batch_size} does not divide over {len(devices)} devices{parts}; choose a multiple.")
         began = time.monotonic()
         model = jax.eval_shape(self._model)
-        compiled = self._step(model, devices) if self.work == "training" else self._evaluation(model, devices)
-        cost, chip = Cost.of(compiled), CHIPS.get(devices[0].device_kind)
+        chip, training = CHIPS.get(devices[0].device_kind), self.work == "training"
+        try:
+            cost = Cost.of(self._step(model, devices) if training else self._evaluation(model, devices))
+        except JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            said = re.search(r"Used [^.]*\.[^.]*|Ran out of memory[^.]*", str(error))
+            print(f"{self.work} on {self.topology}: DOES NOT FIT. {said[0] if said else str(error).splitlines()[0]}")
+            return
+        if training:  # XLA counts the body of a loop once
+            cost = dataclasses.replace(cost, flops=self.accumulate * cost.flops, traffic=self.accumulate * cost.traffic)
         print(f"{self.work} on {self.topology}, {len(devices)} x {chip.name if chip else devices[0].device_kind}{' (these devices)' if here else ''}, compiled in {time.monotonic() - began:.0f} s")
         self._say(cost, chip, len(devices), sum(leaf.size for leaf in jax.tree.leaves(model.params)))
 
@@ -68,30 +82,37 @@ class Plan(Recipe):
             params = network.init(jax.random.key(0), jnp.zeros((1, size, size, 3)), jnp.zeros(1))["params"]
             return DiffusionModel(params, PRECONDITIONINGS["edm"](), network=network, schedule=self.noise_schedule(), data_shape=(size, size, 3))
         if self.like is not None:
-            return pretrained.load(self.like)
-        kind = "edm" if self.preconditioning == "wiener" else self.preconditioning
-        return self.untrained((self.image_size, self.image_size, self.channels), PRECONDITIONINGS[kind](), None)
+            model = pretrained.load(self.like)
+            if self.bf16 or (self.remat and not hasattr(model.network, "remat")):
+                raise ValueError(f"'{self.like}' computes as it was trained; leave --bf16 out, and --remat where its network has none.")
+            return model
+        shape = (self.image_size, self.image_size, self.channels)
+        if self.preconditioning == "wiener":
+            precondition = Wiener(jnp.zeros(shape), jnp.zeros((self.rank, *shape)), jnp.ones(self.rank), jnp.ones(()))
+        else:
+            precondition = PRECONDITIONINGS[self.preconditioning]()
+        return self.untrained(shape, precondition, None)
 
     def _step(self, model: DiffusionModel, devices: list) -> Any:
         tx, batch = self.tx(), self.batch_size // len(devices)
         step = functools.partial(
-            train_steps, grad_fn=self.grad_fn(model, Unweighted(), 0), tx=tx, ema_decay=self.ema_decay, axis_name=parallel.BATCH_AXIS
+            train_steps, grad_fn=self.grad_fn(model, WEIGHTINGS[self.weighting](), 0), tx=tx, ema_decay=self.ema_decay, axis_name=parallel.BATCH_AXIS
         )
         each = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct((len(devices), *shape), dtype)  # noqa: E731
         state = jax.eval_shape(lambda params: TrainState.create(params, tx), model.params)
         state = jax.tree.map(lambda leaf: each(*leaf.shape, dtype=leaf.dtype), state)
         batches = {"image": each(1, batch, *model.data_shape), "index": each(1, batch, dtype=jnp.int32)}
-        if model.network.num_classes is not None:
+        if _labelled(model):
             batches["label"] = each(1, batch, dtype=jnp.int32)
-        shared = (model.precondition, self._reference(model) if self.reference and self.like not in KNOWN else None)
+        shared = (model.precondition, self._reference(model) if self.reference else None)
         return parallel.data_parallel(step, devices).lower(state, jax.eval_shape(lambda: jax.random.key(0)), batches, shared).compile()
 
     def _reference(self, model: DiffusionModel) -> Reference:
-        labels = None if model.network.num_classes is None else jax.ShapeDtypeStruct((self.reference,), jnp.int32)
+        labels = jax.ShapeDtypeStruct((self.reference,), jnp.int32) if _labelled(model) else None
         return Reference(jax.ShapeDtypeStruct((self.reference, *model.data_shape), jnp.float32), labels)
 
     def _evaluation(self, model: DiffusionModel, devices: list) -> Any:
-        labelled = getattr(model.network, "num_classes", None) is not None
+        labelled = _labelled(model)
 
         def evaluated(model: DiffusionModel, batch: tuple[Array, Array]) -> Array:
             x, sigma = batch
@@ -120,6 +141,10 @@ class Plan(Recipe):
             rows["at best"] = f"{1e3 * least:.2f} ms {'a step' if training else f'for {calls} evaluations'} (bound by {slowest}), {self.batch_size / least:.0f} images/s"
         for name, row in rows.items():
             print(f"  {name:<15} {row}")
+
+
+def _labelled(model: DiffusionModel) -> bool:
+    return getattr(model.network, "num_classes", None) is not None
 
 
 def _devices(topology: str) -> tuple[list, bool]:

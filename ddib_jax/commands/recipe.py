@@ -79,6 +79,8 @@ class Recipe:
     def grad_fn(self, model: DiffusionModel, weighting, null: int):
         """The gradient of the denoising loss; shared is the preconditioning and the `Reference`, `null` the label that means any class."""
         noise_level = self._noise_level(model)
+        if self.remat and not hasattr(model.network, "remat"):
+            raise ValueError(f"{type(model.network).__name__} has nothing to compute anew; leave --remat out.")
         network = model.network.clone(remat=True) if self.remat else model.network
 
         def loss(params, key, batch, shared):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge
+from ddib_jax import bridge, parallel
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
@@ -17,7 +17,7 @@ from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
 from ddib_jax.parallel import Share
-from ddib_jax.perturbations import get_perturbation, parse_perturbation
+from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.sweep import translate_sweep
 
@@ -61,6 +61,8 @@ class Sweep:
         perturb = parse_perturbation(words, coefficients)
         source, target = Condition(self.source_class).model(self.source), Condition(self.target_class).model(self.target)
         bridge.check_meeting(source, target)
+        if share.count > 1 and "other" in needs(perturb):
+            raise ValueError("This perturbation looks at an image's neighbour, which another process may have; sweep it on one.")
         ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
         names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
@@ -71,6 +73,7 @@ class Sweep:
             key=jax.random.key(self.seed),
             batch_size=self.crossing.batch(ddib.source, len(names)),
             progress=progress("sweeping"),
+            places=share.index + share.count * np.arange(len(names)),
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
         rows = {} if images is None else {"source": images[:SHOWN]}
@@ -80,6 +83,7 @@ class Sweep:
                 write_images(draft, [f"{name}_{label}" for name in names], translations)
             if share.index == 0:
                 contact_sheet(rows, draft / "sheet.png")
+        parallel.barrier("swept")
         print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
@@ -91,10 +95,12 @@ class Sweep:
         return get_perturbation(swept[0]).sweep if swept else (0.0,)
 
     def _read(self, shape: tuple[int, ...], share: Share) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-        if len(self.input) != 1 or not self.input[0].endswith(".npz"):
+        if len(self.input) != 1 or not self.input[0].endswith(".npz") or self.input[0].startswith("npz:"):
             return *read_inputs(self.input, shape, split=self.split, limit=self.limit, share=share), None
         names, latents, model, _ = read_latents(Path(self.input[0]))
         if model != Condition(self.source_class).mark(self.source):
             raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
+        if len(names[: self.limit]) < share.count:
+            raise ValueError(f"There are {len(names[: self.limit])} latents for {share.count} processes; start no more processes than there are latents.")
         mine = slice(share.index, self.limit, share.count)
         return names[mine], None, latents[mine]

@@ -59,7 +59,7 @@ class Train(Recipe):
 
     def run(self) -> None:
         """Train, with previews, and write the model directory."""
-        share = self.hosts.join()
+        share = self.hosts.join(heed_sigterm=True)
         source = load_dataset(self.data, "train", directory=self.data_dir, image_size=self.image_size, crop=self.crop)
         self._check(source)
         workshop = self.out / "training"
@@ -168,7 +168,7 @@ class Train(Recipe):
             "command": shlex.join(["ddib", *sys.argv[1:]]),
             **{name: value for name, value in self._configuration().items() if name not in ("data", "image_size")},
             "steps_done": lines[-1]["step"],
-            "loss": round(float(np.mean([line["loss"] for line in lines[-50:]])), 5),
+            "loss": round(float(np.nanmean([line["loss"] for line in lines[-50:]])), 5),
             "seconds": round(sum(line["seconds"] for line in lines)),
             "machine": machine(),
             "jax": jax.__version__,

@@ -89,12 +89,14 @@ class TrainCyclegan:
             count = min(map(len, rows))
             write_grid(workshop / "previews" / f"{step:06d}.png", np.concatenate([row[:count] for row in rows]), columns=count)
 
-        state = fit(
-            state, jax.random.key(self.seed), batch, grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
-            checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every, watch=watch, watch_every=self.preview_every,
-        )  # fmt: skip
-        log.close()
-        checkpoints.close()
+        try:
+            state = fit(
+                state, jax.random.key(self.seed), batch, grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
+                checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every, watch=watch, watch_every=self.preview_every,
+            )  # fmt: skip
+        finally:
+            log.close()
+            checkpoints.close()
         training = {"command": shlex.join(["ddib", *sys.argv[1:]]), "steps_done": int(state.step), "machine": machine(), "jax": jax.__version__}
         training["seconds"] = round(sum(line["seconds"] for line in read_log(workshop / "log.jsonl")))
         for way in ("ab", "ba"):

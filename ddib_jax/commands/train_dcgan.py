@@ -77,13 +77,15 @@ class TrainDcgan:
             return folded(state.params["generator"], state.params["stats"]["generator"])
 
         log = Umpire(workshop, lambda scalars: verdict(self.data, scalars["discriminator"], scalars["spread"]), start=int(state.step), steps=self.steps)
-        state = fit(
-            state, key, batch, grad_fn=dcgan_game(generator.clone(**axis), discriminator.clone(**axis)), tx=tx, steps=self.steps, ema_decay=0.0,
-            checkpoints=checkpoints, checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every,
-            watch=lambda step, state: write_grid(workshop / "previews" / f"{step:06d}.png", np.asarray(sampled(weights(state)))), watch_every=self.preview_every,
-        )  # fmt: skip
-        log.close()
-        checkpoints.close()
+        try:
+            state = fit(
+                state, key, batch, grad_fn=dcgan_game(generator.clone(**axis), discriminator.clone(**axis)), tx=tx, steps=self.steps, ema_decay=0.0,
+                checkpoints=checkpoints, checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every,
+                watch=lambda step, state: write_grid(workshop / "previews" / f"{step:06d}.png", np.asarray(sampled(weights(state)))), watch_every=self.preview_every,
+            )  # fmt: skip
+        finally:
+            log.close()
+            checkpoints.close()
         training = {"command": shlex.join(["ddib", *sys.argv[1:]]), "steps_done": int(state.step), "machine": machine(), "jax": jax.__version__}
         training["seconds"] = round(sum(line["seconds"] for line in read_log(workshop / "log.jsonl")))
         facts = {"data": {"name": Path(self.data).name}, "training": training}

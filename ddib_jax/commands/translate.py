@@ -72,6 +72,7 @@ class Translate:
                 write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
             if self.trajectory and share.index == 0:
                 write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
+        parallel.barrier("translated")
         print(f"{len(names)} translations lie in {self.out}.")
 
     def _ddib(self):
@@ -99,7 +100,9 @@ class Translate:
         names, images = self._read(target.data_shape)
         size = self.crossing.batch(there, len(images))
         method = baselines.SDEdit(there, jnp.asarray(self.noise))
-        return names, images, baselines.translate(method, images, batch_size=size, progress=progress("denoising")), ()
+        share = parallel.share()
+        places = share.index + share.count * np.arange(len(images))
+        return names, images, baselines.translate(method, images, places=places, batch_size=size, progress=progress("denoising")), ()
 
     def _cyclegan(self):
         self._alone("CycleGAN", self.model, "a generator as --model")

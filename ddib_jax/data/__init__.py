@@ -122,6 +122,8 @@ def load_dataset(
         side, kinds = source.image_shape[0], "images" if len(source.image_shape) == 3 else "points"
         if image_size is not None and (image_size != side or kinds == "points"):
             raise ValueError(f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image size out")
+        if crop != "centre":
+            raise ValueError(f"data set {kind!r} is taken whole: leave the crop out")
         return source
     if kind in HALVES and Path(argument).is_dir():
         return image_folder(_split_folder(Path(argument), split), image_size, half=kind, crop=crop)

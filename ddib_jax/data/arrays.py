@@ -24,13 +24,14 @@ class ArrayImages:
             with np.load(path, allow_pickle=False) as stored:
                 name = "images" if "images" in stored else "arr_0"
                 self._pixels = stored[name]
-                self.labels = stored["labels"].astype(np.int32) if "labels" in stored else None
-        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+                labels = stored["labels"] if "labels" in stored else None
+        except (KeyError, ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
             raise ValueError(f"{path} is no .npz file with an array `images`, or it is cut short.") from error
         if self._pixels.dtype != np.uint8 or self._pixels.ndim != 4 or self._pixels.shape[-1] not in (1, 3) or len(self._pixels) == 0:
             raise ValueError(f"The images in {path} are {self._pixels.dtype} {self._pixels.shape}: expected bytes [n, h, w, 1 or 3].")
-        if self.labels is not None and (len(self.labels) != len(self._pixels) or self.labels.min() < 0):
-            raise ValueError(f"{path} has {len(self.labels)} labels for {len(self._pixels)} images, or negative ones: expected one class an image, from 0.")
+        if labels is not None and (labels.shape != self._pixels.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0):
+            raise ValueError(f"{path} has labels {labels.dtype} {labels.shape} for {len(self._pixels)} images, or negative ones: expected one whole number an image, from 0.")
+        self.labels = None if labels is None else labels.astype(np.int32)
         self.image_shape = self._pixels.shape[1:]
         self.classes = () if self.labels is None else tuple(str(label) for label in range(int(self.labels.max()) + 1))
 

@@ -42,13 +42,11 @@ class Checkpoints:
         Newer ones that are damaged are named on stderr and set aside. Raises ValueError where not one can be read.
         """
         template = jax.tree.map(np.asarray, template)
-        steps, damaged = sorted(self._manager.all_steps(), reverse=True), {}
-        for step in steps:
-            try:
-                state = ocp.StandardCheckpointer().restore(self._place(step) / "default", template)
-                _check_shapes(state, template)
-            except Exception as error:  # orbax, tensorstore and json each raise their own on a damaged file
-                damaged[step] = error
+        damaged: dict[int, Exception] = {}
+        for step in parallel.from_first(sorted(self._manager.all_steps(), reverse=True)):
+            state, error = self._read(step, template)
+            if not parallel.agreed(error is None):
+                damaged[step] = error or OSError("another process cannot read it")
                 continue
             self._set_aside({newer: f"{_cause(error)}; going on from step {step}" for newer, error in damaged.items()})
             return state
@@ -58,6 +56,17 @@ class Checkpoints:
                 f"No checkpoint in {self.directory} can be read ({causes}); remove this directory to start afresh."
             ) from next(iter(damaged.values()))
         return None
+
+    def _read(self, step: int, template: Any) -> tuple[Any, Exception | None]:
+        """The state of a step, read by this host for itself, or what went wrong."""
+        own = parallel.share().index
+        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}")
+        try:
+            state = ocp.StandardCheckpointer(multiprocessing_options=alone).restore(self._place(step) / "default", template)
+            _check_shapes(state, template)
+        except Exception as error:  # orbax, tensorstore and json each raise their own on a damaged file
+            return None, error
+        return state, None
 
     def save(self, step: int, state: Any) -> None:
         """Start writing host arrays `state` as step `step`; the one before is finished first.
@@ -72,11 +81,15 @@ class Checkpoints:
             self._manager.wait_until_finished()
             self._manager.save(step, args=ocp.args.StandardSave(parallel.on_all_hosts(state)))
 
+    def wait(self) -> None:
+        """Wait until what `save` began is written; raises as `save` does."""
+        with self._reported():
+            self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Wait for the writing and release the directory; raises as `save` does."""
         try:
-            with self._reported():
-                self._manager.wait_until_finished()
+            self.wait()
         finally:
             self._manager.close()
             self._remove_drafts()

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ def fit(
     batch_at(step) gives this host's share of the batch of a step, a pure function of it, called ahead in a thread; noise is
     folded from `key` and the step: a training resumed from a checkpoint ends with the same bits as one never interrupted.
     `shared` goes to `grad_fn` as it is; `watch` is handed the host's state every `watch_every` steps (previews).
-    `steps_per_call` steps run as one program (lax.scan); a call also ends where something is due. With `profile`, a trace of
+    `steps_per_call` steps run as one program (lax.scan); a call also ends where something is due, so that with more than one the intervals are part of what the
+    bits depend on. With `profile`, a trace of
     some calls is written there. A step whose loss or gradient is not finite is skipped; more than `max_skipped` of them
     raise FloatingPointError, as a parameter about to be saved does that is not finite; no checkpoint is written from then
     on. SIGTERM ends the training after a checkpoint, with `Stopped`. Raises ValueError for an interval below one step
@@ -69,7 +70,9 @@ def fit(
     calls = list(_calls(start, steps, (*intervals.values(), steps_per_call)))
     ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
     replicated, recent, waited = parallel.replicate(state), [], 0.0
-    with _termination() as terminated, _trace(profile) as traced:
+    with closing(ahead), _termination() as terminated, _trace(profile) as traced:
+        if any([terminated(step) for step in range(start + 1)]):  # a list: every step is asked for
+            raise Stopped(f"The training was told to stop (SIGTERM) before step {start + 1}. The same command goes on from there.")
         for count, (first, done) in enumerate(calls):
             began = time.monotonic()
             batches = next(ahead)
@@ -77,7 +80,7 @@ def fit(
             replicated, metrics = update(replicated, key, batches, shared)
             recent.append((first, metrics))
             traced(count, metrics)
-            stop = terminated(done)
+            stop = any([terminated(step) for step in range(first + 1, done + 1)])
             due = {name: stop or done == steps or done % every == 0 for name, every in intervals.items()}
             if not any(due.values()):
                 continue
@@ -94,8 +97,11 @@ def fit(
                 if watch and due["watch"] and not stop:
                     watch(done, host)
             if stop and done < steps:
-                kept = f"its state is saved in {checkpoints.directory}" if checkpoints else "nothing is saved"
-                raise Stopped(f"The training was told to stop (SIGTERM) and ended after step {done}; {kept}.")
+                kept = "nothing is saved."
+                if checkpoints:
+                    checkpoints.wait()
+                    kept = f"its state is saved in {checkpoints.directory}. The same command goes on from there."
+                raise Stopped(f"The training was told to stop (SIGTERM) and ended after step {done}; {kept}")
     return parallel.unreplicate(replicated)
 
 
@@ -157,12 +163,11 @@ def _mean(recent: list[tuple[int, Any]], max_skipped: int) -> dict[str, float]:
             f"The loss or its gradient was infinite or not a number in {max_skipped + 1} steps, the last of them step {step}; they were skipped, "
             "and the checkpoints of earlier steps are still good. Lower the learning rate, or check the images."
         )
-    means = {}
-    for name in rows[0][1]:
-        values = np.concatenate([metrics[name] for _, metrics in rows])
-        finite = values[np.isfinite(values)]
-        means[name] = float(np.mean(finite)) if len(finite) else math.nan
-    return means | {"skipped": int(skipped[-1])}
+    first = rows[0][1]["skipped"][:1]
+    taken = np.diff(skipped, prepend=first) == 0
+    taken[0] = np.isfinite(rows[0][1]["loss"][0]) and np.isfinite(rows[0][1]["grad_norm"][0])
+    values = {name: np.concatenate([metrics[name] for _, metrics in rows])[taken] for name in rows[0][1]}
+    return {name: float(np.mean(kept)) if len(kept) else math.nan for name, kept in values.items()} | {"skipped": int(skipped[-1])}
 
 
 def _memory() -> dict[str, float]:

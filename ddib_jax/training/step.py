@@ -67,7 +67,7 @@ def train_steps(state: TrainState, key: PRNGKey, batches: Any, shared: Any = Non
 def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
     """A `grad_fn` that takes its batch in so many parts, one after the other, and averages: less memory, the same step.
 
-    It is exact where `grad_fn` averages over images that do not see each other. Raises ValueError where the parts do not divide a batch.
+    It is exact where `grad_fn` averages over images that do not see each other, and to the masks of dropout. Raises ValueError where the parts do not divide a batch.
     """
     if parts == 1:
         return grad_fn
