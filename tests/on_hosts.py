@@ -1,7 +1,7 @@
 """A training of a process that is one of several: `python -m tests.on_hosts DIRECTORY INDEX COUNT PORT`.
 
 It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to DIRECTORY/final-INDEX.npz. At step
-DIE_AT of the environment the process ends without a word; it pauses PAUSE seconds for every batch.
+DIE_AT of the environment the process ends without a word; it pauses PAUSE seconds for every batch, and takes STEPS_PER_CALL.
 """
 
 import os
@@ -38,8 +38,9 @@ def main(directory: str, index: int, count: int, port: int) -> int:
     state = checkpoints.restore(state) or state
     print(f"{count} hosts, {jax.local_device_count()} devices here, from step {int(state.step)}", flush=True)
     log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True) if index == 0 else None
+    per_call = int(os.environ.get("STEPS_PER_CALL", "1"))
     try:
-        state = fit(state, KEY, batch_at, **options, checkpoints=checkpoints, checkpoint_every=3, log=log, log_every=1)
+        state = fit(state, KEY, batch_at, **options, checkpoints=checkpoints, checkpoint_every=3, log=log, log_every=per_call, steps_per_call=per_call)
     except Stopped as stopped:
         print(stopped, flush=True)
         checkpoints.close()

@@ -33,6 +33,7 @@ class Checkpoints:
         self._remove_drafts()
         parallel.barrier("drafts removed")
         _hush()
+        self._begun: tuple[int, Any] | None = None
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory / "steps", options=options)
 
@@ -77,14 +78,26 @@ class Checkpoints:
         latest = self._manager.latest_step()
         if latest is not None and latest >= step:
             raise ValueError(f"{self.directory} holds the checkpoint of step {latest}; go on from there, not to step {step}.")
+        self.wait()
+        self._begun = (step, state)
         with self._reported():
-            self._manager.wait_until_finished()
             self._manager.save(step, args=ocp.args.StandardSave(parallel.on_all_hosts(state)))
 
     def wait(self) -> None:
-        """Wait until what `save` began is written; raises as `save` does."""
-        with self._reported():
-            self._manager.wait_until_finished()
+        """Wait until what `save` began is written; raises as `save` does.
+
+        orbax measures its patience by the clock: where that jumped, what was begun is begun once more.
+        """
+        try:
+            with self._reported():
+                self._manager.wait_until_finished()
+        except OSError as error:
+            if not isinstance(error.__cause__, TimeoutError) or self._begun is None or parallel.share().count > 1:
+                raise
+            step, state = self._begun
+            with self._reported():
+                self._manager.save(step, args=ocp.args.StandardSave(state))
+                self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Wait for the writing and release the directory; raises as `save` does."""

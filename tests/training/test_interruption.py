@@ -1,5 +1,6 @@
 """A training that is stopped, killed or starved of disk ends with the bits of one that ran through."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddib_jax.training import Checkpoints, TrainingLog, fit, read_log
+from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit, read_log
 from tests.training.problem import KEY, problem, same_bits
 from tests.training.whole_run import STEPS
 
@@ -52,6 +53,39 @@ def test_resumed_is_never_interrupted(tmp_path):
     assert [line["step"] for line in logs[0]] == [2, 4, 6, 8, 10]
     assert [line["step"] for line in logs[1]] == [2, 4, 6, 8, 10]
     assert logs[0][-1]["grad_norm"] > 0 and logs[1][2]["loss"] == logs[0][2]["loss"]
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+@pytest.mark.parametrize("when", [5, 60])
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump, when):
+    """Once, also in the midst of a save."""
+    _, through = trained(tmp_path / "through")
+    real, asked = time.time, itertools.count()
+    monkeypatch.setattr(time, "time", lambda: real() + (jump if next(asked) >= when else 0.0))
+    with pytest.raises(RuntimeError, match="stopped"):
+        trained(tmp_path / "jumped", stop_at=8)
+    _, jumped = trained(tmp_path / "jumped")
+    same_bits(through, jumped)
+    assert next(asked) > when and all(line["seconds"] >= 0 for line in read_log(tmp_path / "jumped" / "log.jsonl"))
+
+
+def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
+    _, through = trained(tmp_path / "through")
+    state, batch_at, options = problem(10)
+
+    def terminated(step):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+        return batch_at(step)
+
+    checkpoints = Checkpoints(tmp_path / "stopped", {"steps": 10})
+    with pytest.raises(Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"):
+        fit(state, KEY, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
+    checkpoints.close()
+    start, resumed = trained(tmp_path / "stopped")
+    assert 1 <= start <= 9
+    same_bits(through, resumed)
 
 
 def test_a_finished_training_goes_no_further(tmp_path):
