@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 from jax.errors import JaxRuntimeError
 
-from ddib_jax import parallel
+from ddib_jax import hosts, parallel
 from ddib_jax.commands import COMMANDS
 from ddib_jax.training import Stopped
 
@@ -35,15 +35,15 @@ def main(args: Sequence[str] | None = None) -> int:
             return command.run() or 0
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             print(f"ddib: {error}", file=sys.stderr)
-            return parallel.leave(1)
+            return hosts.leave(1)
         except Stopped as stopped:
             print(f"ddib: {stopped}", file=sys.stderr)
             return _TERMINATED
         except JaxRuntimeError as error:
-            if parallel.share().count == 1:
+            if hosts.share().count == 1:
                 raise
             print(f"ddib: another process failed, or the network between them ({str(error).splitlines()[0][:200]}).", file=sys.stderr)
-            return parallel.leave(1)
+            return hosts.leave(1)
 
 
 def _said(show: Callable) -> Callable:

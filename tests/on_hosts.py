@@ -14,7 +14,7 @@ if __name__ == "__main__":  # tensorboardX would import torch where it is instal
 import jax
 import numpy as np
 
-from ddib_jax import parallel
+from ddib_jax import hosts
 from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit
 
 STEPS = 24
@@ -22,11 +22,11 @@ STEPS = 24
 
 def main(directory: str, index: int, count: int, port: int) -> int:
     if count > 1:
-        parallel.join_hosts(f"127.0.0.1:{port}", count, index)
+        hosts.join_hosts(f"127.0.0.1:{port}", count, index)
     from tests.training.problem import KEY, arrays, problem  # computes, which joined processes must not have done
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
-    index, count = parallel.share()
+    index, count = hosts.share()
 
     def batch_at(step):
         if step == int(os.environ.get("DIE_AT", "-1")):

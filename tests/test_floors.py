@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
-    {"parallel", "runs", "nets", "costs"},
+    {"parallel", "hosts", "runs", "nets", "costs"},
     {"schedules", "grids", "preconditioning", "weightings", "guidance", "transport", "adversarial", "solvers", "perturbations", "data", "metrics", "training", "report"},
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},

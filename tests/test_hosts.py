@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddib_jax import parallel
+from ddib_jax import hosts
 from ddib_jax.commands.hosts import Hosts
 from ddib_jax.training import read_log
 
@@ -134,6 +134,6 @@ def test_incomplete_hosts_are_one_sentence(given, said):
 def test_a_single_process_is_all_of_it(monkeypatch):
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.setenv(name, "1")
-    assert Hosts().join() == parallel.Share(0, 1)
-    parallel.barrier("nobody else")
-    assert parallel.told_to_stop(3) is False
+    assert Hosts().join() == hosts.Share(0, 1)
+    hosts.barrier("nobody else")
+    assert hosts.told_to_stop(3) is False

@@ -16,7 +16,7 @@ from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.parallel import Share
+from ddib_jax.hosts import Share
 from ddib_jax.solvers import Carry, get_solver
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from ddib_jax import parallel
+from ddib_jax import hosts
 from ddib_jax.data import ImageSource, batch_at
-from ddib_jax.parallel import Share
+from ddib_jax.hosts import Share
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.types import Preconditioning
 
@@ -51,12 +51,12 @@ def statistics(kind: str, source: ImageSource, *, rank: int, seed: int, workshop
     if kind == "edm":
         return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
     kept = workshop / "wiener.npz"
-    if not kept.exists() and parallel.share().index == 0:
+    if not kept.exists() and hosts.share().index == 0:
         fitted = made.fit(source.take(sample, rng), min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)})
         draft.rename(kept)
-    parallel.barrier("statistics")
+    hosts.barrier("statistics")
     return made(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax import parallel
-from ddib_jax.parallel import Share
+from ddib_jax import hosts
+from ddib_jax.hosts import Share
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Hosts:
     def join(self, *, heed_sigterm: bool = False) -> Share:
         """This process's share of the work, after meeting the others; raises ValueError where they cannot be met.
 
-        With `heed_sigterm`, SIGTERM is left to `parallel.told_to_stop`.
+        With `heed_sigterm`, SIGTERM is left to `hosts.told_to_stop`.
         """
         if self.coordinator == "auto":
-            parallel.join_hosts(heed_sigterm=heed_sigterm)
+            hosts.join_hosts(heed_sigterm=heed_sigterm)
         elif self.coordinator is not None:
             if self.processes is None or self.process is None:
                 raise ValueError("A coordinator needs the number of processes (--processes) and which one this is (--process).")
             if not 0 <= self.process < self.processes:
                 raise ValueError(f"Process {self.process} of {self.processes}: they are counted from 0.")
-            parallel.join_hosts(self.coordinator, self.processes, self.process, heed_sigterm=heed_sigterm)
+            hosts.join_hosts(self.coordinator, self.processes, self.process, heed_sigterm=heed_sigterm)
         elif self.processes is not None or self.process is not None:
             raise ValueError("Several processes meet at a coordinator; give --coordinator HOST:PORT.")
         elif _together():
-            parallel.join_hosts(heed_sigterm=heed_sigterm)
-        return parallel.share()
+            hosts.join_hosts(heed_sigterm=heed_sigterm)
+        return hosts.share()
 
 
 Joined = Annotated[Hosts, tyro.conf.OmitArgPrefixes]

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, parallel
+from ddib_jax import bridge, hosts
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
 from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
-from ddib_jax.parallel import Share
+from ddib_jax.hosts import Share
 from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.sweep import translate_sweep
@@ -83,7 +83,7 @@ class Sweep:
                 write_images(draft, [f"{name}_{label}" for name in names], translations)
             if share.index == 0:
                 contact_sheet(rows, draft / "sheet.png")
-        parallel.barrier("swept")
+        hosts.barrier("swept")
         print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:

@@ -11,7 +11,7 @@ from typing import Literal
 import jax
 import numpy as np
 
-from ddib_jax import parallel, preconditioning, pretrained
+from ddib_jax import hosts, preconditioning, pretrained
 from ddib_jax.commands.domain import Batches, Reference, statistics
 from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.commands.preview import preview
@@ -101,7 +101,7 @@ class Train(Recipe):
             checkpoints.close()
         if share.index == 0:
             self._write(model.replace(params=state.ema), source, workshop)
-        parallel.barrier("model written")
+        hosts.barrier("model written")
 
     def _model(self, source: ImageSource, workshop: Path) -> DiffusionModel:
         start = pretrained.load(self.init) if self.init else None

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ddib_jax import baselines, bridge, parallel, pretrained
+from ddib_jax import baselines, bridge, hosts, pretrained
 from ddib_jax.commands.conditions import Condition, class_labels
 from ddib_jax.commands.crossing import Crossing, Encoded, progress, read_inputs, read_latents, write_latents
 from ddib_jax.commands.film import FILMED, write_path
@@ -72,7 +72,7 @@ class Translate:
                 write_grid(draft / "sheet.png", np.concatenate([_filled(row, columns) for row in rows]), columns)
             if self.trajectory and share.index == 0:
                 write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
-        parallel.barrier("translated")
+        hosts.barrier("translated")
         print(f"{len(names)} translations lie in {self.out}.")
 
     def _ddib(self):
@@ -100,7 +100,7 @@ class Translate:
         names, images = self._read(target.data_shape)
         size = self.crossing.batch(there, len(images))
         method = baselines.SDEdit(there, jnp.asarray(self.noise))
-        share = parallel.share()
+        share = hosts.share()
         places = share.index + share.count * np.arange(len(images))
         return names, images, baselines.translate(method, images, places=places, batch_size=size, progress=progress("denoising")), ()
 
@@ -121,7 +121,7 @@ class Translate:
             raise ValueError(f"{method} has no way from image to latent to film; leave the trajectory out.")
 
     def _read(self, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray]:
-        return read_inputs(self.input, shape, split=self.split, limit=self.limit, background=self.background, share=parallel.share())
+        return read_inputs(self.input, shape, split=self.split, limit=self.limit, background=self.background, share=hosts.share())
 
     def _names(self) -> tuple[str, str]:
         """The names of both models."""

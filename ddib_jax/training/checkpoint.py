@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ddib_jax import parallel
+from ddib_jax import hosts
 from ddib_jax.files import drafted
 
 
@@ -31,7 +31,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute()
         _check_configuration(self.directory, configuration)
         self._remove_drafts()
-        parallel.barrier("drafts removed")
+        hosts.barrier("drafts removed")
         _hush()
         self._begun: tuple[int, Any] | None = None
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
@@ -44,9 +44,9 @@ class Checkpoints:
         """
         template = jax.tree.map(np.asarray, template)
         damaged: dict[int, Exception] = {}
-        for step in parallel.from_first(sorted(self._manager.all_steps(), reverse=True)):
+        for step in hosts.from_first(sorted(self._manager.all_steps(), reverse=True)):
             state, error = self._read(step, template)
-            if not parallel.agreed(error is None):
+            if not hosts.agreed(error is None):
                 damaged[step] = error or OSError("another process cannot read it")
                 continue
             self._set_aside({newer: f"{_cause(error)}; going on from step {step}" for newer, error in damaged.items()})
@@ -60,7 +60,7 @@ class Checkpoints:
 
     def _read(self, step: int, template: Any) -> tuple[Any, Exception | None]:
         """The state of a step, read by this host for itself, or what went wrong."""
-        own = parallel.share().index
+        own = hosts.share().index
         alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}")
         try:
             state = ocp.StandardCheckpointer(multiprocessing_options=alone).restore(self._place(step) / "default", template)
@@ -81,7 +81,7 @@ class Checkpoints:
         self.wait()
         self._begun = (step, state)
         with self._reported():
-            self._manager.save(step, args=ocp.args.StandardSave(parallel.on_all_hosts(state)))
+            self._manager.save(step, args=ocp.args.StandardSave(hosts.on_all_hosts(state)))
 
     def wait(self) -> None:
         """Wait until what `save` began is written; raises as `save` does.
@@ -92,7 +92,7 @@ class Checkpoints:
             with self._reported():
                 self._manager.wait_until_finished()
         except OSError as error:
-            if not isinstance(error.__cause__, TimeoutError) or self._begun is None or parallel.share().count > 1:
+            if not isinstance(error.__cause__, TimeoutError) or self._begun is None or hosts.share().count > 1:
                 raise
             step, state = self._begun
             with self._reported():
@@ -125,17 +125,17 @@ class Checkpoints:
         return self.directory / "steps" / str(step)
 
     def _set_aside(self, reasons: dict[int, str]) -> None:
-        if parallel.share().index == 0:
+        if hosts.share().index == 0:
             for step, reason in reasons.items():
                 place = self._place(step).with_name(f"damaged-{step}")
                 shutil.rmtree(place, ignore_errors=True)
                 self._place(step).rename(place)
                 print(f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).", file=sys.stderr, flush=True)
-        parallel.barrier("damaged set aside")
+        hosts.barrier("damaged set aside")
         self._manager.reload()
 
     def _remove_drafts(self) -> None:
-        if parallel.share().index > 0:
+        if hosts.share().index > 0:
             return
         for _ in range(20):  # a writing thread that is still dying may refill a draft for a moment
             for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
@@ -176,10 +176,10 @@ def _not_of_tensorstore(unraisable: Any) -> None:
 
 def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None:
     path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
-    if not path.exists() and parallel.share().index == 0:
+    if not path.exists() and hosts.share().index == 0:
         with drafted(directory) as draft:
             (draft / path.name).write_text(json.dumps(wanted, indent=1))
-    parallel.barrier("configuration")
+    hosts.barrier("configuration")
     try:
         found = json.loads(path.read_text())
         fields = sorted(found.keys() | wanted.keys())

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from ddib_jax import parallel
+from ddib_jax import hosts, parallel
 from ddib_jax.training.checkpoint import Checkpoints
 from ddib_jax.training.log import TrainingLog
 from ddib_jax.training.state import TrainState
@@ -124,7 +124,7 @@ def _termination() -> Iterator[Callable[[int], bool]]:
     handled = threading.current_thread() is threading.main_thread() and jax.process_count() == 1
     before = signal.signal(signal.SIGTERM, lambda *_: noted.set()) if handled else None
     try:
-        yield lambda step: noted.is_set() or parallel.told_to_stop(step)
+        yield lambda step: noted.is_set() or hosts.told_to_stop(step)
     finally:
         if handled:
             signal.signal(signal.SIGTERM, before)
