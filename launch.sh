@@ -7,7 +7,7 @@ usage() {
 usage: ./launch.sh                     do the main job: fives into sevens, and what perturbed latents become, with pictures in runs/
        ./launch.sh --full              fives into sevens alone, with options of experiments/coloured_mnist.py
        ./launch.sh test [ARGUMENT...]  run the tests; arguments go to pytest
-       ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, sample, translate, sweep, encode, decode, diagnose; --help after any)
+       ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, sample, translate, sweep, encode, decode, diagnose, plan ...; --help after any)
 
 The first call installs ddib_jax and JAX for this machine (TPU, NVIDIA GPU or CPU) into .venv beside this script; later
 calls start at once. The main job and the tests run in the repository, so their output is in its runs/; file names given to

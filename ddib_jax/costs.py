@@ -35,7 +35,7 @@ _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 class Cost:
     """One call of a program, on each device: bytes that stay (arguments) and come and go, operations, bytes of memory traffic, messages.
 
-    collectives: kind -> (how many, bytes that each device gives to them).
+    collectives: kind -> (how many, bytes of their results on a device).
     """
 
     arguments: int

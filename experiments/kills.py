@@ -4,7 +4,7 @@
     python experiments/kills.py --kills 4        # a few minutes
 
 Each round starts `ddib train` by the same command and ends it: mostly by SIGKILL, every fourth time by SIGTERM, one in five while
-it still starts, the others within seconds after its first new step, so that some fall into a save (a checkpoint every other step).
+it still starts, the others within seconds after some new steps, so that some fall into a save (a checkpoint every other step).
 Of two processes a random one is killed, or both; what is left must end by itself. In the end the command runs to its end, and
 its weights are those of a run that nobody disturbed, or the bits that differ are counted. It writes `runs/kills/result.json`.
 """

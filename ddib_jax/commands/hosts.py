@@ -38,6 +38,8 @@ class Hosts:
             raise ValueError("Several processes meet at a coordinator; give --coordinator HOST:PORT.")
         elif _together():
             hosts.join_hosts(heed_sigterm=heed_sigterm)
+        elif any(os.environ.get(name, "1") not in ("", "1") for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")):
+            raise ValueError("mpirun started several processes in a way that JAX cannot read; give --coordinator HOST:PORT, --processes N and --process I.")
         return hosts.share()
 
 

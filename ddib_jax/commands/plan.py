@@ -20,7 +20,7 @@ from ddib_jax.costs import CHIPS, Chip, Cost
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
-from ddib_jax.solvers import get_solver
+from ddib_jax.solvers import count, get_solver, is_implicit
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import WEIGHTINGS
 
@@ -54,6 +54,8 @@ class Plan(Recipe):
         """Compile, count, print."""
         if self.conditional or self.label_dropout:
             raise ValueError("A plan knows no data and so no classes; name a class-conditional model (--like), or leave them out, for labels cost next to nothing.")
+        if is_implicit(get_solver(self.solver)):
+            raise ValueError(f"How many evaluations '{self.solver}' takes is known only when it runs; plan with another solver.")
         devices, here = _devices(self.topology)
         if self.batch_size % (len(devices) * (self.accumulate if self.work == "training" else 1)):
             parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
@@ -69,8 +71,9 @@ class Plan(Recipe):
             said = re.search(r"Used [^.]*\.[^.]*|Ran out of memory[^.]*", str(error))
             print(f"{self.work} on {self.topology}: DOES NOT FIT. {said[0] if said else str(error).splitlines()[0]}")
             return
-        if training:  # XLA counts the body of a loop once
-            cost = dataclasses.replace(cost, flops=self.accumulate * cost.flops, traffic=self.accumulate * cost.traffic)
+        if training and self.accumulate > 1:  # XLA counts the body of a loop once; the optimiser, outside of it, reads and writes some 36 bytes a parameter
+            once = 36 * sum(leaf.size for leaf in jax.tree.leaves(model.params))
+            cost = dataclasses.replace(cost, flops=self.accumulate * cost.flops, traffic=self.accumulate * max(0, cost.traffic - once) + once)
         print(f"{self.work} on {self.topology}, {len(devices)} x {chip.name if chip else devices[0].device_kind}{' (these devices)' if here else ''}, compiled in {time.monotonic() - began:.0f} s")
         self._say(cost, chip, len(devices), sum(leaf.size for leaf in jax.tree.leaves(model.params)))
 
@@ -124,7 +127,7 @@ class Plan(Recipe):
 
     def _say(self, cost: Cost, chip: Chip | None, devices: int, parameters: int) -> None:
         training = self.work == "training"
-        calls = 1 if training else 2 * self.grid_steps * get_solver(self.solver).evaluations
+        calls = 1 if training else 2 * count(get_solver(self.solver), self.grid_steps)
         rows = {
             "parameters": f"{parameters / 1e6:.1f} M",
             "batch": f"{self.batch_size} images, {self.batch_size // devices} a device",
@@ -138,7 +141,8 @@ class Plan(Recipe):
             slowest, least = max(times, key=times.get), calls * max(times.values())
             rows["memory"] += f"; {'fits' if cost.memory <= chip.memory else 'DOES NOT FIT'} in {chip.memory / 2**30:.0f} GiB"
             rows["largest batch"] = f"about {cost.largest_batch(chip, self.batch_size // devices) * devices}"
-            rows["at best"] = f"{1e3 * least:.2f} ms {'a step' if training else f'for {calls} evaluations'} (bound by {slowest}), {self.batch_size / least:.0f} images/s"
+            each = ", ".join(f"{name} {1e3 * calls * seconds:.2f}" for name, seconds in times.items())
+            rows["at best"] = f"{1e3 * least:.2f} ms {'a step' if training else f'for {calls} evaluations'} (bound by {slowest}: {each}), {self.batch_size / least:.0f} images/s"
         for name, row in rows.items():
             print(f"  {name:<15} {row}")
 

@@ -27,7 +27,7 @@ class TrainDcgan:
     """Train a DCGAN on one domain; killed and started again by the same command, it resumes."""
 
     data: str
-    """A data set (five, digits:3 ...) or a folder of images; their side is 16, 32, 64 ..."""
+    """A data set (five, digits:3 ...) or a folder of images; their side, times `enlarge`, is 16, 32, 64 ..."""
     out: Path
     """Where the generator goes, with samples.png; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None

@@ -29,7 +29,7 @@ def verdict(name: str, loss: float, spread: float) -> dict[str, str]:
     """What is lost in a game on images of `name`: by the discriminator's loss, and by how much what is made varies beside real images (0 where unknown)."""
     words = {}
     if loss < _WON:
-        words[f"won {name}"] = f"the discriminator of {name} wins (loss {loss:.2g}); its generator learns little from it. Make it narrower, or train longer."
+        words[f"won {name}"] = f"the discriminator of {name} wins (loss {loss:.2g}); its generator learns little from it. Lower the learning rate, or give more images."
     if 0 < spread < _COLLAPSED:
         words[f"alike {name}"] = f"what is made of {name} varies {spread:.0%} as much as real images do; its generator collapses to a few of them."
     return words

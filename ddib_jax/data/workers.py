@@ -1,5 +1,10 @@
 """Batches made ahead by worker processes, through grain."""
 
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,4 +28,12 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
-    return iter(steps.to_iter_dataset(reading).mp_prefetch(processes))
+    return iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent))
+
+
+def _with_its_parent(index: int, count: int) -> None:
+    """SIGTERM and Ctrl-C are the training's own to answer; a worker ends when that process has ended, however it did."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process().sentinel
+    threading.Thread(target=lambda: (multiprocessing.connection.wait([parent]), os._exit(1)), daemon=True).start()

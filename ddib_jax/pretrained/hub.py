@@ -3,7 +3,7 @@
 from pathlib import Path
 
 PREFIX = "hf:"
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "diffusion_pytorch_model-*-of-*.safetensors")
 
 
 def fetch(source: str) -> Path:

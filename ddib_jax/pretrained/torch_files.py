@@ -132,10 +132,7 @@ class Shards(Mapping):
     """
 
     def __init__(self, index: Path):
-        try:
-            self._files: dict[str, str] = dict(json.loads(index.read_text())["weight_map"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{index} is no index of safetensors files.") from error
+        self._files = _weight_map(index)
         self._parts = {name: open_weights(path) for name, path in zip(sorted(set(self._files.values())), shard_files(index), strict=True)}
         for name, part in self._parts.items():
             listed = {key for key, file in self._files.items() if file == name}
@@ -154,10 +151,20 @@ class Shards(Mapping):
 
 def shard_files(index: Path) -> list[Path]:
     """The parts of which an index tells, beside it, by name; raises ValueError for one that lies elsewhere."""
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    names = sorted(set(_weight_map(index).values()))
     if strange := [name for name in names if Path(name).name != name]:
         raise ValueError(f"{index} names the file {strange[0]}, which does not lie beside it.")
     return [index.with_name(name) for name in names]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        found = dict(json.loads(index.read_text())["weight_map"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{index} is no index of safetensors files.") from error
+    if not all(isinstance(name, str) for name in found.values()):
+        raise ValueError(f"{index} is no index of safetensors files.")
+    return found
 
 
 class Renamed(Mapping):

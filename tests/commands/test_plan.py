@@ -46,7 +46,7 @@ def test_a_pmapped_mean_has_its_all_reduce():
     step = jax.pmap(lambda x: jax.lax.pmean(x, parallel.BATCH_AXIS), axis_name=parallel.BATCH_AXIS)
     shape = jax.ShapeDtypeStruct((jax.local_device_count(), 100), jnp.float32)
     found = Cost.of(step.lower(shape).compile()).collectives
-    assert found in ({}, {"all-reduce": (1, 400)})  # none on a single device
+    assert found == ({} if jax.local_device_count() == 1 else {"all-reduce": (1, 400)})
 
 
 @pytest.mark.parametrize("work", ["training", "translation"])
@@ -82,4 +82,4 @@ def test_a_plan_for_chips_that_are_not_here(capsys, unchecked):
         pytest.skip("compiles for a TPU for a minute or more; set DDIB_PLAN=1")
     Plan(**SMALL | {"topology": "v5e:2x2"}).run()
     said = capsys.readouterr().out
-    assert "4 x TPU v5e" in said and "fits in 16 GiB" in said and "1 all-reduce of" in said and CHIPS["TPU v5 lite"].memory == 2**34
+    assert "4 x TPU v5e" in said and "fits in 16 GiB" in said and "1 all-reduce of" in said and CHIPS["TPU v5 lite"].memory == 63 * 2**28
