@@ -28,8 +28,8 @@ from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = "--data five --batch-size 8 --rank 4 --channel-mult 1 --attention-resolutions --patch-size 4 --checkpoint-every 2 --log-every 1 --preview-every 100000 --reference 64".split()
-PATIENCE = 90
-"""Seconds in which the partner of a killed process must have ended."""
+PATIENCE = {"training": 90, "starting": 330}
+"""Seconds in which the partner of a killed process must have ended; one that has not met it yet waits five minutes for it to come."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def finish(processes: list[subprocess.Popen], patience: float) -> float:
     return time.monotonic() - began if patience else float("inf")
 
 
-def kill(directory: Path, processes: list[subprocess.Popen], draw: random.Random, number: int) -> str:
-    """End a training somewhere; says how."""
+def kill(directory: Path, processes: list[subprocess.Popen], draw: random.Random, number: int) -> tuple[str, str]:
+    """End a training somewhere; says how and when."""
     before = len(read_log(directory / "training" / "log.jsonl"))
     if draw.random() < 0.2:
         when = "starting"
@@ -85,7 +85,7 @@ def kill(directory: Path, processes: list[subprocess.Popen], draw: random.Random
     chosen = [process for process in processes if draw.random() < 0.5] or [draw.choice(processes)]
     for process in chosen:
         process.send_signal(how)
-    return f"{how.name} to {len(chosen)} of {len(processes)} while {when}"
+    return f"{how.name} to {len(chosen)} of {len(processes)}", when
 
 
 def study(config: Config, count: int) -> dict:
@@ -96,11 +96,11 @@ def study(config: Config, count: int) -> dict:
     draw, rounds = random.Random(config.seed + count), []
     while len(rounds) < config.kills:
         processes = start(killed, count, config.steps)
-        how = kill(killed, processes, draw, len(rounds))
-        waited = finish(processes, PATIENCE)
+        how, when = kill(killed, processes, draw, len(rounds))
+        waited = finish(processes, PATIENCE[when])
         lines = read_log(killed / "training" / "log.jsonl")
-        rounds.append({"how": how, "seconds": round(waited, 1), "step": lines[-1]["step"] if lines else 0})
-        print(f"{count} processes, kill {len(rounds)}: {how}, ended {waited:.1f} s later, log at step {rounds[-1]['step']}", flush=True)
+        rounds.append({"how": f"{how} while {when}", "seconds": round(waited, 1), "step": lines[-1]["step"] if lines else 0})
+        print(f"{count} processes, kill {len(rounds)}: {rounds[-1]['how']}, ended {waited:.1f} s later, log at step {rounds[-1]['step']}", flush=True)
         if rounds[-1]["step"] >= config.steps:
             raise RuntimeError("The training ended before all kills; give more steps.")
     finish(start(killed, count, config.steps), 3600)
