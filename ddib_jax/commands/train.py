@@ -72,7 +72,7 @@ class Train(Recipe):
         if start and share.index == 0:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         batch = Batches(source, self.batch_size, self.seed, self.conditional, self.label_dropout, self.flip, share)
-        made = in_workers(batch, start, last, self.workers) if self.workers else map(batch, range(start, last))
+        made = in_workers(batch, start, last, self.workers) if self.workers else (batch(step) for step in range(start, last))
         log = TrainingLog(workshop, start=start, steps=last) if share.index == 0 else None
         watch = lambda step, state: preview(model.replace(params=state.ema), workshop / "previews" / f"{step:06d}.png")  # noqa: E731
         try:
@@ -96,6 +96,7 @@ class Train(Recipe):
                 profile=workshop / "profile" if self.profile and share.index == 0 else None,
             )
         finally:
+            made.close()
             if log:
                 log.close()
             checkpoints.close()

@@ -15,7 +15,7 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
     """batch_at(step) of the steps from `start` to before `stop`, in order, made by `count` processes.
 
     The place in the stream is the step alone, so a resumed training goes on by starting at its step. `batch_at` is
-    pickled: it must be data, not a closure. Raises ImportError where grain is missing and ValueError for less than one process.
+    pickled: it must be data, not a closure. Closing the iterator ends the processes. Raises ImportError where grain is missing and ValueError for less than one process.
     """
     if count < 1:
         raise ValueError(f"{count} worker processes: expected at least 1")
@@ -28,7 +28,15 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
-    return iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent))
+    return _closed(iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent)))
+
+
+def _closed(made: Iterator[Any]) -> Iterator[Any]:
+    """What grain makes; its processes end when this is closed."""
+    try:
+        yield from made
+    finally:
+        made.close()
 
 
 def _with_its_parent(index: int, count: int) -> None:
