@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from ddib_jax import hosts
 from ddib_jax.commands.hosts import Hosts
@@ -64,17 +65,17 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """The directory of two processes of two devices that nobody disturbed."""
+    """The directory of two processes of four devices that nobody disturbed."""
     place = tmp_path_factory.mktemp("two")
-    said = ended(training(place, 2, 2))
-    assert all("2 hosts, 2 devices here, from step 0" in out for out, _ in said)
+    said = ended(training(place, 2, 4))
+    assert all("2 hosts, 4 devices here, from step 0" in out for out, _ in said)
     return place
 
 
 @pytest.mark.slow
 def test_two_hosts_are_one(tmp_path, two):
-    """Each sees its half of the batch; parameters are those of four devices of one process, and of one."""
-    for devices in (4, 1):
+    """Each sees its half of the batch; parameters are those of eight devices of one process, and of one."""
+    for devices in (8, 1):
         ended(training(tmp_path / str(devices), 1, devices))
         for name, leaf in final(tmp_path / str(devices)).items():
             for index in (0, 1):
@@ -87,7 +88,7 @@ def test_two_hosts_are_one(tmp_path, two):
 
 @pytest.mark.slow
 def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
-    first, second = training(tmp_path, 2, 2, each=({}, {"DIE_AT": "14"}))
+    first, second = training(tmp_path, 2, 4, each=({}, {"DIE_AT": "14"}))
     try:
         second.wait(180)
         died = time.monotonic()
@@ -97,7 +98,7 @@ def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
         first.kill()
     for index, (_, errors) in enumerate(said):
         assert f"ddib: process {index} ended without a word" in errors and "another process died or was silent for 30 s" in errors
-    again = ended(training(tmp_path, 2, 2))
+    again = ended(training(tmp_path, 2, 4))
     start = int(re.search(r"from step (\d+)", again[0][0])[1])
     assert 3 <= start <= 12 and start % 3 == 0
     same(final(two), final(tmp_path))
@@ -128,6 +129,26 @@ def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
     said = [out for out, _ in ended(processes, timeout=240)]
     assert "3 translations lie in" in said[0] and "2 translations lie in" in said[1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*(f"five-0000{index}.png" for index in range(5)), "sheet.png"]
+
+
+@pytest.mark.slow
+def test_two_hosts_play_a_game_as_one_does(tmp_path):
+    """A CycleGAN of two processes is that of one process with as many devices: batches are shared, pools are the same everywhere, one of them writes."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "train.npz", images=rng.integers(0, 256, (6, 8, 8, 3), np.uint8))
+    small = "--batch-size 4 --width 8 --blocks 1 --layers 1 --steps 3 --pool 4 --log-every 1".split()
+    command = ["train-cyclegan", "--a", f"npz:{tmp_path / 'a'}", "--b", f"npz:{tmp_path / 'b'}", *small]
+    where = f"127.0.0.1:{free_port()}"
+    together = [started("ddib_jax.cli", [*command, "--out", tmp_path / "two", "--coordinator", where, "--processes", 2, "--process", index], 1) for index in (0, 1)]
+    ended(together, timeout=240)
+    ended([started("ddib_jax.cli", [*command, "--out", tmp_path / "one"], 2)], timeout=240)
+    for way in ("ab", "ba"):
+        one, two = (load_file(tmp_path / name / way / "weights.safetensors") for name in ("one", "two"))
+        for name, leaf in one.items():
+            np.testing.assert_allclose(two[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert [line["step"] for line in read_log(tmp_path / "two" / "training" / "log.jsonl")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("given, said", [

@@ -1,10 +1,12 @@
 """`ddib plan`: what a training or a translation will need, before a chip is paid for."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +44,8 @@ class Plan(Recipe):
     """Plan for this network and image size rather than for the options': a shipped model, a model directory, adm-64 or adm-256."""
     image_size: int = 32
     channels: int = 3
+    classes: int | None = None
+    """How many, of a --conditional model."""
     topology: str = "local"
     """Chips: v5e:2x2 ... v5e:16x16, v5p:2x2x1, v6e:2x2 (needs the extra ddib_jax[plan]), or the devices that are here."""
     work: Literal["training", "translation"] = "training"
@@ -49,11 +53,13 @@ class Plan(Recipe):
     solver: str = "heun"
     grid_steps: int = 40
     """Steps of the grid, each way, of a translation."""
+    effort: float = -1.0
+    """What the compiler may spend on the program for chips that are not here, from -1 (a few minutes) to 0 (what running it would have it spend, ten times as long and more)."""
 
     def run(self) -> None:
         """Compile, count, print."""
-        if self.conditional or self.label_dropout:
-            raise ValueError("A plan knows no data and so no classes; name a class-conditional model (--like), or leave them out, for labels cost next to nothing.")
+        if self.conditional != (self.classes is not None):
+            raise ValueError("A plan knows no data: give the number of classes (--classes) with --conditional, and with it alone.")
         if is_implicit(get_solver(self.solver)):
             raise ValueError(f"How many evaluations '{self.solver}' takes is known only when it runs; plan with another solver.")
         devices, here = _devices(self.topology)
@@ -64,12 +70,12 @@ class Plan(Recipe):
         model = jax.eval_shape(self._model)
         chip, training = CHIPS.get(devices[0].device_kind), self.work == "training"
         try:
-            cost = Cost.of(self._step(model, devices) if training else self._evaluation(model, devices))
+            with contextlib.nullcontext() if here else _effort(self.effort):
+                cost = Cost.of(self._step(model, devices) if training else self._evaluation(model, devices))
         except JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            said = re.search(r"Used [^.]*\.[^.]*|Ran out of memory[^.]*", str(error))
-            print(f"{self.work} on {self.topology}: DOES NOT FIT. {said[0] if said else str(error).splitlines()[0]}")
+            print(f"{self.work} on {self.topology}: DOES NOT FIT. {shortage(str(error))}")
             return
         if training and self.accumulate > 1:  # XLA counts the body of a loop once; the optimiser, outside of it, reads and writes some 36 bytes a parameter
             once = 36 * sum(leaf.size for leaf in jax.tree.leaves(model.params))
@@ -94,12 +100,16 @@ class Plan(Recipe):
             precondition = Wiener(jnp.zeros(shape), jnp.zeros((self.rank, *shape)), jnp.ones(self.rank), jnp.ones(()))
         else:
             precondition = PRECONDITIONINGS[self.preconditioning]()
-        return self.untrained(shape, precondition, None)
+        return self.untrained(shape, precondition, self._labels())
+
+    def _labels(self) -> int | None:
+        """Classes, and one more that means any where labels are dropped."""
+        return None if self.classes is None else self.classes + (self.label_dropout > 0)
 
     def _step(self, model: DiffusionModel, devices: list) -> Any:
         tx, batch = self.tx(), self.batch_size // len(devices)
         step = functools.partial(
-            train_steps, grad_fn=self.grad_fn(model, WEIGHTINGS[self.weighting](), 0), tx=tx, ema_decay=self.ema_decay, axis_name=parallel.BATCH_AXIS
+            train_steps, grad_fn=self.grad_fn(model, WEIGHTINGS[self.weighting](), self.classes or 0), tx=tx, ema_decay=self.ema_decay, axis_name=parallel.BATCH_AXIS
         )
         each = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct((len(devices), *shape), dtype)  # noqa: E731
         state = jax.eval_shape(lambda params: TrainState.create(params, tx), model.params)
@@ -149,6 +159,26 @@ class Plan(Recipe):
 
 def _labelled(model: DiffusionModel) -> bool:
     return getattr(model.network, "num_classes", None) is not None
+
+
+def shortage(error: str) -> str:
+    """The sentence of XLA's error that says how much memory is used of how much, or else the first that speaks of it."""
+    found = next((match for words in ("Used ", "Ran out of memory") if (match := re.search(rf"{words}.*?(?=\.\s|$)", error, re.MULTILINE))), None)
+    return f"{found[0] if found else error.splitlines()[0]}."
+
+
+@contextlib.contextmanager
+def _effort(value: float) -> Iterator[None]:
+    """XLA's effort to make a program fast and small, within."""
+    names = ("jax_exec_time_optimization_effort", "jax_memory_fitting_effort")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        for name in names:
+            jax.config.update(name, value)
+        yield
+    finally:
+        for name, old in before.items():
+            jax.config.update(name, old)
 
 
 def _devices(topology: str) -> tuple[list, bool]:

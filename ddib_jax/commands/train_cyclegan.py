@@ -1,8 +1,5 @@
 """`ddib train-cyclegan`: two domains in, a generator each way out."""
 
-import dataclasses
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,19 +8,20 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax import parallel, pretrained
+from ddib_jax import hosts, parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.baselines.cyclegan import SIDES, optimiser, players, two_player
-from ddib_jax.commands.train import machine
-from ddib_jax.commands.umpire import Umpire, verdict
-from ddib_jax.data import ALL, ImageSource, batch_at, load_dataset
+from ddib_jax.commands.domain import Batches
+from ddib_jax.commands.game import Game
+from ddib_jax.commands.umpire import verdict
+from ddib_jax.data import ALL, ImageSource, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
-from ddib_jax.training import Checkpoints, TrainState, fit, read_log
+from ddib_jax.training import TrainState
 
 
-@dataclass(frozen=True)
-class TrainCyclegan:
+@dataclass(frozen=True, kw_only=True)
+class TrainCyclegan(Game):
     """Train a CycleGAN on two domains; killed and started again by the same command, it resumes."""
 
     a: str
@@ -32,16 +30,10 @@ class TrainCyclegan:
     """The other domain, such as trainB; as many images as it likes."""
     out: Path
     """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training."""
-    data_dir: Path | None = None
-    """Where a data set's files are (MNIST's IDX files), if it is not bundled."""
-    image_size: int | None = None
-    """Crop and resize a folder's images to this size."""
-    steps: int = 4000
     decay_from: int | None = None
     """The step from which the learning rate falls to nothing; half of the steps unless given."""
     batch_size: int = 4
-    """Images a step, of each domain, over all devices."""
-    learning_rate: float = 2e-4
+    """Images a step, of each domain, over all devices of all hosts."""
     generator: Literal["resnet", "unet"] = "resnet"
     width: int = 32
     """Channels of the first layer of generators and discriminators; the paper has 64."""
@@ -56,52 +48,35 @@ class TrainCyclegan:
     identity: float = 0.5
     """Weight, in units of the cycle's, of leaving alone what is in the target domain already."""
     pool: int = 50
-    seed: int = 0
-    log_every: int = 20
-    checkpoint_every: int = 500
-    preview_every: int = 500
+    flip: bool = False
+    """Mirror half of the images left to right."""
 
     def run(self) -> None:
         """Train, with previews, and write both generators."""
+        share = self.hosts.join(heed_sigterm=True)
         sources = {side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size) for side, name in (("a", self.a), ("b", self.b))}
         sources, shape = _alike(sources)
         generator = ResnetGenerator(shape[-1], self.width, self.blocks) if self.generator == "resnet" else UnetGenerator(shape[-1], self.width, self.downs)
         discriminator = PatchDiscriminator(self.width, self.layers)
         params = players(jax.random.key(self.seed), generator, discriminator, shape, self.pool)
-        workshop = self.out / "training"
-        free = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every")
-        checkpoints = Checkpoints(workshop, {name: value for name, value in dataclasses.asdict(self).items() if name not in free})
         tx = optimiser(self.learning_rate, self.steps, self.steps // 2 if self.decay_from is None else self.decay_from)
-        state = TrainState.create(params, tx)
-        state = checkpoints.restore(state) or state
-        start = int(state.step)
-        if start:
-            print(f"Resuming {self.out} at step {start}.", flush=True)
         game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
-        batch = lambda step: {side: batch_at(sources[side], step, batch_size=self.batch_size, seed=2 * self.seed + i)[0] for i, side in enumerate(SIDES)}  # noqa: E731
-        log = Umpire(workshop, verdicts, start=start, steps=self.steps)
+        batches = {side: Batches(sources[side], self.batch_size, 2 * self.seed + i, flip=self.flip, share=share) for i, side in enumerate(SIDES)}
         seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
         translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
 
-        def watch(step: int, state: TrainState) -> None:
+        def watch(path: Path, state: TrainState) -> None:
             made = [np.asarray(translated(state.params["generators"][way], seen[way[0]])) for way in ("ab", "ba")]
             rows = [row for pair in zip(seen.values(), made, strict=True) for row in pair]
             count = min(map(len, rows))
-            write_grid(workshop / "previews" / f"{step:06d}.png", np.concatenate([row[:count] for row in rows]), columns=count)
+            write_grid(path, np.concatenate([row[:count] for row in rows]), columns=count)
 
-        try:
-            state = fit(
-                state, jax.random.key(self.seed), batch, grad_fn=game, tx=tx, steps=self.steps, ema_decay=0.0, checkpoints=checkpoints,
-                checkpoint_every=self.checkpoint_every, log=log, log_every=self.log_every, watch=watch, watch_every=self.preview_every,
-            )  # fmt: skip
-        finally:
-            log.close()
-            checkpoints.close()
-        training = {"command": shlex.join(["ddib", *sys.argv[1:]]), "steps_done": int(state.step), "machine": machine(), "jax": jax.__version__}
-        training["seconds"] = round(sum(line["seconds"] for line in read_log(workshop / "log.jsonl")))
-        for way in ("ab", "ba"):
-            facts = {"data": {"from": Path(getattr(self, way[0])).name, "to": Path(getattr(self, way[1])).name}, "training": training}
+        batch = lambda step: {side: made(step)["image"] for side, made in batches.items()}  # noqa: E731
+        state = self.play(params, game, tx, batch, verdicts=verdicts, watch=watch, share=share)
+        for way in ("ab", "ba") if share.index == 0 else ():
+            facts = {"data": {"from": Path(getattr(self, way[0])).name, "to": Path(getattr(self, way[1])).name}, "training": self.training(state)}
             pretrained.save_network(self.out / way, generator, state.params["generators"][way], kind="generator", image_shape=shape, facts=facts)
+        hosts.barrier("generators written")
         print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 

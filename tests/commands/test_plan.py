@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from ddib_jax import parallel
-from ddib_jax.commands.plan import KNOWN, Plan
+from ddib_jax.commands.plan import KNOWN, Plan, shortage
 from ddib_jax.costs import CHIPS, Chip, Cost, collectives
 
 SMALL = {"image_size": 8, "batch_size": 8, "model_channels": 32, "channel_mult": (1,), "attention_resolutions": (), "reference": 16}
@@ -56,6 +56,25 @@ def test_a_plan_for_these_devices(capsys, work, unchecked):
     assert f"{work} on local" in said and "8 images" in said and "GiB a device" in said and "TFLOP a device" in said
 
 
+@pytest.mark.parametrize("error, said", [
+    ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.53G of 15.75G hbm. Exceeded hbm capacity", "Used 20.53G of 15.75G hbm."),
+    ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, temporaries (20.1G) and more (3.2G) exceed 15.75G.\nTotal", "Ran out of memory on HBM, temporaries (20.1G) and more (3.2G) exceed 15.75G."),
+    ("RESOURCE_EXHAUSTED: something else\nand more", "RESOURCE_EXHAUSTED: something else."),
+])
+def test_what_is_short_is_said_whole(error, said):
+    assert shortage(error) == said
+
+
+def test_classes_are_planned_for(capsys, unchecked):
+    """The table of ten classes and of the one that means any: 11 x 4 x 32 weights more."""
+    said = []
+    for options in ({}, {"conditional": True, "classes": 10, "label_dropout": 0.1}):
+        plan = Plan(**SMALL, **options)
+        said.append(sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(plan._model).params)))
+    plan.run()
+    assert said[1] - said[0] == 11 * 4 * SMALL["model_channels"] and "8 images" in capsys.readouterr().out
+
+
 def test_the_known_networks_have_their_papers_size():
     for name, millions in {"adm-64": 295, "adm-256": 552}.items():
         size, network = KNOWN[name]
@@ -67,6 +86,8 @@ def test_the_known_networks_have_their_papers_size():
 @pytest.mark.parametrize("given, said", [
     ({"batch_size": 7, "accumulate": 2}, "does not divide over 1 devices in 2 parts"),
     ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
+    ({"conditional": True}, "number of classes"),
+    ({"classes": 3}, "number of classes"),
 ])
 def test_what_cannot_be_planned_is_one_sentence(given, said):
     if jax.local_device_count() > 1 and "batch_size" in given:
