@@ -9,6 +9,7 @@ from ddib_jax import parallel
 from ddib_jax.baselines.cyclegan import CycleGAN
 from ddib_jax.baselines.dcgan import DCGAN
 from ddib_jax.baselines.floors import Identity, Nearest
+from ddib_jax.baselines.ilvr import ILVR
 from ddib_jax.baselines.sdedit import SDEdit
 from ddib_jax.bridge import check_finite
 from ddib_jax.types import Images, PRNGKey, Translator
@@ -29,4 +30,4 @@ def _each(tree, places, images):
     return jax.vmap(lambda place, image: method(jax.random.fold_in(key, place), image[None])[0])(places, images)
 
 
-__all__ = ["DCGAN", "CycleGAN", "Identity", "Nearest", "SDEdit", "translate"]
+__all__ = ["DCGAN", "ILVR", "CycleGAN", "Identity", "Nearest", "SDEdit", "translate"]

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from jaxtyping import Float
 from rich.progress import track
 
@@ -38,10 +39,13 @@ class Crossing:
         check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
 
-
     def batch(self, bridge: Bridge, count: int) -> int:
         """The number of images to take at once, of so many."""
         return measured_batch(bridge, count) if self.batch_size == "auto" else self.batch_size
+
+
+Inputs = tyro.conf.Positional[list[str]]
+Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes]
 
 
 def check_images(model: DiffusionModel) -> None:

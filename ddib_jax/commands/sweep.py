@@ -3,16 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
 import numpy as np
-import tyro
 
 from ddib_jax import bridge, hosts
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, progress, read_inputs, read_latents
+from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs, read_latents
 from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
@@ -28,7 +27,7 @@ SHOWN = 16
 class Sweep:
     """Translate images with their latents perturbed, once for every coefficient."""
 
-    input: tyro.conf.Positional[list[str]]
+    input: Inputs
     """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that `ddib encode` wrote."""
     source: str
     """The model of the images' domain; the same as the target for the single-model way."""
@@ -50,7 +49,7 @@ class Sweep:
     """Take only the first images."""
     seed: int = 0
     """Of the fixed noise."""
-    crossing: Annotated[Crossing, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Crossing)
+    crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:

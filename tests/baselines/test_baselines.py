@@ -43,6 +43,19 @@ def test_sdedit_goes_from_source_to_target(images, target):
     assert abs(np.corrcoef(much.ravel(), images.ravel())[0, 1]) < 0.3
 
 
+def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
+    """Between two domains that differ in a checkerboard of single pixels alone, the average over 2 x 2 pixels is the source's, and the board the target's."""
+    board = jnp.asarray(np.indices((8, 8)).sum(0) % 2 * 1.0 - 0.5, jnp.float32)[None, :, :, None]
+    rng = np.random.default_rng(0)
+    coarse = np.repeat(np.repeat(rng.normal(size=(64, 4, 4, 1)), 2, 1), 2, 2).astype(np.float32)
+    target = Bridge.over(mixture_model(jnp.asarray(coarse) + board, jnp.full(64, 0.1)), steps=40)
+    images = coarse[:5] + 0.2
+    kept, lost = (baselines.translate(baselines.ILVR(target, factor), images) for factor in (2, 8))
+    pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))  # noqa: E731
+    assert np.abs(pooled(kept) - pooled(images)).max() < 0.25 < np.abs(pooled(lost) - pooled(images)).max()
+    assert float(((kept - images) * board).mean() / (board**2).mean()) == pytest.approx(1, abs=0.15)
+
+
 def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
     method = baselines.SDEdit(target, jnp.asarray(1.0))
     np.testing.assert_allclose(baselines.translate(method, images, batch_size=2), baselines.translate(method, images, batch_size=7), atol=1e-5)

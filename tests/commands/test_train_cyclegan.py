@@ -44,7 +44,11 @@ def test_trained_resumed_and_translated(ddib, domains):
     assert code == 1 and "holds a generator model; a diffusion model is needed here" in err
 
 
-def test_sdedit_from_the_command_line(ddib, models, pictures, tmp_path):
+def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path):
+    words = ("translate", pictures, "--method", "ilvr", "--target", models / "there", "--steps", "3")
+    assert ddib(*words, "--factor", "2", "--out", tmp_path / "ilvr")[0] == 0
+    code, _, err = ddib(*words, "--factor", "99", "--out", tmp_path / "no")
+    assert code == 1 and "The factor 99 does not shrink images of" in err
     words = ("translate", pictures, "--method", "sdedit", "--target", models / "there", "--steps", "3")
     assert ddib(*words, "--noise", "0.5", "--out", tmp_path / "out")[0] == 0
     code, _, err = ddib(*words, "--noise", "500", "--out", tmp_path / "no")
