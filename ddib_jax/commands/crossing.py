@@ -145,6 +145,6 @@ def _read(given: str, shape: tuple[int, ...], split: str, background: str) -> tu
     if not path.exists():
         raise FileNotFoundError(f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)}).")
     source = image_folder(path, height, background=background) if path.is_dir() else None
-    paths, images = (source.paths, source.take(range(len(source)))) if source else ([path], read_images([path], height, background))
+    paths, images = (source.items, source.take(range(len(source)))) if source else ([path], read_images([path], height, background))
     grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
     return [path.stem for path in paths], images if channels == 3 else grey

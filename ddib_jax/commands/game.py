@@ -28,7 +28,7 @@ class Game:
     out: Path
     """The directory to write; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None
-    """Where a data set's files are (MNIST's IDX files), if it is not bundled."""
+    """Where a data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it is not bundled."""
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
     steps: int = 4000

@@ -27,11 +27,11 @@ class Train(Recipe):
     """Train a diffusion model on one domain; killed and started again by the same command, it resumes."""
 
     data: str
-    """A data set (five, seven, digits:3, mnist:1,2 ...) or a folder of images."""
+    """A data set (five, seven, digits:3, mnist:1,2, tfds:cifar10 ...) or a folder of images."""
     out: Path
     """The model directory to write; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None
-    """Where the data set's files are (MNIST's IDX files), if it is not bundled."""
+    """Where the data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it is not bundled."""
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
     crop: Literal["centre", "random"] = "centre"

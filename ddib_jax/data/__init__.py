@@ -8,12 +8,13 @@ from ddib_jax.data.batches import batch_at
 from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits, Digits
-from ddib_jax.data.folder import ImageFolder, image_folder, read_images
+from ddib_jax.data.folder import image_folder, read_images
 from ddib_jax.data.idx import mnist_idx
+from ddib_jax.data.pictures import Pictures
 from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud, colour_space, to_pixels, to_points
 from ddib_jax.data.points import SHAPES, Points, draw_points
 from ddib_jax.data.sources import ALL, SPLITS, ImageSource, check_split
-from ddib_jax.data.tfds_mnist import tfds_digits
+from ddib_jax.data.tfds_sets import tfds_digits, tfds_images
 from ddib_jax.data.workers import in_workers
 
 __all__ = [
@@ -24,8 +25,8 @@ __all__ = [
     "ArrayImages",
     "ColouredDigits",
     "Digits",
-    "ImageFolder",
     "ImageSource",
+    "Pictures",
     "PixelCloud",
     "Points",
     "batch_at",
@@ -39,6 +40,7 @@ __all__ = [
     "mnist_idx",
     "read_images",
     "tfds_digits",
+    "tfds_images",
     "to_pixels",
     "to_points",
 ]
@@ -109,7 +111,8 @@ def load_dataset(
     Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et al. (ENOT, NeurIPS
     2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
     (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
-    `rgb:photo.png` the pixels of an image as points of a colour space; `npz:FILE` is a NumPy file of images, or a folder of train.npz and test.npz. `split` is "train" or "test". A folder that has subfolders named after splits is read from the
+    `rgb:photo.png` the pixels of an image as points of a colour space; `npz:FILE` is a NumPy file of images, or a folder of train.npz and test.npz;
+    `tfds:NAME` is what tensorflow-datasets has prepared in `directory` (see `tfds_images`). `split` is "train" or "test". A folder that has subfolders named after splits is read from the
     one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER` are one half of pictures that hold two side by
     side, as pix2pix has them; `A:FOLDER` and `B:FOLDER` are a domain of CycleGAN's layout (trainA, testA ...). `image_size` crops
     and resizes the images, with `crop` "random" to a random part of them in training. Raises ValueError on an unknown name, split or size,
@@ -129,10 +132,12 @@ def load_dataset(
         return image_folder(_split_folder(Path(argument), split), image_size, half=kind, crop=crop)
     if kind in SIDES and Path(argument).is_dir():
         return image_folder(Path(argument) / f"{split}{kind}", image_size, crop=crop)
+    if kind == "tfds" and argument:
+        return tfds_images(argument, split, None if directory is None else str(directory), image_size, crop)
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size, crop=crop)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, npz:FILE, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, npz:FILE, tfds:NAME, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
         " path of a folder of images"
     )
 

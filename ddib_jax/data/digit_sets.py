@@ -11,7 +11,7 @@ import numpy as np
 from ddib_jax.data.digits import Digits
 from ddib_jax.data.idx import mnist_idx
 from ddib_jax.data.sources import check_split
-from ddib_jax.data.tfds_mnist import tfds_digits
+from ddib_jax.data.tfds_sets import tfds_digits
 
 BUNDLED = (5, 7)
 ASSET = resources.files("ddib_jax.data") / "assets" / "mnist_fives_sevens.npz"

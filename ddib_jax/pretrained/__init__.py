@@ -7,6 +7,7 @@ from typing import Any
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.pretrained import hub
 from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
+from ddib_jax.pretrained.efficientnet import load_efficientnet
 from ddib_jax.pretrained.formats import FORMATS, Format, format_of
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion, load_noisy_classifier, to_guided_diffusion
 from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
@@ -71,6 +72,7 @@ __all__ = [
     "format_of",
     "load",
     "load_diffusers",
+    "load_efficientnet",
     "load_guided_diffusion",
     "load_model",
     "load_network",

@@ -1,7 +1,9 @@
-"""The registry, and MNIST through tensorflow-datasets."""
+"""The registry, and data sets of tensorflow-datasets."""
 
+import importlib
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import DATASETS, ColouredDigits, Digits, ImageFolder, load_dataset, tfds_digits
+from ddib_jax.data import DATASETS, ColouredDigits, Digits, ImageSource, Pictures, load_dataset, tfds_digits
+from ddib_jax.data.pictures import View
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_folders(tmp_path):
     for folder in ("plain", "both/train", "both/test", "half/train"):
         (tmp_path / folder).mkdir(parents=True)
         Image.new("RGB", (8, 6), "red" if "train" in folder else "blue").save(tmp_path / folder / "a.png")
-    assert isinstance(load_dataset(str(tmp_path / "plain"), "test"), ImageFolder)
+    assert isinstance(load_dataset(str(tmp_path / "plain"), "test"), Pictures)
     assert load_dataset(tmp_path / "plain", image_size=4).image_shape == (4, 4, 3)
     train, test = (load_dataset(tmp_path / "both", split) for split in ("train", "test"))
     assert len(train) == len(test) == 1
@@ -104,6 +107,73 @@ needs_tfds = pytest.mark.skipif(
 def test_tensorflow_datasets_unprepared(tmp_path):
     with pytest.raises(FileNotFoundError, match="prepare it once with `tfds build mnist"):
         tfds_digits("test", data_dir=str(tmp_path))
+
+
+BLOBS = """
+import io
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+
+def png(seed, channels):
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (6 + seed, 8, channels), np.uint8)
+    Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(file, "png")
+    file.seek(0)
+    return file
+
+
+class {name}(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {{"image": tfds.features.Image(shape=(None, None, {channels})), "label": tfds.features.ClassLabel(names=["cat", "dog"])}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {{"train": self._generate_examples(5), "validation": self._generate_examples(2)}}
+
+    def _generate_examples(self, count):
+        for index in range(count):
+            yield index, {{"image": png(index, {channels}), "label": index % 2}}
+"""
+"""A data set of pictures of unequal sizes, whose PNGs need no TensorFlow to be prepared."""
+
+
+@needs_tfds
+@pytest.mark.parametrize("name, channels", [("Blobs", 3), ("Stains", 1)])
+def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channels):
+    pytest.importorskip("importlib_resources", reason="importlib_resources is not installed, without which nothing is prepared")
+    place = tmp_path / name.lower()
+    place.mkdir()
+    (place / "__init__.py").touch()
+    (place / f"{name.lower()}.py").write_text(BLOBS.format(name=name, channels=channels))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(f"{name.lower()}.{name.lower()}")
+    getattr(module, name)(data_dir=tmp_path / "data", file_format="array_record").download_and_prepare()
+    where = f"tfds:{name.lower()}"
+    source = load_dataset(where, directory=tmp_path / "data", image_size=4)
+    assert (source.image_shape, len(source), source.classes) == ((4, 4, 3), 5, ("cat", "dog"))
+    assert isinstance(source, ImageSource) and sorted(source.labels) == [0, 0, 0, 1, 1]
+    written = {}
+    for seed in range(5):
+        with Image.open(module.png(seed, channels)) as picture:
+            written[View(4).fitted(picture).tobytes()] = seed % 2
+    pixels = np.round((source.take(range(5)) + 1) * 127.5).astype(np.uint8)
+    assert {image.tobytes(): label for image, label in zip(pixels, source.labels, strict=True)} == written
+    assert len(load_dataset(where, "test", directory=tmp_path / "data", image_size=4)) == 2, "the validation split, for want of a test split"
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).take([3]), source.take([3]))
+    with pytest.raises(ValueError, match="5 images are not 8x6|images are not 8x"):
+        load_dataset(where, directory=tmp_path / "data")
+    assert "tensorflow" not in sys.modules
+
+
+@needs_tfds
+def test_unknown_data_sets_of_tensorflow_datasets(tmp_path):
+    for name in ("no_such_set", "cifar10"):
+        with pytest.raises(FileNotFoundError, match=f"prepare it once with `tfds build {name} --file_format=array_record`"):
+            load_dataset(f"tfds:{name}", directory=tmp_path)
 
 
 @needs_tfds

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import ImageFolder, ImageSource, image_folder, load_dataset, read_images
+from ddib_jax.data import ImageSource, Pictures, image_folder, load_dataset, read_images
 from ddib_jax.data.folder import read_image
+from ddib_jax.data.pictures import View
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -84,9 +85,9 @@ def test_image_size_crops_the_centre_and_resizes(tmp_path):
     halves = np.zeros((40, 80, 3), np.uint8)
     halves[:, :20], halves[:, 60:] = (255, 0, 0), (0, 0, 255)
     path = save(tmp_path / "a.png", halves)
-    assert read_image(path, 10).shape == (10, 10, 3)
-    assert read_image(path, 10).max() == 0
-    np.testing.assert_array_equal(read_image(path, 40), halves[:, 20:60])
+    assert read_image(path, View(10)).shape == (10, 10, 3)
+    assert read_image(path, View(10)).max() == 0
+    np.testing.assert_array_equal(read_image(path, View(40)), halves[:, 20:60])
     with pytest.raises(ValueError, match="image size 0"):
         read_images([path], 0)
 
@@ -94,7 +95,7 @@ def test_image_size_crops_the_centre_and_resizes(tmp_path):
 def test_resizing_is_antialiased(tmp_path):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(read_image(save(tmp_path / "a.png", stripes), 16).astype(int) - 127).max() < 20
+    assert np.abs(read_image(save(tmp_path / "a.png", stripes), View(16)).astype(int) - 127).max() < 20
 
 
 def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
@@ -105,7 +106,7 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     source = image_folder(tmp_path)
     assert isinstance(source, ImageSource) and source.labels is None
-    assert [path.relative_to(tmp_path).as_posix() for path in source.paths] == ["a.png", "b/1.png", "c.jpeg"]
+    assert [path.relative_to(tmp_path).as_posix() for path in source.items] == ["a.png", "b/1.png", "c.jpeg"]
     assert len(source) == 3 and source.image_shape == (4, 4, 3)
     images = source.take(np.array([2, 0]), None)
     np.testing.assert_allclose(images.mean((1, 2, 3)), np.array([160, 80]) / 127.5 - 1, atol=0.01)
@@ -113,7 +114,7 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
 
 def test_large_folder_is_read_again_at_each_draw(tmp_path):
     paths = [save(tmp_path / f"{n}.png", np.roll(RGB, n, 0)) for n in range(5)]
-    kept, reread = ImageFolder(paths, 6), ImageFolder(paths, 6, memory=0)
+    kept, reread = Pictures(paths, View(6), read_image), Pictures(paths, View(6), read_image, memory=0)
     indices = np.array([4, 1, 1])
     np.testing.assert_array_equal(kept.take(indices), reread.take(indices), strict=True)
     paths[1].unlink()
@@ -179,7 +180,7 @@ def test_halves_of_paired_pictures(tmp_path):
 def test_transparency_is_laid_over_a_chosen_colour(tmp_path):
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     for colour, pixel in (("white", (255, 255, 255)), ("red", (255, 0, 0)), ("#102030", (16, 32, 48))):
-        assert tuple(read_image(tmp_path / "clear.png", background=colour)[0, 0]) == pixel
+        assert tuple(read_image(tmp_path / "clear.png", View(background=colour))[0, 0]) == pixel
     with pytest.raises(ValueError, match="background 'no colour': expected a colour"):
         image_folder(tmp_path, background="no colour")
 
