@@ -30,8 +30,8 @@ class Condition:
 
     def model(self, name: str) -> DiffusionModel:
         """The model of that name under this condition; raises ValueError where they do not go together."""
-        model, names = pretrained.load(name), pretrained.class_names(name)
-        count = _count(model)
+        model = pretrained.load(name)
+        count, names = _classes(name, model)
         if self.classifier is not None:
             network, params = pretrained.load_noisy_classifier(self.classifier)
             label = class_label(self.label, names, network.num_classes, f"the classifier {self.classifier.name}")
@@ -42,6 +42,10 @@ class Condition:
                 raise ValueError(f"The classifier's class {label} is none of '{name}', which has {len(names) or count}.")
             _check_seen(network, params, model, self.classifier)
             return (model if count is None else model.given(jnp.asarray(label))).guided(guide)
+        if count is None and _told(model) is not None:
+            if self.guidance is not None:
+                raise ValueError(f"'{name}' has no label that means no class; name a classifier, or leave the guidance out.")
+            return model.given(jnp.asarray(_number(self.label, name, model)))
         if count is None:
             if self.label is not None:
                 raise ValueError(f"'{name}' has no classes; leave the class out, or name a classifier to guide it.")
@@ -52,9 +56,10 @@ class Condition:
         model = model.given(jnp.asarray(class_label(self.label, names, classes, f"'{name}'")))
         if self.guidance is None:
             return model
-        if count != classes + 1:
+        null = classes if count == classes + 1 else getattr(model.network, "null_label", None)
+        if null is None:
             raise ValueError(f"'{name}' was not trained with its labels dropped now and then; name a classifier, or leave the guidance out.")
-        return model.guided(ClassifierFreeGuidance(jnp.asarray(classes), jnp.asarray(self.guidance)))
+        return model.guided(ClassifierFreeGuidance(jnp.asarray(null), jnp.asarray(self.guidance)))
 
     def mark(self, name: str) -> str:
         """What tells latents that were made under this condition from others: the model's fingerprint and the condition."""
@@ -85,7 +90,9 @@ def class_label(given: str | None, names: Sequence[str], count: int, whose: str)
 
 def class_labels(given: str, name: str, model: DiffusionModel) -> list[int] | None:
     """The labels of several classes parted by commas, or of all of them ("all"); None for a model without classes, which may be asked for all alone."""
-    count, names = _count(model), pretrained.class_names(name)
+    count, names = _classes(name, model)
+    if count is None and _told(model) is not None:
+        return [_number(None if part == "all" else part.strip(), name, model) for part in given.split(",")]
     if count is None:
         if given != "all":
             raise ValueError(f"'{name}' has no classes; leave the class out.")
@@ -94,5 +101,23 @@ def class_labels(given: str, name: str, model: DiffusionModel) -> list[int] | No
     return list(range(classes)) if given == "all" else [class_label(part.strip(), names, classes, f"'{name}'") for part in given.split(",")]
 
 
-def _count(model: DiffusionModel) -> int | None:
-    return getattr(model.network, "num_classes", None)
+def _classes(name: str, model: DiffusionModel) -> tuple[int | None, tuple[str, ...]]:
+    """How many labels a model knows, or None, and the names of its classes; raises ValueError for more names than labels."""
+    count, names = getattr(model.network, "num_classes", None), pretrained.class_names(name)
+    if count is not None and len(names) > count:
+        raise ValueError(f"'{name}' has {count} classes and {len(names)} names for them.")
+    return count, names
+
+
+def _told(model: DiffusionModel) -> str | None:
+    """How a diffusers network without a table of classes is told them, if it is."""
+    return getattr(model.network, "class_embed_type", None)
+
+
+def _number(given: str | None, name: str, model: DiffusionModel) -> int:
+    """The label of a network that is told any whole number; raises ValueError for none, and for a network that is told embeddings."""
+    if _told(model) == "identity":
+        raise ValueError(f"'{name}' is told embeddings of its classes, not their numbers; give it some in Python (`DiffusionModel.given`).")
+    if given is None or not given.isdigit():
+        raise ValueError(f"'{name}' is told its class as any whole number; say which{'' if given is None else f', not {given!r}'}.")
+    return int(given)

@@ -21,7 +21,7 @@ class Convert:
     """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
     to: Literal["ddib", "diffusers", "guided-diffusion"]
     out: Path
-    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json."""
+    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json; with classes.json where the classes have names."""
 
     def run(self) -> None:
         """Load, write."""
@@ -31,12 +31,16 @@ class Convert:
 
 
 def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
-    facts = {key: value for key, value in pretrained.facts(name).items() if key in ("classes", "data", "training")}
-    pretrained.save_model(out, model, facts=facts or {"data": {}, "training": {"converted_from": Path(name).name}})
+    facts = {key: value for key, value in pretrained.facts(name).items() if key in ("data", "training")}
+    facts = facts or {"data": {}, "training": {"converted_from": Path(name).name}}
+    if names := pretrained.class_names(name):
+        facts = {"classes": list(names), **facts}
+    pretrained.save_model(out, model, facts=facts)
 
 
 def _diffusers(out: Path, model: DiffusionModel, name: str) -> None:
     pretrained.save_diffusers(out, model)
+    _name_classes(out, name)
 
 
 def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
@@ -44,6 +48,13 @@ def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
     with drafted(out) as draft:
         save_state_dict(draft / "model.pt", state)
         (draft / "flags.json").write_text(json.dumps(flags, indent=1) + "\n")
+        _name_classes(draft, name)
+
+
+def _name_classes(folder: Path, name: str) -> None:
+    """Write the classes' names where the format has no place for them."""
+    if names := pretrained.class_names(name):
+        (folder / pretrained.CLASSES).write_text(json.dumps(names, indent=1) + "\n")
 
 
 WRITERS = {"ddib": _ddib, "diffusers": _diffusers, "guided-diffusion": _guided_diffusion}

@@ -1,6 +1,10 @@
 """Networks in linen; each is a frozen dataclass of its own options."""
 
+from typing import Any
+
+import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array
 
 from ddib_jax.nets.classifier import DigitClassifier
 from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
@@ -24,6 +28,14 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "dcgan-generator": DCGANGenerator,
 }
 
+
+def example_condition(network: Any) -> Array | None:
+    """A condition [1 ...] of the kind that a network wants: labels, embeddings, or None where it wants none."""
+    if hasattr(network, "example_condition"):
+        return network.example_condition()
+    return None if getattr(network, "num_classes", None) is None else jnp.zeros(1, jnp.int32)
+
+
 __all__ = [
     "MLP",
     "NETWORKS",
@@ -38,4 +50,5 @@ __all__ = [
     "UNet",
     "UNet2D",
     "UnetGenerator",
+    "example_condition",
 ]

@@ -96,11 +96,17 @@ class _Shared(nn.Module):
     attn_resolutions: Sequence[int] = (16,)
     dropout: float = 0.1
     time_scale: float = 1.0
+    label_dropout: float = 0.0
 
     @property
     def num_classes(self) -> int | None:
         """The number of classes of a class-conditional network, else None."""
         return self.label_dim or None
+
+    @property
+    def null_label(self) -> int | None:
+        """The label that stands for no class, where the network was trained with labels dropped now and then, else None."""
+        return self.label_dim if self.label_dim and self.label_dropout else None
 
     def told(self, cond: Int[Array, "b"] | None) -> Float[Array, "b k"] | None:
         """Labels as the network is told them; the number after the last class stands for none of them."""

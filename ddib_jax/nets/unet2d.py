@@ -65,6 +65,12 @@ class UNet2D(nn.Module):
         """The number of classes of a class-conditional network, else None."""
         return self.num_class_embeds
 
+    def example_condition(self) -> Array | None:
+        """A condition [1] or [1 e] of the kind that the network wants, or None."""
+        if self.class_embed_type == "identity":
+            return jnp.zeros((1, self.time_embedding_dim or 4 * self.block_out_channels[0]))
+        return None if self.num_class_embeds is None and self.class_embed_type is None else jnp.zeros(1, jnp.int32)
+
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], time: Float[Array, "b"], cond: Int[Array, "b"] | Float[Array, "b e"] | None = None, train: bool = False
@@ -179,6 +185,6 @@ class UNet2D(nn.Module):
         unit = 2 ** (len(self.block_out_channels) - 1)
         if x.shape[1] % unit or x.shape[2] % unit:
             raise ValueError(f"This U-Net needs heights and widths divisible by {unit}; the images are {x.shape[1]} x {x.shape[2]}.")
-        conditional = self.num_class_embeds is not None or self.class_embed_type is not None
+        conditional = self.example_condition() is not None
         if conditional != (cond is not None):
             raise ValueError(f"The network has {'classes and no' if conditional else 'no classes and'} labels were given.")

@@ -1,6 +1,7 @@
 """Checkpoints on disk, of this house and of others -> DiffusionModel; one file a format, all of them strict."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion, load_noi
 from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
 
 SHIPPED = Path(__file__).parent / "models"
+
+CLASSES = "classes.json"
 
 
 def find(model: str | Path) -> Path:
@@ -56,11 +59,25 @@ def facts(model: str | Path) -> dict[str, Any]:
 
 
 def class_names(model: str | Path) -> tuple[str, ...]:
-    """The names of a model's classes, in the order of their labels; () where they have none."""
-    return tuple(facts(model).get("classes") or ())
+    """The names of a model's classes, in the order of their labels; () where they have none.
+
+    A checkpoint of another format has them in `classes.json`, a list of names, in its folder. Raises ValueError for a file of anything else.
+    """
+    path = find(model)
+    beside = (path if path.is_dir() else path.parent) / CLASSES
+    if format_of(path) is FORMATS["ddib"] or not beside.is_file():
+        return tuple(facts(model).get("classes") or ())
+    try:
+        names = json.loads(beside.read_text())
+    except ValueError as error:
+        raise ValueError(f"{beside} is not valid JSON ({error}).") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{beside} is not a list of the names of classes.")
+    return tuple(names)
 
 
 __all__ = [
+    "CLASSES",
     "FORMATS",
     "SHIPPED",
     "Format",

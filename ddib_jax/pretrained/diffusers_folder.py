@@ -71,11 +71,7 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     except (AttributeError, TypeError) as error:
         raise ValueError(f"The scheduler of {path} cannot be understood ({error}).") from error
     shape = (*_size(path, unet.get("sample_size")), network.in_channels)
-    conditional = network.num_class_embeds is not None or network.class_embed_type is not None
-    cond = jnp.zeros(1, jnp.int32) if conditional else None
-    if network.class_embed_type == "identity":
-        cond = jnp.zeros((1, network.time_embedding_dim or 4 * network.block_out_channels[0]))
-    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), cond)
+    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.ones(1), network.example_condition())
     stored = open_weights(weights_of(path)[0])
     weights = Renamed(stored, {_today(key): key for key in stored})
     return DiffusionModel(load_params(network, inputs, weights, path), precondition, network=network, schedule=schedule, data_shape=shape)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import DhariwalUNet, SongUNet
+from ddib_jax.nets import DhariwalUNet, SongUNet, example_condition
 from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Score
 from ddib_jax.pretrained.torch_files import Renamed, SafetensorsFile
@@ -25,7 +25,7 @@ from ddib_jax.types import NoiseSchedule, Preconditioning
 METADATA = "edm"
 NETWORKS = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
 _DEFAULTS = {"DhariwalUNet": {"model_channels": 192, "channel_mult": (1, 2, 3, 4), "num_blocks": 3, "attn_resolutions": (32, 16, 8)}}
-_OWN = {"img_channels", "use_fp16", "model_type", "augment_dim", "label_dropout", "sigma_min", "sigma_max", "sigma_data", "beta_d", "beta_min", "M", "epsilon_t", "C_1", "C_2"}
+_OWN = {"img_channels", "use_fp16", "model_type", "augment_dim", "sigma_min", "sigma_max", "sigma_data", "beta_d", "beta_min", "M", "epsilon_t", "C_1", "C_2"}
 """Options that are not the network's."""
 _PREFIX = "model."
 
@@ -64,7 +64,7 @@ def load_edm(path: str | Path) -> DiffusionModel:
     except TypeError as error:
         raise ValueError(f"{path}: {name} has an option that is not known ({error}).") from error
     shape = (network.img_resolution, network.img_resolution, channels)
-    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.zeros(1), jnp.zeros(1, jnp.int32) if network.label_dim else None)
+    inputs = (jax.ShapeDtypeStruct((1, *shape), jnp.float32), jnp.zeros(1), example_condition(network))
     weights = Renamed(file, {key.removeprefix(_PREFIX): key for key in file if key != "u"})  # u is computed here
     unused = [key for key in weights if key.endswith("resample_filter") or key == "map_augment.weight"]
     return DiffusionModel(load_params(network, inputs, weights, path, unused), precondition, network=network, schedule=schedule, data_shape=shape)

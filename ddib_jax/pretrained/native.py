@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.nets import NETWORKS
+from ddib_jax.nets import NETWORKS, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.schedules import SCHEDULES
 from ddib_jax.types import Params
@@ -97,9 +97,7 @@ def load_model(directory: str | Path) -> DiffusionModel:
             f"The preconditioning of {directory} does not work on images of shape {shape} ({_first_line(error)}); "
             "the model is damaged."
         ) from error
-    classes = getattr(network, "num_classes", None)
-    cond = None if classes is None else jnp.zeros(1, jnp.int32)
-    params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), cond)
+    params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), example_condition(network))
     return DiffusionModel(params, precondition, network=network, schedule=schedule, data_shape=shape)
 
 

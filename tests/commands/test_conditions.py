@@ -11,11 +11,12 @@ from PIL import Image
 from ddib_jax import bridge, pretrained
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
+from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.domain import Batches, Reference
 from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import NoisyClassifier, UNet
+from ddib_jax.nets import NoisyClassifier, SongUNet, UNet, UNet2D, example_condition
 from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
@@ -69,6 +70,47 @@ def test_guided_legs(ddib, animals, pictures, tmp_path):
     assert ddib(*legs, *judge, "--out", tmp_path / "judged")[0] == 0
     made = [shown(tmp_path / name) for name in ("plain", "free", "both", "judged")]
     assert all(not np.array_equal(one, other) for i, one in enumerate(made) for other in made[:i])
+
+
+def saved(network, place, facts=None):
+    """A model of random weights, as a model directory."""
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), example_condition(network))["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params)
+    model = DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE)
+    return pretrained.save_model(place, model, facts={"data": {}, "training": {}, **(facts or {})})
+
+
+@pytest.mark.slow
+def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
+    small = {"img_resolution": 8, "model_channels": 32, "channel_mult": (1,), "num_blocks": 1, "attn_resolutions": (), "label_dim": 2}
+    dropped, kept = (saved(SongUNet(**small, label_dropout=rate), tmp_path / str(rate)) for rate in (0.1, 0.0))
+    model = Condition("1", 3.0).model(str(dropped))
+    x, sigma = jax.random.normal(jax.random.key(2), (2, *SHAPE)), jnp.asarray(1.0)
+    plain = pretrained.load(dropped)
+    free, told = (plain.given(jnp.asarray(label)).denoise(x, sigma) for label in (2, 1))
+    np.testing.assert_allclose(model.denoise(x, sigma), free + 3 * (told - free), atol=1e-5)
+    assert float(jnp.abs(told - free).max()) > 1e-3
+    code, _, err = ddib("sample", "--model", kept, "--class", "1", "--count", "2", *FEW, "--out", tmp_path / "plain")
+    assert (code, err) == (0, "")
+    with pytest.raises(ValueError, match="was not trained with its labels dropped"):
+        Condition("1", 3.0).model(str(kept))
+
+
+@pytest.mark.slow
+def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path):
+    small = {"block_out_channels": (32,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "layers_per_block": 1}
+    numbered, embedded = (saved(UNet2D(**small, class_embed_type=kind), tmp_path / kind) for kind in ("timestep", "identity"))
+    legs = ("translate", pictures, "--model", numbered, "--source-class", "40", "--target-class", "7", *FEW)
+    assert ddib(*legs, "--out", tmp_path / "out")[0] == 0
+    assert ddib("sample", "--model", numbered, "--class", "3,900", "--count", "2", *FEW, "--out", tmp_path / "samples")[0] == 0
+    for given, said in ((("--class", "cat"), "any whole number; say which, not 'cat'"), ((), "any whole number; say which.")):
+        code, _, err = ddib("sample", "--model", numbered, *given, "--count", "2", *FEW, "--out", tmp_path / "no")
+        assert code == 1 and said in err
+    code, _, err = ddib("translate", pictures, "--model", embedded, "--source-class", "1", "--target-class", "2", *FEW, "--out", tmp_path / "no")
+    assert code == 1 and "is told embeddings of its classes, not their numbers" in err
+    with pytest.raises(ValueError, match="has no label that means no class"):
+        Condition("1", 2.0).model(str(numbered))
 
 
 def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):

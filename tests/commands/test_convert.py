@@ -35,6 +35,22 @@ def test_there_and_back(ddib, plain, tmp_path):
     assert pretrained.facts(tmp_path / "back")["training"] == {"converted_from": "model.pt"}
 
 
+def test_names_of_classes_go_along(ddib, tmp_path):
+    network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(), num_classes=2)
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+    model = DiffusionModel(params, Epsilon(), network=network, schedule=Discrete.linear(), data_shape=SHAPE)
+    pretrained.save_model(tmp_path / "model", model, facts={"classes": ["cat", "dog"], "data": {}, "training": {}})
+    assert ddib("convert", tmp_path / "model", "--to", "guided-diffusion", "--out", tmp_path / "guided")[0] == 0
+    assert pretrained.class_names(tmp_path / "guided" / "model.pt") == ("cat", "dog")
+    assert ddib("convert", tmp_path / "guided" / "model.pt", "--to", "ddib", "--out", tmp_path / "back")[0] == 0
+    assert pretrained.class_names(tmp_path / "back") == ("cat", "dog")
+    names = tmp_path / "guided" / "classes.json"
+    for text, said in (("{", "is not valid JSON"), ("[1, 2]", "is not a list of the names"), ('["a", "b", "c"]', "has 2 classes and 3 names")):
+        names.write_text(text)
+        code, _, err = ddib("sample", "--model", tmp_path / "guided" / "model.pt", "--class", "a", "--out", tmp_path / "no")
+        assert code == 1 and said in err, text
+
+
 def test_what_cannot_be_held_is_said(ddib, tmp_path):
     for kind in ("guided-diffusion", "diffusers"):
         code, _, err = ddib("convert", "five", "--to", kind, "--out", tmp_path / "no")
