@@ -88,18 +88,24 @@ def translate_sweep(
 
     coefficients = jnp.asarray(coefficients, jnp.float32)
     shared = None if before else encoded(ddib)
-    perturbed, legs = [], []
+    perturbed, held_at = [], []
     for coefficient in coefficients:
         held = ddib.replace(coefficient=coefficient)
         latent = encoded(held) if before else shared
         context = {"latent": latent, "other": neighbour(latent), **({} if images is None else {"image": images})}
         perturbed.append(_perturbed(held, "latent", latent, key, context, places, batch_size))
-        legs.append(held.legs()[1])
+        held_at.append((held, latent))
     if before:
-        parts = [bridge.decode(leg, latent, **options) for leg, latent in zip(legs, perturbed, strict=True)]
+        parts = [_decoded(held, latent, changed, **options) for (held, latent), changed in zip(held_at, perturbed, strict=True)]
     else:
-        parts = bridge.decode(ddib.target, np.concatenate(perturbed), **options)
+        parts = _decoded(ddib, np.concatenate([latent for _, latent in held_at]), np.concatenate(perturbed), **options)
     return Swept(np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed))
+
+
+def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) -> np.ndarray:
+    if ddib.tie is None:
+        return bridge.decode(ddib.legs()[1], perturbed, **options)
+    return bridge.decode_tied(ddib, latents, perturbed, **options)
 
 
 def _perturbed(ddib: DDIB, place: str, arrays: np.ndarray, key: PRNGKey, context: dict, places: np.ndarray | None, batch_size: int) -> np.ndarray:

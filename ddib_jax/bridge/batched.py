@@ -71,6 +71,15 @@ def decode(
     return check_finite(images, "images")
 
 
+def decode_tied(
+    ddib: DDIB, latents: Images, perturbed: Images | None = None, *, batch_size: int = 64, progress: Callable = iter
+) -> Images:
+    """The translations [n h w c] of the source's latents, or of these once perturbed, under the tie of the DDIB; raises as `decode` and `Tie.decode` do."""
+    check_shape(ddib.target, latents, "latents")
+    arrays = (latents, latents if perturbed is None else perturbed)
+    return check_finite(parallel.map_batches(_decode_tied, ddib, *arrays, batch_size=batch_size, progress=progress), "translations")
+
+
 def sample(
     bridge: Bridge, latents: Images, *, labels: Labels | None = None, batch_size: int = 64, progress: Callable = iter
 ) -> Images:
@@ -116,6 +125,10 @@ def _translate(tree, place, image, other):
     ddib, key = tree
     context = ddib.encode(image, fixed_noise(key, place, image), other)
     return ddib.decode(context), jnp.stack(_moments(context["latent"]), axis=1)
+
+
+def _decode_tied(ddib, latent, perturbed):
+    return ddib.tie.decode(*ddib.legs(), latent, perturbed)
 
 
 def _moments(latents):

@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array
 
 from ddib_jax.bridge.bridge import Bridge
+from ddib_jax.bridge.tie import Tie
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
 from ddib_jax.types import Context, Data, Perturbation, PRNGKey, Scalar
 
@@ -18,13 +19,14 @@ class DDIB:
     """Dual Diffusion Implicit Bridge (Su et al. 2023, algorithm 1): source.encode, perturb, target.decode.
 
     `perturb` is one of `perturbations.PERTURBATIONS`, a sequence of them, or any function (latent, coefficient, context) ->
-    latent; the coefficient is a leaf, so that another one never retraces.
+    latent; the coefficient is a leaf, so that another one never retraces. With a `tie` the bridges are crossed down together.
     """
 
     source: Bridge
     target: Bridge
     coefficient: Any = 0.0
     perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
+    tie: Tie | None = None
 
     def __call__(self, key: PRNGKey, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
@@ -47,7 +49,8 @@ class DDIB:
     def decode(self, context: Context) -> Data:
         """The translation of what was encoded, its latent perturbed."""
         latent = at(self.perturb, "latent", context["latent"], self._scalar(context["latent"]), context)
-        return self.legs()[1].decode(latent)
+        source, target = self.legs()
+        return target.decode(latent) if self.tie is None else self.tie.decode(source, target, context["latent"], latent)
 
     def legs(self) -> tuple[Bridge, Bridge]:
         """The two bridges up to the noise level at which they meet: all the way, unless the perturbation lowers it."""

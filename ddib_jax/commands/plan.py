@@ -164,7 +164,7 @@ def _labelled(model: DiffusionModel) -> bool:
 def shortage(error: str) -> str:
     """The sentence of XLA's error that says how much memory is used of how much, or else the first that speaks of it."""
     found = next((match for words in ("Used ", "Ran out of memory") if (match := re.search(rf"{words}.*?(?=\.\s|$)", error, re.MULTILINE))), None)
-    return f"{found[0] if found else error.splitlines()[0]}."
+    return f"{(found[0] if found else error.splitlines()[0]).rstrip('.')}."
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ddib_jax import bridge, hosts
-from ddib_jax.bridge import DDIB
+from ddib_jax.bridge import DDIB, Tie
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs, read_latents
 from ddib_jax.commands.hosts import Hosts, Joined
@@ -40,6 +40,8 @@ class Sweep:
     source_class: str | None = None
     """The class of the images, by name or number, where the source model has classes."""
     target_class: str | None = None
+    tie: int | None = None
+    """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
     then: tuple[str, ...] = ()
     """Perturbations to follow; those without =VALUE share the coefficients."""
     coefficients: tuple[float, ...] | None = None
@@ -62,7 +64,7 @@ class Sweep:
         bridge.check_meeting(source, target)
         if share.count > 1 and "other" in needs(perturb):
             raise ValueError("This perturbation looks at an image's neighbour, which another process may have; sweep it on one.")
-        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb)
+        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb, tie=None if self.tie is None else Tie(self.tie))
         names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
             ddib,

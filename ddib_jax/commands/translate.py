@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import baselines, bridge, hosts, pretrained
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import DDIB, Bridge, Tie
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs
 from ddib_jax.commands.film import FILMED, write_path
@@ -48,6 +48,8 @@ class Translate:
     """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the less of the source."""
     factor: int = 4
     """How many times ILVR shrinks the source before it holds the translation to it: the higher, the less of the source."""
+    tie: int | None = None
+    """Hold so many of the lowest frequencies each way to those of the image, all the way down: 1 keeps its mean colour, 2 or 3 broad shades too."""
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
     background: str = "white"
@@ -86,7 +88,12 @@ class Translate:
         names, images = self._read(source.data_shape)
         size = self.crossing.batch(here, len(images))
         latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
-        return names, images, bridge.decode(there, latents, batch_size=size, progress=progress("decoding")), (here, there)
+        options = {"batch_size": size, "progress": progress("decoding")}
+        if self.tie is None:
+            return names, images, bridge.decode(there, latents, **options), (here, there)
+        if self.trajectory:
+            raise ValueError("The film shows a way of one bridge after the other; leave the trajectory out, or the tie.")
+        return names, images, bridge.decode_tied(DDIB(here, there, tie=Tie(self.tie)), latents, **options), ()
 
     def _sdedit(self):
         def method(there: Bridge) -> baselines.SDEdit:

@@ -44,6 +44,20 @@ def test_trained_resumed_and_translated(ddib, domains):
     assert code == 1 and "holds a generator model; a diffusion model is needed here" in err
 
 
+def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
+    words = ("translate", pictures, "--source", models / "here", "--target", models / "there", "--steps", "3")
+    assert ddib(*words, "--tie", "2", "--out", tmp_path / "tied")[0] == 0
+    tied = np.asarray(Image.open(tmp_path / "tied" / "a-rgb.png"), int)
+    code, _, err = ddib(*words, "--tie", "99", "--out", tmp_path / "no")
+    assert code == 1 and "99 frequencies of 8 x 8 x 3 cannot be tied" in err
+    code, _, err = ddib(*words, "--tie", "1", "--trajectory", "gif", "--out", tmp_path / "no")
+    assert code == 1 and "leave the trajectory out, or the tie" in err
+    swept = ("sweep", pictures, "--source", models / "here", "--target", models / "there", "--perturb", "blur", "--coefficients", "0", "1", "--steps", "3")
+    assert ddib(*swept, "--tie", "2", "--out", tmp_path / "swept")[0] == 0
+    zero = np.asarray(Image.open(tmp_path / "swept" / "a-rgb_0.png"), int)
+    assert np.abs(zero - tied).max() <= 1
+
+
 def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path):
     words = ("translate", pictures, "--method", "ilvr", "--target", models / "there", "--steps", "3")
     assert ddib(*words, "--factor", "2", "--out", tmp_path / "ilvr")[0] == 0

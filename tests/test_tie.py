@@ -1,0 +1,101 @@
+"""Two bridges crossed together: what is tied is the source's to the last bit, the rest is the target's, and the pair is led back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ddib_jax
+from ddib_jax import bridge
+from ddib_jax.bridge import DDIB, Bridge, Tie
+from ddib_jax.bridge.tie import projection
+from ddib_jax.exact import mixture_model
+from ddib_jax.perturbations import get_perturbation
+from ddib_jax.solvers import get_solver, odeint
+
+SHAPE = (8, 6, 2)
+
+
+@pytest.fixture
+def means():
+    """Of two mixtures of three."""
+    return [0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)).astype(np.float32) for seed in (0, 1)]
+
+
+@pytest.fixture
+def legs(means):
+    """Bridges between the mixtures."""
+    return [Bridge.over(mixture_model(jnp.asarray(mean), jnp.full(3, 0.1)), steps=60, grid="log-uniform", solver=get_solver("rk4")) for mean in means]
+
+
+@pytest.fixture
+def images(means):
+    """Images of the source."""
+    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * np.random.default_rng(2).normal(size=(5, *SHAPE)).astype(np.float32)
+
+
+def low(x, count):
+    return np.einsum("ij,bjkc,kl->bilc", projection(SHAPE[0], count), x, projection(SHAPE[1], count))
+
+
+@pytest.mark.parametrize("size, count", [(8, 1), (7, 3), (4, 4)])
+def test_the_projection_is_one(size, count):
+    p = np.asarray(projection(size, count))
+    np.testing.assert_allclose(p @ p, p, atol=1e-6)
+    np.testing.assert_allclose(p, p.T, atol=1e-6)
+    assert np.trace(p) == pytest.approx(count, abs=1e-5)
+    np.testing.assert_allclose(p @ np.ones(size), np.ones(size), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_tied_is_the_sources_and_the_rest_is_not(legs, images, count):
+    free, tied = (bridge.translate(DDIB(*legs, tie=tie), images) for tie in (None, Tie(count)))
+    np.testing.assert_allclose(low(tied, count), low(images, count), atol=2e-4)
+    assert np.abs(low(free, count) - low(images, count)).max() > 0.05
+    assert np.abs(tied - images).max() > 0.3
+
+
+def test_a_domain_tied_to_itself_gives_the_image_back(legs, images):
+    np.testing.assert_allclose(bridge.translate(DDIB(legs[0], legs[0], tie=Tie(2)), images), images, atol=2e-4)
+
+
+def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
+    """Isotropic Gaussians never mix frequencies, so that a tie exchanges the low ones and leaves the others as they were."""
+    ours, theirs = (Bridge.over(mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])), steps=60, solver=get_solver("rk4")) for mean, variance in ((0.5, 0.04), (-0.5, 0.3)))
+    images = np.random.default_rng(2).normal(0.5, 0.2, size=(4, *SHAPE)).astype(np.float32)
+    free, tied = (bridge.translate(DDIB(ours, theirs, tie=tie), images) for tie in (None, Tie(2)))
+    np.testing.assert_allclose(tied, low(images, 2) + free - low(free, 2), atol=1e-3)
+
+
+def test_the_pair_is_led_back_to_the_latent(legs, images):
+    source, target = legs
+    tie = Tie(2)
+    latent = source.encode(jnp.asarray(images))
+    x = tie.decode(source, target, latent)
+    y = source.decode(latent)
+    flow = tie._flow(source, target, projection(SHAPE[0], 2), projection(SHAPE[1], 2))
+    back = odeint(target.solver, flow, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(1 + target.sigmas[-1] ** 2)
+    np.testing.assert_allclose(back, jnp.concatenate([latent, latent]), atol=2e-4)
+
+
+def test_sweeps_are_tied_too(legs, images):
+    ddib = DDIB(*legs, perturb=get_perturbation("blur"), tie=Tie(1))
+    coefficients = (0.0, 1.0)
+    swept = ddib_jax.translate_sweep(ddib, images, coefficients, batch_size=2).images
+    whole = ddib_jax.sweep(ddib, jax.random.key(0), jnp.asarray(images), jnp.asarray(coefficients))
+    np.testing.assert_allclose(swept, whole, atol=1e-4)
+    np.testing.assert_allclose(swept[0], bridge.translate(DDIB(*legs, tie=Tie(1)), images), atol=1e-4)
+    assert np.abs(swept[1] - swept[0]).max() > 0.05
+    for part in swept:
+        np.testing.assert_allclose(low(part, 1), low(images, 1), atol=2e-4)
+    level = DDIB(*legs, perturb=get_perturbation("partial-noise"), tie=Tie(1))
+    np.testing.assert_allclose(low(ddib_jax.translate_sweep(level, images, (2.0,)).images[0], 1), low(images, 1), atol=2e-3)
+
+
+def test_what_cannot_be_tied_is_said(legs, images):
+    for count in (0, 7):
+        with pytest.raises(ValueError, match=f"{count} frequencies of 8 x 6 x 2 cannot be tied"):
+            bridge.translate(DDIB(*legs, tie=Tie(count)), images)
+    implicit = [leg.replace(solver=get_solver("implicit-midpoint")) for leg in legs]
+    with pytest.raises(ValueError, match="by explicit solvers, not by"):
+        bridge.translate(DDIB(*implicit, tie=Tie(1)), images)
