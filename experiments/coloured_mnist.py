@@ -17,6 +17,7 @@ import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
+from ddib_jax.bridge import Tie
 from ddib_jax.commands.crossing import Crossing, progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -51,6 +52,8 @@ class Config:
     """What is done to the latents for a second translation."""
     coefficient: float = 0.75
     """Of the perturbation; .75 pixels was chosen on 256 training fives, of .5, .75, 1 and 1.5."""
+    tie: int = 3
+    """Frequencies each way that are tied to the source's in a third translation; 3 was chosen on the same fives, of 1 to 4."""
     batch_size: int = 64
     seed: int = 0
     """Of the fixed hues."""
@@ -93,7 +96,10 @@ def main(config: Config) -> Path:
         "target_features": real,
         "target_pool_features": pool,
     }
-    metrics = evaluate(samples, TARGETS) + perturbed(here, there, samples, judge, config)
+    metrics, ways = evaluate(samples, TARGETS), {}
+    for name, (words, ddib) in other_ways(here, there, config).items():
+        ways[name], rows = translated(name, words, ddib, samples, judge, config)
+        metrics += rows
     spread_words, spread_table = spread(here, source, latent, config)
     run = runs.Run(
         name="coloured_mnist",
@@ -105,6 +111,7 @@ def main(config: Config) -> Path:
         texts={"summary": summary(count, config), "Latents": spread_words},
         arrays={
             **{name: to_bytes(samples[name]) for name in ("source", "translation", "reconstruction", "cycle")},
+            **{f"translation, {name}": to_bytes(images) for name, images in ways.items()},
             "latent": latent.astype(np.float16),
             "hue_source": digits.hue(source),
             "hue_translation": digits.hue(translation),
@@ -122,20 +129,29 @@ def main(config: Config) -> Path:
     return page
 
 
-def perturbed(here: ddib_jax.Bridge, there: ddib_jax.Bridge, samples: dict, judge: Classifier, config: Config) -> tuple[runs.MetricRow, ...]:
-    """What the same latents give if they are perturbed before they are decoded."""
-    ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation(config.perturb, (config.coefficient,)))
-    swept = ddib_jax.translate_sweep(
-        ddib, samples["source"], (config.coefficient,), latents=samples["latent"], batch_size=config.batch_size, progress=progress("decoding perturbed latents")
-    )
-    logits, features = classify(judge, swept.images[0])
-    others = {"translation": swept.images[0], "translation_logits": logits, "translation_features": features}
+def other_ways(here: ddib_jax.Bridge, there: ddib_jax.Bridge, config: Config) -> dict[str, tuple[str, ddib_jax.DDIB]]:
+    """Other ways down from the same latents: the latents perturbed, the bridges tied, and both."""
+    perturb = parse_perturbation(config.perturb, (config.coefficient,))
+    tie, changed, held = Tie(config.tie), f"latents under {' and '.join(config.perturb)} {config.coefficient:g}", f"{config.tie} frequencies tied"
+    return {
+        "perturbed": (changed, ddib_jax.DDIB(here, there, perturb=perturb)),
+        "tied": (held, ddib_jax.DDIB(here, there, tie=tie)),
+        "both": (f"{changed}, {held}", ddib_jax.DDIB(here, there, perturb=perturb, tie=tie)),
+    }
+
+
+def translated(name: str, words: str, ddib: ddib_jax.DDIB, samples: dict, judge: Classifier, config: Config) -> tuple[np.ndarray, tuple[runs.MetricRow, ...]]:
+    """Another translation of the same latents, and its figures."""
+    images = ddib_jax.translate_sweep(
+        ddib, samples["source"], (config.coefficient,), latents=samples["latent"], batch_size=config.batch_size, progress=progress(f"decoding, {name}")
+    ).images[0]
+    logits, features = classify(judge, images)
+    others = {"translation": images, "translation_logits": logits, "translation_features": features}
     kept = {name: samples[name] for name in ("source", "target_class", "target_features")}
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}
     shown = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
-    words = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}"
     rows = {row.name: row for row in evaluate(kept | others, targets)}
-    return tuple(replace(rows[name], name=f"perturbed_{name}", label=f"{rows[name].label}; {words}") for name in shown)
+    return images, tuple(replace(rows[metric], name=f"{name}_{metric}", label=f"{rows[metric].label}; {words}") for metric in shown)
 
 
 def summary(count: int, config: Config) -> str:

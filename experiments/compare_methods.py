@@ -27,7 +27,7 @@ from PIL import Image
 
 import ddib_jax
 from ddib_jax import baselines, bridge, parallel, pretrained, runs
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import Bridge, Tie
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.commands.train_classifier import TrainClassifier
@@ -77,6 +77,8 @@ class Config:
     """The noise level at which the bridges of a row of its own meet, instead of all the way up."""
     blur: float = 0.75
     """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training fives (experiments/coloured_mnist.py)."""
+    tie: int = 3
+    """Frequencies each way that are tied to the source's in a row of its own; 3 was chosen on training fives too."""
     steps: int = 30
     """Steps of the solver, each way."""
     solver: str = "dpmpp-2m"
@@ -301,6 +303,9 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
     for name, (perturbation, value) in perturbed.items():
         ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation((perturbation,), (value,)))
         timed(name, lambda images, ddib=ddib, value=value: ddib_jax.translate_sweep(ddib, images, (value,), **options).images[0], None, *both)
+    tied = [ddib_jax.DDIB(*legs, tie=Tie(config.tie)) for legs in ((here, there), (there, here))]
+    ways = [lambda images, way=way: bridge.translate(way, images, **options) for way in tied]
+    timed(f"DDIB, {config.tie} frequencies tied", *ways, 3 * evaluations, *both[1:])
     for name, (home, way) in task.gans.items():
         ways = {leg: baselines.CycleGAN(params, network=network) for leg in (way, way[::-1]) for network, params in [pretrained.load_network(home / leg, "generator")]}
         weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6

@@ -19,6 +19,8 @@ from ddib_jax.report.style import Picture, in_both_themes
 from ddib_jax.runs import Run
 
 IMAGES = ("source", "latent", "translation", "reconstruction", "cycle")
+WAYS = "translation, "
+"""Names of translations of the same latents in other ways begin so."""
 VECTORS = (
     "hue_source",
     "hue_translation",
@@ -76,6 +78,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3] (uint8, or float in [-1, 1]),
     `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error` [n] in degrees with NaN for none, `thickness_source`,
     `thickness_translation` [n] in pixels, `called` [n] (the predicted class) and `called_target` [n] (is it the target).
+    Translations in other ways, "translation, NAME", are rows of the sheet.
     Its texts named as the headings below replace the default words; every other text and table gets a section of its own.
 
     Raises:
@@ -86,6 +89,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     hues = (data["hue_source"], data["hue_translation"], data["hue_error"])
     first, many = _by_hue(data["hue_source"], COLUMNS), _by_hue(data["hue_source"], PAIRS)
     rows = {name: data[name][first] for name in IMAGES} | {"latent": latent_images(data["latent"][first])}
+    rows |= {name: images[first] for name, images in data.items() if name.startswith(WAYS)}
     worst, captions = _worst(run)
     missed, greys = int(np.sum(data["called_target"] == 0)), int(np.isnan(data["hue_error"]).sum())
     failed = {"source": data["source"][worst], "translation": data["translation"][worst]}
