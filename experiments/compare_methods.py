@@ -79,6 +79,8 @@ class Config:
     """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training fives (experiments/coloured_mnist.py)."""
     tie: int = 3
     """Frequencies each way that are tied to the source's in a row of its own; 3 was chosen on training fives too."""
+    release: float = 0.4
+    """The noise level below which the tie lets go in the row of blurred digits."""
     steps: int = 30
     """Steps of the solver, each way."""
     solver: str = "dpmpp-2m"
@@ -297,12 +299,13 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
 
     both = (2 * evaluations, sum(size), sum(spent), "its own model")
     timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
-    perturbed = {f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting)}
+    perturbed = {f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting, None)}
     if task.blur is not None:
-        perturbed[f"DDIB, latents blurred {task.blur:g} px"] = ("blur", task.blur)
-    for name, (perturbation, value) in perturbed.items():
-        ddib = ddib_jax.DDIB(here, there, perturb=parse_perturbation((perturbation,), (value,)))
-        timed(name, lambda images, ddib=ddib, value=value: ddib_jax.translate_sweep(ddib, images, (value,), **options).images[0], None, *both)
+        perturbed[f"DDIB, latents blurred {task.blur:g} px"] = ("blur", task.blur, None)
+        perturbed[f"DDIB, blurred and {config.tie} frequencies tied down to {config.release:g}"] = ("blur", task.blur, Tie(config.tie, config.release))
+    for name, (perturbation, value, tie) in perturbed.items():
+        ddib = ddib_jax.DDIB(here, there, value, perturb=parse_perturbation((perturbation,), (value,)), tie=tie)
+        timed(name, lambda images, ddib=ddib: bridge.translate(ddib, images, **options), None, (3 if tie else 2) * evaluations, *both[1:])
     tied = [ddib_jax.DDIB(*legs, tie=Tie(config.tie)) for legs in ((here, there), (there, here))]
     ways = [lambda images, way=way: bridge.translate(way, images, **options) for way in tied]
     timed(f"DDIB, {config.tie} frequencies tied", *ways, 3 * evaluations, *both[1:])

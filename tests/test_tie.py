@@ -55,6 +55,14 @@ def test_what_is_tied_is_the_sources_and_the_rest_is_not(legs, images, count):
     assert np.abs(tied - images).max() > 0.3
 
 
+def test_released_it_is_the_targets_again(legs, images):
+    """Released at once it is the plain DDIB, and released late it has left the source's low frequencies a little."""
+    at_once, early, late = (bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (1e6, 0.5, 0.0))
+    np.testing.assert_allclose(at_once, bridge.translate(DDIB(*legs), images), atol=1e-4)
+    distances = [float(np.abs(low(x, 2) - low(images, 2)).mean()) for x in (at_once, early, late)]
+    assert distances[0] > distances[1] > distances[2] and distances[2] < 1e-4
+
+
 def test_a_domain_tied_to_itself_gives_the_image_back(legs, images):
     np.testing.assert_allclose(bridge.translate(DDIB(legs[0], legs[0], tie=Tie(2)), images), images, atol=2e-4)
 

@@ -1,5 +1,7 @@
 """Two bridges crossed together, so that a translation keeps the broad colours of its source."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
@@ -12,15 +14,17 @@ from ddib_jax.types import Image, Latent, VectorField
 
 @struct.dataclass
 class Tie:
-    """Holds the lowest spatial frequencies of a translation x to those of its source y, all the way down from the latent.
+    """Holds the lowest spatial frequencies of a translation x to those of its source y, down from the latent to the noise level `release`.
 
     dy/dsigma = v_source(y), dx/dsigma = v_target(x) + P (v_source(y) - v_target(x)): what P keeps moves as the source's ODE has it, the rest as the
     target's. P projects every channel on its `frequencies` x `frequencies` lowest cosines (DCT-II), the first of which is the mean. It is one ODE of the pair (y, x), so
     that pair, and not x alone, is led back to the latent. No noise is drawn and nothing is trained; it costs the source's evaluations a second time. The replacement of
-    low frequencies is that of ILVR (Choi et al. 2021), which ties noise to an image; here two ODEs are tied.
+    low frequencies is that of ILVR (Choi et al. 2021), which ties noise to an image; here two ODEs are tied. Tied to the end, what the target's detail does not
+    carry shows as a faint haze; released earlier, the target's ODE clears it.
     """
 
     frequencies: int = struct.field(pytree_node=False, default=1)
+    release: Any = 0.0
 
     def decode(self, source: Bridge, target: Bridge, latent: Latent, perturbed: Latent | None = None) -> Image:
         """The translation [b h w c] of latents [b h w c] of unit variance, or of these once perturbed, on the target's grid by its solver.
@@ -40,7 +44,8 @@ class Tie:
         def flow(sigma, pair):
             y, x = jnp.split(pair, 2)
             here, there = ours(sigma, y), theirs(sigma, x)
-            return jnp.concatenate([here, there + self._low(here - there, height, width)])
+            tied = jnp.asarray(sigma >= self.release, x.dtype)
+            return jnp.concatenate([here, there + tied * self._low(here - there, height, width)])
 
         return flow
 

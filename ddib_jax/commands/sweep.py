@@ -42,6 +42,8 @@ class Sweep:
     target_class: str | None = None
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
+    release: float = 0.0
+    """The noise level below which a tie lets go: higher, the target clears the haze that the source's shades leave, and less of them stays."""
     then: tuple[str, ...] = ()
     """Perturbations to follow; those without =VALUE share the coefficients."""
     coefficients: tuple[float, ...] | None = None
@@ -64,7 +66,7 @@ class Sweep:
         bridge.check_meeting(source, target)
         if share.count > 1 and "other" in needs(perturb):
             raise ValueError("This perturbation looks at an image's neighbour, which another process may have; sweep it on one.")
-        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb, tie=None if self.tie is None else Tie(self.tie))
+        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb, tie=None if self.tie is None else Tie(self.tie, self.release))
         names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
             ddib,

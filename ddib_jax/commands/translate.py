@@ -50,6 +50,8 @@ class Translate:
     """How many times ILVR shrinks the source before it holds the translation to it: the higher, the less of the source."""
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down: 1 keeps its mean colour, 2 or 3 broad shades too."""
+    release: float = 0.0
+    """The noise level below which a tie lets go: higher, the target clears the haze that the source's shades leave, and less of them stays."""
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
     background: str = "white"
@@ -93,7 +95,7 @@ class Translate:
             return names, images, bridge.decode(there, latents, **options), (here, there)
         if self.trajectory:
             raise ValueError("The film shows a way of one bridge after the other; leave the trajectory out, or the tie.")
-        return names, images, bridge.decode_tied(DDIB(here, there, tie=Tie(self.tie)), latents, **options), ()
+        return names, images, bridge.decode_tied(DDIB(here, there, tie=Tie(self.tie, self.release)), latents, **options), ()
 
     def _sdedit(self):
         def method(there: Bridge) -> baselines.SDEdit:
