@@ -48,8 +48,9 @@ FIGURES = {
     "partners": ("label_kept", "partner_error", "frechet", "cycle_error", "source_distance"),
     "pictures": ("called_target", "frechet", "kernel_distance", "cycle_error", "source_distance"),
 }
-SPECIES = {"cats": range(281, 286), "dogs": range(151, 269)}
-"""ImageNet's classes of house cats and of dogs."""
+SPECIES = ("cats", "dogs")
+RIDGE = 100.0
+"""Of the linear classifier of cats and dogs."""
 FEATURES = 256
 """Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
 SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % bootstrap intervals over images; the judge's features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
@@ -116,7 +117,8 @@ class Task(NamedTuple):
     truth: dict[str, Any]
     figures: tuple[str, ...]
     blur: float | None = None
-    species: tuple[range, range] | None = None
+    verdict: Callable | None = None
+    note: str = ""
 
 
 def main(config: Config) -> Path:
@@ -135,7 +137,7 @@ def main(config: Config) -> Path:
         floor = found["DDIB"]["frechet_floor"]
         metrics.append(dataclasses.replace(floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"))
         heads = [next(rows[metric].label for rows in found.values() if metric in rows) for metric in task.figures]
-        tables[task.title] = Table(("method", *heads, *FACTS), tuple(wide), f"{len(task.source)} test images, the same for all")
+        tables[task.title] = Table(("method", *heads, *FACTS), tuple(wide), f"{len(task.source)} test images, the same for all{task.note}")
         tables[f"{task.title}, figures"] = Table(("method", "metric", "value", "low", "high"), tuple(tidy))
     run = runs.Run(
         name="compare_methods",
@@ -232,12 +234,33 @@ def _pets(config: Config) -> list[Task]:
     for name in places:
         sources = {split: ddib_jax.load_dataset(str(config.cats_dogs / split / name), split, image_size=config.pet_size) for split in ("train", "test")}
         images[name] = {split: source.take(range(len(source))) for split, source in sources.items()}
+    verdict, note = _verdict(judge, images)
     tasks = []
     for (here, there), way in zip((tuple(places), tuple(reversed(places))), ("ab", "ba"), strict=True):
         source, real = images[here]["test"][: config.count], images[there]["test"][config.count :]
-        models, species = (str(places[here]), str(places[there])), (SPECIES[here], SPECIES[there])
-        tasks.append(Task(f"{here} into {there}".capitalize(), source, real, images[there]["train"], models, {"CycleGAN": (gan, way)}, judge, {"target_class": 1}, FIGURES["pictures"], species=species))
+        tasks.append(
+            Task(
+                f"{here} into {there}".capitalize(), source, real, images[there]["train"], (str(places[here]), str(places[there])), {"CycleGAN": (gan, way)}, judge,
+                {"target_class": SPECIES.index(there)}, FIGURES["pictures"], verdict=verdict, note=note,
+            )  # fmt: skip
+        )
     return tasks
+
+
+def _verdict(judge: Classifier, images: dict[str, dict[str, np.ndarray]]) -> tuple[Callable, str]:
+    """A linear classifier of the two species on the judge's features, fitted by ridge regression to the training images, and what it is worth on the others."""
+    features = {split: {name: classify(judge, images[name][split])[1] for name in SPECIES} for split in ("train", "test")}
+    both = np.concatenate([features["train"][name] for name in SPECIES])
+    sides = np.repeat([-1.0, 1.0], [len(features["train"][name]) for name in SPECIES])
+    centre = both.mean(axis=0)
+    weights = np.linalg.solve((both - centre).T @ (both - centre) + RIDGE * np.eye(both.shape[1]), (both - centre).T @ sides)
+
+    def verdict(features: np.ndarray) -> np.ndarray:
+        side = (features - centre) @ weights
+        return np.stack([-side, side], axis=1)
+
+    right = np.concatenate([verdict(features["test"][name]).argmax(axis=1) == label for label, name in enumerate(SPECIES)])
+    return verdict, f"; the judge calls {right.mean():.1%} of {len(right)} real ones right"
 
 
 def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) -> Path:
@@ -251,9 +274,7 @@ def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) 
 def _judged(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the judge says: logits, of the two species where pictures are judged, and features."""
     logits, features = classify(task.judge, images)
-    if task.species is None:
-        return logits, features
-    return np.stack([np.logaddexp.reduce(logits[:, group], axis=1) for group in task.species], axis=1), features[:, :FEATURES]
+    return (logits, features) if task.verdict is None else (task.verdict(features), features[:, :FEATURES])
 
 
 def _measured(task: Task, translation: np.ndarray, cycle: np.ndarray | None, real: np.ndarray, pool: np.ndarray) -> dict[str, MetricRow]:

@@ -1,6 +1,7 @@
 """The weights of EfficientNet-Lite0 as torch names them, for Frechet distances of pictures."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,11 @@ def load_efficientnet(path: str | Path) -> tuple[EfficientNetLite0, Params]:
     """
     path = Path(path)
     if path.suffix == ".npz" and path.is_file():
-        with np.load(path) as stored:
-            weights = dict(stored)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                weights = dict(stored)
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{path} is no .npz file of arrays, or it is cut short.") from error
     else:
         weights = open_weights(path)
     network = EfficientNetLite0()
