@@ -71,6 +71,7 @@ def translate_sweep(
     that needs images where there are none.
     """
     check_meeting(ddib.source.model, ddib.target.model)
+    ddib.check_tie()
     before = acts_before_latent(ddib.perturb)
     if images is None and (latents is None or before or "image" in needs(ddib.perturb)):
         raise ValueError("This perturbation looks at the source images; give images, not latents alone.")

@@ -9,6 +9,7 @@ import ddib_jax
 from ddib_jax import bridge
 from ddib_jax.bridge import DDIB, Bridge, Tie
 from ddib_jax.bridge.tie import projection
+from ddib_jax.diffusion import probability_flow
 from ddib_jax.exact import mixture_model
 from ddib_jax.perturbations import get_perturbation
 from ddib_jax.solvers import get_solver, odeint
@@ -57,10 +58,36 @@ def test_what_is_tied_is_the_sources_and_the_rest_is_not(legs, images, count):
 
 def test_released_it_is_the_targets_again(legs, images):
     """Released at once it is the plain DDIB, and released late it has left the source's low frequencies a little."""
-    at_once, early, late = (bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (1e6, 0.5, 0.0))
+    at_once, early, late = (bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (79.9, 0.5, None))
     np.testing.assert_allclose(at_once, bridge.translate(DDIB(*legs), images), atol=1e-4)
     distances = [float(np.abs(low(x, 2) - low(images, 2)).mean()) for x in (at_once, early, late)]
     assert distances[0] > distances[1] > distances[2] and distances[2] < 1e-4
+
+
+@pytest.mark.parametrize("name, least", [("heun", 1.7), ("dpmpp-2m", 1.6), ("rk4", 3.0)])
+def test_a_released_tie_has_the_order_of_its_solver(strict, means, name, least):
+    """The solver starts afresh where the tie lets go, on a level of the grid, so that no step crosses the jump of the slope."""
+    sigmas = np.geomspace(0.002, 80, 25)
+    release = sigmas[9] * 0.999
+    errors = []
+
+    def end(solver, refined):
+        levels = jnp.asarray(np.exp(np.interp(np.linspace(0, 24, 24 * refined + 1), np.arange(25), np.log(sigmas))))
+        source, target = (Bridge(mixture_model(jnp.asarray(mean, jnp.float64), jnp.full(3, 0.1)), levels, get_solver(solver)) for mean in means)
+        latent = jnp.asarray(np.random.default_rng(3).normal(size=(2, *SHAPE)))
+        return Tie(2, release).decode(source, target, latent)
+
+    exact = end("rk4", 32)
+    errors = [float(jnp.abs(end(name, refined) - exact).max()) for refined in (4, 8)]
+    assert np.log2(errors[0] / errors[1]) > least, errors
+
+
+def test_a_tie_that_is_not_held_changes_nothing(legs, images):
+    noisy = DDIB(*legs, 1.0, perturb=get_perturbation("add-noise"))
+    level = DDIB(*legs, 1.0, perturb=get_perturbation("partial-noise"))
+    for plain, release in ((noisy, 79.9), (level, 2.0)):
+        tied = plain.replace(tie=Tie(2, release))
+        np.testing.assert_allclose(bridge.translate(tied, images), bridge.translate(plain, images), atol=1e-4)
 
 
 def test_a_domain_tied_to_itself_gives_the_image_back(legs, images):
@@ -81,8 +108,14 @@ def test_the_pair_is_led_back_to_the_latent(legs, images):
     latent = source.encode(jnp.asarray(images))
     x = tie.decode(source, target, latent)
     y = source.decode(latent)
-    flow = tie._flow(source, target, projection(SHAPE[0], 2), projection(SHAPE[1], 2))
-    back = odeint(target.solver, flow, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(1 + target.sigmas[-1] ** 2)
+    rows, columns = (jnp.asarray(projection(size, 2), jnp.float32) for size in SHAPE[:2])
+
+    def together(sigma, pair):
+        y, x = jnp.split(pair, 2)
+        here, there = probability_flow(source.model)(sigma, y), probability_flow(target.model)(sigma, x)
+        return jnp.concatenate([here, there + jnp.einsum("ij,bjkc,kl->bilc", rows, here - there, columns)])
+
+    back = odeint(target.solver, together, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(1 + target.sigmas[-1] ** 2)
     np.testing.assert_allclose(back, jnp.concatenate([latent, latent]), atol=2e-4)
 
 
@@ -104,6 +137,13 @@ def test_what_cannot_be_tied_is_said(legs, images):
     for count in (0, 7):
         with pytest.raises(ValueError, match=f"{count} frequencies of 8 x 6 x 2 cannot be tied"):
             bridge.translate(DDIB(*legs, tie=Tie(count)), images)
+    for release in (0.0, -1.0, 80.0):
+        with pytest.raises(ValueError, match="released between 0 and the end of its bridges at 80"):
+            bridge.translate(DDIB(*legs, tie=Tie(1, release)), images)
+    with pytest.raises(ValueError, match="the source's ends at 80, the target's at 40"):
+        bridge.translate(DDIB(legs[0], legs[1].up_to(jnp.asarray(40.0)), tie=Tie(1)), images)
+    with pytest.raises(ValueError, match="has no tie"):
+        bridge.decode_tied(DDIB(*legs), images)
     implicit = [leg.replace(solver=get_solver("implicit-midpoint")) for leg in legs]
     with pytest.raises(ValueError, match="by explicit solvers, not by"):
         bridge.translate(DDIB(*implicit, tie=Tie(1)), images)

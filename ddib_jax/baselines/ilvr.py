@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.solvers import odeint
+from ddib_jax.solvers import is_implicit, odeint
 from ddib_jax.types import Image, PRNGKey
 
 
@@ -24,7 +24,9 @@ class ILVR:
     factor: int = struct.field(pytree_node=False, default=4)
 
     def __call__(self, key: PRNGKey, image: Image) -> Image:
-        """Images [b h w c] in [-1, 1] -> translations [b h w c]."""
+        """Images [b h w c] in [-1, 1] -> translations [b h w c]; ValueError for an implicit solver."""
+        if is_implicit(self.target.solver):
+            raise ValueError(f"ILVR takes the steps of explicit solvers, not of {type(self.target.solver).__name__}.")
         levels, flow = self.target.sigmas[::-1], probability_flow(self.target.model)
         noise = jax.random.normal(key, image.shape, image.dtype)
 

@@ -75,6 +75,9 @@ def decode_tied(
     ddib: DDIB, latents: Images, perturbed: Images | None = None, *, batch_size: int = 64, progress: Callable = iter
 ) -> Images:
     """The translations [n h w c] of the source's latents, or of these once perturbed, under the tie of the DDIB; raises as `decode` and `Tie.decode` do."""
+    if ddib.tie is None:
+        raise ValueError("This DDIB has no tie; decode by its target alone.")
+    ddib.check_tie()
     check_shape(ddib.target, latents, "latents")
     arrays = (latents, latents if perturbed is None else perturbed)
     return check_finite(parallel.map_batches(_decode_tied, ddib, *arrays, batch_size=batch_size, progress=progress), "translations")
@@ -100,6 +103,7 @@ def translate(
     """
     check_meeting(ddib.source.model, ddib.target.model)
     check_shape(ddib.source, images, "images")
+    ddib.check_tie()
     warn_of_guidance(ddib.source.model, ddib.target.model)
     key = jax.random.key(0) if key is None else key
     options = {"batch_size": batch_size, "progress": progress}

@@ -13,6 +13,9 @@ from ddib_jax.bridge.tie import Tie
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
 from ddib_jax.types import Context, Data, Perturbation, PRNGKey, Scalar
 
+_SAME_END = 1e-3
+"""Noise levels whose logarithms differ by no more are one."""
+
 
 @struct.dataclass
 class DDIB:
@@ -59,6 +62,17 @@ class DDIB:
         return tuple(
             leg.up_to(at(self.perturb, "level", leg.sigmas[-1], self._scalar(leg.sigmas), {})) for leg in (self.source, self.target)
         )
+
+    def check_tie(self) -> None:
+        """Raise ValueError where its bridges cannot be tied: see `Tie.check`; ends at unlike noise levels; a release that is none of theirs."""
+        if self.tie is None:
+            return
+        self.tie.check(self.target)
+        ends = [float(leg.sigmas[-1]) for leg in (self.source, self.target)]
+        if abs(np.log(ends[0] / ends[1])) > _SAME_END:
+            raise ValueError(f"Tied bridges end at one noise level; the source's ends at {ends[0]:g}, the target's at {ends[1]:g}: give both one grid (`make_grid`).")
+        if self.tie.release is not None and not 0 < self.tie.release < ends[1]:
+            raise ValueError(f"A tie is released between 0 and the end of its bridges at {ends[1]:g}, not at {self.tie.release:g}.")
 
     def _scalar(self, like: Array) -> Scalar:
         return jnp.asarray(self.coefficient, like.dtype)

@@ -12,6 +12,7 @@ import tyro
 from ddib_jax import pretrained
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
+from ddib_jax.nets import example_condition
 from ddib_jax.schedules import Discrete
 
 _NAMED = 12
@@ -41,7 +42,9 @@ class Condition:
             if count is not None and label >= (len(names) or count):
                 raise ValueError(f"The classifier's class {label} is none of '{name}', which has {len(names) or count}.")
             _check_seen(network, params, model, self.classifier)
-            return (model if count is None else model.given(jnp.asarray(label))).guided(guide)
+            if count is None and _told(model) is not None:
+                label = _number(self.label, name, model)
+            return (model if example_condition(model.network) is None else model.given(jnp.asarray(label))).guided(guide)
         if count is None and _told(model) is not None:
             if self.guidance is not None:
                 raise ValueError(f"'{name}' has no label that means no class; name a classifier, or leave the guidance out.")

@@ -10,6 +10,7 @@ import tyro
 from ddib_jax import pretrained
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
+from ddib_jax.nets import example_condition
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
 
@@ -21,7 +22,7 @@ class Convert:
     """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
     to: Literal["ddib", "diffusers", "guided-diffusion"]
     out: Path
-    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json; with classes.json where the classes have names."""
+    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json; with the classes' names in classes.json."""
 
     def run(self) -> None:
         """Load, write."""
@@ -33,7 +34,7 @@ class Convert:
 def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
     facts = {key: value for key, value in pretrained.facts(name).items() if key in ("data", "training")}
     facts = facts or {"data": {}, "training": {"converted_from": Path(name).name}}
-    if names := pretrained.class_names(name):
+    if (names := pretrained.class_names(name)) and example_condition(model.network) is not None:
         facts = {"classes": list(names), **facts}
     pretrained.save_model(out, model, facts=facts)
 
@@ -52,9 +53,8 @@ def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
 
 
 def _name_classes(folder: Path, name: str) -> None:
-    """Write the classes' names where the format has no place for them."""
-    if names := pretrained.class_names(name):
-        (folder / pretrained.CLASSES).write_text(json.dumps(names, indent=1) + "\n")
+    """Write the classes' names where the format has no place for them: an empty list where they have none, in place of those of a model that was there."""
+    (folder / pretrained.CLASSES).write_text(json.dumps(pretrained.class_names(name), indent=1) + "\n")
 
 
 WRITERS = {"ddib": _ddib, "diffusers": _diffusers, "guided-diffusion": _guided_diffusion}

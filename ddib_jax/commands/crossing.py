@@ -130,14 +130,14 @@ def read_latents(path: Path) -> Encoded:
 
 def _read(given: str, shape: tuple[int, ...], split: str, background: str) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
-    if given.partition(":")[0] in DATASETS:
-        source = load_dataset(given, split)
+    if (kind := given.partition(":")[0]) in (*DATASETS, "tfds"):
+        source = load_dataset(given, split, image_size=height if kind == "tfds" else None)
         grey = source.image_shape == (*shape[:2], 1) and shape[2] == 3  # as pictures of files are, given three equal channels
         if source.image_shape != shape and not grey:
             found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
             raise ValueError(f"The data set '{given}' has images of {found}; the model takes {wanted}.")
-        kind, _, argument = given.partition(":")
-        stem = f"{kind}-{Path(argument).stem}" if kind == "npz" else given.replace(":", "-")
+        argument = given.partition(":")[2]
+        stem = f"{kind}-{Path(argument).stem}" if kind == "npz" else given.replace(":", "-").replace("/", "-")
         return [f"{stem}-{i:05d}" for i in range(len(source))], np.repeat(source.take(range(len(source))), 3 if grey else 1, axis=-1)
     if height != width:
         raise ValueError(f"The model's images are {height} x {width}; only square ones can be read from files.")

@@ -89,7 +89,7 @@ class Diagnose:
 
     def _inputs(self, facts: dict[str, Any]) -> tuple[str, ...]:
         name = str(facts.get("data", {}).get("name", ""))
-        if not self.images and name.partition(":")[0] not in DATASETS:
+        if not self.images and name.partition(":")[0] not in (*DATASETS, "tfds"):
             raise ValueError(f"'{self.model}' was not trained on a bundled data set; name some real images of its domain after the model.")
         return self.images or (name,)
 

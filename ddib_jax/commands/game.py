@@ -12,7 +12,7 @@ import jax
 import optax
 
 from ddib_jax.commands.hosts import Hosts, Joined
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.train import defaults, machine
 from ddib_jax.commands.umpire import Umpire
 from ddib_jax.hosts import Share
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
@@ -44,7 +44,7 @@ class Game:
     ) -> TrainState:
         """The state after the last step. batch: step -> this host's part of its batch; watch: (path of a picture, state), called by the first host."""
         workshop = self.out / "training"
-        checkpoints = Checkpoints(workshop, {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE})
+        checkpoints = Checkpoints(workshop, {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE}, defaults=defaults(self))
         state = TrainState.create(params, tx)
         state = checkpoints.restore(state) or state
         start, first = int(state.step), share.index == 0

@@ -20,7 +20,7 @@ from ddib_jax.commands.domain import Reference
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.costs import CHIPS, Chip, Cost
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import UNet
+from ddib_jax.nets import UNet, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.solvers import count, get_solver, is_implicit
 from ddib_jax.training import TrainState, train_steps
@@ -60,6 +60,10 @@ class Plan(Recipe):
         """Compile, count, print."""
         if self.conditional != (self.classes is not None):
             raise ValueError("A plan knows no data: give the number of classes (--classes) with --conditional, and with it alone.")
+        if self.like is not None and self.conditional:
+            raise ValueError(f"'{self.like}' has the classes that it has; leave --conditional out.")
+        if self.label_dropout and not self.conditional:
+            raise ValueError("Labels are dropped in a conditional training alone; add --conditional, or leave the label dropout out.")
         if is_implicit(get_solver(self.solver)):
             raise ValueError(f"How many evaluations '{self.solver}' takes is known only when it runs; plan with another solver.")
         devices, here = _devices(self.topology)
@@ -158,7 +162,7 @@ class Plan(Recipe):
 
 
 def _labelled(model: DiffusionModel) -> bool:
-    return getattr(model.network, "num_classes", None) is not None
+    return example_condition(model.network) is not None
 
 
 def shortage(error: str) -> str:

@@ -42,8 +42,8 @@ class Sweep:
     target_class: str | None = None
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
-    release: float = 0.0
-    """The noise level below which a tie lets go: higher, the target clears the haze that the source's shades leave, and less of them stays."""
+    release: float | None = None
+    """The noise level at which the tie lets go: the higher, the better the target clears the haze that the source's shades leave, and the less of them stays."""
     then: tuple[str, ...] = ()
     """Perturbations to follow; those without =VALUE share the coefficients."""
     coefficients: tuple[float, ...] | None = None
@@ -59,6 +59,8 @@ class Sweep:
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
         share = self.hosts.join()
+        if self.release is not None and self.tie is None:
+            raise ValueError("There is no tie to release; name the frequencies to tie (--tie), or leave --release out.")
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
@@ -67,6 +69,7 @@ class Sweep:
         if share.count > 1 and "other" in needs(perturb):
             raise ValueError("This perturbation looks at an image's neighbour, which another process may have; sweep it on one.")
         ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb, tie=None if self.tie is None else Tie(self.tie, self.release))
+        ddib.check_tie()
         names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
             ddib,

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -63,7 +63,7 @@ class Train(Recipe):
         source = load_dataset(self.data, "train", directory=self.data_dir, image_size=self.image_size, crop=self.crop)
         self._check(source)
         workshop = self.out / "training"
-        checkpoints = Checkpoints(workshop, self._configuration())
+        checkpoints = Checkpoints(workshop, self._configuration(), defaults=defaults(self))
         model = self._model(source, workshop)
         tx = self.tx()
         state = TrainState.create(model.params, tx)
@@ -175,6 +175,11 @@ class Train(Recipe):
             "jax": jax.__version__,
             **({"started_from": pretrained.describe(pretrained.find(self.init))["training"]} if self.init else {}),
         }
+
+
+def defaults(command: Any) -> dict[str, Any]:
+    """What a command's options are unless they are given."""
+    return {field.name: field.default for field in dataclasses.fields(command) if field.default is not dataclasses.MISSING}
 
 
 def machine() -> str:

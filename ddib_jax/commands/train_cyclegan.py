@@ -77,7 +77,8 @@ class TrainCyclegan(Game):
             facts = {"data": {"from": Path(getattr(self, way[0])).name, "to": Path(getattr(self, way[1])).name}, "training": self.training(state)}
             pretrained.save_network(self.out / way, generator, state.params["generators"][way], kind="generator", image_shape=shape, facts=facts)
         hosts.barrier("generators written")
-        print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
+        if share.index == 0:
+            print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 
 def verdicts(scalars: dict[str, float]) -> dict[str, str]:

@@ -66,5 +66,5 @@ class TrainDcgan(Game):
             facts = {"data": {"name": Path(self.data).name}, "training": self.training(state)}
             pretrained.save_network(self.out, plain, weights(state), kind="sampler", image_shape=(size, size, channels), facts=facts)
             write_grid(self.out / "samples.png", np.asarray(sampled(weights(state))))
+            print(f"The generator lies in {self.out}.")
         hosts.barrier("generator written")
-        print(f"The generator lies in {self.out}.")

@@ -46,12 +46,12 @@ class Translate:
     """SDEdit and ILVR take the target model alone; CycleGAN takes, as --model, a generator that `ddib train-cyclegan` wrote (OUT/ab or OUT/ba)."""
     noise: float = 1.0
     """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the less of the source."""
-    factor: int = 4
-    """How many times ILVR shrinks the source before it holds the translation to it: the higher, the less of the source."""
+    factor: int | None = None
+    """How many times ILVR shrinks the source before it holds the translation to it (4 unless given): the higher, the less of the source."""
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down: 1 keeps its mean colour, 2 or 3 broad shades too."""
-    release: float = 0.0
-    """The noise level below which a tie lets go: higher, the target clears the haze that the source's shades leave, and less of them stays."""
+    release: float | None = None
+    """The noise level at which the tie lets go: the higher, the better the target clears the haze that the source's shades leave, and the less of them stays."""
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp: image, latent and translation, and all that lies between."""
     background: str = "white"
@@ -65,6 +65,7 @@ class Translate:
     def run(self) -> None:
         """Read, translate, write."""
         share = self.hosts.join()
+        self._check()
         names, images, translations, legs = {"ddib": self._ddib, "sdedit": self._sdedit, "ilvr": self._ilvr, "cyclegan": self._cyclegan}[self.method]()
         with drafted(self.out) as draft:
             write_images(draft, names, translations)
@@ -87,15 +88,14 @@ class Translate:
         bridge.check_meeting(source, target)
         bridge.warn_of_guidance(source, target)
         here, there = self.crossing.bridge(source), self.crossing.bridge(target)
+        tied = DDIB(here, there, tie=None if self.tie is None else Tie(self.tie, self.release))
+        tied.check_tie()
         names, images = self._read(source.data_shape)
         size = self.crossing.batch(here, len(images))
         latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
         options = {"batch_size": size, "progress": progress("decoding")}
-        if self.tie is None:
-            return names, images, bridge.decode(there, latents, **options), (here, there)
-        if self.trajectory:
-            raise ValueError("The film shows a way of one bridge after the other; leave the trajectory out, or the tie.")
-        return names, images, bridge.decode_tied(DDIB(here, there, tie=Tie(self.tie, self.release)), latents, **options), ()
+        translations = bridge.decode(there, latents, **options) if self.tie is None else bridge.decode_tied(tied, latents, **options)
+        return names, images, translations, (here, there)
 
     def _sdedit(self):
         def method(there: Bridge) -> baselines.SDEdit:
@@ -108,9 +108,10 @@ class Translate:
 
     def _ilvr(self):
         def method(there: Bridge) -> baselines.ILVR:
-            if not 1 <= self.factor <= min(there.model.data_shape[:2]):
-                raise ValueError(f"The factor {self.factor} does not shrink images of {there.model.data_shape[0]} x {there.model.data_shape[1]}; give 1 or more, and no more than that.")
-            return baselines.ILVR(there, self.factor)
+            factor = 4 if self.factor is None else self.factor
+            if not 1 <= factor <= min(there.model.data_shape[:2]):
+                raise ValueError(f"The factor {factor} does not shrink images of {there.model.data_shape[0]} x {there.model.data_shape[1]}; give 1 or more, and no more than that.")
+            return baselines.ILVR(there, factor)
 
         return self._from_noise("ILVR", method)
 
@@ -134,6 +135,15 @@ class Translate:
         size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
         method = baselines.CycleGAN(params, network=network)
         return names, images, baselines.translate(method, images, batch_size=size, progress=progress("translating")), ()
+
+    def _check(self) -> None:
+        """Raise ValueError for options that do not go together."""
+        if self.tie is not None and (self.method != "ddib" or self.trajectory):
+            raise ValueError("Tied are the two bridges of ddib, and no film shows them at once; leave the tie out, or the other method and the trajectory.")
+        if self.release is not None and self.tie is None:
+            raise ValueError("There is no tie to release; name the frequencies to tie (--tie), or leave --release out.")
+        if self.factor is not None and self.method != "ilvr":
+            raise ValueError("ILVR alone has a factor; leave it out, or say --method ilvr.")
 
     def _alone(self, method: str, given: str | None, needed: str) -> None:
         """Raise ValueError where a method of one model is given none, or asked for what only a bridge has."""

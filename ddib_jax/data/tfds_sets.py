@@ -71,9 +71,11 @@ def _records(name: str, split: str, data_dir: str | None, skip: str | None = Non
     where = {"data_dir": data_dir, "download": False}
     try:
         known = tfds.data_source(name, **where)
+    except ImportError as error:
+        raise ModuleNotFoundError(f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from tensorflow-datasets") from error
     except Exception as error:  # whatever it raises on a name it does not know, or on data that are not there or of another kind
         raise FileNotFoundError(
-            f"tensorflow-datasets has no {name} as array_record in {data_dir or 'its default folder'}:"
+            f"tensorflow-datasets has no {name} as array_record in {data_dir or 'its default folder'} ({type(error).__name__}):"
             f" prepare it once with `tfds build {name} --file_format=array_record`"
         ) from error
     there = next((each for each in _SPLITS[split] if each in known), None)

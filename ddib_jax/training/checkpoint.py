@@ -6,9 +6,10 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -23,13 +24,13 @@ class Checkpoints:
     """The checkpoints in `directory`, bound to the configuration that made them.
 
     A run is resumed only by its own configuration: opening a directory of another one raises ValueError naming the
-    fields that differ. `keep` is the number of checkpoints that stay. What a killed run left half-written is removed.
+    fields that differ. Of a field that an older version did not know, that run had the `defaults`. `keep` is the number of checkpoints that stay. What a killed run left half-written is removed.
     Of several hosts, which share the directory, all call alike and each writes its part.
     """
 
-    def __init__(self, directory: str | Path, configuration: dict[str, Any], *, keep: int = 2):
+    def __init__(self, directory: str | Path, configuration: dict[str, Any], *, defaults: Mapping[str, Any] = MappingProxyType({}), keep: int = 2):
         self.directory = Path(directory).absolute()
-        _check_configuration(self.directory, configuration)
+        _check_configuration(self.directory, configuration, defaults)
         self._remove_drafts()
         hosts.barrier("drafts removed")
         _hush()
@@ -174,7 +175,7 @@ def _not_of_tensorstore(unraisable: Any) -> None:
         _not_of_tensorstore.hook(unraisable)
 
 
-def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None:
+def _check_configuration(directory: Path, configuration: dict[str, Any], defaults: Mapping[str, Any]) -> None:
     path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
     if not path.exists() and hosts.share().index == 0:
         with drafted(directory) as draft:
@@ -182,8 +183,9 @@ def _check_configuration(directory: Path, configuration: dict[str, Any]) -> None
     hosts.barrier("configuration")
     try:
         found = json.loads(path.read_text())
+        found = {name: value for name, value in json.loads(json.dumps(dict(defaults))).items() if name in wanted} | found
         fields = sorted(found.keys() | wanted.keys())
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} is damaged; remove {directory} to start the training afresh.") from error
     differing = [
         f"{field} was {found.get(field)!r}, is {wanted.get(field)!r}"

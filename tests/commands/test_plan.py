@@ -88,6 +88,8 @@ def test_the_known_networks_have_their_papers_size():
     ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
     ({"conditional": True}, "number of classes"),
     ({"classes": 3}, "number of classes"),
+    ({"like": "five", "conditional": True, "classes": 3}, "has the classes that it has"),
+    ({"label_dropout": 0.1}, "dropped in a conditional training alone"),
 ])
 def test_what_cannot_be_planned_is_one_sentence(given, said):
     if jax.local_device_count() > 1 and "batch_size" in given:

@@ -50,8 +50,17 @@ def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
     tied = np.asarray(Image.open(tmp_path / "tied" / "a-rgb.png"), int)
     code, _, err = ddib(*words, "--tie", "99", "--out", tmp_path / "no")
     assert code == 1 and "99 frequencies of 8 x 8 x 3 cannot be tied" in err
-    code, _, err = ddib(*words, "--tie", "1", "--trajectory", "gif", "--out", tmp_path / "no")
-    assert code == 1 and "leave the trajectory out, or the tie" in err
+    for options, said in (
+        (("--tie", "1", "--trajectory", "gif"), "leave the tie out, or"),
+        (("--tie", "1", "--method", "sdedit"), "leave the tie out, or"),
+        (("--release", "1"), "There is no tie to release"),
+        (("--tie", "1", "--release", "1000"), "released between 0 and the end of its bridges at 80, not at 1000"),
+        (("--tie", "1", "--solver", "implicit-midpoint"), "A tie is crossed by explicit solvers"),
+        (("--factor", "3"), "ILVR alone has a factor"),
+        (("--method", "ilvr", "--solver", "implicit-midpoint"), "ILVR takes the steps of explicit solvers"),
+    ):
+        code, _, err = ddib(*words, *options, "--out", tmp_path / "no")
+        assert code == 1 and said in err and err.count("\n") == 1, options
     swept = ("sweep", pictures, "--source", models / "here", "--target", models / "there", "--perturb", "blur", "--coefficients", "0", "1", "--steps", "3")
     assert ddib(*swept, "--tie", "2", "--out", tmp_path / "swept")[0] == 0
     zero = np.asarray(Image.open(tmp_path / "swept" / "a-rgb_0.png"), int)
