@@ -167,6 +167,10 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
     with pytest.raises(ValueError, match="5 images are not 8x6|images are not 8x"):
         load_dataset(where, directory=tmp_path / "data")
     assert "tensorflow" not in sys.modules
+    code = f"from ddib_jax.commands.crossing import read_inputs; n, x = read_inputs(['{where}'], (4, 4, 3), split='train', limit=None); print(n[0], float(x.sum()))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"TFDS_DATA_DIR": str(tmp_path / "data"), "JAX_PLATFORMS": "cpu"})
+    stem, total = told.stdout.split()
+    assert stem == f"tfds-{name.lower()}-00000" and float(total) == pytest.approx(float(source.take(range(5)).sum()), abs=1e-3), "as ddib translate reads it"
 
 
 @needs_tfds

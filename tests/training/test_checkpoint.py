@@ -33,6 +33,14 @@ def saved(tmp_path):
     return tmp_path
 
 
+def test_options_that_an_older_version_did_not_know_had_their_defaults(saved):
+    newer = CONFIGURATION | {"flip": False}
+    Checkpoints(saved, newer, defaults={"flip": False, "elsewhere": 3}).close()
+    for configuration, defaults in ((newer, {}), (CONFIGURATION | {"flip": True}, {"flip": False}), (newer | {"steps": 11}, {"flip": False, "steps": 11})):
+        with pytest.raises(ValueError, match="was started with another configuration"):
+            Checkpoints(saved, configuration, defaults=defaults)
+
+
 def test_the_newest_comes_back_in_its_bits_and_the_oldest_has_gone(saved):
     assert names(saved) == ["2", "4"]
     checkpoints = Checkpoints(saved, CONFIGURATION)
