@@ -307,7 +307,9 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
     models = [pretrained.load(name) for name in task.models]
     here, there = (Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver(config.solver)) for model in models)
     size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
-    spent = [_seconds(pretrained.facts(name)["training"]) for name in task.models]
+    trainings = [pretrained.facts(name)["training"] for name in task.models]
+    spent = [_seconds(training) for training in trainings]
+    together = sum(spent) - sum(_seconds(one) for one in trainings for other in trainings if other.get("started_from") == one)
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
@@ -318,7 +320,7 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
     def crossed(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
         return bridge.decode(other, bridge.encode(one, images, progress=progress("encoding"), **options), progress=progress("decoding"), **options)
 
-    both = (2 * evaluations, sum(size), sum(spent), "its own model")
+    both = (2 * evaluations, sum(size), together, "its own model")
     timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
     perturbed = {f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting, None)}
     if task.blur is not None:
