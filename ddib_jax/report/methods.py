@@ -10,7 +10,7 @@ from ddib_jax.runs import Run
 
 _FIGURES = ", figures"
 _WIDE = 50
-"""Values that lie further apart than by this factor are shown on a logarithmic scale."""
+"""Values that lie further apart than by this factor are shown on a logarithmic scale, shares excepted."""
 
 
 def compare_methods(run: Run, figures: Path) -> list[Section]:
@@ -52,7 +52,7 @@ def dot_figure(rows: Sequence[tuple[str, str, float, float | None, float | None]
                         panel.plot((low, high), (line, line), color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round")
                     panel.plot(value, line, "o", color=colour, markersize=6)
             values = [found[method][0] for method in found]
-            if min(values) > 0 and max(values) > _WIDE * min(values):
+            if min(values) > 0 and max(values) > max(1, _WIDE * min(values)):
                 panel.set_xscale("log")
             panel.set(yticks=range(len(methods)), yticklabels=reversed(methods) if panel in axes[::columns] else [], ylim=(-0.6, len(methods) - 0.4))
             panel.set_title(metric, fontsize=10.5)
