@@ -53,7 +53,7 @@ RIDGE = 100.0
 """Of the linear classifier of cats and dogs."""
 FEATURES = 256
 """Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
-SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % bootstrap intervals over images; the judge's features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
+SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % intervals over images, Wilson's for shares and bootstrap for all else; the judge's features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class Train(Recipe):
 
     def _check(self, source: ImageSource) -> None:
         if self.conditional and not source.classes:
-            raise ValueError(f"'{self.data}' has no labels for a conditional model; give digits, or a folder with one folder of images a class.")
+            raise ValueError(f"'{self.data}' has no labels for a conditional model; give digits, a folder with one folder of images a class, or another data set that has labels.")
         if not self.conditional and self.label_dropout:
             raise ValueError("Labels are dropped in a conditional training alone; add --conditional, or leave the label dropout out.")
         if self.flip and len(source.image_shape) != 3:
