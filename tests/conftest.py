@@ -1,6 +1,7 @@
 """Shared by all tests: annotations checked at run time, and numerics under strict rules."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -10,6 +11,19 @@ install_import_hook("ddib_jax", "beartype.beartype")
 
 import jax
 import pytest
+
+
+MAPS = Path("/proc/self/maps")
+MANY = 20_000
+"""Of the 65,530 regions of memory that Linux gives a process; every program that XLA compiles for a CPU takes some, and one too many ends the process."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_forgotten():
+    """After a module, compiled programs are let go where they have become many."""
+    yield
+    if MAPS.exists() and MAPS.read_text().count("\n") > MANY:
+        jax.clear_caches()
 
 
 @pytest.fixture
