@@ -30,7 +30,7 @@ class Tie:
     def decode(self, source: Bridge, target: Bridge, latent: Latent, perturbed: Latent | None = None) -> Image:
         """The translation [b h w c] of latents [b h w c] of unit variance, or of these once perturbed, on the target's grid by its solver.
 
-        Both bridges end at one noise level (`check_tie`). Raises ValueError for points, for more frequencies than pixels, and for an implicit solver.
+        Both bridges end at one noise level (`DDIB.check_tie`). Raises ValueError for points, for more frequencies than pixels, and for an implicit solver.
         """
         self.check(target)
         perturbed = latent if perturbed is None else perturbed
