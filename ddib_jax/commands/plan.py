@@ -54,7 +54,7 @@ class Plan(Recipe):
     grid_steps: int = 40
     """Steps of the grid, each way, of a translation."""
     effort: float = -1.0
-    """What the compiler may spend on the program for chips that are not here, from -1 (a few minutes) to 0 (what running it would have it spend, ten times as long and more)."""
+    """What the compiler may spend on the program for chips that are not here, from -1 (a few minutes) to 0 (what running it would have it spend, four to thirteen times as long)."""
 
     def run(self) -> None:
         """Compile, count, print."""
