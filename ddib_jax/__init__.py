@@ -4,15 +4,15 @@ from ddib_jax.xla_flags import prefer_fast_cpu
 
 prefer_fast_cpu()  # before anything below imports jax
 
-from ddib_jax.bridge import DDIB, Bridge, decode, encode, translate  # noqa: E402
-from ddib_jax.data import load_dataset  # noqa: E402
-from ddib_jax.diffusion import DiffusionModel, denoising_loss, probability_flow  # noqa: E402
-from ddib_jax.grids import make_grid  # noqa: E402
-from ddib_jax.perturbations import get_perturbation  # noqa: E402
-from ddib_jax.pretrained import load  # noqa: E402
-from ddib_jax.report import write_report  # noqa: E402
-from ddib_jax.solvers import get_solver, odeint  # noqa: E402
-from ddib_jax.sweep import sweep, translate_sweep  # noqa: E402
+from ddib_jax.bridge import DDIB, Bridge, decode, encode, translate
+from ddib_jax.data import load_dataset
+from ddib_jax.diffusion import DiffusionModel, denoising_loss, probability_flow
+from ddib_jax.grids import make_grid
+from ddib_jax.perturbations import get_perturbation
+from ddib_jax.pretrained import load
+from ddib_jax.report import write_report
+from ddib_jax.solvers import get_solver, odeint
+from ddib_jax.sweep import sweep, translate_sweep
 
 __version__ = "0.1.0"
 

@@ -19,11 +19,14 @@ _TERMINATED = 143
 def parse(args: Sequence[str] | None = None) -> Any:
     """The sub-command that the command line (or `args`) asks for, with its options, not yet run."""
     description = "Unpaired image-to-image translation with diffusion bridges."
-    return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="ddib", description=description, args=args)
+    return tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="ddib", description=description, args=args
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and exit code 1.
+    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and
+    exit code 1.
 
     A command that judges (`diagnose`) returns its own exit code.
     """
@@ -42,7 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
         except JaxRuntimeError as error:
             if hosts.share().count == 1:
                 raise
-            print(f"ddib: another process failed, or the network between them ({str(error).splitlines()[0][:200]}).", file=sys.stderr)
+            print(
+                "ddib: another process failed, or the network between them"
+                f" ({str(error).splitlines()[0][:200]}).",
+                file=sys.stderr,
+            )
             return hosts.leave(1)
 
 

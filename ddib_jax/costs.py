@@ -1,4 +1,6 @@
-"""What a compiled program costs on a chip: memory, arithmetic, traffic, messages, and the time that these allow at best."""
+"""What a compiled program costs on a chip: memory, arithmetic, traffic, messages, and the time that
+these allow at best.
+"""
 
 import math
 import re
@@ -8,7 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chip:
-    """An accelerator's published figures: bytes of memory, bfloat16 operations, bytes of memory and of links to other chips, a second."""
+    """An accelerator's published figures: bytes of memory, bfloat16 operations, bytes of memory and
+    of links to other chips, a second.
+    """
 
     name: str
     memory: int
@@ -24,16 +28,36 @@ CHIPS = {
     "NVIDIA H100 80GB HBM3": Chip("H100", 80 * 10**9, 989e12, 3350e9, 450e9),
     "NVIDIA H200": Chip("H200", 141 * 10**9, 989e12, 4800e9, 450e9),
 }
-"""JAX's name of a device -> its figures, of Google Cloud's pages on TPU versions and NVIDIA's data sheets; links are one way. Of a v5e's 16 GiB, XLA has 15.75."""
+"""JAX's name of a device -> its figures, of Google Cloud's pages on TPU versions and NVIDIA's data
+sheets; links are one way. Of a v5e's 16 GiB, XLA has 15.75.
+"""
 
-_WIDTHS = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
-_COLLECTIVE = re.compile(r"= (\(.*?\)|\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
+_WIDTHS = {
+    "pred": 1,
+    "s8": 1,
+    "u8": 1,
+    "bf16": 2,
+    "f16": 2,
+    "s16": 2,
+    "u16": 2,
+    "f32": 4,
+    "s32": 4,
+    "u32": 4,
+    "f64": 8,
+    "s64": 8,
+    "u64": 8,
+}
+_COLLECTIVE = re.compile(
+    r"= (\(.*?\)|\S+)"
+    r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
+)
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One call of a program, on each device: bytes that stay (arguments) and come and go, operations, bytes of memory traffic, messages.
+    """One call of a program, on each device: bytes that stay (arguments) and come and go,
+    operations, bytes of memory traffic, messages.
 
     collectives: kind -> (how many, bytes of their results on a device).
     """
@@ -48,8 +72,19 @@ class Cost:
     def of(cls, compiled: Any) -> "Cost":
         """The cost of a program that jax has compiled, by XLA's own analysis of it."""
         memory, counts = compiled.memory_analysis(), compiled.cost_analysis()
-        temporary = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.generated_code_size_in_bytes
-        return cls(memory.argument_size_in_bytes, temporary, counts.get("flops", 0.0), counts.get("bytes accessed", 0.0), collectives(compiled.as_text()))
+        temporary = (
+            memory.temp_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes
+            + memory.generated_code_size_in_bytes
+        )
+        return cls(
+            memory.argument_size_in_bytes,
+            temporary,
+            counts.get("flops", 0.0),
+            counts.get("bytes accessed", 0.0),
+            collectives(compiled.as_text()),
+        )
 
     @property
     def memory(self) -> int:
@@ -62,12 +97,20 @@ class Cost:
         return self.flops / max(self.traffic, 1.0)
 
     def seconds(self, chip: Chip, devices: int) -> dict[str, float]:
-        """The least time that arithmetic, memory and links need (a roofline; an all-reduce passes its bytes nearly twice)."""
+        """The least time that arithmetic, memory and links need (a roofline; an all-reduce passes
+        its bytes nearly twice).
+        """
         sent = sum(size for _, size in self.collectives.values()) * 2 * (devices - 1) / devices
-        return {"arithmetic": self.flops / chip.flops, "memory": self.traffic / chip.bandwidth, "links": sent / chip.links}
+        return {
+            "arithmetic": self.flops / chip.flops,
+            "memory": self.traffic / chip.bandwidth,
+            "links": sent / chip.links,
+        }
 
     def largest_batch(self, chip: Chip, batch: int) -> int:
-        """About how large a device's batch may be, if what comes and goes grows in proportion from that of `batch`."""
+        """About how large a device's batch may be, if what comes and goes grows in proportion from
+        that of `batch`.
+        """
         return max(0, math.floor((chip.memory - self.arguments) / max(1, self.temporary) * batch))
 
 
@@ -75,7 +118,10 @@ def collectives(text: str) -> dict[str, tuple[int, int]]:
     """Kind of collective -> (count, bytes of a device) in the text of a compiled program."""
     found: dict[str, tuple[int, int]] = {}
     for shapes, kind in _COLLECTIVE.findall(text):
-        size = sum(_WIDTHS.get(dtype, 0) * math.prod(int(n) for n in dims.split(",") if n) for dtype, dims in _SHAPE.findall(shapes))
+        size = sum(
+            _WIDTHS.get(dtype, 0) * math.prod(int(n) for n in dims.split(",") if n)
+            for dtype, dims in _SHAPE.findall(shapes)
+        )
         count, total = found.get(kind, (0, 0))
         found[kind] = (count + 1, total + size)
     return found

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from ddib_jax.types import Guidance, Network, NoiseSchedule, Params, Preconditioning, PRNGKey, VectorField
+from ddib_jax.types import (
+    Guidance,
+    Network,
+    NoiseSchedule,
+    Params,
+    Preconditioning,
+    PRNGKey,
+    VectorField,
+)
 from ddib_jax.weightings import Network as NetworkWeighting
 
 GOLDEN = 0.6180339887498949
@@ -17,8 +25,9 @@ GOLDEN = 0.6180339887498949
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are pytrees: new weights, statistics, labels or
-    scales never retrace. network, schedule and data_shape (that of one image, [h w c]) are static, compared by value.
+    params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are
+    pytrees: new weights, statistics, labels or scales never retrace. network, schedule and
+    data_shape (that of one image, [h w c]) are static, compared by value.
     """
 
     params: Params
@@ -29,17 +38,24 @@ class DiffusionModel:
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
 
-    def denoise(self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options) -> Float[Array, "b ..."]:
-        """The expectation of the clean data given x = data + sigma * noise (Karras et al. 2022, eq. 7).
+    def denoise(
+        self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options
+    ) -> Float[Array, "b ..."]:
+        """The expectation of the clean data given x = data + sigma * noise (Karras et al. 2022, eq.
+        7).
 
-        x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network of more
-        output channels than the data (learned variances) has only its first ones used.
+        x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
+        of more output channels than the data (learned variances) has only its first ones used.
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
         def own(x, cond=self.cond):
-            cond = jnp.broadcast_to(cond, (len(x),)) if cond is not None and jnp.ndim(cond) == 0 else cond
+            cond = (
+                jnp.broadcast_to(cond, (len(x),))
+                if cond is not None and jnp.ndim(cond) == 0
+                else cond
+            )
             inputs = self.precondition.inputs(x, sigma)
             output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
@@ -57,7 +73,9 @@ class DiffusionModel:
 
 
 def probability_flow(model: DiffusionModel) -> VectorField:
-    """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma (Karras et al. 2022, eq. 1 and 3)."""
+    """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma (Karras et al. 2022, eq. 1 and
+    3).
+    """
 
     def slope(sigma, x):
         return (x - model.denoise(x, sigma)) / sigma
@@ -79,7 +97,9 @@ class LogNormal:
 
 @struct.dataclass
 class UniformTime:
-    """Noise levels for training with the model's time uniform over [t_min, t_max], as DDPM trains."""
+    """Noise levels for training with the model's time uniform over [t_min, t_max], as
+    DDPM trains.
+    """
 
     schedule: NoiseSchedule = struct.field(pytree_node=False)
     t_min: float = struct.field(pytree_node=False)
@@ -102,13 +122,16 @@ def denoising_loss(
     weighting=NetworkWeighting(),
     **options,
 ) -> Float[Array, ""]:
-    """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2] (Karras et al. 2022, eq. 8).
+    """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2] (Karras et al. 2022,
+    eq. 8).
 
-    The default weight makes it the plain squared error of the network's output in every preconditioning (`WEIGHTINGS`).
-    Dropout's masks are those of the first image's place. `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch (default 0 ... b-1):
-    its noise depends on key and place alone, so that a batch split over devices sees the noise of one that
-    is not; the quantiles of a batch follow the golden-ratio sequence, which covers them evenly. With `reference`,
-    images of the domain, the network is shown their `stable_target` in place of x; `related` says which of them share an image's label.
+    The default weight makes it the plain squared error of the network's output in every
+    preconditioning (`WEIGHTINGS`). Dropout's masks are those of the first image's place.
+    `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch
+    (default 0 ... b-1): its noise depends on key and place alone, so that a batch split over
+    devices sees the noise of one that is not; the quantiles of a batch follow the golden-ratio
+    sequence, which covers them evenly. With `reference`, images of the domain, the network is shown
+    their `stable_target` in place of x; `related` says which of them share an image's label.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
@@ -119,7 +142,9 @@ def denoising_loss(
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
     noisy = image + column * noise
     target = image if reference is None else stable_target(image, noisy, sigma, reference, related)
-    denoised = model.denoise(noisy, sigma, rngs={"dropout": jax.random.fold_in(network_key, index[0])}, **options)
+    denoised = model.denoise(
+        noisy, sigma, rngs={"dropout": jax.random.fold_in(network_key, index[0])}, **options
+    )
     return jnp.mean(weighting(column, model.precondition) * jnp.square(denoised - target))
 
 
@@ -130,19 +155,25 @@ def stable_target(
     reference: Float[Array, "n ..."],
     related: Bool[Array, "b n"] | None = None,
 ) -> Float[Array, "b ..."]:
-    """E[data | noisy] if the data were `reference` and the image itself (the stable target field of Xu et al. 2023).
+    """E[data | noisy] if the data were `reference` and the image itself (the stable target field of
+    Xu et al. 2023).
 
-    A single image is a noisy answer to what the denoiser is asked: at a noise level where many images could have made
-    `noisy`, this is nearly the average that the network can at best learn, and where only one could, it is that image.
-    It has the bias of a self-normalised average, which vanishes as n grows. image and noisy [b ...], sigma [b],
-    reference [n ...], of the domain, of which only the `related` ones count where they are given; costs two products [b d] x [d n].
+    A single image is a noisy answer to what the denoiser is asked: at a noise level where many
+    images could have made `noisy`, this is nearly the average that the network can at best learn,
+    and where only one could, it is that image. It has the bias of a self-normalised average, which
+    vanishes as n grows. image and noisy [b ...], sigma [b], reference [n ...], of the domain, of
+    which only the `related` ones count where they are given; costs two products [b d] x [d n].
     """
     own, seen, others = (a.reshape(len(a), -1) for a in (image, noisy, reference))
-    half = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)  # noqa: E731
+    half = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)
     # log-densities times sigma^2, less what all of them share
     theirs = seen @ others.T - half(others)[None]
     theirs = theirs if related is None else jnp.where(related, theirs, -jnp.inf)
-    near = jnp.concatenate([jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], theirs], axis=1)
+    near = jnp.concatenate(
+        [jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], theirs], axis=1
+    )
     near = (near - jnp.max(near, axis=1, keepdims=True)) / jnp.square(sigma)[:, None]
-    shares = jax.nn.softmax(jnp.maximum(near, -100.0), axis=1)  # XLA's vectorised exp on CPU gives NaN below about -1e9
+    shares = jax.nn.softmax(
+        jnp.maximum(near, -100.0), axis=1
+    )  # XLA's vectorised exp on CPU gives NaN below about -1e9
     return (shares[:, :1] * own + shares[:, 1:] @ others).reshape(image.shape)

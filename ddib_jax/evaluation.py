@@ -1,4 +1,6 @@
-"""A translated data set -> figures: what the judge sees in it, and every metric that can be measured."""
+"""A translated data set -> figures: what the judge sees in it, and every metric that can be
+measured.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,22 +28,33 @@ class Classifier:
 
 
 def classify(
-    classifier: Classifier, images: Float[np.ndarray, "n h w c"], *, batch_size: int = 256, progress: Callable = iter
+    classifier: Classifier,
+    images: Float[np.ndarray, "n h w c"],
+    *,
+    batch_size: int = 256,
+    progress: Callable = iter,
 ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n d"]]:
     """Logits and features of any number of images, in batches on all local devices; host arrays."""
-    return parallel.map_batches(Classifier.__call__, classifier, images, batch_size=batch_size, progress=progress)
+    return parallel.map_batches(
+        Classifier.__call__, classifier, images, batch_size=batch_size, progress=progress
+    )
 
 
-def evaluate(samples: Mapping[str, Any], targets: Mapping[str, float | str] | None = None) -> tuple[MetricRow, ...]:
+def evaluate(
+    samples: Mapping[str, Any], targets: Mapping[str, float | str] | None = None
+) -> tuple[MetricRow, ...]:
     """One row for every metric of `METRICS` whose samples are there, in the registry's order.
 
-    samples: as `ddib_jax.metrics` names them. targets: what is wanted of a metric, by its name. Raises ValueError for
-    a target of no measured metric.
+    samples: as `ddib_jax.metrics` names them. targets: what is wanted of a metric, by its name.
+    Raises ValueError for a target of no measured metric.
     """
     measured = {name: metric for name, metric in METRICS.items() if metric.available(samples)}
     targets = targets or {}
     if unknown := targets.keys() - measured.keys():
-        raise ValueError(f"There is no figure for {', '.join(sorted(unknown))}; measured are {', '.join(measured)}.")
+        raise ValueError(
+            f"There is no figure for {', '.join(sorted(unknown))}; measured are"
+            f" {', '.join(measured)}."
+        )
     rows = []
     for name, metric in measured.items():
         estimate = metric(samples)

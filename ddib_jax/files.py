@@ -10,10 +10,12 @@ from pathlib import Path
 
 @contextmanager
 def drafted(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """A hidden directory beside `directory`; what is written there moves in when the block ends without an error.
+    """A hidden directory beside `directory`; what is written there moves in when the block ends
+    without an error.
 
-    Files of the same names are replaced one by one by renaming, others stay; after an error nothing has changed and
-    the draft is gone. Raises OSError where the disk does not take the files, FileExistsError where `directory` is a file.
+    Files of the same names are replaced one by one by renaming, others stay; after an error nothing
+    has changed and the draft is gone. Raises OSError where the disk does not take the files,
+    FileExistsError where `directory` is a file.
     """
     target = Path(directory)
     if target.exists() and not target.is_dir():

@@ -1,4 +1,6 @@
-"""Grids of noise levels: steps + 1 of them, ascending. Encoding reads a grid upward, decoding reads the same one downward."""
+"""Grids of noise levels: steps + 1 of them, ascending. Encoding reads a grid upward, decoding reads
+the same one downward.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,21 +13,33 @@ from jaxtyping import Array, Float
 from ddib_jax.types import NoiseSchedule
 
 
-def karras_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0):
-    """Noise levels whose rho-th roots are evenly spaced (Karras et al. 2022, eq. 5). Returns [steps + 1], ascending."""
+def karras_grid(
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0
+):
+    """Noise levels whose rho-th roots are evenly spaced (Karras et al. 2022, eq. 5). Returns [steps
+    + 1], ascending.
+    """
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return _grid(np.linspace(low, high, steps + 1) ** rho)
 
 
 def log_uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
-    """Noise levels evenly spaced in log sigma, that is in log-SNR. Returns [steps + 1], ascending."""
+    """Noise levels evenly spaced in log sigma, that is in log-SNR. Returns [steps + 1],
+    ascending.
+    """
     return _grid(np.geomspace(sigma_min, sigma_max, steps + 1))
 
 
 def log_normal_grid(
-    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, mean: float = -1.0, std: float = 1.5
+    schedule: NoiseSchedule,
+    steps: int,
+    sigma_min: float,
+    sigma_max: float,
+    mean: float = -1.0,
+    std: float = 1.5,
 ):
-    """Noise levels at even quantiles of log sigma ~ N(mean, std^2), cut to the range: dense where data of unit variance take shape.
+    """Noise levels at even quantiles of log sigma ~ N(mean, std^2), cut to the range: dense where
+    data of unit variance take shape.
 
     Returns [steps + 1], ascending.
     """
@@ -36,7 +50,9 @@ def log_normal_grid(
 
 
 def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
-    """Noise levels evenly spaced in the model's own time, as DDIM steps (Song et al. 2021). Returns [steps + 1]."""
+    """Noise levels evenly spaced in the model's own time, as DDIM steps (Song et al. 2021). Returns
+    [steps + 1].
+    """
     first, last = np.asarray(schedule.time(jnp.asarray([sigma_min, sigma_max])), np.float64)
     return _grid(np.asarray(schedule.sigma(jnp.asarray(np.linspace(first, last, steps + 1)))))
 
@@ -45,8 +61,8 @@ def _grid(levels: np.ndarray) -> Float[Array, "n"]:
     grid = jnp.asarray(levels, jnp.zeros(()).dtype)
     if len(grid) < 2 or not bool(jnp.all(grid > 0)) or not bool(jnp.all(jnp.diff(grid) > 0)):
         raise ValueError(
-            f"A grid needs at least one step and rising positive noise levels; got {len(grid) - 1} steps "
-            f"from {levels[0]:.4g} to {levels[-1]:.4g}."
+            f"A grid needs at least one step and rising positive noise levels; got {len(grid) - 1}"
+            f" steps from {levels[0]:.4g} to {levels[-1]:.4g}."
         )
     return grid
 
@@ -60,18 +76,29 @@ GRIDS: dict[str, Callable[..., Array]] = {
 
 
 def make_grid(
-    name: str, schedule: NoiseSchedule, steps: int, sigma_min: float | None = None, sigma_max: float | None = None
+    name: str,
+    schedule: NoiseSchedule,
+    steps: int,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
 ) -> Float[Array, "n"]:
-    """The grid `name` of `steps` steps over the schedule's own range of noise levels, or over the one given.
+    """The grid `name` of `steps` steps over the schedule's own range of noise levels, or over the
+    one given.
 
-    Raises ValueError for an unknown name, fewer than one step, or a range that is not rising and positive.
+    Raises ValueError for an unknown name, fewer than one step, or a range that is not rising and
+    positive.
     """
     if name not in GRIDS:
         raise ValueError(f"Unknown grid '{name}'; known are {', '.join(GRIDS)}.")
     if steps < 1:
         raise ValueError(f"A grid needs at least one step, got {steps}.")
     low, high = schedule.sigma_range
-    low, high = (low if sigma_min is None else sigma_min), (high if sigma_max is None else sigma_max)
+    low, high = (
+        (low if sigma_min is None else sigma_min),
+        (high if sigma_max is None else sigma_max),
+    )
     if not 0 < low < high:
-        raise ValueError(f"Noise levels must satisfy 0 < sigma_min < sigma_max, got {low:g} and {high:g}.")
+        raise ValueError(
+            f"Noise levels must satisfy 0 < sigma_min < sigma_max, got {low:g} and {high:g}."
+        )
     return GRIDS[name](schedule, steps, low, high)

@@ -1,8 +1,10 @@
-"""Guidance: how a model's denoiser is turned towards a condition, the same on the way up as on the way down.
+"""Guidance: how a model's denoiser is turned towards a condition, the same on the way up as on the
+way down.
 
-A guidance is a pytree called with (denoise, x, sigma, time), where `denoise(x)` is the model's own denoiser under its
-condition and `denoise(x, cond)` under another one; it returns the guided denoiser's answer. A model that holds one is guided
-wherever it is used, so that encoding and decoding cannot differ in it.
+A guidance is a pytree called with (denoise, x, sigma, time), where `denoise(x)` is the model's own
+denoiser under its condition and `denoise(x, cond)` under another one; it returns the guided
+denoiser's answer. A model that holds one is guided wherever it is used, so that encoding and
+decoding cannot differ in it.
 """
 
 from collections.abc import Callable
@@ -18,26 +20,34 @@ from ddib_jax.types import Network, NoiseSchedule, Params
 
 @struct.dataclass
 class ClassifierFreeGuidance:
-    """D = D_null + scale (D_cond - D_null) (Ho and Salimans 2022); at scale 1 the condition's own denoiser.
+    """D = D_null + scale (D_cond - D_null) (Ho and Salimans 2022); at scale 1 the condition's own
+    denoiser.
 
-    null: the label, [] or [b], that stands for no condition. scale: [] or [b 1 ... 1]; both are leaves.
+    null: the label, [] or [b], that stands for no condition. scale: [] or [b 1 ... 1]; both are
+    leaves.
     """
 
     null: Int[Array, "..."]
     scale: Any = 1.0
 
-    def __call__(self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]) -> Float[Array, "b ..."]:
-        """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer [b ...]."""
+    def __call__(
+        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]
+    ) -> Float[Array, "b ..."]:
+        """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer
+        [b ...].
+        """
         free = denoise(x, jnp.broadcast_to(self.null, (len(x),)))
         return free + self.scale * (denoise(x) - free)
 
 
 @struct.dataclass
 class ClassifierGuidance:
-    """D + scale sigma^2 grad_x log p(label | x, sigma) (Dhariwal and Nichol 2021, algorithm 2, in x = x_t / alpha_t).
+    """D + scale sigma^2 grad_x log p(label | x, sigma) (Dhariwal and Nichol 2021, algorithm 2, in x
+    = x_t / alpha_t).
 
-    network and params: a classifier of noisy data, called on x_t = x / sqrt(1 + sigma^2) and the model's time [b], that returns
-    logits [b k]. label: [] or [b]; scale: [] or [b 1 ... 1]. schedule: that of the classifier's times, where it is not the model's.
+    network and params: a classifier of noisy data, called on x_t = x / sqrt(1 + sigma^2) and the
+    model's time [b], that returns logits [b k]. label: [] or [b]; scale: [] or [b 1 ... 1].
+    schedule: that of the classifier's times, where it is not the model's.
     """
 
     params: Params
@@ -46,8 +56,12 @@ class ClassifierGuidance:
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
-    def __call__(self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]) -> Float[Array, "b ..."]:
-        """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer [b ...]."""
+    def __call__(
+        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]
+    ) -> Float[Array, "b ..."]:
+        """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer
+        [b ...].
+        """
         label = jnp.broadcast_to(self.label, (len(x),))
         if self.schedule is not None:
             time = jnp.broadcast_to(jnp.reshape(self.schedule.time(sigma), (-1,)), (len(x),))

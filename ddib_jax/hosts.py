@@ -1,4 +1,6 @@
-"""Hosts: the processes of JAX's distributed runtime that work together, and what they must agree on."""
+"""Hosts: the processes of JAX's distributed runtime that work together, and what they must agree
+on.
+"""
 
 import atexit
 import os
@@ -12,7 +14,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 SILENCE = 30
-"""Seconds without a sign of life after which JAX's runtime takes a host for dead and stops the others."""
+"""Seconds without a sign of life after which JAX's runtime takes a host for dead and stops the
+others.
+"""
 
 
 class Share(NamedTuple):
@@ -27,18 +31,28 @@ def share() -> Share:
     return Share(jax.process_index(), jax.process_count())
 
 
-def join_hosts(coordinator: str | None = None, count: int | None = None, index: int | None = None, *, heed_sigterm: bool = True) -> None:
+def join_hosts(
+    coordinator: str | None = None,
+    count: int | None = None,
+    index: int | None = None,
+    *,
+    heed_sigterm: bool = True,
+) -> None:
     """Make this process one of `count` that work together; before anything is computed.
 
-    `coordinator`, HOST:PORT, is where process 0 listens. Without any of the three, JAX reads them from a TPU pod's,
-    SLURM's, Open MPI 4's or Kubernetes' environment. SIGTERM is then what `told_to_stop` tells, or, without `heed_sigterm`, ends the process as ever.
-    Raises ValueError where they are incomplete or wrong, or no other process answers in five minutes.
+    `coordinator`, HOST:PORT, is where process 0 listens. Without any of the three, JAX reads them
+    from a TPU pod's, SLURM's, Open MPI 4's or Kubernetes' environment. SIGTERM is then what
+    `told_to_stop` tells, or, without `heed_sigterm`, ends the process as ever. Raises ValueError
+    where they are incomplete or wrong, or no other process answers in five minutes.
     """
     jax.config.update("jax_enable_preemption_service", heed_sigterm)
     try:
         jax.distributed.initialize(coordinator, count, index, heartbeat_timeout_seconds=SILENCE)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise ValueError(f"The processes could not be joined ({str(error).splitlines()[0]}); give --coordinator HOST:PORT, --processes N and --process I, the same first two to all.") from error
+        raise ValueError(
+            f"The processes could not be joined ({str(error).splitlines()[0]}); give --coordinator"
+            " HOST:PORT, --processes N and --process I, the same first two to all."
+        ) from error
     _have_witness()
 
 
@@ -51,9 +65,13 @@ if not sys.stdin.read():
 
 
 def _have_witness() -> None:
-    """A process that says why, should this one end as the runtime ends it: at once, with a trace of addresses."""
+    """A process that says why, should this one end as the runtime ends it: at once, with a trace of
+    addresses.
+    """
     script = _WITNESS.format(jax.process_index(), SILENCE)
-    witness = subprocess.Popen([sys.executable, "-ISc", script], stdin=subprocess.PIPE, start_new_session=True)
+    witness = subprocess.Popen(
+        [sys.executable, "-ISc", script], stdin=subprocess.PIPE, start_new_session=True
+    )
     _leaving.append(lambda: witness.communicate(b"done"))
     atexit.register(witness.communicate, b"done")
 
@@ -63,7 +81,9 @@ _leaving: list[Callable[[], Any]] = []
 
 
 def leave(code: int) -> int:
-    """The exit code of a process that failed; one of several leaves at once, for its orderly end would wait for the others, and they for it."""
+    """The exit code of a process that failed; one of several leaves at once, for its orderly end
+    would wait for the others, and they for it.
+    """
     if _leaving:
         for done in _leaving:
             done()
@@ -79,17 +99,30 @@ def barrier(name: str) -> None:
 
 
 def on_all_hosts(tree: Any) -> Any:
-    """Host arrays, alike on all hosts, as arrays of the device that every host holds a copy of; of a single host as they are."""
+    """Host arrays, alike on all hosts, as arrays of the device that every host holds a copy of; of
+    a single host as they are.
+    """
     if jax.process_count() == 1:
         return tree
-    first = [next(device for device in jax.devices() if device.process_index == index) for index in range(jax.process_count())]
-    everywhere = jax.sharding.NamedSharding(jax.sharding.Mesh(first, ("host",)), jax.sharding.PartitionSpec())
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree)
+    first = [
+        next(device for device in jax.devices() if device.process_index == index)
+        for index in range(jax.process_count())
+    ]
+    everywhere = jax.sharding.NamedSharding(
+        jax.sharding.Mesh(first, ("host",)), jax.sharding.PartitionSpec()
+    )
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(everywhere, np.asarray(leaf)), tree
+    )
 
 
 def agreed(flag: bool) -> bool:
     """Whether all hosts say so."""
-    return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.asarray(flag)).all())
+    return (
+        flag
+        if jax.process_count() == 1
+        else bool(multihost_utils.process_allgather(np.asarray(flag)).all())
+    )
 
 
 def from_first(values: list[int], most: int = 64) -> list[int]:
@@ -102,8 +135,10 @@ def from_first(values: list[int], most: int = 64) -> list[int]:
 
 
 def told_to_stop(step: int) -> bool:
-    """Whether a host was sent SIGTERM: all hosts are told the same, at the same step, though the signal reached one.
+    """Whether a host was sent SIGTERM: all hosts are told the same, at the same step, though the
+    signal reached one.
 
-    To be asked for every step number from 0 up: the runtime agrees on a single one, and says yes at no other.
+    To be asked for every step number from 0 up: the runtime agrees on a single one, and says yes at
+    no other.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)

@@ -1,8 +1,8 @@
 """Devices: the only file that says pmap.
 
-A batch is split over the local devices on its leading axis; a pytree of weights is replicated. The two maps
-of the house live here: `data_parallel` for training steps, over the devices of all hosts, and `map_batches` for long
-inputs, over those of this host (`hosts`).
+A batch is split over the local devices on its leading axis; a pytree of weights is replicated. The
+two maps of the house live here: `data_parallel` for training steps, over the devices of all hosts,
+and `map_batches` for long inputs, over those of this host (`hosts`).
 """
 
 import functools
@@ -47,11 +47,16 @@ def unreplicate(tree: Any) -> Any:
 def shard(tree: Any, devices=None) -> Any:
     """Leaves [b, ...] -> [devices, b / devices, ...]; raises ValueError where b does not divide."""
     count = len(devices or jax.local_devices())
-    return jax.tree.map(lambda leaf: np.reshape(leaf, (count, _divided(len(leaf), count), *np.shape(leaf)[1:])), tree)
+    return jax.tree.map(
+        lambda leaf: np.reshape(leaf, (count, _divided(len(leaf), count), *np.shape(leaf)[1:])),
+        tree,
+    )
 
 
 def to_devices(tree: Any) -> Any:
-    """Leaves [steps, b, ...] -> [devices, steps, b / devices, ...] on the local devices; raises ValueError where b does not divide."""
+    """Leaves [steps, b, ...] -> [devices, steps, b / devices, ...] on the local devices; raises
+    ValueError where b does not divide.
+    """
     devices = jax.local_devices()
 
     def split(leaf):
@@ -61,19 +66,25 @@ def to_devices(tree: Any) -> Any:
 
     mesh = jax.sharding.Mesh(devices, (BATCH_AXIS,))
     place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(place, split(leaf)), tree)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(place, split(leaf)), tree
+    )
 
 
 def _divided(batch: int, count: int) -> int:
     if batch % count:
-        raise ValueError(f"A batch of {batch} does not divide over {count} devices; choose a multiple of {count}.")
+        raise ValueError(
+            f"A batch of {batch} does not divide over {count} devices; choose a multiple of"
+            f" {count}."
+        )
     return batch // count
 
 
 def prefetch(items: Iterable[Item], size: int = 2) -> Iterator[Item]:
     """Yield `items` in order while a thread prepares up to `size` of them ahead.
 
-    An exception of the iterable is raised here in its place. Closing the iterator early ends the thread.
+    An exception of the iterable is raised here in its place. Closing the iterator early ends the
+    thread.
     """
     if size < 1:
         raise ValueError(f"prefetch of size {size}: expected at least 1")
@@ -81,38 +92,54 @@ def prefetch(items: Iterable[Item], size: int = 2) -> Iterator[Item]:
 
 
 def data_parallel(step: Callable, devices=None) -> Callable:
-    """`step(state, key, batch, shared)` on every device of every host: state replicated and donated, batch sharded, the rest the same.
+    """`step(state, key, batch, shared)` on every device of every host: state replicated and
+    donated, batch sharded, the rest the same.
 
     The step averages over the axis `BATCH_AXIS` itself.
     """
-    return jax.pmap(step, axis_name=BATCH_AXIS, in_axes=(0, None, 0, None), donate_argnums=0, devices=devices)
+    return jax.pmap(
+        step, axis_name=BATCH_AXIS, in_axes=(0, None, 0, None), donate_argnums=0, devices=devices
+    )
 
 
 def mapped(fn: Callable, devices=None) -> Callable:
-    """`fn(tree, batch)` on every device, the local ones by default: the tree the same, the batch sharded."""
+    """`fn(tree, batch)` on every device, the local ones by default: the tree the same, the batch
+    sharded.
+    """
     return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
 
 
 _mapped = functools.cache(mapped)
 
 
-def map_batches(fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter) -> Any:
-    """fn(tree, *batch) over arrays [n, ...] in batches on all local devices, of whatever other hosts do; returns host arrays [n, ...].
+def map_batches(
+    fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter
+) -> Any:
+    """fn(tree, *batch) over arrays [n, ...] in batches on all local devices, of whatever other
+    hosts do; returns host arrays [n, ...].
 
-    Every batch has one shape, the last is padded by its own first entries and cut again: one compilation, kept for
-    as long as `fn` is the same function. `batch_size` is rounded up to a multiple of the device count; `progress`
-    wraps the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of several lengths.
+    Every batch has one shape, the last is padded by its own first entries and cut again: one
+    compilation, kept for as long as `fn` is the same function. `batch_size` is rounded up to a
+    multiple of the device count; `progress` wraps the iterator over batches (a progress bar).
+    Raises ValueError for arrays that are empty or of several lengths.
     """
     count, total = jax.local_device_count(), len(arrays[0])
     if total == 0 or any(len(array) != total for array in arrays):
-        raise ValueError(f"Expected arrays of one length, at least 1; found {', '.join(str(len(array)) for array in arrays)}.")
+        raise ValueError(
+            "Expected arrays of one length, at least 1; found"
+            f" {', '.join(str(len(array)) for array in arrays)}."
+        )
     size = -(-min(batch_size, total) // count) * count
     on_devices = _mapped(_on_batch(fn))
     results = []
     for start in progress(range(0, total, size)):
-        batch = [np.resize(np.asarray(a[start : start + size]), (size, *a.shape[1:])) for a in arrays]
+        batch = [
+            np.resize(np.asarray(a[start : start + size]), (size, *a.shape[1:])) for a in arrays
+        ]
         results.append(on_devices(tree, tuple(shard(batch))))
-    whole = lambda *parts: np.concatenate([np.asarray(p).reshape(size, *p.shape[2:]) for p in parts])[:total]  # noqa: E731
+    whole = lambda *parts: np.concatenate(
+        [np.asarray(p).reshape(size, *p.shape[2:]) for p in parts]
+    )[:total]
     return jax.tree.map(whole, *results)
 
 
@@ -154,4 +181,6 @@ def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
             yield item
     finally:
         closed.set()
-        thread.join(_PATIENCE)  # a thread that still talks to the devices when the process ends takes it down
+        thread.join(
+            _PATIENCE
+        )  # a thread that still talks to the devices when the process ends takes it down

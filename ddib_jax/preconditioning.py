@@ -1,7 +1,7 @@
 """How the output of a network becomes a denoiser: six parameterisations, one family.
 
-Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that Gaussian, and
-`scale(sigma)` times the network's output F corrects it:
+Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that
+Gaussian, and `scale(sigma)` times the network's output F corrects it:
 
     D(x, sigma) = prior(x, sigma) + scale(sigma) * F(inputs(x, sigma), t)
 
@@ -12,8 +12,9 @@ Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact de
     EDM       N(0, sigma_data^2 I)     prior of Karras et al. (2022)    scale its posterior deviation
     Wiener    N(mean, covariance)      the domain's own Wiener filter   scale its posterior deviation
 
-The signs of Epsilon and Velocity make F the noise epsilon of Ho et al. (2020) and the velocity v of Salimans and Ho (2022).
-`sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the shape of the data [b, ...].
+The signs of Epsilon and Velocity make F the noise epsilon of Ho et al. (2020) and the velocity v of
+Salimans and Ho (2022). `sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the
+shape of the data [b, ...].
 """
 
 import jax.numpy as jnp
@@ -41,7 +42,9 @@ class Epsilon:
 
 @struct.dataclass
 class Score:
-    """The network predicts sigma times the score, from unscaled x (the VE models of Song et al. 2021): D = x + sigma F."""
+    """The network predicts sigma times the score, from unscaled x (the VE models of Song et al.
+    2021): D = x + sigma F.
+    """
 
     def prior(self, x: Array, sigma: Array) -> Array:
         """x itself."""
@@ -58,7 +61,9 @@ class Score:
 
 @struct.dataclass
 class Velocity:
-    """The network predicts v = alpha eps - sigma_t x0 (Salimans and Ho 2022): D = alpha x_t - sigma_t F."""
+    """The network predicts v = alpha eps - sigma_t x0 (Salimans and Ho 2022): D = alpha x_t -
+    sigma_t F.
+    """
 
     def prior(self, x: Array, sigma: Array) -> Array:
         """x / (1 + sigma^2), the denoiser of N(0, I)."""
@@ -92,7 +97,9 @@ class Sample:
 
 @struct.dataclass
 class EDM:
-    """The preconditioning of Karras et al. (2022), table 1: c_skip, c_out and c_in of data N(0, sigma_data^2)."""
+    """The preconditioning of Karras et al. (2022), table 1: c_skip, c_out and c_in of data N(0,
+    sigma_data^2).
+    """
 
     sigma_data: float = struct.field(pytree_node=False, default=0.5)
 
@@ -113,14 +120,16 @@ class EDM:
 class Wiener:
     """The domain's own Gaussian denoiser (its Wiener filter), corrected by the network.
 
-    The data are believed N(mean, Sigma), Sigma = V diag(variances) V^T + rest (I - V V^T) from the leading
-    principal directions V of the training set; the prior is mean + Sigma (Sigma + sigma^2)^-1 (x - mean), exact
-    in the limit of large sigma, where it decides what a global property such as colour becomes. The
-    network sees the noisy image and the filter's estimate side by side (2 c channels), and its output is scaled by
-    the filter's root mean posterior variance, so that its target has unit variance at every sigma.
+    The data are believed N(mean, Sigma), Sigma = V diag(variances) V^T + rest (I - V V^T) from the
+    leading principal directions V of the training set; the prior is mean + Sigma (Sigma +
+    sigma^2)^-1 (x - mean), exact in the limit of large sigma, where it decides what a global
+    property such as colour becomes. The network sees the noisy image and the filter's estimate side
+    by side (2 c channels), and its output is scaled by the filter's root mean posterior variance,
+    so that its target has unit variance at every sigma.
 
-    mean [h w c]; directions [k h w c], orthonormal; variances [k]; rest, a scalar: all are leaves, so that models
-    of two domains share one compiled program. Of points [d], d - 1 directions are the whole covariance.
+    mean [h w c]; directions [k h w c], orthonormal; variances [k]; rest, a scalar: all are leaves,
+    so that models of two domains share one compiled program. Of points [d], d - 1 directions are
+    the whole covariance.
     """
 
     mean: Float[Array, "..."]
@@ -130,25 +139,45 @@ class Wiener:
 
     @classmethod
     def fit(cls, images: Float[np.ndarray, "n ..."], rank: int = 128) -> "Wiener":
-        """The mean and the `rank` leading principal directions of `images`, in float64, rounded to float16.
+        """The mean and the `rank` leading principal directions of `images`, in float64, rounded to
+        float16.
 
-        The rounding is that of a stored model, so that training and loading agree. Raises ValueError
-        for fewer images than `rank` + 1 and for images without variance.
+        The rounding is that of a stored model, so that training and loading agree. Raises
+        ValueError for fewer images than `rank` + 1 and for images without variance.
         """
         flat = np.asarray(images, np.float64).reshape(len(images), -1)
         if len(flat) <= rank or rank >= flat.shape[1]:
-            raise ValueError(f"{rank} directions of {flat.shape[1]} need more images than {len(flat)}, or a lower rank.")
+            raise ValueError(
+                f"{rank} directions of {flat.shape[1]} need more images than {len(flat)}, or a"
+                " lower rank."
+            )
         mean = flat.mean(0)
         flat = flat - mean
-        few = len(flat) < flat.shape[1]  # then the images' products with each other are the smaller matrix, of the same eigenvalues
-        variances, directions = np.linalg.eigh((flat @ flat.T if few else flat.T @ flat) / (len(flat) - 1))
-        total, variances, directions = variances.sum(), variances[::-1][:rank], directions[:, ::-1][:, :rank]
+        few = (
+            len(flat) < flat.shape[1]
+            # then the images' products with each other are the smaller matrix, of the same
+            # eigenvalues
+        )
+        variances, directions = np.linalg.eigh(
+            (flat @ flat.T if few else flat.T @ flat) / (len(flat) - 1)
+        )
+        total, variances, directions = (
+            variances.sum(),
+            variances[::-1][:rank],
+            directions[:, ::-1][:, :rank],
+        )
         if few:
-            directions = flat.T @ directions / np.sqrt(np.maximum(variances, np.finfo(float).tiny) * (len(flat) - 1))
+            directions = (
+                flat.T
+                @ directions
+                / np.sqrt(np.maximum(variances, np.finfo(float).tiny) * (len(flat) - 1))
+            )
         if not total > 0:
-            raise ValueError("The images are all equal; a Wiener preconditioning needs some variance.")
+            raise ValueError(
+                "The images are all equal; a Wiener preconditioning needs some variance."
+            )
         rest = max((total - variances.sum()) / (flat.shape[1] - rank), 1e-6)
-        half = lambda a: jnp.asarray(np.asarray(a, np.float16), jnp.float32)  # noqa: E731
+        half = lambda a: jnp.asarray(np.asarray(a, np.float16), jnp.float32)
         return cls(
             mean=half(mean.reshape(images.shape[1:])),
             directions=half(directions.T.reshape(rank, *images.shape[1:])),
@@ -175,8 +204,12 @@ class Wiener:
         return jnp.reshape(jnp.sqrt((leading + rest) / dimensions), jnp.shape(sigma))
 
     def inputs(self, x: Array, sigma: Array) -> Array:
-        """The noisy image and the Wiener estimate, both centred and of about unit variance [b h w 2c]."""
-        variance = (jnp.sum(self.variances) + (self.mean.size - len(self.variances)) * self.rest) / self.mean.size
+        """The noisy image and the Wiener estimate, both centred and of about unit variance [b h w
+        2c].
+        """
+        variance = (
+            jnp.sum(self.variances) + (self.mean.size - len(self.variances)) * self.rest
+        ) / self.mean.size
         noisy = (x - self.mean[None]) / jnp.sqrt(sigma**2 + variance)
         estimate = (self.prior(x, sigma) - self.mean[None]) / jnp.sqrt(variance)
         return jnp.concatenate([noisy, estimate], axis=-1)

@@ -1,4 +1,5 @@
-"""What a finished run looks like on disk: `run.json` (words and figures) and `arrays.npz` (images and vectors).
+"""What a finished run looks like on disk: `run.json` (words and figures) and `arrays.npz` (images
+and vectors).
 
 It knows no jax, so that a report is made wherever a run can be copied to.
 """
@@ -30,10 +31,11 @@ ARRAYS = "arrays.npz"
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One measured figure: its name and label, value with the ends of its 95 % interval, unit, and what was wanted of it.
+    """One measured figure: its name and label, value with the ends of its 95 % interval, unit, and
+    what was wanted of it.
 
-    `value` None means "not measured"; `unit` "share" is a share in [0, 1]; `target` is a number to reach or a word for the
-    reader; `n` is the number of images behind the value.
+    `value` None means "not measured"; `unit` "share" is a share in [0, 1]; `target` is a number to
+    reach or a word for the reader; `n` is the number of images behind the value.
     """
 
     name: str
@@ -48,7 +50,9 @@ class MetricRow:
     n: int | None = None
 
     def met(self) -> bool | None:
-        """Whether the value reaches a numeric target; None where there is no such target, direction or value."""
+        """Whether the value reaches a numeric target; None where there is no such target, direction
+        or value.
+        """
         if self.value is None or self.better is None or not isinstance(self.target, int | float):
             return None
         return self.value >= self.target if self.better == "higher" else self.value <= self.target
@@ -65,10 +69,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: what was run, where and when, its settings, its figures, tables, words and arrays.
+    """A finished run: what was run, where and when, its settings, its figures, tables, words and
+    arrays.
 
-    `name` is the study's name, which chooses the layout of its report; `started` and `finished` are ISO 8601 times;
-    `seconds` is the wall time; `texts` maps a heading to a paragraph.
+    `name` is the study's name, which chooses the layout of its report; `started` and `finished` are
+    ISO 8601 times; `seconds` is the wall time; `texts` maps a heading to a paragraph.
     """
 
     name: str
@@ -87,7 +92,9 @@ class Run:
 
 
 def describe_machine(accelerator: str) -> dict[str, Any]:
-    """The machine in words, from `platform`: system, processor, CPU count, Python, and the accelerator as the caller has it."""
+    """The machine in words, from `platform`: system, processor, CPU count, Python, and the
+    accelerator as the caller has it.
+    """
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
@@ -97,7 +104,9 @@ def describe_machine(accelerator: str) -> dict[str, Any]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of every named distribution, from `importlib.metadata`; "absent" where it is not installed."""
+    """The installed version of every named distribution, from `importlib.metadata`; "absent" where
+    it is not installed.
+    """
     versions = {}
     for package in packages:
         try:
@@ -108,13 +117,16 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def circumstances(script: str, started: datetime.datetime, accelerator: str) -> dict[str, Any]:
-    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine and versions, as of now.
+    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine
+    and versions, as of now.
 
     script: the study's file, run by Python, or `ddib`.
     """
     finished = datetime.datetime.now(datetime.UTC)
     return {
-        "command": shlex.join([*(["python"] if script.endswith(".py") else []), script, *sys.argv[1:]]),
+        "command": shlex.join(
+            [*(["python"] if script.endswith(".py") else []), script, *sys.argv[1:]]
+        ),
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": (finished - started).total_seconds(),
@@ -124,7 +136,9 @@ def circumstances(script: str, started: datetime.datetime, accelerator: str) -> 
 
 
 def _plain(value: Any) -> Any:
-    """JSON's own kinds only: NaN and infinities become null, numpy scalars numbers, paths and the like words."""
+    """JSON's own kinds only: NaN and infinities become null, numpy scalars numbers, paths and the
+    like words.
+    """
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | np.ndarray):
@@ -146,10 +160,11 @@ def _may_hold_run(directory: Path) -> bool:
 
 
 def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
-    """Write a run so that a directory never holds half of one: into a hidden sibling first, then renamed into place.
+    """Write a run so that a directory never holds half of one: into a hidden sibling first, then
+    renamed into place.
 
-    An older run of that directory is replaced; other files in it stay. NaN and infinite figures are stored as null,
-    "not measured". Returns the directory.
+    An older run of that directory is replaced; other files in it stay. NaN and infinite figures are
+    stored as null, "not measured". Returns the directory.
 
     Raises:
         FileExistsError: the path is a file, or a directory that holds something and no run.
@@ -158,13 +173,19 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
     """
     target = Path(directory)
     if target.exists() and not (target.is_dir() and _may_hold_run(target)):
-        raise FileExistsError(f"{target} exists and is not a run; give an empty or a new directory.")
+        raise FileExistsError(
+            f"{target} exists and is not a run; give an empty or a new directory."
+        )
     unfit = [name for name, array in run.arrays.items() if np.asarray(array).dtype.hasobject]
     if unfit:
         raise ValueError(f"The array '{unfit[0]}' holds Python objects; give numbers.")
     with drafted(target) as draft:
         np.savez_compressed(draft / ARRAYS, **{k: np.asarray(v) for k, v in run.arrays.items()})
-        words = {key: value for key, value in vars(run).items() if key not in ("arrays", "metrics", "tables")}
+        words = {
+            key: value
+            for key, value in vars(run).items()
+            if key not in ("arrays", "metrics", "tables")
+        }
         record = {
             "format": FORMAT,
             **_plain(words),
@@ -172,7 +193,9 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
             "tables": {name: _plain(asdict(table)) for name, table in run.tables.items()},
             "arrays_sha256": _digest(draft / ARRAYS),
         }
-        (draft / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        (draft / RECORD).write_text(
+            json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+        )
     return target
 
 
@@ -187,26 +210,44 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
     for name in (RECORD, ARRAYS):
         if not (source / name).is_file():
             raise FileNotFoundError(
-                f"{source} holds no finished run ({name} is missing); run the study again or give another directory."
+                f"{source} holds no finished run ({name} is missing); run the study again or give"
+                " another directory."
             )
     try:
         record = json.loads((source / RECORD).read_text("utf-8"))
         if record["format"] != FORMAT:
-            raise ValueError(f"{source / RECORD} is of format {record['format']}, not {FORMAT}; run the study again.")
+            raise ValueError(
+                f"{source / RECORD} is of format {record['format']}, not {FORMAT}; run the study"
+                " again."
+            )
         digest = record["arrays_sha256"]
-        known = {key: record[key] for key in Run.__dataclass_fields__ if key not in ("arrays", "metrics", "tables")}
+        known = {
+            key: record[key]
+            for key in Run.__dataclass_fields__
+            if key not in ("arrays", "metrics", "tables")
+        }
         rows = tuple(MetricRow(**row) for row in record["metrics"])
         tables = {
-            name: Table(tuple(table["columns"]), tuple(tuple(row) for row in table["rows"]), table["caption"])
+            name: Table(
+                tuple(table["columns"]),
+                tuple(tuple(row) for row in table["rows"]),
+                table["caption"],
+            )
             for name, table in record["tables"].items()
         }
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{source / RECORD} is truncated or not a run's record; run the study again.") from error
+        raise ValueError(
+            f"{source / RECORD} is truncated or not a run's record; run the study again."
+        ) from error
     if _digest(source / ARRAYS) != digest:
-        raise ValueError(f"{source / ARRAYS} is truncated or of another run than {RECORD}; run the study again.")
+        raise ValueError(
+            f"{source / ARRAYS} is truncated or of another run than {RECORD}; run the study again."
+        )
     try:
         with np.load(source / ARRAYS, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{source / ARRAYS} cannot be read as arrays; run the study again.") from error
+        raise ValueError(
+            f"{source / ARRAYS} cannot be read as arrays; run the study again."
+        ) from error
     return Run(**known, metrics=rows, tables=tables, arrays=arrays)

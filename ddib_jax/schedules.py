@@ -1,8 +1,8 @@
 """Noise schedules, each an exact bijection between a model's time t and sigma.
 
-A schedule says nothing about a network or a solver: in the coordinates x = x_t / alpha_t it is only the
-map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance-preserving schedule with
-cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
+A schedule says nothing about a network or a solver: in the coordinates x = x_t / alpha_t it is only
+the map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance-preserving schedule
+with cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from ddib_jax.types import NoiseSchedule
 
 @dataclass(frozen=True)
 class LinearVP:
-    """The continuous linear-beta VP schedule of Song et al. (2021), t in [0, 1]: sigma^2 = exp(B(t)) - 1.
+    """The continuous linear-beta VP schedule of Song et al. (2021), t in [0, 1]: sigma^2 =
+    exp(B(t)) - 1.
 
     B(t) = beta_min t + (beta_max - beta_min) t^2 / 2 is the integral of beta.
     """
@@ -44,7 +45,8 @@ class LinearVP:
 
 @dataclass(frozen=True)
 class Cosine:
-    """The cosine schedule of Nichol and Dhariwal (2021), t in [0, 1]: alpha_bar = cos^2(a(t)) / cos^2(a(0)).
+    """The cosine schedule of Nichol and Dhariwal (2021), t in [0, 1]: alpha_bar = cos^2(a(t)) /
+    cos^2(a(0)).
 
     The angle is a(t) = (t + offset) / (1 + offset) * pi / 2.
     """
@@ -54,7 +56,9 @@ class Cosine:
     t_max: float = 0.9946
 
     def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-        """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a), without cancellation."""
+        """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a), without
+        cancellation.
+        """
         first = float(self.offset / (1 + self.offset) * np.pi / 2)
         step = jnp.asarray(t) / (1 + self.offset) * (np.pi / 2)
         cosine = jnp.sin((1 - jnp.asarray(t)) / (1 + self.offset) * (np.pi / 2))
@@ -77,10 +81,11 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Discrete:
-    """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM and its descendants train with.
+    """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM and its descendants
+    train with.
 
-    Between the table's entries log sigma is linear in t, and so it goes on beyond both ends: t <-> sigma is
-    a bijection of the reals to the positive reals that meets the table at every integer.
+    Between the table's entries log sigma is linear in t, and so it goes on beyond both ends: t <->
+    sigma is a bijection of the reals to the positive reals that meets the table at every integer.
     """
 
     alphas_cumprod: tuple[float, ...]
@@ -90,22 +95,30 @@ class Discrete:
         if table.ndim != 1 or len(table) < 2 or not (0 < table).all() or not (table < 1).all():
             raise ValueError("alphas_cumprod must be two or more numbers strictly between 0 and 1.")
         if not (np.diff(table) < 0).all():
-            raise ValueError("alphas_cumprod must fall from step to step; the noise would not grow.")
+            raise ValueError(
+                "alphas_cumprod must fall from step to step; the noise would not grow."
+            )
 
     @classmethod
     def from_betas(cls, betas) -> "Discrete":
-        """The schedule of per-step variances `betas` [T] (Ho et al. 2020): alpha_bar = cumprod(1 - beta)."""
+        """The schedule of per-step variances `betas` [T] (Ho et al. 2020): alpha_bar = cumprod(1 -
+        beta).
+        """
         return cls(tuple(np.cumprod(1.0 - np.asarray(betas, np.float64)).tolist()))
 
     @classmethod
     def linear(cls, steps: int = 1000) -> "Discrete":
-        """DDPM's linear betas, 1e-4 to 0.02 at 1000 steps, scaled to `steps` as in improved-diffusion."""
+        """DDPM's linear betas, 1e-4 to 0.02 at 1000 steps, scaled to `steps` as in
+        improved-diffusion.
+        """
         scale = 1000 / steps
         return cls.from_betas(np.linspace(scale * 1e-4, scale * 0.02, steps, dtype=np.float64))
 
     @classmethod
     def cosine(cls, steps: int = 1000, max_beta: float = 0.999) -> "Discrete":
-        """improved-diffusion's cosine betas, each at most `max_beta` (Nichol and Dhariwal 2021, eq. 17)."""
+        """improved-diffusion's cosine betas, each at most `max_beta` (Nichol and Dhariwal 2021, eq.
+        17).
+        """
         angle = (np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2
         bar = np.cos(angle) ** 2
         return cls.from_betas(np.minimum(1 - bar[1:] / bar[:-1], max_beta))
@@ -162,7 +175,9 @@ class EDM:
 
 @dataclass(frozen=True)
 class VE(EDM):
-    """The variance-exploding schedule as Karras et al. (2022, table 1) have it: time is c_noise = log(sigma / 2)."""
+    """The variance-exploding schedule as Karras et al. (2022, table 1) have it: time is c_noise =
+    log(sigma / 2).
+    """
 
     sigma_min: float = 0.02
     sigma_max: float = 100.0
@@ -181,4 +196,10 @@ def _range_in_time(schedule: NoiseSchedule, t_min: float, t_max: float) -> tuple
     return float(low), float(high)
 
 
-SCHEDULES: dict[str, type] = {"linear-vp": LinearVP, "cosine": Cosine, "discrete": Discrete, "edm": EDM, "ve": VE}
+SCHEDULES: dict[str, type] = {
+    "linear-vp": LinearVP,
+    "cosine": Cosine,
+    "discrete": Discrete,
+    "edm": EDM,
+    "ve": VE,
+}

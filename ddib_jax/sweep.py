@@ -24,12 +24,14 @@ def sweep(
     other: Image | None = None,
     at_once: int = 64,
 ) -> Float[Array, "k b h w c"]:
-    """The translations of images [b h w c] under every coefficient of the DDIB's perturbation, encoded once.
+    """The translations of images [b h w c] under every coefficient of the DDIB's perturbation,
+    encoded once.
 
-    A pure function, one program under `jax.jit`. Perturbing and decoding are vmapped over as many coefficients as give at
-    most `at_once` images (one, where b is more), and `lax.map`ped over the rest: the memory for it does not grow with k.
-    A perturbation that acts before the latent is there (on the image or the noise level) is encoded anew for each.
-    `other`: see `DDIB.given`; by default each image's neighbour in the batch.
+    A pure function, one program under `jax.jit`. Perturbing and decoding are vmapped over as many
+    coefficients as give at most `at_once` images (one, where b is more), and `lax.map`ped over the
+    rest: the memory for it does not grow with k. A perturbation that acts before the latent is
+    there (on the image or the noise level) is encoded anew for each. `other`: see `DDIB.given`; by
+    default each image's neighbour in the batch.
     """
     noise = jax.random.normal(key, image.shape, image.dtype)
     other = neighbour(image) if other is None else other
@@ -40,12 +42,16 @@ def sweep(
         return held.decode(held.encode(image, noise, other) if context is None else context)
 
     most = max(1, at_once // len(image))
-    together = next(size for size in range(min(most, len(coefficients)), 0, -1) if len(coefficients) % size == 0)
+    together = next(
+        size for size in range(min(most, len(coefficients)), 0, -1) if len(coefficients) % size == 0
+    )
     return jax.lax.map(one, coefficients, batch_size=together)
 
 
 class Swept(NamedTuple):
-    """A sweep over k coefficients and n images: the translations, and the perturbed latents they were decoded from."""
+    """A sweep over k coefficients and n images: the translations, and the perturbed latents they
+    were decoded from.
+    """
 
     images: Float[np.ndarray, "k n h w c"]
     latents: Float[np.ndarray, "k n h w c"]
@@ -64,17 +70,20 @@ def translate_sweep(
 ) -> Swept:
     """The sweep of any number of images [n h w c], in batches on all local devices; host arrays.
 
-    Encoding, perturbing and decoding are programs of their own, so that another perturbation compiles neither network
-    again; `batch_size` images at a time bound the memory. latents: those of the images under `ddib.source`, if they are
-    known; nothing is encoded again then, and a perturbation that does not look at the images needs none. An image's
-    `other` is the one before it, its noise that of `translate`, by its place or its number in `places` [n]. Raises as `translate` does, and ValueError for a perturbation
-    that needs images where there are none.
+    Encoding, perturbing and decoding are programs of their own, so that another perturbation
+    compiles neither network again; `batch_size` images at a time bound the memory. latents: those
+    of the images under `ddib.source`, if they are known; nothing is encoded again then, and a
+    perturbation that does not look at the images needs none. An image's `other` is the one before
+    it, its noise that of `translate`, by its place or its number in `places` [n]. Raises as
+    `translate` does, and ValueError for a perturbation that needs images where there are none.
     """
     check_meeting(ddib.source.model, ddib.target.model)
     ddib.check_tie()
     before = acts_before_latent(ddib.perturb)
     if images is None and (latents is None or before or "image" in needs(ddib.perturb)):
-        raise ValueError("This perturbation looks at the source images; give images, not latents alone.")
+        raise ValueError(
+            "This perturbation looks at the source images; give images, not latents alone."
+        )
     for kind, arrays in (("images", images), ("latents", latents)):
         if arrays is not None:
             check_shape(ddib.source, arrays, kind)
@@ -93,14 +102,28 @@ def translate_sweep(
     for coefficient in coefficients:
         held = ddib.replace(coefficient=coefficient)
         latent = encoded(held) if before else shared
-        context = {"latent": latent, "other": neighbour(latent), **({} if images is None else {"image": images})}
+        context = {
+            "latent": latent,
+            "other": neighbour(latent),
+            **({} if images is None else {"image": images}),
+        }
         perturbed.append(_perturbed(held, "latent", latent, key, context, places, batch_size))
         held_at.append((held, latent))
     if before:
-        parts = [_decoded(held, latent, changed, **options) for (held, latent), changed in zip(held_at, perturbed, strict=True)]
+        parts = [
+            _decoded(held, latent, changed, **options)
+            for (held, latent), changed in zip(held_at, perturbed, strict=True)
+        ]
     else:
-        parts = _decoded(ddib, np.concatenate([latent for _, latent in held_at]), np.concatenate(perturbed), **options)
-    return Swept(np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed))
+        parts = _decoded(
+            ddib,
+            np.concatenate([latent for _, latent in held_at]),
+            np.concatenate(perturbed),
+            **options,
+        )
+    return Swept(
+        np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed)
+    )
 
 
 def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) -> np.ndarray:
@@ -109,10 +132,25 @@ def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) 
     return bridge.decode_tied(ddib, latents, perturbed, **options)
 
 
-def _perturbed(ddib: DDIB, place: str, arrays: np.ndarray, key: PRNGKey, context: dict, places: np.ndarray | None, batch_size: int) -> np.ndarray:
+def _perturbed(
+    ddib: DDIB,
+    place: str,
+    arrays: np.ndarray,
+    key: PRNGKey,
+    context: dict,
+    places: np.ndarray | None,
+    batch_size: int,
+) -> np.ndarray:
     tree = (jnp.asarray(ddib.coefficient), key)
     fn = _perturber(ddib.perturb, place, tuple(context))
-    return parallel.map_batches(fn, tree, np.arange(len(arrays)) if places is None else places, arrays, *context.values(), batch_size=batch_size)
+    return parallel.map_batches(
+        fn,
+        tree,
+        np.arange(len(arrays)) if places is None else places,
+        arrays,
+        *context.values(),
+        batch_size=batch_size,
+    )
 
 
 @functools.cache

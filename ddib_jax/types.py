@@ -15,7 +15,9 @@ Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
 Data: TypeAlias = Float[Array, "b ..."]
-"""What a model is trained on, or its latents: images [b h w c], or points [b d] of a plane or a colour space."""
+"""What a model is trained on, or its latents: images [b h w c], or points [b d] of a plane or a
+colour space.
+"""
 Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
 """Any number of images, points or latents, on the host or on a device."""
 Labels: TypeAlias = Int[Array | np.ndarray, "n"]
@@ -28,7 +30,9 @@ VectorField: TypeAlias = Callable[[Scalar, Array], Array]
 """(sigma, x) -> dx/dsigma."""
 
 Context: TypeAlias = Mapping[str, Array]
-"""What a perturbation may look at besides the latent: `image` (the source) and `noise` (fixed, Gaussian)."""
+"""What a perturbation may look at besides the latent: `image` (the source) and `noise` (fixed,
+Gaussian).
+"""
 
 Perturbation: TypeAlias = Callable[[Latent, Scalar, Context], Latent]
 """(latent, coefficient, context) -> latent."""
@@ -77,14 +81,18 @@ class Solver(Protocol):
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> Any: ...
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any) -> tuple[Array, Any]: ...
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any
+    ) -> tuple[Array, Any]: ...
 
 
 @runtime_checkable
 class ReversibleSolver(Solver, Protocol):
-    """A solver on pairs of states whose every step can be undone algebraically, by the steps of its inverse.
+    """A solver on pairs of states whose every step can be undone algebraically, by the steps of its
+    inverse.
 
-    `second` is the other state of the pair, of the shape of the first; `init` starts from it where one is given.
+    `second` is the other state of the pair, of the shape of the first; `init` starts from it where
+    one is given.
     """
 
     @property

@@ -1,4 +1,6 @@
-"""How much each noise level counts in training: weights of the squared error of the denoised image."""
+"""How much each noise level counts in training: weights of the squared error of the
+denoised image.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +14,9 @@ Sigma = Float[Array, "..."]
 
 @dataclass(frozen=True)
 class Network:
-    """1 / scale(sigma)^2: every noise level's error counts as the network sees it, whatever the preconditioning."""
+    """1 / scale(sigma)^2: every noise level's error counts as the network sees it, whatever the
+    preconditioning.
+    """
 
     def __call__(self, sigma: Sigma, precondition: Preconditioning) -> Sigma:
         return 1 / jnp.square(precondition.scale(sigma))
@@ -30,7 +34,9 @@ class EDM:
 
 @dataclass(frozen=True)
 class MinSNR:
-    """min(1 / sigma^2, gamma), the signal-to-noise ratio up to a bound (Hang et al. 2023, section 3.4, gamma = 5)."""
+    """min(1 / sigma^2, gamma), the signal-to-noise ratio up to a bound (Hang et al. 2023, section
+    3.4, gamma = 5).
+    """
 
     gamma: float = 5.0
 

@@ -1,9 +1,10 @@
 """One XLA flag that makes convolutional training on CPU hosts about twice as fast.
 
-XLA hands convolutions on CPU to YNNPACK by default, and that halves the speed of training: with jax 0.10.2 on two cores a
-step of a U-Net with 1.9 M parameters (batch 64) takes 653 ms with these fusions and 335 ms without. An empty
-`--xla_cpu_experimental_ynn_fusion_type=` turns them off. jaxlib 0.10.0 to 0.12.0 know the flag; XLA aborts the process on a
-flag that it does not know, so the name is looked for in the installed library first.
+XLA hands convolutions on CPU to YNNPACK by default, and that halves the speed of training: with jax
+0.10.2 on two cores a step of a U-Net with 1.9 M parameters (batch 64) takes 653 ms with these
+fusions and 335 ms without. An empty `--xla_cpu_experimental_ynn_fusion_type=` turns them off.
+jaxlib 0.10.0 to 0.12.0 know the flag; XLA aborts the process on a flag that it does not know, so
+the name is looked for in the installed library first.
 
 Nothing here imports jax: the flag must be in the environment before XLA reads it.
 """
@@ -24,11 +25,13 @@ _DEVICE_FILES = {
 
 
 def prefer_fast_cpu() -> bool:
-    """Turns XLA's YNNPACK fusions off in `XLA_FLAGS` on a CPU-only host; True if this call added the flag.
+    """Turns XLA's YNNPACK fusions off in `XLA_FLAGS` on a CPU-only host; True if this call added
+    the flag.
 
-    Call it before the first use of a JAX device: XLA reads `XLA_FLAGS` once, when its backend starts, and later it does nothing.
-    It leaves the environment alone, and returns False, where the user has named the flag, where `XLA_FLAGS` names a file of
-    flags, where an accelerator may be used, and where the installed jaxlib does not know the flag.
+    Call it before the first use of a JAX device: XLA reads `XLA_FLAGS` once, when its backend
+    starts, and later it does nothing. It leaves the environment alone, and returns False, where the
+    user has named the flag, where `XLA_FLAGS` names a file of flags, where an accelerator may be
+    used, and where the installed jaxlib does not know the flag.
     """
     flags = os.environ.get("XLA_FLAGS", "").strip()
     if FLAG in flags or (flags and not flags.startswith("-")):
@@ -40,8 +43,14 @@ def prefer_fast_cpu() -> bool:
 
 
 def _cpu_only() -> bool:
-    """True if JAX will run on CPU alone: it was told so, or no accelerator plugin has a device to drive."""
-    platforms = [name.strip() for name in os.environ.get("JAX_PLATFORMS", "").lower().split(",") if name.strip()]
+    """True if JAX will run on CPU alone: it was told so, or no accelerator plugin has a device to
+    drive.
+    """
+    platforms = [
+        name.strip()
+        for name in os.environ.get("JAX_PLATFORMS", "").lower().split(",")
+        if name.strip()
+    ]
     if platforms:
         return platforms == ["cpu"]
     return not any(_has_device(plugin) for plugin in _plugins())
@@ -57,7 +66,9 @@ def _plugins() -> set[str]:
 
 
 def _has_device(plugin: str) -> bool:
-    """True if the host shows a device for the plugin; a plugin of an unknown kind is taken to have one."""
+    """True if the host shows a device for the plugin; a plugin of an unknown kind is taken to have
+    one.
+    """
     kind = next((kind for kind in _DEVICE_FILES if kind in plugin), None)
     if kind is None:
         return True
@@ -69,20 +80,23 @@ def _has_device(plugin: str) -> bool:
 def _jaxlib_knows(flag: str) -> bool:
     """True if the flag's name is a string of its own in the jaxlib library.
 
-    A hit takes about 5 ms. A miss reads all of the 330 MB (about 90 ms), so it is remembered by an empty file in the user's
-    cache folder, if that can be written.
+    A hit takes about 5 ms. A miss reads all of the 330 MB (about 90 ms), so it is remembered by an
+    empty file in the user's cache folder, if that can be written.
     """
     library = _jaxlib_library()
     if library is None:
         return False
     stat = os.stat(library)
     stamp = zlib.crc32(f"{library} {stat.st_size} {stat.st_mtime_ns}".encode())
-    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ddib_jax")
+    cache = os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ddib_jax"
+    )
     miss = os.path.join(cache, f"no-{flag}-{stamp:08x}")
     if os.path.exists(miss):
         return False
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        # With its closing zeros: the bare name would also be found in the description of a message that only reserves it.
+        # With its closing zeros: the bare name would also be found in the description of a message
+        # that only reserves it.
         found = text.find(b"\0" + flag.encode() + b"\0") >= 0
     if not found:
         try:

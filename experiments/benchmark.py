@@ -1,11 +1,14 @@
-"""Side by side with diffusers on the same weights: how long a translation takes whose round trip is good to 1e-2, and to 1e-3.
+"""Side by side with diffusers on the same weights: how long a translation takes whose round trip is
+good to 1e-2, and to 1e-3.
 
     python experiments/benchmark.py
 
-The shipped networks are written as diffusers' `UNet2DModel`s (`pretrained/diffusers_unet.py`), their patch stem and Wiener statistics in torch
-around them, and their noise levels as a table of 1,000; so both sides evaluate the same denoiser. diffusers inverts by
-`DDIMInverseScheduler` or `DPMSolverMultistepInverseScheduler` and decodes by the scheduler of that name. Every method takes the fewest steps that
-reach the error; then all are timed in turn, and the medians compared. Needs the extra `parity`; says so and ends where it is not installed.
+The shipped networks are written as diffusers' `UNet2DModel`s (`pretrained/diffusers_unet.py`),
+their patch stem and Wiener statistics in torch around them, and their noise levels as a table of
+1,000; so both sides evaluate the same denoiser. diffusers inverts by `DDIMInverseScheduler` or
+`DPMSolverMultistepInverseScheduler` and decodes by the scheduler of that name. Every method takes
+the fewest steps that reach the error; then all are timed in turn, and the medians compared. Needs
+the extra `parity`; says so and ends where it is not installed.
 """
 
 import statistics
@@ -41,13 +44,23 @@ class Config:
     count: int = 16
     """Images, translated as one batch."""
     errors: tuple[float, ...] = (1e-2, 1e-3)
-    solvers: tuple[str, ...] = ("ddim", "heun", "rk4", "dpmpp-2m", "dpmpp-3m", "o-belm", "rex-midpoint")
+    solvers: tuple[str, ...] = (
+        "ddim",
+        "heun",
+        "rk4",
+        "dpmpp-2m",
+        "dpmpp-3m",
+        "o-belm",
+        "rex-midpoint",
+    )
     repeats: int = 3
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A way of translating: its name, its round trip and its translation at a number of steps, and evaluations of a step."""
+    """A way of translating: its name, its round trip and its translation at a number of steps, and
+    evaluations of a step.
+    """
 
     name: str
     round_trip: Callable[[int], np.ndarray]
@@ -67,13 +80,29 @@ def main(config: Config) -> str:
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
     images = ddib_jax.load_dataset(config.source, "test").take(range(config.count))
     twins = [twin(torch, diffusers, model) for model in (source, target)]
-    print(f"torch {torch.__version__} on {torch.get_num_threads()} threads, diffusers {diffusers.__version__}, jax {jax.__version__}", flush=True)
+    print(
+        f"torch {torch.__version__} on {torch.get_num_threads()} threads, diffusers"
+        f" {diffusers.__version__}, jax {jax.__version__}",
+        flush=True,
+    )
     lines = [*speed(torch, source, twins[0], images, config.repeats), ""]
 
     truth = reference(source, target, images)
     ours = [of_ours(name, source, target, images) for name in config.solvers]
-    theirs = [of_theirs(torch, diffusers, kind, twins, source, images) for kind in ("DDIM", "DPMSolverMultistep")]
-    heads = ("Round trip", "Method", "Steps", "Evaluations a leg", "Error reached", "Translation, RMSE to the reference", "Seconds", "Faster than DDIM of diffusers")
+    theirs = [
+        of_theirs(torch, diffusers, kind, twins, source, images)
+        for kind in ("DDIM", "DPMSolverMultistep")
+    ]
+    heads = (
+        "Round trip",
+        "Method",
+        "Steps",
+        "Evaluations a leg",
+        "Error reached",
+        "Translation, RMSE to the reference",
+        "Seconds",
+        "Faster than DDIM of diffusers",
+    )
     lines += [row(heads), row(["---"] * len(heads))]
     for error in config.errors:
         chosen = [(one, *fewest(one, images, error)) for one in (*theirs, *ours)]
@@ -81,14 +110,30 @@ def main(config: Config) -> str:
         seconds: dict[str, list[float]] = {one.name: [] for one, _, _ in fit}
         for _ in range(config.repeats):
             for one, steps, _ in fit:
-                seconds[one.name].append(clocked(lambda: one.translate(steps)))  # noqa: B023
+                seconds[one.name].append(clocked(lambda: one.translate(steps)))
         medians = {name: statistics.median(times) for name, times in seconds.items()}
         slow = medians.get(theirs[0].name)
         for one, steps, reached in chosen:
             off = float(np.sqrt(np.mean((one.translate(steps) - truth) ** 2)))
             mine = medians.get(one.name)
-            timed = ("not reached", "–") if mine is None else (f"{mine:.2f}", "–" if slow is None else f"{slow / mine:.1f} x")
-            lines.append(row([f"{error:g}", one.name, steps, one.evaluations(steps), f"{reached:.1e}", f"{off:.3f}", *timed]))
+            timed = (
+                ("not reached", "–")
+                if mine is None
+                else (f"{mine:.2f}", "–" if slow is None else f"{slow / mine:.1f} x")
+            )
+            lines.append(
+                row(
+                    [
+                        f"{error:g}",
+                        one.name,
+                        steps,
+                        one.evaluations(steps),
+                        f"{reached:.1e}",
+                        f"{off:.3f}",
+                        *timed,
+                    ]
+                )
+            )
             print(lines[-1], flush=True)
     print("\n" + "\n".join(lines))
     return "\n".join(lines)
@@ -107,7 +152,9 @@ def clocked(run: Callable) -> float:
 
 
 def fewest(one: Contender, images: np.ndarray, error: float) -> tuple[int, float]:
-    """The fewest steps of the ladder whose round trip reaches the error, and what it reached; the last where none does."""
+    """The fewest steps of the ladder whose round trip reaches the error, and what it reached; the
+    last where none does.
+    """
     for steps in LADDER:
         reached = pooled_relative_rmse(one.round_trip(steps), images)
         if reached <= error:
@@ -116,15 +163,24 @@ def fewest(one: Contender, images: np.ndarray, error: float) -> tuple[int, float
 
 
 def speed(torch, model: DiffusionModel, twin, images: np.ndarray, repeats: int) -> list[str]:
-    """Evaluations of the same network, here and in torch (the better memory format), in turn; compile time apart."""
+    """Evaluations of the same network, here and in torch (the better memory format), in turn;
+    compile time apart.
+    """
     x, sigma = jnp.asarray(images), jnp.asarray(2.0)
     start = time.perf_counter()
     mine = jax.jit(lambda model, x, sigma: model.denoise(x, sigma)).lower(model, x, sigma).compile()
     compiling = time.perf_counter() - start
     seen = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    forms = {"contiguous": seen, "channels last": seen.contiguous(memory_format=torch.channels_last)}
-    runs = {"jax": lambda: jax.block_until_ready(mine(model, x, sigma))} | {name: partial(twin, form, 2.0) for name, form in forms.items()}
-    gap = float(np.abs(runs["contiguous"]().numpy().transpose(0, 2, 3, 1) - np.asarray(runs["jax"]())).max())
+    forms = {
+        "contiguous": seen,
+        "channels last": seen.contiguous(memory_format=torch.channels_last),
+    }
+    runs = {"jax": lambda: jax.block_until_ready(mine(model, x, sigma))} | {
+        name: partial(twin, form, 2.0) for name, form in forms.items()
+    }
+    gap = float(
+        np.abs(runs["contiguous"]().numpy().transpose(0, 2, 3, 1) - np.asarray(runs["jax"]())).max()
+    )
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(10 * repeats):
         for name, run in runs.items():
@@ -132,20 +188,29 @@ def speed(torch, model: DiffusionModel, twin, images: np.ndarray, repeats: int) 
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     best = min(medians["contiguous"], medians["channels last"])
     return [
-        f"One evaluation of the same network, {len(images)} images: {1e3 * medians['jax']:.1f} ms here (compiled once, in {compiling:.1f} s), "
-        f"{1e3 * best:.1f} ms in torch: {best / medians['jax']:.2f} of torch's evaluations per second. Largest difference of the two answers: {gap:.1e}."
+        f"One evaluation of the same network, {len(images)} images: {1e3 * medians['jax']:.1f} ms"
+        f" here (compiled once, in {compiling:.1f} s), {1e3 * best:.1f} ms in torch:"
+        f" {best / medians['jax']:.2f} of torch's evaluations per second. Largest difference of the"
+        f" two answers: {gap:.1e}."
     ]
 
 
 def reference(source: DiffusionModel, target: DiffusionModel, images: np.ndarray) -> np.ndarray:
     """The translation by diffrax's Dopri8."""
-    road, solver = Road.of(make_grid("log-uniform", source.schedule, 1), 1), Adaptive("dopri8", 1e-6, 1e-6)
+    road, solver = (
+        Road.of(make_grid("log-uniform", source.schedule, 1), 1),
+        Adaptive("dopri8", 1e-6, 1e-6),
+    )
     latent = road.walk(solver, source, jnp.asarray(images), rising=True).end
     return np.asarray(road.walk(solver, target, latent, rising=False).end)
 
 
-def of_ours(name: str, source: DiffusionModel, target: DiffusionModel, images: np.ndarray) -> Contender:
-    """A solver of ours on the log-uniform grid; a reversible one keeps its carry for the way back."""
+def of_ours(
+    name: str, source: DiffusionModel, target: DiffusionModel, images: np.ndarray
+) -> Contender:
+    """A solver of ours on the log-uniform grid; a reversible one keeps its carry for
+    the way back.
+    """
     solver, carries = get_solver(name), is_reversible(get_solver(name))
 
     @jax.jit
@@ -163,7 +228,10 @@ def of_ours(name: str, source: DiffusionModel, target: DiffusionModel, images: n
         return there.decode(here.encode(image))
 
     def legs(steps):
-        return [Bridge.over(model, steps=steps, grid="log-uniform", solver=solver) for model in (source, target)]
+        return [
+            Bridge.over(model, steps=steps, grid="log-uniform", solver=solver)
+            for model in (source, target)
+        ]
 
     def translate(steps):
         return np.asarray(across(*legs(steps), images))
@@ -172,50 +240,94 @@ def of_ours(name: str, source: DiffusionModel, target: DiffusionModel, images: n
         translate(steps)  # compiled now, not when it is timed
         return np.asarray(there_and_back(legs(steps)[0], images))
 
-    return Contender(name + (" + carry" if carries else ""), round_trip, translate, lambda steps: count(solver, steps))
+    return Contender(
+        name + (" + carry" if carries else ""),
+        round_trip,
+        translate,
+        lambda steps: count(solver, steps),
+    )
 
 
 def twin(torch, diffusers, model: DiffusionModel) -> Callable:
-    """The denoiser of `model` in torch, around diffusers' network: called on x [b c h w] and sigma, returns D(x, sigma)."""
+    """The denoiser of `model` in torch, around diffusers' network: called on x [b c h w] and sigma,
+    returns D(x, sigma).
+    """
     inner, precondition = model.network, model.precondition
-    options, state = to_diffusers(inner, model.params, in_channels=2 * model.data_shape[-1], size=model.data_shape[0])
+    options, state = to_diffusers(
+        inner, model.params, in_channels=2 * model.data_shape[-1], size=model.data_shape[0]
+    )
     network = diffusers.UNet2DModel(**options).eval()
     network.load_state_dict({name: torch.tensor(leaf) for name, leaf in state.items()})
-    channels_first = lambda leaf: torch.tensor(np.moveaxis(np.asarray(leaf), -1, -3).copy())  # noqa: E731
-    mean, basis = channels_first(precondition.mean)[None], channels_first(precondition.directions).flatten(1)
-    variances, rest, p = torch.tensor(np.asarray(precondition.variances)), float(precondition.rest), inner.patch_size
+    channels_first = lambda leaf: torch.tensor(np.moveaxis(np.asarray(leaf), -1, -3).copy())
+    mean, basis = (
+        channels_first(precondition.mean)[None],
+        channels_first(precondition.directions).flatten(1),
+    )
+    variances, rest, p = (
+        torch.tensor(np.asarray(precondition.variances)),
+        float(precondition.rest),
+        inner.patch_size,
+    )
     size, count = mean.numel(), len(variances)
     spread = float((variances.sum() + (size - count) * rest) / size) ** 0.5
 
     def pack(x):  # (h p) (w p) c -> h w (p p c), channels of a pixel last
         b, c, h, w = x.shape
-        return x.reshape(b, c, h // p, p, w // p, p).permute(0, 3, 5, 1, 2, 4).reshape(b, p * p * c, h // p, w // p)
+        return (
+            x.reshape(b, c, h // p, p, w // p, p)
+            .permute(0, 3, 5, 1, 2, 4)
+            .reshape(b, p * p * c, h // p, w // p)
+        )
 
     def unpack(x):
         b, c, h, w = x.shape
-        return x.reshape(b, p, p, c // p**2, h, w).permute(0, 3, 4, 1, 5, 2).reshape(b, c // p**2, h * p, w * p)
+        return (
+            x.reshape(b, p, p, c // p**2, h, w)
+            .permute(0, 3, 4, 1, 5, 2)
+            .reshape(b, c // p**2, h * p, w * p)
+        )
 
     @torch.no_grad()
     def denoise(x, sigma: float):
         centred, square = x - mean, sigma**2
         flat = centred.flatten(1)
         low = rest / (rest + square)
-        filtered = (low * flat + ((variances / (variances + square) - low) * (flat @ basis.T)) @ basis).reshape(x.shape)
-        scale = float(((variances * square / (variances + square)).sum() + (size - count) * rest * square / (rest + square)) / size) ** 0.5
+        filtered = (
+            low * flat + ((variances / (variances + square) - low) * (flat @ basis.T)) @ basis
+        ).reshape(x.shape)
+        scale = (
+            float(
+                (
+                    (variances * square / (variances + square)).sum()
+                    + (size - count) * rest * square / (rest + square)
+                )
+                / size
+            )
+            ** 0.5
+        )
         inputs = torch.cat([centred / (square + spread**2) ** 0.5, filtered / spread], dim=1)
-        level = torch.tensor([np.log(sigma) / 4 * inner.time_scale], dtype=torch.float32)  # a plain number would be cut to an integer
+        level = torch.tensor(
+            [np.log(sigma) / 4 * inner.time_scale], dtype=torch.float32
+        )  # a plain number would be cut to an integer
         return mean + filtered + scale * unpack(network(pack(inputs), level).sample)
 
     return denoise
 
 
-def of_theirs(torch, diffusers, kind: str, twins: list[Callable], model: DiffusionModel, images: np.ndarray) -> Contender:
-    """diffusers' scheduler `kind` and its inverse, over a table of the model's noise levels evenly spaced in log sigma."""
+def of_theirs(
+    torch, diffusers, kind: str, twins: list[Callable], model: DiffusionModel, images: np.ndarray
+) -> Contender:
+    """diffusers' scheduler `kind` and its inverse, over a table of the model's noise levels evenly
+    spaced in log sigma.
+    """
     sigmas = np.geomspace(*model.schedule.sigma_range, TABLE)
     bars = 1 / (1 + sigmas**2)
     betas = 1 - bars / np.concatenate([[1.0], bars[:-1]])
     options = {"num_train_timesteps": TABLE, "trained_betas": betas}
-    own = {"DDIM": {"clip_sample": False, "set_alpha_to_one": False}, "DDIMInverse": {"clip_sample": False, "set_alpha_to_one": False}}
+    own = {
+        "DDIM": {"clip_sample": False, "set_alpha_to_one": False},
+        "DDIMInverse": {"clip_sample": False, "set_alpha_to_one": False},
+    }
     own["DPMSolverMultistep"] = {"final_sigmas_type": "sigma_min"}
     scale = float(np.sqrt(bars[0]))
     first = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()) * scale
@@ -235,7 +347,12 @@ def of_theirs(torch, diffusers, kind: str, twins: list[Callable], model: Diffusi
         latent = run(f"{kind}Inverse", twins[0], first, steps)
         return run(kind, denoise, latent, steps).numpy().transpose(0, 2, 3, 1) / scale
 
-    return Contender(f"diffusers, {kind}", partial(crossed, twins[0]), partial(crossed, twins[1]), lambda steps: steps)
+    return Contender(
+        f"diffusers, {kind}",
+        partial(crossed, twins[0]),
+        partial(crossed, twins[1]),
+        lambda steps: steps,
+    )
 
 
 if __name__ == "__main__":

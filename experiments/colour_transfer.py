@@ -3,9 +3,11 @@
     python experiments/colour_transfer.py
     python experiments/colour_transfer.py --photos coffee mine.jpg --likes china painting.jpg
 
-The study of Su et al. (2023, section 4.3), whose code was never released. For every pair, 2,000 pixels are moved by each method: how far each lies from each optimal-transport
-solver's result, and how near its palette comes to other pixels of the target. Writes `runs/colour_transfer/` with the pictures side by side. A palette is learnt
-once (a minute on a CPU core) and kept by `ddib colours`. Needs the extra `studies`, and scikit-learn for two of the photographs.
+The study of Su et al. (2023, section 4.3), whose code was never released. For every pair, 2,000
+pixels are moved by each method: how far each lies from each optimal-transport solver's result, and
+how near its palette comes to other pixels of the target. Writes `runs/colour_transfer/` with the
+pictures side by side. A palette is learnt once (a minute on a CPU core) and kept by `ddib colours`.
+Needs the extra `studies`, and scikit-learn for two of the photographs.
 """
 
 import datetime
@@ -28,9 +30,13 @@ from ddib_jax.transport import MAPS, assignment, extended, wasserstein
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = {
-    "china": ("sklearn.datasets", "images/china.jpg"), "flower": ("sklearn.datasets", "images/flower.jpg"), "astronaut": ("skimage.data", "astronaut.png"),
-    "coffee": ("skimage.data", "coffee.png"), "chelsea": ("skimage.data", "chelsea.png"), "rocket": ("skimage.data", "rocket.jpg"),
-}  # fmt: skip
+    "china": ("sklearn.datasets", "images/china.jpg"),
+    "flower": ("sklearn.datasets", "images/flower.jpg"),
+    "astronaut": ("skimage.data", "astronaut.png"),
+    "coffee": ("skimage.data", "coffee.png"),
+    "chelsea": ("skimage.data", "chelsea.png"),
+    "rocket": ("skimage.data", "rocket.jpg"),
+}
 """The sample photographs of two libraries: package and file."""
 MEASURED = ("earth-mover", "sinkhorn", "monge", "reinhard")
 """The solvers that every result is held beside, as the paper's table does."""
@@ -71,11 +77,15 @@ class Palette:
         cloud = PixelCloud(path, config.space)
         chosen = np.random.default_rng(13).permutation(len(cloud))[: 3 * config.count]
         if len(chosen) < 3 * config.count:
-            raise ValueError(f"{path} has {len(cloud)} pixels, too few for three samples of {config.count}.")
+            raise ValueError(
+                f"{path} has {len(cloud)} pixels, too few for three samples of {config.count}."
+            )
         height, width = cloud.size
         side = min(cloud.size)
         corner = ((width - side) // 2, (height - side) // 2)
-        image = Image.fromarray(cloud.pixels.reshape(height, width, 3)).crop((*corner, corner[0] + side, corner[1] + side))
+        image = Image.fromarray(cloud.pixels.reshape(height, width, 3)).crop(
+            (*corner, corner[0] + side, corner[1] + side)
+        )
         square = np.asarray(image.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS))
         return cls(path, tuple(cloud.take(part) for part in np.split(chosen, 3)), square)
 
@@ -84,13 +94,23 @@ def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
     if len(config.photos) != len(config.likes):
-        raise ValueError(f"Every photo wants one image to be like; there are {len(config.photos)} and {len(config.likes)}.")
-    palettes = {name: Palette.of(name, config) for name in dict.fromkeys((*config.photos, *config.likes))}
-    models = {name: palette_model(palette.path, config.space, config.training_steps, config.models) for name, palette in palettes.items()}
+        raise ValueError(
+            f"Every photo wants one image to be like; there are {len(config.photos)} and"
+            f" {len(config.likes)}."
+        )
+    palettes = {
+        name: Palette.of(name, config) for name in dict.fromkeys((*config.photos, *config.likes))
+    }
+    models = {
+        name: palette_model(palette.path, config.space, config.training_steps, config.models)
+        for name, palette in palettes.items()
+    }
     rows, pictures = [], {name: [] for name in ("photo", "like", "ddib", *MAPS)}
     for pair in zip(config.photos, config.likes, strict=True):
         source, target = (palettes[name] for name in pair)
-        moved, seconds, squares = _moved(source, target, tuple(models[name] for name in pair), config.space)
+        moved, seconds, squares = _moved(
+            source, target, tuple(models[name] for name in pair), config.space
+        )
         rows += _measured(f"{pair[0]} → {pair[1]}", moved, seconds, source, target, config.space)
         for name, square in {"photo": source.square, "like": target.square, **squares}.items():
             pictures[name].append(square)
@@ -100,13 +120,31 @@ def main(config: Config) -> Path:
         name="colour_transfer",
         title="One image in the colours of another",
         **runs.circumstances("experiments/colour_transfer.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+        },
         metrics=(
-            MetricRow("to_earth_mover", "DDIB to the earth mover's result, mean squared error", ours[1], better="lower", target=0.0337, n=len(config.photos)),
-            MetricRow("palette", "DDIB's palette to the target's, W2", ours[-3], better="lower", n=len(config.photos)),
+            MetricRow(
+                "to_earth_mover",
+                "DDIB to the earth mover's result, mean squared error",
+                ours[1],
+                better="lower",
+                target=0.0337,
+                n=len(config.photos),
+            ),
+            MetricRow(
+                "palette",
+                "DDIB's palette to the target's, W2",
+                ours[-3],
+                better="lower",
+                n=len(config.photos),
+            ),
         ),
         tables={
-            "Methods": runs.Table(("method", *COLUMNS), tuple(methods), CAPTION.format(count=config.count)),
+            "Methods": runs.Table(
+                ("method", *COLUMNS), tuple(methods), CAPTION.format(count=config.count)
+            ),
             "Pairs": runs.Table(("pair", "method", *COLUMNS), tuple(rows), "The same by pair"),
         },
         texts={"summary": SUMMARY},
@@ -120,13 +158,24 @@ def main(config: Config) -> Path:
 
 
 SUMMARY = (
-    "Two clouds of colours, a small diffusion model each, trained apart; the bridge between them recolours one image like the other. Beside it the classical maps, which need both clouds at once."
+    "Two clouds of colours, a small diffusion model each, trained apart; the bridge between them"
+    " recolours one image like the other. Beside it the classical maps, which need both clouds at"
+    " once."
 )
-COLUMNS = (*(f"MSE to {name}" for name in MEASURED), "MSE to earth-mover, RGB", "W2 to target", "W2 floor", "seconds")
+COLUMNS = (
+    *(f"MSE to {name}" for name in MEASURED),
+    "MSE to earth-mover, RGB",
+    "W2 to target",
+    "W2 floor",
+    "seconds",
+)
 CAPTION = (
-    "Means over the pairs, {count} pixels each. MSE is the mean over pixels and coordinates, in the colour space in which the methods work (about [-1, 1]) and in RGB of [-1, 1]; "
-    "that of the earth mover's own row is to the earth mover with another sample of the target: what chance makes. "
-    "W2 is the distance of the moved pixels to a sample of the target that no method saw; its floor that of two samples of the target. Seconds are for these pixels and a square of 192 x 192."
+    "Means over the pairs, {count} pixels each. MSE is the mean over pixels and coordinates, in the"
+    " colour space in which the methods work (about [-1, 1]) and in RGB of [-1, 1]; that of the"
+    " earth mover's own row is to the earth mover with another sample of the target: what chance"
+    " makes. W2 is the distance of the moved pixels to a sample of the target that no method saw;"
+    " its floor that of two samples of the target. Seconds are for these pixels and a square of 192"
+    " x 192."
 )
 
 
@@ -138,7 +187,10 @@ def _located(name: str) -> Path:
     try:
         return Path(importlib.import_module(package).__path__[0], file)
     except ImportError as error:
-        raise ImportError(f"The photograph '{name}' comes with {package.split('.')[0]}, which is not installed; install it or name other images.") from error
+        raise ImportError(
+            f"The photograph '{name}' comes with {package.split('.')[0]}, which is not installed;"
+            " install it or name other images."
+        ) from error
 
 
 def _moved(source: Palette, target: Palette, models, space: str):
@@ -161,17 +213,30 @@ def _moved(source: Palette, target: Palette, models, space: str):
     return moved, seconds, squares
 
 
-def _measured(words: str, moved, seconds, source: Palette, target: Palette, space: str) -> list[tuple]:
+def _measured(
+    words: str, moved, seconds, source: Palette, target: Palette, space: str
+) -> list[tuple]:
     """One row a method, and one for the pixels as they were."""
     chance, unseen = target.samples[1:]
     again = chance[assignment(source.samples[0], chance)[0]]
     floor = wasserstein(target.samples[0], unseen)
     rows = []
     for name, points in {"as it was": source.samples[0], **moved}.items():
-        others = {other: again if name == other == "earth-mover" else moved[other] for other in MEASURED}
-        errors = [float(np.mean((points - others[other]) ** 2)) if name != other or other == "earth-mover" else None for other in MEASURED]
+        others = {
+            other: again if name == other == "earth-mover" else moved[other] for other in MEASURED
+        }
+        errors = [
+            (
+                float(np.mean((points - others[other]) ** 2))
+                if name != other or other == "earth-mover"
+                else None
+            )
+            for other in MEASURED
+        ]
         rgb = float(np.mean((_rgb(points, space) - _rgb(others["earth-mover"], space)) ** 2))
-        rows.append((words, name, *errors, rgb, wasserstein(points, unseen), floor, seconds.get(name)))
+        rows.append(
+            (words, name, *errors, rgb, wasserstein(points, unseen), floor, seconds.get(name))
+        )
     return rows
 
 
@@ -182,8 +247,14 @@ def _rgb(points: np.ndarray, space: str) -> np.ndarray:
 def _means(rows: list[tuple]) -> list[tuple]:
     """The rows of all pairs as one a method."""
     methods = dict.fromkeys(row[1] for row in rows)
-    columns = {name: list(zip(*(row[2:] for row in rows if row[1] == name), strict=True)) for name in methods}
-    return [(name, *(None if None in values else float(np.mean(values)) for values in found)) for name, found in columns.items()]
+    columns = {
+        name: list(zip(*(row[2:] for row in rows if row[1] == name), strict=True))
+        for name in methods
+    }
+    return [
+        (name, *(None if None in values else float(np.mean(values)) for values in found))
+        for name, found in columns.items()
+    ]
 
 
 if __name__ == "__main__":

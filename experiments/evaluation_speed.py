@@ -2,7 +2,8 @@
 
     python experiments/evaluation_speed.py
 
-The network is diffusers' `UNet2DModel` with random weights, imported as any checkpoint is; both libraries evaluate the same batch in turn. Needs the extra `parity`.
+The network is diffusers' `UNet2DModel` with random weights, imported as any checkpoint is; both
+libraries evaluate the same batch in turn. Needs the extra `parity`.
 """
 
 import copy
@@ -23,9 +24,15 @@ from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
 
 OPTIONS = {
-    "sample_size": 32, "block_out_channels": (64, 128, 128), "layers_per_block": 2, "attention_head_dim": None, "resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 32,
-    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-}  # fmt: skip
+    "sample_size": 32,
+    "block_out_channels": (64, 128, 128),
+    "layers_per_block": 2,
+    "attention_head_dim": None,
+    "resnet_time_scale_shift": "scale_shift",
+    "attn_norm_num_groups": 32,
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,10 @@ def main(config: Config) -> str:
     time_step = np.full(config.batch_size, 500.0, np.float32)
     ours = jax.jit(lambda params, x, t: model.network.apply({"params": params}, x, t))
     given = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(time_step)
-    last = copy.deepcopy(twin).to(memory_format=torch.channels_last), given[0].to(memory_format=torch.channels_last)
+    last = (
+        copy.deepcopy(twin).to(memory_format=torch.channels_last),
+        given[0].to(memory_format=torch.channels_last),
+    )
 
     def here():
         return np.asarray(ours(model.params, jnp.asarray(x), jnp.asarray(time_step)))
@@ -63,15 +73,25 @@ def main(config: Config) -> str:
     error = np.linalg.norm(here() - there(twin, given[0])) / np.linalg.norm(here())
     seconds = {"ddib_jax": [], "PyTorch": [], "PyTorch, channels last": []}
     for _ in range(config.rounds):
-        for name, run in {"ddib_jax": here, "PyTorch": lambda: there(twin, given[0]), "PyTorch, channels last": lambda: there(*last)}.items():
+        for name, run in {
+            "ddib_jax": here,
+            "PyTorch": lambda: there(twin, given[0]),
+            "PyTorch, channels last": lambda: there(*last),
+        }.items():
             clock = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - clock)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     best = min(value for name, value in medians.items() if name != "ddib_jax")
     count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    table = Table(("", "seconds an evaluation", "evaluations a second, of the faster PyTorch's"), tuple((name, value, best / value) for name, value in medians.items()))
-    text = f"{count / 1e6:.2f} M parameters, 32 x 32, batch {config.batch_size}, {machine()}; relative difference {error:.1e}\n\n{markdown_table(table)}"
+    table = Table(
+        ("", "seconds an evaluation", "evaluations a second, of the faster PyTorch's"),
+        tuple((name, value, best / value) for name, value in medians.items()),
+    )
+    text = (
+        f"{count / 1e6:.2f} M parameters, 32 x 32, batch {config.batch_size}, {machine()}; relative"
+        f" difference {error:.1e}\n\n{markdown_table(table)}"
+    )
     print(text)
     return text
 

@@ -2,8 +2,10 @@
 
     python experiments/facades.py --data folder/of/facades
 
-The paired data of pix2pix (photo left, labels right; `train/`, `test/`), whose pairs only the evaluation sees: two models are trained apart, one on the photographs, one on the label maps, and every test
-image is translated both ways and compared with its true partner. Trained models are kept in `runs/facades-models/` and taken up again.
+The paired data of pix2pix (photo left, labels right; `train/`, `test/`), whose pairs only the
+evaluation sees: two models are trained apart, one on the photographs, one on the label maps, and
+every test image is translated both ways and compared with its true partner. Trained models are kept
+in `runs/facades-models/` and taken up again.
 """
 
 import datetime
@@ -54,14 +56,28 @@ def main(config: Config) -> Path | None:
     places = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
     for side in [config.only] if config.only else SIDES:
         Train(
-            data=f"{SIDES[side]}:{config.data}", out=places[side], image_size=config.image_size, steps=config.steps, batch_size=config.training_batch,
-            patch_size=config.patch_size, bf16=config.bf16, flip=True, attention_resolutions=(8, 4), noise_mean=0.0, reference=0,
-        ).run()  # fmt: skip
+            data=f"{SIDES[side]}:{config.data}",
+            out=places[side],
+            image_size=config.image_size,
+            steps=config.steps,
+            batch_size=config.training_batch,
+            patch_size=config.patch_size,
+            bf16=config.bf16,
+            flip=True,
+            attention_resolutions=(8, 4),
+            noise_mean=0.0,
+            reference=0,
+        ).run()
     if config.only:
         return None
     truth = {side: _images(config, side, "test") for side in SIDES}
     bridges = {
-        side: ddib_jax.Bridge.over(pretrained.load(place), steps=config.ode_steps, grid=config.grid, solver=get_solver(config.solver))
+        side: ddib_jax.Bridge.over(
+            pretrained.load(place),
+            steps=config.ode_steps,
+            grid=config.grid,
+            solver=get_solver(config.solver),
+        )
         for side, place in places.items()
     }
     rows, shown = [], {}
@@ -69,22 +85,59 @@ def main(config: Config) -> Path | None:
         latents = bridge.encode(bridges[here], truth[here], progress=progress(f"encoding {here}"))
         made = bridge.decode(bridges[there], latents, progress=progress(f"decoding {there}"))
         mean = _images(config, there, "train").mean(axis=0, keepdims=True)
-        others = {"DDIB": made, "the source as it is": truth[here], "the mean of the training set": np.broadcast_to(mean, made.shape)}
+        others = {
+            "DDIB": made,
+            "the source as it is": truth[here],
+            "the mean of the training set": np.broadcast_to(mean, made.shape),
+        }
         others["another test image"] = np.roll(truth[there], 1, axis=0)
-        rows += [(f"{here} → {there}", name, float(np.mean((found - truth[there]) ** 2)), float(latents.var())) for name, found in others.items()]
+        rows += [
+            (
+                f"{here} → {there}",
+                name,
+                float(np.mean((found - truth[there]) ** 2)),
+                float(latents.var()),
+            )
+            for name, found in others.items()
+        ]
         shown |= {here: truth[here], f"{here} → {there}": made}
     curve = {side: read_log(place / "training" / "log.jsonl") for side, place in places.items()}
-    losses = tuple(zip((line["step"] for line in curve["photo"]), *([round(line["loss"], 4) for line in lines] for lines in curve.values()), strict=True))
+    losses = tuple(
+        zip(
+            (line["step"] for line in curve["photo"]),
+            *([round(line["loss"], 4) for line in lines] for lines in curve.values()),
+            strict=True,
+        )
+    )
     ours = {row[0]: row[2] for row in rows if row[1] == "DDIB"}
     run = runs.Run(
         name="facades",
         title="Facades, there and back",
         **runs.circumstances("experiments/facades.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items() if name != "data"},
-        metrics=tuple(MetricRow(name, f"{name}, mean squared error to the truth", value, better="lower", n=len(truth["photo"])) for name, value in ours.items()),
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+            if name != "data"
+        },
+        metrics=tuple(
+            MetricRow(
+                name,
+                f"{name}, mean squared error to the truth",
+                value,
+                better="lower",
+                n=len(truth["photo"]),
+            )
+            for name, value in ours.items()
+        ),
         tables={
-            "Against the truth": runs.Table(("direction", "what", "MSE", "latent variance"), tuple(rows), "Test split, images in [-1, 1]"),
-            "Training": runs.Table(("step", *(f"loss, {side}" for side in curve)), losses[:: max(1, len(losses) // 25)]),
+            "Against the truth": runs.Table(
+                ("direction", "what", "MSE", "latent variance"),
+                tuple(rows),
+                "Test split, images in [-1, 1]",
+            ),
+            "Training": runs.Table(
+                ("step", *(f"loss, {side}" for side in curve)), losses[:: max(1, len(losses) // 25)]
+            ),
         },
         texts={"summary": SUMMARY},
         arrays={name: to_bytes(images[:16]) for name, images in shown.items()},
@@ -96,11 +149,16 @@ def main(config: Config) -> Path | None:
     return page
 
 
-SUMMARY = "Two models trained apart on photographs and on label maps of facades; the pairs are used to measure alone."
+SUMMARY = (
+    "Two models trained apart on photographs and on label maps of facades; the pairs are used to"
+    " measure alone."
+)
 
 
 def _images(config: Config, side: str, split: str) -> np.ndarray:
-    source = ddib_jax.load_dataset(f"{SIDES[side]}:{config.data}", split, image_size=config.image_size)
+    source = ddib_jax.load_dataset(
+        f"{SIDES[side]}:{config.data}", split, image_size=config.image_size
+    )
     return source.take(range(len(source)))
 
 

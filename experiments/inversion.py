@@ -1,12 +1,15 @@
-"""Does the image come back, and is the translation the ODE's own: every solver against network evaluations, where the truth is known or approached.
+"""Does the image come back, and is the translation the ODE's own: every solver against network
+evaluations, where the truth is known or approached.
 
     python experiments/inversion.py                       # all settings, an hour and a half on one CPU core
     python experiments/inversion.py --solvers ddim heun   # a part of it; what is done is kept and not done again
 
-Settings: the shipped models (float32, fives into sevens); two Gaussians and two mixtures of Gaussians with exact denoisers (float64), where the
-truth is known; many images of the shipped model one by one; the shipped models on two grids; and how long the reversible solvers stay reversible. Every figure is taken at the same
-budgets of network evaluations a leg. The references are diffrax's Dopri8 with tolerances (the closed form for Gaussians). Writes
-`runs/inversion/`: one table and log-log plots a setting, one page.
+Settings: the shipped models (float32, fives into sevens); two Gaussians and two mixtures of
+Gaussians with exact denoisers (float64), where the truth is known; many images of the shipped model
+one by one; the shipped models on two grids; and how long the reversible solvers stay reversible.
+Every figure is taken at the same budgets of network evaluations a leg. The references are diffrax's
+Dopri8 with tolerances (the closed form for Gaussians). Writes `runs/inversion/`: one table and
+log-log plots a setting, one page.
 """
 
 import datetime
@@ -36,8 +39,20 @@ from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver, is_impli
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = tuple(name for name in SOLVERS if name != "euler")  # which is DDIM
 COLUMNS = (
-    "solver", "budget", "steps", "evaluations", "round_trip", "carried", "latent", "translation", "handed", "cycle", "cycle_carried", "residual", "seconds",
-)  # fmt: skip
+    "solver",
+    "budget",
+    "steps",
+    "evaluations",
+    "round_trip",
+    "carried",
+    "latent",
+    "translation",
+    "handed",
+    "cycle",
+    "cycle_carried",
+    "residual",
+    "seconds",
+)
 OVERFLOW = "overflow"
 
 
@@ -55,7 +70,9 @@ class Config:
     """Network evaluations a leg."""
     grid: str = "log-uniform"
     grids: tuple[str, ...] = ("karras", "log-uniform")
-    """Those compared at 20, 40 and 100 evaluations; for the EDM schedule a grid uniform in time is the log-uniform one."""
+    """Those compared at 20, 40 and 100 evaluations; for the EDM schedule a grid uniform in time is
+    the log-uniform one.
+    """
     many: int = 64
     """Test images whose single errors are looked at."""
     stability_steps: tuple[int, ...] = (10, 50, 200, 1000)
@@ -64,7 +81,9 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """Two models, images of the first one's domain, and the true latents (unscaled) and translations of them."""
+    """Two models, images of the first one's domain, and the true latents (unscaled) and
+    translations of them.
+    """
 
     source: DiffusionModel
     target: DiffusionModel
@@ -86,7 +105,11 @@ def main(config: Config) -> Path:
         name="inversion",
         title="Does the image come back?",
         **runs.circumstances("experiments/inversion.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items() if name != "out"},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+            if name != "out"
+        },
         tables=tables,
         texts={"summary": SUMMARY.format(config=config)},
     )
@@ -98,24 +121,35 @@ def main(config: Config) -> Path:
 
 
 SUMMARY = (
-    "Encode → decode, latents, translations and whole cycles of every solver, each against the number of network evaluations a leg; "
-    "{config.count} images, {config.grid} grid. A reversible solver walks a pair of states: `carried` keeps the second one for the way back, "
-    "`handed` gives it to the target model, and what has neither starts anew from the first state alone."
+    "Encode → decode, latents, translations and whole cycles of every solver, each against the"
+    " number of network evaluations a leg; {config.count} images, {config.grid} grid. A reversible"
+    " solver walks a pair of states: `carried` keeps the second one for the way back, `handed`"
+    " gives it to the target model, and what has neither starts anew from the first state alone."
 )
 
 
 def shipped(config: Config) -> runs.Table:
     """The shipped models, every solver at every budget."""
     setting = _networks(config)
-    return _every(setting, "shipped", config, f"The shipped models, {config.source} into {config.target}, float32")
+    return _every(
+        setting,
+        "shipped",
+        config,
+        f"The shipped models, {config.source} into {config.target}, float32",
+    )
 
 
 def gaussian(config: Config) -> runs.Table:
     """N(.3, .25 I) into N(-.2, .09 I), whose flow is linear and known."""
     (m, v), (n, w) = (0.3, 0.25), (-0.2, 0.09)
-    source, target = (mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])) for mean, variance in ((m, v), (n, w)))
+    source, target = (
+        mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance]))
+        for mean, variance in ((m, v), (n, w))
+    )
     low, high = source.schedule.sigma_range
-    images = jnp.asarray(m + math.sqrt(v) * np.random.default_rng(0).normal(size=(config.count, *SHAPE)))
+    images = jnp.asarray(
+        m + math.sqrt(v) * np.random.default_rng(0).normal(size=(config.count, *SHAPE))
+    )
     latent = m + (images - m) * jnp.sqrt((v + high**2) / (v + low**2))
     translation = n + (latent - n) * jnp.sqrt((w + low**2) / (w + high**2))
     setting = Setting(source, target, images, np.asarray(latent), np.asarray(translation))
@@ -125,7 +159,12 @@ def gaussian(config: Config) -> runs.Table:
 def mixture(config: Config) -> runs.Table:
     """Two mixtures of three Gaussians each, in 16 dimensions."""
     rng = np.random.default_rng(1)
-    models = [mixture_model(jnp.asarray(rng.normal(size=(3, *SHAPE)) * 0.7), jnp.asarray([0.05, 0.1, 0.2])) for _ in range(2)]
+    models = [
+        mixture_model(
+            jnp.asarray(rng.normal(size=(3, *SHAPE)) * 0.7), jnp.asarray([0.05, 0.1, 0.2])
+        )
+        for _ in range(2)
+    ]
     centres, chosen = np.asarray(models[0].params["means"]), rng.integers(3, size=config.count)
     images = jnp.asarray(centres[chosen] + 0.3 * rng.normal(size=(config.count, *SHAPE)))
     setting = _referenced(*models, images, Adaptive("dopri8", 1e-13, 1e-13, 100_000))
@@ -133,37 +172,76 @@ def mixture(config: Config) -> runs.Table:
 
 
 def grids(config: Config) -> runs.Table:
-    """The shipped models at 20, 40 and 100 evaluations on every grid: the translation wants another grid than the round trip."""
+    """The shipped models at 20, 40 and 100 evaluations on every grid: the translation wants another
+    grid than the round trip.
+    """
     setting = _networks(config)
     rows = []
     for name in (name for name in GRID_SOLVERS if name in config.solvers):
         for grid in config.grids:
-            part = _kept(config, f"grids-{grid}-{name}", lambda name=name, grid=grid: _rows(setting, name, (20, 40, 100), grid))
+            part = _kept(
+                config,
+                f"grids-{grid}-{name}",
+                lambda name=name, grid=grid: _rows(setting, name, (20, 40, 100), grid),
+            )
             rows += [(name, grid, row[3], row[4], row[6], row[7]) for row in part]
     columns = ("solver", "grid", "evaluations", "round_trip", "latent", "translation")
     return runs.Table(columns, tuple(rows), "The shipped models on several grids")
 
 
 def tails(config: Config) -> runs.Table:
-    """Many images, one by one: the errors of a few are far above the others', and a mean tells of them alone."""
+    """Many images, one by one: the errors of a few are far above the others', and a mean tells of
+    them alone.
+    """
     model = ddib_jax.load(config.source)
     images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.many)))
     rows = []
     for name in (name for name in TAIL_SOLVERS if name in config.solvers):
-        rows += _kept(config, f"tails-{config.many}-{name}", lambda name=name: [_tail(model, images, name, budget, config.grid) for budget in (40, 100)])
+        rows += _kept(
+            config,
+            f"tails-{config.many}-{name}",
+            lambda name=name: [
+                _tail(model, images, name, budget, config.grid) for budget in (40, 100)
+            ],
+        )
     columns = ("solver", "steps", "evaluations", "median", "mean", "90th percentile", "worst")
-    return runs.Table(columns, tuple(map(tuple, rows)), f"Encode → decode of {config.many} test images, nothing carried: relative RMSE of single images")
+    return runs.Table(
+        columns,
+        tuple(map(tuple, rows)),
+        f"Encode → decode of {config.many} test images, nothing carried: relative RMSE of single"
+        " images",
+    )
 
 
 def stability(config: Config) -> runs.Table:
-    """Reversible solvers over many steps: round trip with the carry kept, of two images, and where it overflows."""
+    """Reversible solvers over many steps: round trip with the carry kept, of two images, and where
+    it overflows.
+    """
     setting, rows = _networks(config), []
     for name in (name for name in config.solvers if is_reversible(SOLVERS[name])):
-        rows.append((name, *_kept(config, f"stability-{name}", lambda name=name: _stable(setting, name, config))))
-    return runs.Table(("solver", *(f"{steps} steps" for steps in config.stability_steps)), tuple(rows), "Round trip with the carry kept, by number of steps")
+        rows.append(
+            (
+                name,
+                *_kept(
+                    config, f"stability-{name}", lambda name=name: _stable(setting, name, config)
+                ),
+            )
+        )
+    return runs.Table(
+        ("solver", *(f"{steps} steps" for steps in config.stability_steps)),
+        tuple(rows),
+        "Round trip with the carry kept, by number of steps",
+    )
 
 
-PARTS = {"shipped": shipped, "tails": tails, "gaussian": gaussian, "mixture": mixture, "grids": grids, "stability": stability}
+PARTS = {
+    "shipped": shipped,
+    "tails": tails,
+    "gaussian": gaussian,
+    "mixture": mixture,
+    "grids": grids,
+    "stability": stability,
+}
 SHAPE = (4, 4, 1)
 GRID_SOLVERS = ("ddim", "heun", "rk4", "ab3", "dpmpp-2m", "dpmpp-3m", "exp-midpoint", "exp-rk4")
 TAIL_SOLVERS = ("ddim", "heun", "rk4", "dpmpp-2m", "exp-midpoint", "implicit-midpoint")
@@ -175,7 +253,9 @@ def _networks(config: Config) -> Setting:
     return _referenced(source, target, images, Adaptive("dopri8", 1e-6, 1e-6))
 
 
-def _referenced(source: DiffusionModel, target: DiffusionModel, images: jax.Array, solver: Adaptive) -> Setting:
+def _referenced(
+    source: DiffusionModel, target: DiffusionModel, images: jax.Array, solver: Adaptive
+) -> Setting:
     road = Road.of(make_grid("log-uniform", source.schedule, 1), 1)
     up = road.walk(solver, source, images, rising=True)
     down = road.walk(solver, target, up.end, rising=False)
@@ -185,7 +265,11 @@ def _referenced(source: DiffusionModel, target: DiffusionModel, images: jax.Arra
 def _every(setting: Setting, label: str, config: Config, caption: str) -> runs.Table:
     rows = []
     for name in config.solvers:
-        part = _kept(config, f"{label}-{name}", lambda name=name: _rows(setting, name, config.budgets, config.grid))
+        part = _kept(
+            config,
+            f"{label}-{name}",
+            lambda name=name: _rows(setting, name, config.budgets, config.grid),
+        )
         rows += [(family(name), *row) for row in part]
     return runs.Table(("family", *COLUMNS), tuple(rows), caption)
 
@@ -199,7 +283,11 @@ def family(name: str) -> str:
 
 
 def _rows(setting: Setting, name: str, budgets: tuple[int, ...], grid: str) -> list[tuple]:
-    return [row for budget in budgets if (row := _row(setting, name, budget, grid, max(budgets))) is not None]
+    return [
+        row
+        for budget in budgets
+        if (row := _row(setting, name, budget, grid, max(budgets))) is not None
+    ]
 
 
 def _row(setting: Setting, name: str, budget: int, grid: str, length: int) -> tuple | None:
@@ -217,11 +305,20 @@ def _row(setting: Setting, name: str, budget: int, grid: str, length: int) -> tu
     carried, handed, closed = None, None, None
     if is_reversible(solver):
         pair = road.walk(solver, source, images, rising=True, pair=True)
-        carried = _error(road.walk(solver.inverse, source, pair.end, rising=False, second=pair.second).end, images)
-        handed = _distance(road.walk(solver.inverse, target, pair.end, rising=False, second=pair.second).end, setting.translation)
+        carried = _error(
+            road.walk(solver.inverse, source, pair.end, rising=False, second=pair.second).end,
+            images,
+        )
+        handed = _distance(
+            road.walk(solver.inverse, target, pair.end, rising=False, second=pair.second).end,
+            setting.translation,
+        )
         there = road.walk(solver, target, pair.end, rising=False, pair=True)
         latent = road.walk(solver.inverse, target, there.end, rising=True, second=there.second)
-        closed = _error(road.walk(solver.inverse, source, latent.end, rising=False, second=pair.second).end, images)
+        closed = _error(
+            road.walk(solver.inverse, source, latent.end, rising=False, second=pair.second).end,
+            images,
+        )
     return (
         name,
         budget,
@@ -234,7 +331,11 @@ def _row(setting: Setting, name: str, budget: int, grid: str, length: int) -> tu
         handed,
         _error(home.end, images),
         closed,
-        max(leg.residual for leg in (up, back, across, again, home)) if is_implicit(solver) else None,
+        (
+            max(leg.residual for leg in (up, back, across, again, home))
+            if is_implicit(solver)
+            else None
+        ),
         (up.seconds + back.seconds) / 2 / len(images),
     )
 
@@ -252,9 +353,18 @@ def _tail(model: DiffusionModel, images: jax.Array, name: str, budget: int, grid
 def _stable(setting: Setting, name: str, config: Config) -> list:
     solver, images, errors = get_solver(name), setting.images[:2], []
     for steps in config.stability_steps:
-        road = Road.of(make_grid(config.grid, setting.source.schedule, steps), max(config.stability_steps))
+        road = Road.of(
+            make_grid(config.grid, setting.source.schedule, steps), max(config.stability_steps)
+        )
         there = road.walk(solver, setting.source, images, rising=True, pair=True)
-        errors.append(_error(road.walk(solver.inverse, setting.source, there.end, rising=False, second=there.second).end, images))
+        errors.append(
+            _error(
+                road.walk(
+                    solver.inverse, setting.source, there.end, rising=False, second=there.second
+                ).end,
+                images,
+            )
+        )
     return errors
 
 
@@ -271,10 +381,17 @@ def _finite(value: float) -> float | str:
 
 
 def _kept(config: Config, name: str, measure) -> list:
-    """A part that was measured before under the same conditions, or is measured now and kept beside the run."""
+    """A part that was measured before under the same conditions, or is measured now and kept beside
+    the run.
+    """
     folder = config.out.with_name(config.out.name + "-parts")
-    shared = {"models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)], "columns": list(COLUMNS)}
-    about = shared | {key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")}
+    shared = {
+        "models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)],
+        "columns": list(COLUMNS),
+    }
+    about = shared | {
+        key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")
+    }
     about = json.loads(json.dumps(about))
     path = folder / f"{name}.json"
     if path.is_file() and (part := json.loads(path.read_text()))["about"] == about:
@@ -287,15 +404,32 @@ def _kept(config: Config, name: str, measure) -> list:
 
 
 def found(tables: dict[str, runs.Table]) -> str:
-    """The table of the shipped models in Markdown, at 10, 40, 100 and 1000 evaluations, and that of stability."""
-    shown = ("solver", "steps", "evaluations", "round_trip", "carried", "translation", "cycle", "cycle_carried")
+    """The table of the shipped models in Markdown, at 10, 40, 100 and 1000 evaluations, and that of
+    stability.
+    """
+    shown = (
+        "solver",
+        "steps",
+        "evaluations",
+        "round_trip",
+        "carried",
+        "translation",
+        "cycle",
+        "cycle_carried",
+    )
     parts = []
     if "shipped" in tables:
         columns = tables["shipped"].columns
         rows = [dict(zip(columns, row, strict=True)) for row in tables["shipped"].rows]
-        rows = [tuple(row[name] for name in shown) for row in rows if row["budget"] in (10, 40, 100, 1000)]
+        rows = [
+            tuple(row[name] for name in shown)
+            for row in rows
+            if row["budget"] in (10, 40, 100, 1000)
+        ]
         parts.append(markdown_table(runs.Table(shown, tuple(rows))))
-    parts += [markdown_table(tables[name]) for name in ("tails", "grids", "stability") if name in tables]
+    parts += [
+        markdown_table(tables[name]) for name in ("tails", "grids", "stability") if name in tables
+    ]
     return "\n".join(parts)
 
 

@@ -1,12 +1,15 @@
-"""Is work ever lost? Trainings killed at random moments, started again, and compared bit by bit with one never interrupted.
+"""Is work ever lost? Trainings killed at random moments, started again, and compared bit by bit
+with one never interrupted.
 
     python experiments/kills.py                  # 20 kills of one process, 20 of one or both of two; about 20 minutes on two CPU cores
     python experiments/kills.py --kills 4        # a few minutes
 
-Each round starts `ddib train` by the same command and ends it: mostly by SIGKILL, every fourth time by SIGTERM, one in five while
-it still starts, the others within seconds after some new steps, so that some fall into a save (a checkpoint every other step).
-Of two processes a random one is killed, or both; what is left must end by itself. In the end the command runs to its end, and
-its weights are those of a run that nobody disturbed, or the bits that differ are counted. It writes `runs/kills/result.json`.
+Each round starts `ddib train` by the same command and ends it: mostly by SIGKILL, every fourth time
+by SIGTERM, one in five while it still starts, the others within seconds after some new steps, so
+that some fall into a save (a checkpoint every other step). Of two processes a random one is killed,
+or both; what is left must end by itself. In the end the command runs to its end, and its weights
+are those of a run that nobody disturbed, or the bits that differ are counted. It writes
+`runs/kills/result.json`.
 """
 
 import json
@@ -27,9 +30,14 @@ import tyro
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = "--data five --batch-size 8 --rank 4 --channel-mult 1 --attention-resolutions --patch-size 4 --checkpoint-every 2 --log-every 1 --preview-every 100000 --reference 64".split()
+RECIPE = (
+    "--data five --batch-size 8 --rank 4 --channel-mult 1 --attention-resolutions --patch-size 4"
+    " --checkpoint-every 2 --log-every 1 --preview-every 100000 --reference 64".split()
+)
 PATIENCE = {"training": 90, "starting": 330}
-"""Seconds in which the partner of a killed process must have ended; one that has not met it yet waits five minutes for it to come."""
+"""Seconds in which the partner of a killed process must have ended; one that has not met it yet
+waits five minutes for it to come.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,47 @@ def start(directory: Path, count: int, steps: int) -> list[subprocess.Popen]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-    settings = {"JAX_COMPILATION_CACHE_DIR": str(directory.parent / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    command = [sys.executable, "-m", "ddib_jax.cli", "train", "--out", str(directory), "--steps", str(steps), *RECIPE]
-    together = [[] if count == 1 else ["--coordinator", f"127.0.0.1:{port}", "--processes", str(count), "--process", str(i)] for i in range(count)]
+    settings = {
+        "JAX_COMPILATION_CACHE_DIR": str(directory.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "ddib_jax.cli",
+        "train",
+        "--out",
+        str(directory),
+        "--steps",
+        str(steps),
+        *RECIPE,
+    ]
+    together = [
+        (
+            []
+            if count == 1
+            else [
+                "--coordinator",
+                f"127.0.0.1:{port}",
+                "--processes",
+                str(count),
+                "--process",
+                str(i),
+            ]
+        )
+        for i in range(count)
+    ]
     with (directory.parent / f"{directory.name}.txt").open("a") as said:
-        return [subprocess.Popen(command + more, env=os.environ | settings, stdout=said, stderr=said) for more in together]
+        return [
+            subprocess.Popen(command + more, env=os.environ | settings, stdout=said, stderr=said)
+            for more in together
+        ]
 
 
 def finish(processes: list[subprocess.Popen], patience: float) -> float:
-    """Seconds until all have ended; those that have not in time are killed and counted as hanging (infinity)."""
+    """Seconds until all have ended; those that have not in time are killed and counted as hanging
+    (infinity).
+    """
     began = time.monotonic()
     for process in processes:
         try:
@@ -69,7 +109,9 @@ def finish(processes: list[subprocess.Popen], patience: float) -> float:
     return time.monotonic() - began if patience else float("inf")
 
 
-def kill(directory: Path, processes: list[subprocess.Popen], draw: random.Random, number: int) -> tuple[str, str]:
+def kill(
+    directory: Path, processes: list[subprocess.Popen], draw: random.Random, number: int
+) -> tuple[str, str]:
     """End a training somewhere; says how and when."""
     before = len(read_log(directory / "training" / "log.jsonl"))
     if draw.random() < 0.2:
@@ -78,7 +120,11 @@ def kill(directory: Path, processes: list[subprocess.Popen], draw: random.Random
     else:
         when = "training"
         deadline = time.monotonic() + 300
-        while len(read_log(directory / "training" / "log.jsonl")) <= before + 2 and processes[0].poll() is None and time.monotonic() < deadline:
+        while (
+            len(read_log(directory / "training" / "log.jsonl")) <= before + 2
+            and processes[0].poll() is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.02)
         time.sleep(1.5 * draw.random())
     how = signal.SIGTERM if number % 4 == 3 else signal.SIGKILL
@@ -99,13 +145,29 @@ def study(config: Config, count: int) -> dict:
         how, when = kill(killed, processes, draw, len(rounds))
         waited = finish(processes, PATIENCE[when])
         lines = read_log(killed / "training" / "log.jsonl")
-        rounds.append({"how": f"{how} while {when}", "seconds": round(waited, 1), "step": lines[-1]["step"] if lines else 0})
-        print(f"{count} processes, kill {len(rounds)}: {rounds[-1]['how']}, ended {waited:.1f} s later, log at step {rounds[-1]['step']}", flush=True)
+        rounds.append(
+            {
+                "how": f"{how} while {when}",
+                "seconds": round(waited, 1),
+                "step": lines[-1]["step"] if lines else 0,
+            }
+        )
+        print(
+            f"{count} processes, kill {len(rounds)}: {rounds[-1]['how']}, ended {waited:.1f} s"
+            f" later, log at step {rounds[-1]['step']}",
+            flush=True,
+        )
         if rounds[-1]["step"] >= config.steps:
             raise RuntimeError("The training ended before all kills; give more steps.")
     finish(start(killed, count, config.steps), 3600)
     bits = lost_bits(through / "weights.safetensors", killed / "weights.safetensors")
-    return {"processes": count, "kills": len(rounds), "bits_lost": bits, "hangs": sum(r["seconds"] == float("inf") for r in rounds), "rounds": rounds}
+    return {
+        "processes": count,
+        "kills": len(rounds),
+        "bits_lost": bits,
+        "hangs": sum(r["seconds"] == float("inf") for r in rounds),
+        "rounds": rounds,
+    }
 
 
 def lost_bits(one: Path, other: Path) -> int:
@@ -122,7 +184,11 @@ def main(config: Config) -> None:
     for count in config.processes:
         results.append(study(config, count))
         (config.out / "result.json").write_text(json.dumps(results, indent=1))
-        print(f"{count} processes: {results[-1]['kills']} kills, {results[-1]['hangs']} hangs, {results[-1]['bits_lost']} bits lost", flush=True)
+        print(
+            f"{count} processes: {results[-1]['kills']} kills, {results[-1]['hangs']} hangs,"
+            f" {results[-1]['bits_lost']} bits lost",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

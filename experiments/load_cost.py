@@ -1,8 +1,10 @@
-"""What it costs to load a checkpoint of the size of ADM-256: seconds, and memory beside the size of the file.
+"""What it costs to load a checkpoint of the size of ADM-256: seconds, and memory beside the size of
+the file.
 
     python experiments/load_cost.py
 
-Writes a guided-diffusion `.pt` of 553 million random weights to a temporary folder (2.2 GB), loads it in a process of its own, and prints the peak of memory above what the process held before.
+Writes a guided-diffusion `.pt` of 553 million random weights to a temporary folder (2.2 GB), loads
+it in a process of its own, and prints the peak of memory above what the process held before.
 """
 
 import json
@@ -25,13 +27,28 @@ from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
 FLAGS = {
-    "image_size": 256, "num_channels": 256, "channel_mult": "1,1,2,2,4,4", "num_res_blocks": 2, "num_head_channels": 64, "attention_resolutions": "32,16,8", "class_cond": True,
-    "learn_sigma": True, "resblock_updown": True, "diffusion_steps": 1000, "noise_schedule": "linear",
-}  # fmt: skip
+    "image_size": 256,
+    "num_channels": 256,
+    "channel_mult": "1,1,2,2,4,4",
+    "num_res_blocks": 2,
+    "num_head_channels": 64,
+    "attention_resolutions": "32,16,8",
+    "class_cond": True,
+    "learn_sigma": True,
+    "resblock_updown": True,
+    "diffusion_steps": 1000,
+    "noise_schedule": "linear",
+}
 NETWORK = UNet(
-    model_channels=256, channel_mult=(1, 1, 2, 2, 4, 4), num_res_blocks=2, num_head_channels=64, attention_resolutions=(32, 16, 8), num_classes=1000, learn_sigma=True,
+    model_channels=256,
+    channel_mult=(1, 1, 2, 2, 4, 4),
+    num_res_blocks=2,
+    num_head_channels=64,
+    attention_resolutions=(32, 16, 8),
+    num_classes=1000,
+    learn_sigma=True,
     resblock_updown=True,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +67,18 @@ def main(config: Config) -> str:
         path = Path(folder) / "model.pt"
         _write(path)
         size = path.stat().st_size
-        found = json.loads(subprocess.run([sys.executable, __file__, "--load", str(path)], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        found = json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "--load", str(path)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.splitlines()[-1]
+        )
     words = (
-        f"{found['parameters'] / 1e6:.0f} M parameters, a file of {size / 1e9:.2f} GB: loaded in {found['seconds']:.1f} s, "
-        f"with a peak of {found['bytes'] / size:.2f} times the file's size in memory."
+        f"{found['parameters'] / 1e6:.0f} M parameters, a file of {size / 1e9:.2f} GB: loaded in"
+        f" {found['seconds']:.1f} s, with a peak of {found['bytes'] / size:.2f} times the file's"
+        " size in memory."
     )
     print(words)
     return words
@@ -61,7 +86,9 @@ def main(config: Config) -> str:
 
 def _write(path: Path) -> None:
     x = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
-    shapes = jax.eval_shape(NETWORK.init, jax.random.key(0), x, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+    shapes = jax.eval_shape(
+        NETWORK.init, jax.random.key(0), x, jnp.zeros(1), jnp.zeros(1, jnp.int32)
+    )["params"]
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
     save_state_dict(path, state_dict(params, ("qkv", "proj_out")))
@@ -73,17 +100,29 @@ def _load(path: Path) -> str:
     before, clock = _memory("VmRSS"), time.perf_counter()
     model = pretrained.load(path)
     jax.block_until_ready(model.params)
-    found = {"seconds": time.perf_counter() - clock, "bytes": _memory("VmHWM") - before, "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params))}
+    found = {
+        "seconds": time.perf_counter() - clock,
+        "bytes": _memory("VmHWM") - before,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+    }
     print(json.dumps(found))
     return json.dumps(found)
 
 
 def _memory(word: str) -> int:
-    """The memory that this program holds (VmRSS) or has held at most (VmHWM), in bytes; where there is no Linux to ask, the most that the process has held."""
+    """The memory that this program holds (VmRSS) or has held at most (VmHWM), in bytes; where there
+    is no Linux to ask, the most that the process has held.
+    """
     status = Path("/proc/self/status")
     if status.is_file():
-        return 1024 * next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(word))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return 1024 * next(
+            int(line.split()[1])
+            for line in status.read_text().splitlines()
+            if line.startswith(word)
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 if __name__ == "__main__":

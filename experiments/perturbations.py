@@ -1,11 +1,12 @@
-"""The perturbation study: what each perturbation of the latent does to digit and colour, in two ways.
+"""The perturbation study: what each perturbation of the latent does to digit and colour, in two
+ways.
 
     python experiments/perturbations.py            # every experiment on 64 test fives; taken up again where it was left
     python experiments/perturbations.py --quick    # fewer coefficients and images, under five minutes on two CPU cores
 
-In the *single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB* way the model of fives encodes.
-Every experiment is swept over its coefficients, measured and drawn; figures and one page go to
-`runs/perturbations/`, with --quick to `runs/perturbations-quick/`.
+In the *single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB*
+way the model of fives encodes. Every experiment is swept over its coefficients, measured and drawn;
+figures and one page go to `runs/perturbations/`, with --quick to `runs/perturbations-quick/`.
 """
 
 import datetime
@@ -57,39 +58,81 @@ class Experiment:
     @property
     def swept(self) -> tuple[float, ...]:
         """The coefficients, by default those that the registry suggests for what is swept."""
-        return self.coefficients or get_perturbation(next(word for word in self.words if "=" not in word)).sweep
+        return (
+            self.coefficients
+            or get_perturbation(next(word for word in self.words if "=" not in word)).sweep
+        )
 
 
 N = "normalise=1"
 EXPERIMENTS = (
     Experiment("none", "1. Nothing", ("none",)),
-    Experiment("normalise", "2. Normalise, then scale", ("normalise",), (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)),
+    Experiment(
+        "normalise", "2. Normalise, then scale", ("normalise",), (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+    ),
     Experiment("noise-normalised", "3a. Noise added to the normalised latent", (N, "add-noise")),
     Experiment("noise", "3b. Noise added to the source latent", ("add-noise",)),
     Experiment("blend", "4a. Image blended into the source latent", ("blend-image",)),
-    Experiment("blend-normalised", "4b. Image blended into the normalised latent", (N, "blend-image")),
-    Experiment("board-image", "5a. Checkerboard of image and source latent", ("checkerboard-image",)),
-    Experiment("board-image-normalised", "5b. Checkerboard of image and normalised latent", (N, "checkerboard-image")),
-    Experiment("board-noise", "6a. Checkerboard of noise and source latent", ("checkerboard-noise",)),
-    Experiment("board-noise-normalised", "6b. Checkerboard of noise and normalised latent", (N, "checkerboard-noise")),
+    Experiment(
+        "blend-normalised", "4b. Image blended into the normalised latent", (N, "blend-image")
+    ),
+    Experiment(
+        "board-image", "5a. Checkerboard of image and source latent", ("checkerboard-image",)
+    ),
+    Experiment(
+        "board-image-normalised",
+        "5b. Checkerboard of image and normalised latent",
+        (N, "checkerboard-image"),
+    ),
+    Experiment(
+        "board-noise", "6a. Checkerboard of noise and source latent", ("checkerboard-noise",)
+    ),
+    Experiment(
+        "board-noise-normalised",
+        "6b. Checkerboard of noise and normalised latent",
+        (N, "checkerboard-noise"),
+    ),
     Experiment("local-rotation", "7a. Blocks of 2 x 2 turned, source latent", ("local-rotation",)),
-    Experiment("local-rotation-normalised", "7b. Blocks of 2 x 2 turned, normalised latent", (N, "local-rotation")),
+    Experiment(
+        "local-rotation-normalised",
+        "7b. Blocks of 2 x 2 turned, normalised latent",
+        (N, "local-rotation"),
+    ),
     Experiment("blur-image", "8a. Image blurred before encoding", ("blur-image",)),
     Experiment("blur", "8b. Latent blurred", ("blur",)),
     Experiment("rotate", "8c. Latent rotated", ("rotate",)),
-    Experiment("rotate-blur", "8d. Latent rotated, then blurred by half a pixel", ("rotate", "blur=0.5")),
-    Experiment("blur-twice", "8e. Latent blurred by half a pixel, then more strongly", ("blur=0.5", "blur"), (1.0, 2.0, 4.0)),
+    Experiment(
+        "rotate-blur", "8d. Latent rotated, then blurred by half a pixel", ("rotate", "blur=0.5")
+    ),
+    Experiment(
+        "blur-twice",
+        "8e. Latent blurred by half a pixel, then more strongly",
+        ("blur=0.5", "blur"),
+        (1.0, 2.0, 4.0),
+    ),
     Experiment("slerp-noise", "9a. Along the sphere towards noise", ("slerp-noise",)),
-    Experiment("slerp-other", "9b. Along the sphere towards another image's latent", ("slerp-other",)),
+    Experiment(
+        "slerp-other", "9b. Along the sphere towards another image's latent", ("slerp-other",)
+    ),
     Experiment("keep-low", "9c. Low spatial frequencies kept, the rest noise", ("keep-low",)),
     Experiment("keep-high", "9d. High spatial frequencies kept, the rest noise", ("keep-high",)),
     Experiment("phase", "9e. Fourier phases turned to those of noise", ("phase-of-noise",)),
-    Experiment("magnitude", "9f. Fourier magnitudes turned to those of noise", ("magnitude-of-noise",)),
+    Experiment(
+        "magnitude", "9f. Fourier magnitudes turned to those of noise", ("magnitude-of-noise",)
+    ),
     Experiment("recolour", "9g. Channel statistics of another image's latent", ("recolour",)),
     Experiment("partial", "9h. Bridges that meet at a lower noise level", ("partial-noise",)),
     Experiment("gaussianise", "9i. Histogram made normal", ("gaussianise",)),
-    Experiment("noise-matched", "9j. Towards noise, then the channel statistics given back", ("slerp-noise", "match-channels=1")),
-    Experiment("low-matched", "9k. Low frequencies kept, then the channel statistics given back", ("keep-low", "match-channels=1")),
+    Experiment(
+        "noise-matched",
+        "9j. Towards noise, then the channel statistics given back",
+        ("slerp-noise", "match-channels=1"),
+    ),
+    Experiment(
+        "low-matched",
+        "9k. Low frequencies kept, then the channel statistics given back",
+        ("keep-low", "match-channels=1"),
+    ),
 )
 
 
@@ -119,26 +162,40 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study, or what is left of it; returns the path of its page."""
     if config.quick:
-        out = config.out.with_name(f"{config.out.name}-quick")  # so that it never replaces the whole study
+        out = config.out.with_name(
+            f"{config.out.name}-quick"
+        )  # so that it never replaces the whole study
         config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8), out=out)
     chosen = experiments(config)
     started = datetime.datetime.now(datetime.UTC)
-    fives, sevens = (ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven"))
+    fives, sevens = (
+        ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven")
+    )
     images = fives.take(range(min(config.count, len(fives))))
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier")))
+    judge = Classifier(
+        *reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier"))
+    )
     _, real = classify(judge, sevens.take(range(len(sevens))))
 
     parts = {}
     for way in WAYS:
         first, latents = (there if way == "single" else here), None
         for experiment in chosen:
-            place, settings = config.out.with_name(f"{config.out.name}-parts") / way / experiment.slug, identity(config, way, experiment)
+            place, settings = (
+                config.out.with_name(f"{config.out.name}-parts") / way / experiment.slug,
+                identity(config, way, experiment),
+            )
             if (part := finished(place, settings)) is None:
                 if latents is None:
-                    latents = bridge.encode(first, images, batch_size=config.batch_size, progress=progress(f"{way}: encoding"))
+                    latents = bridge.encode(
+                        first,
+                        images,
+                        batch_size=config.batch_size,
+                        progress=progress(f"{way}: encoding"),
+                    )
                 print(f"{way}: {experiment.title}", flush=True)
                 part = measured(first, there, experiment, images, latents, judge, real, config)
                 runs.write_run(place, replace(part, config=settings))
@@ -152,13 +209,25 @@ def main(config: Config) -> Path:
 
 
 def experiments(config: Config) -> tuple[Experiment, ...]:
-    """Those that are asked for; raises ValueError for an unknown one. Nothing and the rotations, which others need, always."""
+    """Those that are asked for; raises ValueError for an unknown one. Nothing and the rotations,
+    which others need, always.
+    """
     if unknown := set(config.only) - {experiment.slug for experiment in EXPERIMENTS}:
-        raise ValueError(f"Unknown experiment {', '.join(sorted(unknown))}; known are {', '.join(e.slug for e in EXPERIMENTS)}.")
-    wanted = {*config.only, "none", "rotate"} if config.only else {experiment.slug for experiment in EXPERIMENTS}
+        raise ValueError(
+            f"Unknown experiment {', '.join(sorted(unknown))}; known are"
+            f" {', '.join(e.slug for e in EXPERIMENTS)}."
+        )
+    wanted = (
+        {*config.only, "none", "rotate"}
+        if config.only
+        else {experiment.slug for experiment in EXPERIMENTS}
+    )
     chosen = [experiment for experiment in EXPERIMENTS if experiment.slug in wanted]
     if config.quick:
-        chosen = [replace(e, coefficients=e.swept if len(e.swept) < 3 else (e.swept[1], e.swept[-1])) for e in chosen]
+        chosen = [
+            replace(e, coefficients=e.swept if len(e.swept) < 3 else (e.swept[1], e.swept[-1]))
+            for e in chosen
+        ]
     return tuple(chosen)
 
 
@@ -183,21 +252,43 @@ def finished(place: Path, settings: dict) -> runs.Run | None:
     return part if part.config == settings else None
 
 
-def measured(first, there, experiment: Experiment, images, latents, judge, real, config: Config) -> runs.Run:
+def measured(
+    first, there, experiment: Experiment, images, latents, judge, real, config: Config
+) -> runs.Run:
     """One experiment in one way: swept, judged, its figures with their intervals."""
     begun = datetime.datetime.now(datetime.UTC)
-    ddib = ddib_jax.DDIB(first, there, perturb=parse_perturbation(experiment.words, experiment.swept))
-    options = {"latents": latents, "key": jax.random.key(config.seed), "batch_size": config.batch_size}
+    ddib = ddib_jax.DDIB(
+        first, there, perturb=parse_perturbation(experiment.words, experiment.swept)
+    )
+    options = {
+        "latents": latents,
+        "key": jax.random.key(config.seed),
+        "batch_size": config.batch_size,
+    }
     swept = ddib_jax.translate_sweep(ddib, images, experiment.swept, **options)
     rows, numbers = [], []
     for coefficient, translation, latent in zip(experiment.swept, *swept, strict=True):
         logits, features = classify(judge, translation)
-        samples = {"source": images, "translation": translation, "latent": latent, "translation_logits": logits}
-        samples |= {"source_class": 5, "target_class": 7, "translation_features": features, "target_features": real}
+        samples = {
+            "source": images,
+            "translation": translation,
+            "latent": latent,
+            "translation_logits": logits,
+        }
+        samples |= {
+            "source_class": 5,
+            "target_class": 7,
+            "translation_features": features,
+            "target_features": real,
+        }
         found = {row.name: row for row in evaluate(samples)}
         found["frechet"] = with_interval(found["frechet"], features, real)
-        rows.append((f"{coefficient:g}", *(" ".join(value_text(found[name])).strip() for name in SHOWN)))
-        numbers.append((coefficient, *(found[name].value for name in ("called_target", "hue_error"))))
+        rows.append(
+            (f"{coefficient:g}", *(" ".join(value_text(found[name])).strip() for name in SHOWN))
+        )
+        numbers.append(
+            (coefficient, *(found[name].value for name in ("called_target", "hue_error")))
+        )
     return runs.Run(
         name="perturbation",
         title=experiment.title,
@@ -208,52 +299,90 @@ def measured(first, there, experiment: Experiment, images, latents, judge, real,
     )
 
 
-def with_interval(row: runs.MetricRow, features: np.ndarray, real: np.ndarray, resamples: int = 50) -> runs.MetricRow:
-    """A Fréchet distance with 1.96 bootstrap standard errors to either side; a percentile interval would carry its bias twice."""
+def with_interval(
+    row: runs.MetricRow, features: np.ndarray, real: np.ndarray, resamples: int = 50
+) -> runs.MetricRow:
+    """A Fréchet distance with 1.96 bootstrap standard errors to either side; a percentile interval
+    would carry its bias twice.
+    """
     rng = np.random.default_rng(0)
-    draws = [frechet_distance(features[rng.integers(len(features), size=len(features))], real) for _ in range(resamples)]
+    draws = [
+        frechet_distance(features[rng.integers(len(features), size=len(features))], real)
+        for _ in range(resamples)
+    ]
     half = 1.96 * float(np.std(draws, ddof=1))
     return replace(row, low=max(0.0, row.value - half), high=row.value + half)
 
 
 def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
-    """All parts as one run: every table and image, the points of the trade-off, the best of each way, equivariance."""
+    """All parts as one run: every table and image, the points of the trade-off, the best of each
+    way, equivariance.
+    """
     points = tuple(
-        (way, slug, *(None if np.isnan(x) else float(x) for x in row)) for (way, slug), part in parts.items() for row in part.arrays["numbers"]
+        (way, slug, *(None if np.isnan(x) else float(x) for x in row))
+        for (way, slug), part in parts.items()
+        for row in part.arrays["numbers"]
     )
     columns = ("Way", "Experiment", "Coefficient", "Called 7", "Hue error, median")
     best = tuple(sorted(points, key=ranked)[:12])
     tables = {
-        "experiments": runs.Table(("Experiment", "Title", "About"), tuple((e.slug, e.title, note(e)) for e in chosen)),
+        "experiments": runs.Table(
+            ("Experiment", "Title", "About"), tuple((e.slug, e.title, note(e)) for e in chosen)
+        ),
         "points": runs.Table(columns, points),
-        "best": runs.Table(columns, best, "The dozen nearest to 90 % sevens within 20 degrees, both ways"),
+        "best": runs.Table(
+            columns, best, "The dozen nearest to 90 % sevens within 20 degrees, both ways"
+        ),
     } | {f"{way}/{slug}": part.tables["shown"] for (way, slug), part in parts.items()}
-    equivariance, arrays = turned(parts["ddib", "none"].arrays["images"][0], parts["ddib", "rotate"])
+    equivariance, arrays = turned(
+        parts["ddib", "none"].arrays["images"][0], parts["ddib", "rotate"]
+    )
     circumstances = runs.circumstances(SCRIPT, started, machine())
-    circumstances["started"] = min(circumstances["started"], *(part.started for part in parts.values()))
-    circumstances["seconds"] = max(circumstances["seconds"], sum(part.seconds for part in parts.values()))
+    circumstances["started"] = min(
+        circumstances["started"], *(part.started for part in parts.values())
+    )
+    circumstances["seconds"] = max(
+        circumstances["seconds"], sum(part.seconds for part in parts.values())
+    )
     return runs.Run(
         name="perturbations",
         title="What a perturbation of the latent does to digit and colour",
         **circumstances,
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items() if name != "out"},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+            if name != "out"
+        },
         tables=tables,
-        texts={"summary": summary(images, config), "found": found_words(points), "equivariance": equivariance, **seen(config)},
-        arrays=arrays | {"source": to_bytes(images)} | {f"{way}/{slug}": part.arrays["images"] for (way, slug), part in parts.items()},
+        texts={
+            "summary": summary(images, config),
+            "found": found_words(points),
+            "equivariance": equivariance,
+            **seen(config),
+        },
+        arrays=arrays
+        | {"source": to_bytes(images)}
+        | {f"{way}/{slug}": part.arrays["images"] for (way, slug), part in parts.items()},
     )
 
 
 def seen(config: Config) -> dict[str, str]:
     """What was seen by eye, by experiment, as long as it was with these models."""
     head, *sections = SEEN.read_text().split("\n## ")
-    ours = f"models: {pretrained.fingerprint(config.source)} {pretrained.fingerprint(config.target)}"
+    ours = (
+        f"models: {pretrained.fingerprint(config.source)} {pretrained.fingerprint(config.target)}"
+    )
     if ours not in head.splitlines() or config.quick:
         return {}
-    return {slug: text.strip() for slug, _, text in (section.partition("\n") for section in sections)}
+    return {
+        slug: text.strip() for slug, _, text in (section.partition("\n") for section in sections)
+    }
 
 
 def shortfall(point: tuple) -> float:
-    """How far a point is from 90 % sevens within 20 degrees: 0 where it is there, 1 for each whole 90 % or 20 degrees missed."""
+    """How far a point is from 90 % sevens within 20 degrees: 0 where it is there, 1 for each whole
+    90 % or 20 degrees missed.
+    """
     *_, share, hue = point
     return max(0.0, 0.9 - share) / 0.9 + max(0.0, (180 if hue is None else hue) - 20) / 20
 
@@ -265,21 +394,29 @@ def ranked(point: tuple) -> tuple[float, float, float]:
 
 
 def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
-    """Equivariance to rotation: decode(rotate(z)) against rotate(decode(z)), the background counted as 0."""
+    """Equivariance to rotation: decode(rotate(z)) against rotate(decode(z)), the background counted
+    as 0.
+    """
     rotate, angles = get_perturbation("rotate"), rotation.arrays["numbers"][:, 0]
     ink = jnp.asarray(plain, jnp.float32) / 255
     expected = [np.asarray(rotate(ink, jnp.asarray(angle, jnp.float32), {})) for angle in angles]
     found = rotation.arrays["images"].astype(np.float32) / 255
-    distance = lambda a, b: float(np.sqrt(np.sum((a - b) ** 2) / np.sum(b**2)))  # noqa: E731
+    distance = lambda a, b: float(np.sqrt(np.sum((a - b) ** 2) / np.sum(b**2)))
     ours = [distance(image, wanted) for image, wanted in zip(found, expected, strict=True)]
     none = [distance(np.asarray(ink), wanted) for wanted in expected]
-    pairs = "; ".join(f"{angle:g}°: {a:.2f} ({b:.2f})" for angle, a, b in zip(angles, ours, none, strict=True))
+    pairs = "; ".join(
+        f"{angle:g}°: {a:.2f} ({b:.2f})" for angle, a, b in zip(angles, ours, none, strict=True)
+    )
     words = (
-        "A model of upright digits has no reason to be equivariant, yet where turning the latent turns the image the two orders "
-        f"agree. Distance of decode(rotate(z)) from rotate(decode(z)), and in brackets that of the unturned image: {pairs}."
+        "A model of upright digits has no reason to be equivariant, yet where turning the latent"
+        " turns the image the two orders agree. Distance of decode(rotate(z)) from"
+        f" rotate(decode(z)), and in brackets that of the unturned image: {pairs}."
     )
     shown = min(1, len(angles) - 1)
-    pictures = {"expected": np.rint(np.clip(expected[shown], 0, 1) * 255).astype(np.uint8), "turned": rotation.arrays["images"][shown]}
+    pictures = {
+        "expected": np.rint(np.clip(expected[shown], 0, 1) * 255).astype(np.uint8),
+        "turned": rotation.arrays["images"][shown],
+    }
     return words, {"equivariance": np.asarray([angles, ours, none]), **pictures}
 
 
@@ -293,8 +430,9 @@ def note(experiment: Experiment) -> str:
 def summary(images: np.ndarray, config: Config) -> str:
     """What was done, in two sentences."""
     return (
-        f"{len(images)} test fives are encoded, their latents perturbed, and decoded by the model of sevens, in two ways: encoded by that "
-        f"same model, or by the model of fives. Each way takes {config.steps} steps of Heun's method; brackets hold 95 % intervals."
+        f"{len(images)} test fives are encoded, their latents perturbed, and decoded by the model"
+        " of sevens, in two ways: encoded by that same model, or by the model of fives. Each way"
+        f" takes {config.steps} steps of Heun's method; brackets hold 95 % intervals."
     )
 
 
@@ -304,8 +442,14 @@ def found_words(points: tuple) -> str:
     for way, name in (("single", "single-model"), ("ddib", "DDIB")):
         _, slug, coefficient, share, hue = min((p for p in points if p[0] == way), key=ranked)
         reached = "reaches" if shortfall((share, hue)) == 0 else "does not reach"
-        words = f"{100 * share:.0f} % sevens with a median hue error of {'–' if hue is None else f'{hue:.0f}'}°"
-        sentences.append(f"The {name} way {reached} 90 % within 20°: its best is {slug} at {coefficient:g}, {words}.")
+        words = (
+            f"{100 * share:.0f} % sevens with a median hue error of"
+            f" {'–' if hue is None else f'{hue:.0f}'}°"
+        )
+        sentences.append(
+            f"The {name} way {reached} 90 % within 20°: its best is {slug} at {coefficient:g},"
+            f" {words}."
+        )
     return " ".join(sentences)
 
 

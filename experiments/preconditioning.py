@@ -1,10 +1,12 @@
-"""What the Wiener preconditioning is worth: two models each, trained alike but for it, and translated alike.
+"""What the Wiener preconditioning is worth: two models each, trained alike but for it, and
+translated alike.
 
     python experiments/preconditioning.py --steps 900
 
-For every preconditioning it trains a five-model and a seven-model from scratch (`ddib train` with its defaults), translates
-test fives, and prints one table: the loss, the share called seven, the hue error, the round trip and the latents. Trained models are
-kept in `runs/preconditioning/` and taken up again, so that an interrupted study goes on where it was.
+For every preconditioning it trains a five-model and a seven-model from scratch (`ddib train` with
+its defaults), translates test fives, and prints one table: the loss, the share called seven, the
+hue error, the round trip and the latents. Trained models are kept in `runs/preconditioning/` and
+taken up again, so that an interrupted study goes on where it was.
 """
 
 import shlex
@@ -24,7 +26,14 @@ from ddib_jax.runs import Table
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = ("called_target", "hue_error", "hue_error_p90", "reconstruction_error", "latent_variance", "latent_lowest")
+SHOWN = (
+    "called_target",
+    "hue_error",
+    "hue_error_p90",
+    "reconstruction_error",
+    "latent_variance",
+    "latent_lowest",
+)
 
 
 @dataclass(frozen=True)
@@ -42,16 +51,25 @@ class Config:
 
 
 def main(config: Config) -> str:
-    """Run the study; returns the table in Markdown, which it also prints and writes to `table.md`."""
+    """Run the study; returns the table in Markdown, which it also prints and writes to
+    `table.md`.
+    """
     fives = ddib_jax.load_dataset("five", "test")
     source = fives.take(range(config.count))
-    judge = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
+    judge = Classifier(
+        *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+    )
     table = []
     for name in config.preconditionings:
-        places = {digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")}
+        places = {
+            digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")
+        }
         for digit, place in places.items():
             Train(data=digit, out=place, steps=config.steps, preconditioning=name).run()
-        here, there = (ddib_jax.Bridge.over(ddib_jax.load(place), steps=config.ode_steps) for place in places.values())
+        here, there = (
+            ddib_jax.Bridge.over(ddib_jax.load(place), steps=config.ode_steps)
+            for place in places.values()
+        )
         latent = bridge.encode(here, source)
         samples = {"source": source, "latent": latent, "target_class": 7}
         samples["translation"] = bridge.decode(there, latent)
@@ -61,8 +79,12 @@ def main(config: Config) -> str:
         losses = [line["loss"] for line in read_log(places["five"] / "training" / "log.jsonl")[-5:]]
         table.append((name, float(np.mean(losses)), *(rows[shown].value for shown in SHOWN)))
     labels = [rows[shown].label for shown in SHOWN]
-    text = markdown_table(Table(("Preconditioning", "Loss of the five-model", *labels), tuple(table)), digits=3)
-    (config.out / "table.md").write_text(f"{shlex.join(['python', 'experiments/preconditioning.py', *sys.argv[1:]])}\n\n{text}")
+    text = markdown_table(
+        Table(("Preconditioning", "Loss of the five-model", *labels), tuple(table)), digits=3
+    )
+    (config.out / "table.md").write_text(
+        f"{shlex.join(['python', 'experiments/preconditioning.py', *sys.argv[1:]])}\n\n{text}"
+    )
     print(text)
     return text
 

@@ -1,9 +1,10 @@
-"""What a sweep saves: its time beside that of separate translations, and its memory against the number of coefficients.
+"""What a sweep saves: its time beside that of separate translations, and its memory against the
+number of coefficients.
 
     python experiments/sweep_cost.py
 
-Times `jax.jit(sweep)` against as many calls of the jitted `DDIB`, both compiled beforehand and on the same images in turn, and prints
-the temporary memory that XLA plans for the sweep's program.
+Times `jax.jit(sweep)` against as many calls of the jitted `DDIB`, both compiled beforehand and on
+the same images in turn, and prints the temporary memory that XLA plans for the sweep's program.
 """
 
 import time
@@ -32,27 +33,44 @@ class Config:
 
 def main(config: Config) -> str:
     """Run the benchmark; returns the table in Markdown, which it also prints."""
-    here, there = (ddib_jax.Bridge.over(ddib_jax.load(name), steps=config.steps) for name in ("five", "seven"))
-    ddib = ddib_jax.DDIB(here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise"))
+    here, there = (
+        ddib_jax.Bridge.over(ddib_jax.load(name), steps=config.steps) for name in ("five", "seven")
+    )
+    ddib = ddib_jax.DDIB(
+        here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise")
+    )
     images = jnp.asarray(ddib_jax.load_dataset("five", "test").take(range(config.images)))
     key = jax.random.key(0)
     one = jax.jit(lambda held, batch: held(key, batch)).lower(ddib, images).compile()
-    lines = ["| Coefficients | Separate calls, s | Sweep, s | Ratio | Temporary memory of the sweep, MB |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        (
+            "| Coefficients | Separate calls, s | Sweep, s | Ratio | Temporary memory of the sweep,"
+            " MB |"
+        ),
+        "| --- | --- | --- | --- | --- |",
+    ]
     for count in config.counts:
         coefficients = jnp.linspace(0.0, 1.0, count)
-        program = jax.jit(lambda held, batch, many: ddib_jax.sweep(held, key, batch, many, at_once=config.at_once))
+        program = jax.jit(
+            lambda held, batch, many: ddib_jax.sweep(held, key, batch, many, at_once=config.at_once)
+        )
         together = program.lower(ddib, images, coefficients).compile()
 
         def separately(coefficients=coefficients):
-            return [one(ddib.replace(coefficient=coefficient), images) for coefficient in coefficients]
+            return [
+                one(ddib.replace(coefficient=coefficient), images) for coefficient in coefficients
+            ]
 
         apart, joint = [], []
         for _ in range(config.repeats):
             apart.append(seconds(separately))
-            joint.append(seconds(lambda: together(ddib, images, coefficients)))  # noqa: B023
+            joint.append(seconds(lambda: together(ddib, images, coefficients)))
         ratio = np.median(joint) / np.median(apart)
         memory = together.memory_analysis().temp_size_in_bytes / 1e6
-        lines.append(f"| {count} | {np.median(apart):.2f} | {np.median(joint):.2f} | {ratio:.2f} | {memory:.0f} |")
+        lines.append(
+            f"| {count} | {np.median(apart):.2f} | {np.median(joint):.2f} | {ratio:.2f} |"
+            f" {memory:.0f} |"
+        )
         print(lines[-1], flush=True)
     print("\n".join(lines))
     return "\n".join(lines)

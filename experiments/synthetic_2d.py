@@ -1,10 +1,12 @@
-"""Bridges between six distributions of the plane: do cycles close, and how near is a translation to the optimal transport?
+"""Bridges between six distributions of the plane: do cycles close, and how near is a translation to
+the optimal transport?
 
     python experiments/synthetic_2d.py                  # the shipped models
     python experiments/synthetic_2d.py --train          # trains the six first, half an hour on one CPU core
 
-The study of Su et al. (2023, section 4.1) over all thirty ordered pairs. Writes `runs/synthetic_2d/`: clouds coloured by where their points came from, cycles by solver,
-transport, and the likelihood of the plane under every model. Needs the extra `studies`.
+The study of Su et al. (2023, section 4.1) over all thirty ordered pairs. Writes
+`runs/synthetic_2d/`: clouds coloured by where their points came from, cycles by solver, transport,
+and the likelihood of the plane under every model. Needs the extra `studies`.
 """
 
 import datetime
@@ -33,13 +35,27 @@ from ddib_jax.transport import wasserstein
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = {
-    "steps": 3000, "batch_size": 4096, "learning_rate": 2e-3, "warmup": 100, "ema_decay": 0.998, "reference": 0,
-    "noise_mean": -1.0, "noise_std": 1.8, "sigma_min": 0.05, "sigma_max": 10.0, "float16_weights": True, "log_every": 100,
-}  # fmt: skip
+    "steps": 3000,
+    "batch_size": 4096,
+    "learning_rate": 2e-3,
+    "warmup": 100,
+    "ema_decay": 0.998,
+    "reference": 0,
+    "noise_mean": -1.0,
+    "noise_std": 1.8,
+    "sigma_min": 0.05,
+    "sigma_max": 10.0,
+    "float16_weights": True,
+    "log_every": 100,
+}
 SHOWN = (
-    ("moons", "checkerboard"), ("concentric-rings", "concentric-squares"), ("parallel-rings", "parallel-squares"),
-    ("concentric-rings", "parallel-rings"), ("parallel-rings", "concentric-squares"), ("concentric-rings", "moons"),
-)  # fmt: skip
+    ("moons", "checkerboard"),
+    ("concentric-rings", "concentric-squares"),
+    ("parallel-rings", "parallel-squares"),
+    ("concentric-rings", "parallel-rings"),
+    ("parallel-rings", "concentric-squares"),
+    ("concentric-rings", "moons"),
+)
 """The pairs that the reference's script takes."""
 REACH, TICKS, DRAWS = 4.0, 81, 3
 
@@ -59,7 +75,9 @@ class Config:
     """Network evaluations of a leg; a cycle has four."""
     grid: str = "log-normal"
     reference_steps: int = 4000
-    """DDIM's steps in the paper, on one grid and on the reference's shifted ones; 0 leaves them out."""
+    """DDIM's steps in the paper, on one grid and on the reference's shifted ones; 0 leaves them
+    out.
+    """
     reference_count: int = 16
     """Points of every source for those steps."""
     out: Path = ROOT / "runs" / "synthetic_2d"
@@ -70,49 +88,134 @@ def main(config: Config) -> Path:
     started = datetime.datetime.now(datetime.UTC)
     for name in (*config.solvers, *config.reversible):
         if is_implicit(get_solver(name)):
-            raise ValueError(f"'{name}' is implicit: its evaluations are not known beforehand; name explicit solvers.")
+            raise ValueError(
+                f"'{name}' is implicit: its evaluations are not known beforehand; name explicit"
+                " solvers."
+            )
     models = {name: _model(name, config) for name in SHAPES}
-    clouds = {name: draw_points(name, config.count, np.random.default_rng([7, place])) for place, name in enumerate(SHAPES)}
+    clouds = {
+        name: draw_points(name, config.count, np.random.default_rng([7, place]))
+        for place, name in enumerate(SHAPES)
+    }
     pairs = list(itertools.permutations(SHAPES, 2))
     methods = [(name, False, _steps(name, config.evaluations)) for name in config.solvers]
     methods += [(name, True, _steps(name, config.evaluations)) for name in config.reversible]
-    cycles = {method: [_cycle(models, clouds, pair, method, config.grid) for pair in pairs] for method in methods}
+    cycles = {
+        method: [_cycle(models, clouds, pair, method, config.grid) for pair in pairs]
+        for method in methods
+    }
     rows = [_summary(*method, cycles[method]) for method in methods]
     papers: list[dict] = [{} for _ in pairs]
     if config.reference_steps:
-        few = {name: (points[: config.reference_count], places) for name, (points, places) in clouds.items()}
+        few = {
+            name: (points[: config.reference_count], places)
+            for name, (points, places) in clouds.items()
+        }
         for shifted in (True, False):
-            papers = [_reference(models, few, pair, config.reference_steps, shifted) for pair in pairs]
-            rows.append(_summary(f"ddim, {'shifted grids' if shifted else 'one grid'}", False, config.reference_steps, papers))
-    best = min((method for method in methods if not method[1]), key=lambda method: max(cycle["mean"] for cycle in cycles[method]))
-    samples = {name: [draw_points(name, config.count, np.random.default_rng([11, seed]))[0] for seed in range(DRAWS)] for name in SHAPES}
-    sources = {name: [draw_points(name, config.count, np.random.default_rng([13, seed]))[0] for seed in range(DRAWS)] for name in SHAPES}
-    floors = {name: float(np.mean([wasserstein(*two) for two in itertools.combinations(samples[name], 2)])) for name in SHAPES}
-    transport = [_transport(models, sources[pair[0]], pair, samples[pair[1]], floors[pair[1]], config.grid) for pair in pairs]
+            papers = [
+                _reference(models, few, pair, config.reference_steps, shifted) for pair in pairs
+            ]
+            rows.append(
+                _summary(
+                    f"ddim, {'shifted grids' if shifted else 'one grid'}",
+                    False,
+                    config.reference_steps,
+                    papers,
+                )
+            )
+    best = min(
+        (method for method in methods if not method[1]),
+        key=lambda method: max(cycle["mean"] for cycle in cycles[method]),
+    )
+    samples = {
+        name: [
+            draw_points(name, config.count, np.random.default_rng([11, seed]))[0]
+            for seed in range(DRAWS)
+        ]
+        for name in SHAPES
+    }
+    sources = {
+        name: [
+            draw_points(name, config.count, np.random.default_rng([13, seed]))[0]
+            for seed in range(DRAWS)
+        ]
+        for name in SHAPES
+    }
+    floors = {
+        name: float(
+            np.mean([wasserstein(*two) for two in itertools.combinations(samples[name], 2)])
+        )
+        for name in SHAPES
+    }
+    transport = [
+        _transport(models, sources[pair[0]], pair, samples[pair[1]], floors[pair[1]], config.grid)
+        for pair in pairs
+    ]
     density = {name: _density(model) for name, model in models.items()}
     area = (2 * REACH / (TICKS - 1)) ** 2
     masses = [float(np.sum(values) * area) for values in density.values()]
     table = tuple(
-        (f"{source} → {target}", cycle["mean"], cycle["worst"], paper.get("mean"), paper.get("worst"), *facts)
-        for (source, target), cycle, paper, facts in zip(pairs, cycles[best], papers, transport, strict=True)
+        (
+            f"{source} → {target}",
+            cycle["mean"],
+            cycle["worst"],
+            paper.get("mean"),
+            paper.get("worst"),
+            *facts,
+        )
+        for (source, target), cycle, paper, facts in zip(
+            pairs, cycles[best], papers, transport, strict=True
+        )
     )
     ratios = [facts[0] / facts[1] for facts in transport]
     run = runs.Run(
         name="synthetic_2d",
         title="Bridges in the plane",
         **runs.circumstances("experiments/synthetic_2d.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+        },
         metrics=(
-            MetricRow("cycle", f"Cycle by {best[0]}, mean L2 of the worst pair", max(c["mean"] for c in cycles[best]), better="lower", target=1e-4, n=30),
-            MetricRow("transport", "Pushed to target over sample to sample, W2, worst pair", max(ratios), better="lower", target=1.5, n=30),
-            MetricRow("mass", "Probability of the square, furthest from 1", max(masses, key=lambda mass: abs(mass - 1)), n=6),
+            MetricRow(
+                "cycle",
+                f"Cycle by {best[0]}, mean L2 of the worst pair",
+                max(c["mean"] for c in cycles[best]),
+                better="lower",
+                target=1e-4,
+                n=30,
+            ),
+            MetricRow(
+                "transport",
+                "Pushed to target over sample to sample, W2, worst pair",
+                max(ratios),
+                better="lower",
+                target=1.5,
+                n=30,
+            ),
+            MetricRow(
+                "mass",
+                "Probability of the square, furthest from 1",
+                max(masses, key=lambda mass: abs(mass - 1)),
+                n=6,
+            ),
         ),
         tables={
-            "Cycles by solver": runs.Table(CYCLES, tuple(rows), f"Source → target → source over the pairs, {config.count} points each"),
-            "Pairs": runs.Table(PAIRS, table, f"The cycle by {best[0]} in {best[2]} steps, and the translation beside the optimal transport"),
+            "Cycles by solver": runs.Table(
+                CYCLES,
+                tuple(rows),
+                f"Source → target → source over the pairs, {config.count} points each",
+            ),
+            "Pairs": runs.Table(
+                PAIRS,
+                table,
+                f"The cycle by {best[0]} in {best[2]} steps, and the translation beside the optimal"
+                " transport",
+            ),
         },
         texts={"summary": SUMMARY.format(count=config.count)},
-        arrays=_shown(models, clouds, best, config.grid) | {f"density/{name}": values for name, values in density.items()},
+        arrays=_shown(models, clouds, best, config.grid)
+        | {f"density/{name}": values for name, values in density.items()},
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)
@@ -124,11 +227,30 @@ def main(config: Config) -> Path:
 
 
 SUMMARY = (
-    "Six models of points of the plane, trained apart; {count} points of each are translated into each other, and back. A point keeps the colour of its place "
-    "in the source."
+    "Six models of points of the plane, trained apart; {count} points of each are translated into"
+    " each other, and back. A point keeps the colour of its place in the source."
 )
-CYCLES = ("solver", "steps", "evaluations a cycle", "pairs", "mean L2", "worst pair, mean L2", "largest L2", "seconds a pair")
-PAIRS = ("pair", "cycle, mean L2", "cycle, largest L2", "by the paper's DDIM, mean L2", "by the paper's DDIM, largest L2", "W2 pushed to target", "W2 sample to sample", "cost", "optimal cost")
+CYCLES = (
+    "solver",
+    "steps",
+    "evaluations a cycle",
+    "pairs",
+    "mean L2",
+    "worst pair, mean L2",
+    "largest L2",
+    "seconds a pair",
+)
+PAIRS = (
+    "pair",
+    "cycle, mean L2",
+    "cycle, largest L2",
+    "by the paper's DDIM, mean L2",
+    "by the paper's DDIM, largest L2",
+    "W2 pushed to target",
+    "W2 sample to sample",
+    "cost",
+    "optimal cost",
+)
 
 
 def _model(name: str, config: Config) -> DiffusionModel:
@@ -167,28 +289,50 @@ def _cycle(models, clouds, pair, method, grid) -> dict[str, float]:
     name, carried, steps = method
     here, there = (_bridge(models[domain], name, steps, grid) for domain in pair)
     around = _around_carried if carried and is_reversible(here.solver) else _around
-    return _timed(lambda: around(here, there, clouds[pair[0]][0])[2], clouds[pair[0]][0], 4 * count(here.solver, steps))
+    return _timed(
+        lambda: around(here, there, clouds[pair[0]][0])[2],
+        clouds[pair[0]][0],
+        4 * count(here.solver, steps),
+    )
 
 
 def _timed(run, points, evaluations: int) -> dict[str, float]:
     clock = time.perf_counter()
     back = np.asarray(run())
     distances = np.linalg.norm(back - points, axis=1)
-    return {"mean": float(distances.mean()), "worst": float(distances.max()), "evaluations": evaluations, "seconds": time.perf_counter() - clock}
+    return {
+        "mean": float(distances.mean()),
+        "worst": float(distances.max()),
+        "evaluations": evaluations,
+        "seconds": time.perf_counter() - clock,
+    }
 
 
 def _summary(name: str, carried: bool, steps: int, cycles: list[dict[str, float]]) -> tuple:
     means = [cycle["mean"] for cycle in cycles]
-    seconds = float(np.median([cycle["seconds"] for cycle in cycles]))  # the first holds the compilation
+    seconds = float(
+        np.median([cycle["seconds"] for cycle in cycles])
+    )  # the first holds the compilation
     words = f"{name} + carry" if carried else name
-    return words, steps, cycles[0]["evaluations"], len(cycles), float(np.mean(means)), max(means), max(cycle["worst"] for cycle in cycles), seconds
+    return (
+        words,
+        steps,
+        cycles[0]["evaluations"],
+        len(cycles),
+        float(np.mean(means)),
+        max(means),
+        max(cycle["worst"] for cycle in cycles),
+        seconds,
+    )
 
 
 @jax.jit
 def _around_shifted(source: Bridge, target: Bridge, points):
-    """The cycle on the grids of the reference's code, whose encoder is one index behind its decoder.
+    """The cycle on the grids of the reference's code, whose encoder is one index behind its
+    decoder.
 
-    It takes a point for one of the lowest noise level, and goes on from the highest to infinite noise; its decoder starts at the highest and ends without noise.
+    It takes a point for one of the lowest noise level, and goes on from the highest to infinite
+    noise; its decoder starts at the highest and ends without noise.
     """
     top, low = source.sigmas[-1], source.sigmas[0]
 
@@ -211,10 +355,14 @@ def _reference(models, clouds, pair, steps: int, shifted: bool) -> dict[str, flo
     return _timed(lambda: around(here, there, clouds[pair[0]][0]), clouds[pair[0]][0], 4 * steps)
 
 
-def _transport(models, sources, pair, samples, floor: float, grid: str) -> tuple[float, float, float, float]:
-    """W2 of pushed draws to as many of the target, and of two of these; the root of the mean squared way, and of the shortest, of the first draw.
+def _transport(
+    models, sources, pair, samples, floor: float, grid: str
+) -> tuple[float, float, float, float]:
+    """W2 of pushed draws to as many of the target, and of two of these; the root of the mean
+    squared way, and of the shortest, of the first draw.
 
-    A single draw of a thousand points may lie off its distribution by half of the floor, so both figures are means over draws.
+    A single draw of a thousand points may lie off its distribution by half of the floor, so both
+    figures are means over draws.
     """
     here, there = (_bridge(models[domain], "rk4", 40, grid) for domain in pair)
     pushed = [np.asarray(_around(here, there, source)[1]) for source in sources]
@@ -242,8 +390,12 @@ def _shown(models, clouds, method, grid) -> dict[str, np.ndarray]:
     for pair in SHOWN:
         points, places = clouds[pair[0]]
         found = _around(*(_bridge(models[domain], name, steps, grid) for domain in pair), points)
-        parts = zip(("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True)
-        arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {f"{pair[0]} > {pair[1]}/places": places}
+        parts = zip(
+            ("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True
+        )
+        arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {
+            f"{pair[0]} > {pair[1]}/places": places
+        }
     return arrays
 
 

@@ -1,10 +1,14 @@
-"""How fast is a training, and what holds it up? The loop, the loader and the devices, side by side in one run.
+"""How fast is a training, and what holds it up? The loop, the loader and the devices, side by side
+in one run.
 
     python experiments/training_speed.py            # a few minutes on two CPU cores
 
-The step is that of `ddib train` with a small network on the bundled fives. Three loops take turns: a plain one that makes each batch when it needs it and waits for each loss,
-the house's loop (batches prefetched to the devices, nothing waited for), and the same with several steps a call (lax.scan). The loader's images a second, from memory and from JPEGs
-on disk, stand beside the step's. For weak scaling the batch grows with 1, 2, 4 and 8 virtual devices, each count in a process of its own. It writes `runs/training_speed/`.
+The step is that of `ddib train` with a small network on the bundled fives. Three loops take turns:
+a plain one that makes each batch when it needs it and waits for each loss, the house's loop
+(batches prefetched to the devices, nothing waited for), and the same with several steps a call
+(lax.scan). The loader's images a second, from memory and from JPEGs on disk, stand beside the
+step's. For weak scaling the batch grows with 1, 2, 4 and 8 virtual devices, each count in a process
+of its own. It writes `runs/training_speed/`.
 """
 
 import datetime
@@ -66,7 +70,15 @@ def learner(batch_size: int) -> tuple:
     model = recipe.untrained(source.image_shape, preconditioning.EDM(0.38), None)
     tx = recipe.tx()
     state = jax.tree.map(np.asarray, TrainState.create(model.params, tx))
-    return state, Batches(source, batch_size, 0), {"grad_fn": recipe.grad_fn(model, Network(), 0), "tx": tx, "shared": (model.precondition, None)}
+    return (
+        state,
+        Batches(source, batch_size, 0),
+        {
+            "grad_fn": recipe.grad_fn(model, Network(), 0),
+            "tx": tx,
+            "shared": (model.precondition, None),
+        },
+    )
 
 
 def plain(state: TrainState, batches: Callable, options: dict, steps: int) -> float:
@@ -76,36 +88,63 @@ def plain(state: TrainState, batches: Callable, options: dict, steps: int) -> fl
     for step in range(2 * steps):
         if step == steps:  # the first half compiles
             clock = time.perf_counter()
-        held, metrics = update(held, jax.random.key(0), parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(step))), options["shared"])
+        held, metrics = update(
+            held,
+            jax.random.key(0),
+            parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(step))),
+            options["shared"],
+        )
         float(parallel.unreplicate(metrics)["loss"][0])
     return steps / (time.perf_counter() - clock)
 
 
-def house(state: TrainState, batches: Callable, options: dict, steps: int, steps_per_call: int) -> float:
+def house(
+    state: TrainState, batches: Callable, options: dict, steps: int, steps_per_call: int
+) -> float:
     """The loop of `ddib train`; steps a second."""
     with tempfile.TemporaryDirectory() as place:
         log = TrainingLog(Path(place), start=0, steps=2 * steps, quiet=True)
-        fit(state, jax.random.key(0), batches, steps=2 * steps, steps_per_call=steps_per_call, log=log, log_every=steps, **options)
+        fit(
+            state,
+            jax.random.key(0),
+            batches,
+            steps=2 * steps,
+            steps_per_call=steps_per_call,
+            log=log,
+            log_every=steps,
+            **options,
+        )
         log.close()
         return read_log(log.path)[-1]["steps_per_second"]
 
 
 @functools.cache
 def _updates(grad_fn: Callable, tx) -> Callable:
-    return parallel.data_parallel(functools.partial(train_steps, grad_fn=grad_fn, tx=tx, ema_decay=0.999, axis_name=parallel.BATCH_AXIS))
+    return parallel.data_parallel(
+        functools.partial(
+            train_steps, grad_fn=grad_fn, tx=tx, ema_decay=0.999, axis_name=parallel.BATCH_AXIS
+        )
+    )
 
 
 def loops(config: Config) -> Table:
     """Images a second of the three loops, taking turns."""
     state, batches, options = learner(config.batch_size)
     several = f"{config.steps_per_call} steps a call, prefetched"
-    ways = {"plain loop": plain, "prefetched": functools.partial(house, steps_per_call=1), several: functools.partial(house, steps_per_call=config.steps_per_call)}
+    ways = {
+        "plain loop": plain,
+        "prefetched": functools.partial(house, steps_per_call=1),
+        several: functools.partial(house, steps_per_call=config.steps_per_call),
+    }
     found = {name: [] for name in ways}
     for _ in range(config.rounds):
         for name, run in ways.items():
             found[name].append(config.batch_size * run(state, batches, options, config.steps))
     rates = {name: float(np.median(rates)) for name, rates in found.items()}
-    return Table(("loop", "images a second", "of the plain loop's"), tuple((name, rate, rate / rates["plain loop"]) for name, rate in rates.items()))
+    return Table(
+        ("loop", "images a second", "of the plain loop's"),
+        tuple((name, rate, rate / rates["plain loop"]) for name, rate in rates.items()),
+    )
 
 
 def loader(config: Config) -> Table:
@@ -118,7 +157,11 @@ def loader(config: Config) -> Table:
         for index in range(config.pictures):
             small = noise.integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(small).resize((128, 128)).save(Path(folder) / f"{index:05d}.jpg")
-        for name, memory, workers in (("JPEGs kept in memory", 2**31, 0), ("JPEGs from disk, threads", 0, 0), ("JPEGs from disk, 2 worker processes", 0, 2)):
+        for name, memory, workers in (
+            ("JPEGs kept in memory", 2**31, 0),
+            ("JPEGs from disk, threads", 0, 0),
+            ("JPEGs from disk, 2 worker processes", 0, 2),
+        ):
             source = Pictures(sorted(Path(folder).iterdir()), View(64), read_image, memory=memory)
             batches = Batches(source, config.batch_size, 0, flip=True)
             made = in_workers(batches, 0, 60, workers) if workers else map(batches, range(60))
@@ -154,10 +197,28 @@ def scaling(config: Config) -> Table:
     rows = []
     for count in config.devices:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
-        command = [sys.executable, __file__, "--weak", "--batch-size", str(config.batch_size), "--rounds", str(config.rounds)]
-        done = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, check=True)
+        command = [
+            sys.executable,
+            __file__,
+            "--weak",
+            "--batch-size",
+            str(config.batch_size),
+            "--rounds",
+            str(config.rounds),
+        ]
+        done = subprocess.run(
+            command,
+            env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         rows.append((count, config.batch_size * count, json.loads(done.stdout.splitlines()[-1])))
-    return Table(("virtual devices", "batch", "images a second"), tuple(rows), f"{os.cpu_count()} CPU cores hold them all")
+    return Table(
+        ("virtual devices", "batch", "images a second"),
+        tuple(rows),
+        f"{os.cpu_count()} CPU cores hold them all",
+    )
 
 
 def main(config: Config) -> Path | None:
@@ -166,12 +227,17 @@ def main(config: Config) -> Path | None:
         print(json.dumps(weak(config)))
         return None
     started = datetime.datetime.now(datetime.UTC)
-    tables = {"Loops": loops(config), "Loader": loader(config)} | ({"Weak scaling": scaling(config)} if config.devices else {})
+    tables = {"Loops": loops(config), "Loader": loader(config)} | (
+        {"Weak scaling": scaling(config)} if config.devices else {}
+    )
     run = runs.Run(
         name="training_speed",
         title="How fast is a training?",
         **runs.circumstances("experiments/training_speed.py", started, machine()),
-        config={name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()},
+        config={
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(config).items()
+        },
         metrics=(),
         tables=tables,
         texts={},

@@ -12,10 +12,11 @@ install_import_hook("ddib_jax", "beartype.beartype")
 import jax
 import pytest
 
-
 MAPS = Path("/proc/self/maps")
 MANY = 20_000
-"""Of the 65,530 regions of memory that Linux gives a process; every program that XLA compiles for a CPU takes some, and one too many ends the process."""
+"""Of the 65,530 regions of memory that Linux gives a process; every program that XLA compiles for a
+CPU takes some, and one too many ends the process.
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,14 +29,22 @@ def programs_forgotten():
 
 @pytest.fixture
 def strict():
-    """float64, no silent broadcasting of ranks, no silent promotion of dtypes: the rules of the numerical core."""
-    with jax.enable_x64(True), jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+    """float64, no silent broadcasting of ranks, no silent promotion of dtypes: the rules of the
+    numerical core.
+    """
+    with (
+        jax.enable_x64(True),
+        jax.numpy_rank_promotion("raise"),
+        jax.numpy_dtype_promotion("strict"),
+    ):
         yield
 
 
 @pytest.fixture
 def unchecked():
-    """The package's own checks alone: jaxtyping's, with which the suite runs, would speak before."""
+    """The package's own checks alone: jaxtyping's, with which the suite runs, would
+    speak before.
+    """
     before = config.jaxtyping_disable
     config.update("jaxtyping_disable", True)
     yield

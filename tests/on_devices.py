@@ -26,36 +26,61 @@ class Tiny(nn.Module):
 
 def trained(steps: int, batch_size: int) -> TrainState:
     statistics, network = Wiener.fit(IMAGES, 4), Tiny()
-    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))[
+        "params"
+    ]
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), params)
-    model = DiffusionModel(params, statistics, network=network, schedule=schedules.EDM(), data_shape=(8, 8, 3))
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(0.2 * rng.normal(size=leaf.shape), leaf.dtype), params
+    )
+    model = DiffusionModel(
+        params, statistics, network=network, schedule=schedules.EDM(), data_shape=(8, 8, 3)
+    )
     tx = adamw(1e-2, steps, warmup=1, weight_decay=0.01, clip_norm=0.1)
 
     def loss(params, key, batch, shared):
         learner = model.replace(params=params, precondition=shared)
-        return denoising_loss(learner, key, batch["image"], LogNormal(), index=batch["index"], train=True)
+        return denoising_loss(
+            learner, key, batch["image"], LogNormal(), index=batch["index"], train=True
+        )
 
     def batch_at(step):
         return {"image": np.roll(IMAGES, step, axis=0)[:batch_size], "index": np.arange(batch_size)}
 
     state = TrainState.create(params, tx)
-    return fit(state, jax.random.key(1), batch_at, grad_fn=gradients(loss), tx=tx, steps=steps, shared=statistics)
+    return fit(
+        state,
+        jax.random.key(1),
+        batch_at,
+        grad_fn=gradients(loss),
+        tx=tx,
+        steps=steps,
+        shared=statistics,
+    )
 
 
 def translated(matrix, image, scale):
-    return {"image": jnp.tanh(image @ matrix) * scale[:, None, None, None], "sum": image.sum((1, 2, 3))}
+    return {
+        "image": jnp.tanh(image @ matrix) * scale[:, None, None, None],
+        "sum": image.sum((1, 2, 3)),
+    }
 
 
 def main(file: str) -> None:
-    matrix, scale = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32), np.arange(13, dtype=np.float32)
+    matrix, scale = (
+        np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32),
+        np.arange(13, dtype=np.float32),
+    )
     mapped = parallel.map_batches(translated, matrix, IMAGES[:13], scale, batch_size=6)
     found = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
     try:
         trained(1, 12)
     except ValueError as error:
         print(error)
-    np.savez(file, **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(found)})
+    np.savez(
+        file,
+        **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(found)},
+    )
 
 
 if __name__ == "__main__":

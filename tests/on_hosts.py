@@ -1,14 +1,18 @@
-"""A training of a process that is one of several: `python -m tests.on_hosts DIRECTORY INDEX COUNT PORT`.
+"""A training of a process that is one of several: `python -m tests.on_hosts DIRECTORY INDEX COUNT
+PORT`.
 
-It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to DIRECTORY/final-INDEX.npz. At step
-DIE_AT of the environment the process ends without a word; it pauses PAUSE seconds for every batch, and takes STEPS_PER_CALL.
+It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to
+DIRECTORY/final-INDEX.npz. At step DIE_AT of the environment the process ends without a word; it
+pauses PAUSE seconds for every batch, and takes STEPS_PER_CALL.
 """
 
 import os
 import sys
 import time
 
-if __name__ == "__main__":  # tensorboardX would import torch where it is installed, which takes seconds
+if (
+    __name__ == "__main__"
+):  # tensorboardX would import torch where it is installed, which takes seconds
     sys.modules.setdefault("torch", None)
 
 import jax
@@ -23,7 +27,11 @@ STEPS = 24
 def main(directory: str, index: int, count: int, port: int) -> int:
     if count > 1:
         hosts.join_hosts(f"127.0.0.1:{port}", count, index)
-    from tests.training.problem import KEY, arrays, problem  # computes, which joined processes must not have done
+    from tests.training.problem import (
+        KEY,
+        arrays,
+        problem,
+    )  # computes, which joined processes must not have done
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
     index, count = hosts.share()
@@ -36,11 +44,28 @@ def main(directory: str, index: int, count: int, port: int) -> int:
 
     checkpoints = Checkpoints(directory, {"steps": STEPS})
     state = checkpoints.restore(state) or state
-    print(f"{count} hosts, {jax.local_device_count()} devices here, from step {int(state.step)}", flush=True)
-    log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True) if index == 0 else None
+    print(
+        f"{count} hosts, {jax.local_device_count()} devices here, from step {int(state.step)}",
+        flush=True,
+    )
+    log = (
+        TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True)
+        if index == 0
+        else None
+    )
     per_call = int(os.environ.get("STEPS_PER_CALL", "1"))
     try:
-        state = fit(state, KEY, batch_at, **options, checkpoints=checkpoints, checkpoint_every=3, log=log, log_every=per_call, steps_per_call=per_call)
+        state = fit(
+            state,
+            KEY,
+            batch_at,
+            **options,
+            checkpoints=checkpoints,
+            checkpoint_every=3,
+            log=log,
+            log_every=per_call,
+            steps_per_call=per_call,
+        )
     except Stopped as stopped:
         print(stopped, flush=True)
         checkpoints.close()

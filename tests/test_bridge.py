@@ -1,4 +1,6 @@
-"""Bridges as pytrees: what retraces and what does not, batching, and the shipped models there and back."""
+"""Bridges as pytrees: what retraces and what does not, batching, and the shipped models there and
+back.
+"""
 
 import re
 
@@ -15,21 +17,39 @@ from ddib_jax.exact import mixture_model
 from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.schedules import EDM
-from ddib_jax.solvers import SOLVERS, ExactEuler, FixedPoint, ImplicitMidpoint, get_solver, is_reversible
+from ddib_jax.solvers import (
+    SOLVERS,
+    ExactEuler,
+    FixedPoint,
+    ImplicitMidpoint,
+    get_solver,
+    is_reversible,
+)
 
 SHAPE = (8, 8, 1)
 
 
 def conditional(seed, labels):
-    """A small class-conditional U-Net with Wiener statistics of its own, built afresh at every call."""
+    """A small class-conditional U-Net with Wiener statistics of its own, built afresh at every
+    call.
+    """
     network = UNet(
-        out_channels=1, model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2, num_classes=3
+        out_channels=1,
+        model_channels=32,
+        channel_mult=(1,),
+        attention_resolutions=(),
+        patch_size=2,
+        num_classes=3,
     )
     rng = np.random.default_rng(seed)
     wiener = Wiener.fit(rng.normal(size=(20, *SHAPE)).astype(np.float32), rank=4)
     inputs = jnp.zeros((1, 8, 8, 2))
-    params = jax.jit(network.init)(jax.random.key(seed), inputs, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
-    params = jax.tree.map(lambda leaf: jnp.where(leaf == 0, 0.05, leaf), params)  # wake the layers that start at zero
+    params = jax.jit(network.init)(
+        jax.random.key(seed), inputs, jnp.zeros(1), jnp.zeros(1, jnp.int32)
+    )["params"]
+    params = jax.tree.map(
+        lambda leaf: jnp.where(leaf == 0, 0.05, leaf), params
+    )  # wake the layers that start at zero
     options = {"network": network, "schedule": EDM(), "data_shape": SHAPE}
     return DiffusionModel(params, wiener, jnp.asarray(labels), **options)
 
@@ -48,16 +68,27 @@ def test_new_weights_labels_statistics_and_coefficients_do_not_retrace():
         return ddib(key, image)
 
     image, results = jnp.zeros((2, *SHAPE)), []
-    for seed, labels, coefficient in [(0, [0, 1], 0.0), (1, [0, 1], 0.0), (1, [2, 1], 0.0), (1, [2, 1], 0.5)]:
+    for seed, labels, coefficient in [
+        (0, [0, 1], 0.0),
+        (1, [0, 1], 0.0),
+        (1, [2, 1], 0.0),
+        (1, [2, 1], 0.5),
+    ]:
         half = Bridge.over(conditional(seed, labels), steps=3)
-        results.append(run(DDIB(half, half, coefficient, perturb=shifted), jax.random.key(0), image))
+        results.append(
+            run(DDIB(half, half, coefficient, perturb=shifted), jax.random.key(0), image)
+        )
     assert traces == 1
-    assert all(float(jnp.abs(a - b).max()) > 0 for a, b in zip(results[1:], results[:-1], strict=True))
+    assert all(
+        float(jnp.abs(a - b).max()) > 0 for a, b in zip(results[1:], results[:-1], strict=True)
+    )
 
 
 def test_the_weights_are_not_constants_of_the_program(unchecked):
     model = conditional(0, [0, 1])
-    text = jax.jit(Bridge.encode).lower(Bridge.over(model, steps=3), jnp.zeros((2, *SHAPE))).as_text()
+    text = (
+        jax.jit(Bridge.encode).lower(Bridge.over(model, steps=3), jnp.zeros((2, *SHAPE))).as_text()
+    )
     constants = [len(digits) for digits in re.findall(r"dense<([^>]*)>", text)]
     assert max(constants) < 200
 
@@ -74,8 +105,12 @@ def test_batches_do_not_matter():
     ddib = DDIB(here, there, 0.1, perturb=shifted)
     together = bridge.translate(ddib, images, batch_size=7)
     for size in (1, 3, 64):
-        np.testing.assert_allclose(bridge.translate(ddib, images, batch_size=size), together, atol=1e-5)
-    np.testing.assert_allclose(bridge.translate(ddib, images[:2], batch_size=7), together[:2], atol=1e-5)
+        np.testing.assert_allclose(
+            bridge.translate(ddib, images, batch_size=size), together, atol=1e-5
+        )
+    np.testing.assert_allclose(
+        bridge.translate(ddib, images[:2], batch_size=7), together[:2], atol=1e-5
+    )
 
 
 def test_translate_is_encode_then_decode():
@@ -98,7 +133,9 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="images hold values that are not finite"):
         bridge.encode(here, np.full((1, *SHAPE), np.nan, np.float32))
     with pytest.raises(FloatingPointError, match="1 of 2 images are not finite"):
-        bridge.decode(here, np.stack([np.zeros(SHAPE, np.float32), np.full(SHAPE, np.nan, np.float32)]))
+        bridge.decode(
+            here, np.stack([np.zeros(SHAPE, np.float32), np.full(SHAPE, np.nan, np.float32)])
+        )
 
 
 REVERSIBLE = [name for name, solver in SOLVERS.items() if is_reversible(solver)]
@@ -107,17 +144,26 @@ REVERSIBLE = [name for name, solver in SOLVERS.items() if is_reversible(solver)]
 def several(steps=10, solver="rex-midpoint", high=80.0):
     """A bridge over a mixture, whose flow is not linear, and images of it."""
     means = jnp.asarray(np.random.default_rng(0).normal(size=(3, *SHAPE)))
-    model = mixture_model(means, jnp.asarray([0.05, 0.1, 0.2], means.dtype), schedule=EDM(0.1, high))
-    return Bridge.over(model, steps=steps, grid="log-uniform", solver=get_solver(solver)), means + 0.2
+    model = mixture_model(
+        means, jnp.asarray([0.05, 0.1, 0.2], means.dtype), schedule=EDM(0.1, high)
+    )
+    return (
+        Bridge.over(model, steps=steps, grid="log-uniform", solver=get_solver(solver)),
+        means + 0.2,
+    )
 
 
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", REVERSIBLE)
 def test_with_its_carry_a_reversible_solver_gives_the_image_back(name):
-    """In float64 at 10 steps to 1e-12, both ways round; less near where the undoing multiplies rounding (EDICT: by 1.16 a step)."""
+    """In float64 at 10 steps to 1e-12, both ways round; less near where the undoing multiplies
+    rounding (EDICT: by 1.16 a step).
+    """
     here, image = several(solver=name)
     latent, carry = here.encode(image, return_carry=True)
-    near = {"edict": 1e-8, "bdia": 1e-11, "coupled-midpoint": 1e-11, "coupled-rk4": 1e-11}.get(name, 1e-12)
+    near = {"edict": 1e-8, "bdia": 1e-11, "coupled-midpoint": 1e-11, "coupled-rk4": 1e-11}.get(
+        name, 1e-12
+    )
     assert float(jnp.abs(here.decode(latent, carry=carry) - image).max()) < near
     image, carry = here.decode(latent, return_carry=True)
     assert float(jnp.abs(here.encode(image, carry=carry) - latent).max()) < near
@@ -128,7 +174,9 @@ def test_a_carry_travels_through_batches():
     images = np.asarray(images)
     latents, carry = bridge.encode(here, images, return_carry=True, batch_size=2)
     np.testing.assert_allclose(latents, bridge.encode(here, images), atol=1e-5)
-    np.testing.assert_allclose(bridge.decode(here, latents, carry=carry, batch_size=2), images, atol=1e-4)
+    np.testing.assert_allclose(
+        bridge.decode(here, latents, carry=carry, batch_size=2), images, atol=1e-4
+    )
     assert np.abs(bridge.decode(here, latents) - images).max() > 1e-3
 
 
@@ -137,9 +185,13 @@ def test_a_carry_of_another_road_is_refused(unchecked):
     latents, carry = bridge.encode(here, np.asarray(images), return_carry=True)
     with pytest.raises(ValueError, match="The carry is that of Exponential"):
         bridge.decode(several(solver="o-belm")[0], latents, carry=carry)
-    with pytest.raises(ValueError, match="another grid, of 10 steps to 80; this bridge's has 12 steps"):
+    with pytest.raises(
+        ValueError, match="another grid, of 10 steps to 80; this bridge's has 12 steps"
+    ):
         bridge.decode(several(steps=12)[0], latents, carry=carry)
-    with pytest.raises(ValueError, match="another grid, of 10 steps to 80; this bridge's has 10 steps to 40"):
+    with pytest.raises(
+        ValueError, match="another grid, of 10 steps to 80; this bridge's has 10 steps to 40"
+    ):
         bridge.decode(several(high=40.0)[0], latents, carry=carry)
     with pytest.raises(ValueError, match="that of 3 other latents than these 2"):
         bridge.decode(here, latents[:2], carry=carry)
@@ -154,8 +206,17 @@ def test_an_implicit_solver_that_does_not_converge_is_named_with_its_residual(so
     hasty = Bridge.over(model, steps=3, solver=solver(FixedPoint(passes=1, newton=0)))
     images = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32) * 0.1
     assert not np.isfinite(hasty.encode(jnp.asarray(images))).any()
-    for run in (lambda: bridge.encode(hasty, images), lambda: bridge.translate(DDIB(hasty, hasty), images)):
-        with pytest.raises(FloatingPointError, match=f"{solver.__name__} did not converge on 2 of 2 images: the worst relative residual is"):
+    for run in (
+        lambda: bridge.encode(hasty, images),
+        lambda: bridge.translate(DDIB(hasty, hasty), images),
+    ):
+        with pytest.raises(
+            FloatingPointError,
+            match=(
+                f"{solver.__name__} did not converge on 2 of 2 images: the worst relative"
+                " residual is"
+            ),
+        ):
             run()
     if solver is ImplicitMidpoint:
         with pytest.raises(FloatingPointError, match="did not converge on 2 of 2"):
@@ -168,7 +229,10 @@ def test_latents_far_from_gaussian_are_warned_of(recwarn):
     bridge.encode(here, images)
     bridge.translate(DDIB(here, there), images)
     assert not recwarn.list
-    for run in (lambda: bridge.encode(here, images * 10), lambda: bridge.translate(DDIB(here, there), images * 10)):
+    for run in (
+        lambda: bridge.encode(here, images * 10),
+        lambda: bridge.translate(DDIB(here, there), images * 10),
+    ):
         with pytest.warns(UserWarning, match=r"far from N\(0, I\).*ddib diagnose"):
             run()
 
@@ -187,8 +251,14 @@ def test_shipped_models_give_the_image_back_exactly_with_the_carry():
     """At 10 steps in float32: a reversible solver to 1e-5, where DDIM is off by some hundredths."""
     images, error = ddib_jax.load_dataset("five", "test").take(range(4)), {}
     for name in ("o-belm", "ddim"):
-        here = Bridge.over(ddib_jax.load("five"), steps=10, grid="log-uniform", solver=get_solver(name))
-        latents, carry = bridge.encode(here, images, return_carry=True) if name == "o-belm" else (bridge.encode(here, images), None)
+        here = Bridge.over(
+            ddib_jax.load("five"), steps=10, grid="log-uniform", solver=get_solver(name)
+        )
+        latents, carry = (
+            bridge.encode(here, images, return_carry=True)
+            if name == "o-belm"
+            else (bridge.encode(here, images), None)
+        )
         back = bridge.decode(here, latents, carry=carry)
         error[name] = np.sqrt(np.sum((back - images) ** 2) / np.sum(images**2))
     assert error["o-belm"] < 1e-5 < 1e-2 < error["ddim"]

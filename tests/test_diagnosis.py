@@ -7,7 +7,15 @@ import pytest
 
 from ddib_jax import diagnosis
 from ddib_jax.bridge import Bridge
-from ddib_jax.diagnosis import Road, Trip, latent_checks, recommended, round_trips, sample_checks, steps_within
+from ddib_jax.diagnosis import (
+    Road,
+    Trip,
+    latent_checks,
+    recommended,
+    round_trips,
+    sample_checks,
+    steps_within,
+)
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.exact import mixture_model
 from ddib_jax.grids import make_grid
@@ -18,11 +26,15 @@ SHAPE = (8, 8, 1)
 
 
 def gaussian(mean=0.2, variance=0.25):
-    return mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=EDM(0.05, 80.0))
+    return mixture_model(
+        jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=EDM(0.05, 80.0)
+    )
 
 
 def images(count=64, mean=0.2, variance=0.25):
-    return np.asarray(mean + np.sqrt(variance) * np.random.default_rng(0).normal(size=(count, *SHAPE)), np.float32)
+    return np.asarray(
+        mean + np.sqrt(variance) * np.random.default_rng(0).normal(size=(count, *SHAPE)), np.float32
+    )
 
 
 def failed(checks):
@@ -39,11 +51,17 @@ def test_an_exact_model_passes():
 
 @pytest.mark.parametrize(
     ("domain", "label"),
-    [({"mean": 1.0}, "Latent mean"), ({"variance": 1.0}, "Latent variance"), ({"variance": 0.01}, "Latent variance")],
+    [
+        ({"mean": 1.0}, "Latent mean"),
+        ({"variance": 1.0}, "Latent variance"),
+        ({"variance": 0.01}, "Latent variance"),
+    ],
 )
 def test_images_of_another_domain_are_found_out(domain, label):
     here = Bridge.over(gaussian(), steps=40, grid="log-uniform")
-    found = failed(latent_checks(diagnosis.noisy_latents(here, images(**domain), jax.random.key(0))))
+    found = failed(
+        latent_checks(diagnosis.noisy_latents(here, images(**domain), jax.random.key(0)))
+    )
     assert label in found
     assert "Latent, Kolmogorov–Smirnov distance" in found
 
@@ -62,7 +80,9 @@ def test_faults_of_latents_are_told_apart():
 def test_grid_noise_is_no_sample():
     """What a model that gives every image back may still make of noise."""
     smooth = np.cumsum(np.cumsum(images(), axis=1), axis=2) * 0.2
-    checks = sample_checks(np.random.default_rng(1).normal(size=smooth.shape) * smooth.std() + smooth.mean(), smooth)
+    checks = sample_checks(
+        np.random.default_rng(1).normal(size=smooth.shape) * smooth.std() + smooth.mean(), smooth
+    )
     assert failed(checks) == {"Samples less images, correlation of neighbours"}
 
 
@@ -84,13 +104,28 @@ def test_a_padded_road_leads_where_the_grid_does():
 
 
 def test_round_trips():
-    trips = round_trips(gaussian(), jnp.asarray(images(4)), ("ddim", "rk4", "rex-midpoint", "implicit-midpoint"), (4, 40))
+    trips = round_trips(
+        gaussian(),
+        jnp.asarray(images(4)),
+        ("ddim", "rk4", "rex-midpoint", "implicit-midpoint"),
+        (4, 40),
+    )
     kinds = {(trip.solver, trip.carried) for trip in trips}
-    assert kinds == {("ddim", False), ("rk4", False), ("rex-midpoint", False), ("rex-midpoint", True), ("implicit-midpoint", False)}
+    assert kinds == {
+        ("ddim", False),
+        ("rk4", False),
+        ("rex-midpoint", False),
+        ("rex-midpoint", True),
+        ("implicit-midpoint", False),
+    }
     error = {(trip.solver, trip.carried, trip.steps): trip.error for trip in trips}
     assert error["rex-midpoint", True, 1] < 1e-5 < 0.05 < error["rex-midpoint", False, 1]
     assert error["rk4", False, 10] < error["ddim", False, 40] < error["ddim", False, 4]
-    assert all(trip.evaluations == count(SOLVERS[trip.solver], trip.steps) for trip in trips if not is_implicit(SOLVERS[trip.solver]))
+    assert all(
+        trip.evaluations == count(SOLVERS[trip.solver], trip.steps)
+        for trip in trips
+        if not is_implicit(SOLVERS[trip.solver])
+    )
     assert all(trip.residual > 0 for trip in trips if trip.solver == "implicit-midpoint")
 
 

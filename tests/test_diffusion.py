@@ -1,4 +1,6 @@
-"""The whole chain on models whose truth is known: Gaussian, mixture, and the empirical score of a finite data set."""
+"""The whole chain on models whose truth is known: Gaussian, mixture, and the empirical score of a
+finite data set.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,14 @@ import numpy as np
 import pytest
 
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss, probability_flow, stable_target
+from ddib_jax.diffusion import (
+    DiffusionModel,
+    LogNormal,
+    UniformTime,
+    denoising_loss,
+    probability_flow,
+    stable_target,
+)
 from ddib_jax.exact import mixture_model
 from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
@@ -14,7 +23,12 @@ from ddib_jax.schedules import EDM, Cosine, Discrete, LinearVP
 from ddib_jax.solvers import RK4, SOLVERS, is_implicit
 
 SHAPE = (2, 2, 1)
-SCHEDULES = {"edm": EDM(), "linear-vp": LinearVP(), "cosine": Cosine(), "discrete": Discrete.linear(1000)}
+SCHEDULES = {
+    "edm": EDM(),
+    "linear-vp": LinearVP(),
+    "cosine": Cosine(),
+    "discrete": Discrete.linear(1000),
+}
 
 
 def gaussian(mean=0.3, variance=0.25, schedule=EDM()):
@@ -56,7 +70,9 @@ def test_bridge_of_a_gaussian_is_the_known_linear_map(name):
 @pytest.mark.parametrize("model", [gaussian, mixture], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize("name", [name for name in SOLVERS if not is_implicit(SOLVERS[name])])
 def test_invertible_to_the_order_of_the_solver(name, model):
-    """Halving the steps' size shrinks the round trip's error by at least 2^order: it is the method's, not the model's."""
+    """Halving the steps' size shrinks the round trip's error by at least 2^order: it is the
+    method's, not the model's.
+    """
     bridge_model, solver = model(), SOLVERS[name]
     image = jnp.asarray(np.random.default_rng(3).normal(size=(6, *SHAPE)) * 0.5)
 
@@ -81,8 +97,14 @@ def test_latents_of_a_mixture_are_standard_normal():
     model, rng = mixture(), np.random.default_rng(5)
     which = rng.choice(3, size=4000, p=[0.5, 0.3, 0.2])
     params = {name: np.asarray(value) for name, value in model.params.items()}
-    noise = rng.normal(size=(4000, *SHAPE)) * np.sqrt(params["variances"])[which][:, None, None, None]
-    latent = np.asarray(jax.jit(Bridge.encode)(Bridge.over(model, steps=60), jnp.asarray(params["means"][which] + noise)))
+    noise = (
+        rng.normal(size=(4000, *SHAPE)) * np.sqrt(params["variances"])[which][:, None, None, None]
+    )
+    latent = np.asarray(
+        jax.jit(Bridge.encode)(
+            Bridge.over(model, steps=60), jnp.asarray(params["means"][which] + noise)
+        )
+    )
     flat = latent.reshape(4000, -1)
     np.testing.assert_allclose(flat.mean(0), 0, atol=0.06)
     np.testing.assert_allclose(np.cov(flat.T), np.eye(4), atol=0.1)
@@ -90,10 +112,14 @@ def test_latents_of_a_mixture_are_standard_normal():
 
 @pytest.mark.usefixtures("strict")
 def test_empirical_score_translates_data_to_data():
-    """With the exact scores of two finite sets, an image of one becomes (nearly) an image of the other, and comes back."""
+    """With the exact scores of two finite sets, an image of one becomes (nearly) an image of the
+    other, and comes back.
+    """
     rng = np.random.default_rng(6)
     ours, theirs = (jnp.asarray(rng.normal(size=(8, *SHAPE))) for _ in range(2))
-    here, there = (Bridge.over(mixture_model(data, jnp.zeros(8)), steps=400) for data in (ours, theirs))
+    here, there = (
+        Bridge.over(mixture_model(data, jnp.zeros(8)), steps=400) for data in (ours, theirs)
+    )
     noisy = ours + 0.002 * jnp.asarray(rng.normal(size=ours.shape))
     translated = DDIB(here, there)(jax.random.key(0), noisy)
     gaps = jnp.sqrt(jnp.sum((translated[:, None] - theirs[None]) ** 2, axis=(2, 3, 4)))
@@ -106,13 +132,21 @@ def test_empirical_score_translates_data_to_data():
 def test_flow_is_the_ode_of_the_paper():
     model = gaussian()
     x, sigma = jnp.ones((2, *SHAPE)), jnp.asarray(0.7)
-    np.testing.assert_allclose(probability_flow(model)(sigma, x), (x - model.denoise(x, sigma)) / sigma)
+    np.testing.assert_allclose(
+        probability_flow(model)(sigma, x), (x - model.denoise(x, sigma)) / sigma
+    )
 
 
 @pytest.mark.usefixtures("strict")
-@pytest.mark.parametrize("precondition", [Epsilon(), Velocity(), EDMPreconditioning(0.5)], ids=["epsilon", "velocity", "edm"])
+@pytest.mark.parametrize(
+    "precondition",
+    [Epsilon(), Velocity(), EDMPreconditioning(0.5)],
+    ids=["epsilon", "velocity", "edm"],
+)
 def test_every_preconditioning_integrates_the_same_ode(precondition):
-    """A network that predicts exactly what its preconditioning asks of it makes the same denoiser."""
+    """A network that predicts exactly what its preconditioning asks of it makes the
+    same denoiser.
+    """
     truth = gaussian()
 
     class Exact:
@@ -125,7 +159,9 @@ def test_every_preconditioning_integrates_the_same_ode(precondition):
             denoised = truth.denoise(noisy, sigma[:, 0, 0, 0])
             return (denoised - precondition.prior(noisy, sigma)) / precondition.scale(sigma)
 
-    model = DiffusionModel({}, precondition, network=Exact(), schedule=truth.schedule, data_shape=SHAPE)
+    model = DiffusionModel(
+        {}, precondition, network=Exact(), schedule=truth.schedule, data_shape=SHAPE
+    )
     image = jnp.asarray(np.random.default_rng(7).normal(size=(3, *SHAPE)))
     found, expected = (Bridge.over(m, steps=20).encode(image) for m in (model, truth))
     np.testing.assert_allclose(found, expected, rtol=1e-8)
@@ -133,11 +169,15 @@ def test_every_preconditioning_integrates_the_same_ode(precondition):
 
 @pytest.mark.usefixtures("strict")
 def test_loss_is_least_for_the_exact_denoiser():
-    """On Gaussian data the loss of the right Gaussian is below that of wrong ones, and is its known value."""
+    """On Gaussian data the loss of the right Gaussian is below that of wrong ones, and is its known
+    value.
+    """
     data = 0.3 + 0.5 * jnp.asarray(np.random.default_rng(8).normal(size=(20_000, *SHAPE)))
 
     def loss(mean, variance):
-        return float(denoising_loss(gaussian(mean, variance), jax.random.key(0), data, LogNormal(-0.5, 0.8)))
+        return float(
+            denoising_loss(gaussian(mean, variance), jax.random.key(0), data, LogNormal(-0.5, 0.8))
+        )
 
     right = loss(0.3, 0.25)
     assert right < min(loss(0.2, 0.25), loss(0.3, 0.15), loss(0.3, 0.4))
@@ -146,11 +186,16 @@ def test_loss_is_least_for_the_exact_denoiser():
 
 
 def test_noise_depends_on_the_place_in_the_batch_alone():
-    """The mean of the halves' losses is the whole's: a batch split over devices sees the noise of one that is not."""
+    """The mean of the halves' losses is the whole's: a batch split over devices sees the noise of
+    one that is not.
+    """
     data = jnp.asarray(np.random.default_rng(9).normal(size=(8, *SHAPE)), jnp.float32)
     model, key, level = gaussian(), jax.random.key(1), LogNormal(0.0, 1.0)
     whole = denoising_loss(model, key, data, level)
-    halves = [denoising_loss(model, key, data[i : i + 4], level, index=jnp.arange(i, i + 4)) for i in (0, 4)]
+    halves = [
+        denoising_loss(model, key, data[i : i + 4], level, index=jnp.arange(i, i + 4))
+        for i in (0, 4)
+    ]
     assert float(whole) == pytest.approx(float(sum(halves)) / 2, rel=1e-5)
 
 
@@ -164,7 +209,6 @@ def test_noise_levels_follow_their_distributions():
     np.testing.assert_allclose(times, 0.1 + 0.8 * u, rtol=1e-9)
 
 
-
 @pytest.mark.usefixtures("strict")
 def test_stable_target_is_the_posterior_mean_of_the_reference_and_the_image():
     """The denoiser of the empirical distribution, whose truth `mixture_model` knows."""
@@ -175,14 +219,18 @@ def test_stable_target_is_the_posterior_mean_of_the_reference_and_the_image():
         found = stable_target(image, noisy, jnp.full(3, sigma), reference)
         for i in range(3):
             known = mixture_model(jnp.concatenate([image[i : i + 1], reference]), jnp.zeros(8))
-            np.testing.assert_allclose(found[i], known.denoise(noisy[i : i + 1], jnp.asarray(sigma))[0], atol=1e-6)
+            np.testing.assert_allclose(
+                found[i], known.denoise(noisy[i : i + 1], jnp.asarray(sigma))[0], atol=1e-6
+            )
     near = stable_target(image, image + 1e-3 * noise, jnp.full(3, 1e-3), reference)
     np.testing.assert_allclose(near, image, atol=1e-12)
 
 
 @pytest.mark.usefixtures("strict")
 def test_stable_target_is_finite_at_any_noise_level():
-    """Where the levels are so low that distances over sigma^2 go beyond what XLA's exponential on CPU bears."""
+    """Where the levels are so low that distances over sigma^2 go beyond what XLA's exponential on
+    CPU bears.
+    """
     rng = np.random.default_rng(0)
     reference, image = (jnp.asarray(rng.normal(size=(n, 32, 32, 3)), jnp.float32) for n in (512, 4))
     for sigma in (1e-2, 1e-4, 1e-6):
@@ -191,16 +239,23 @@ def test_stable_target_is_finite_at_any_noise_level():
 
 
 def test_stable_target_leads_to_the_same_denoiser_with_less_noise():
-    """Its loss is least for the exact denoiser too, and at high noise its gradients scatter far less."""
+    """Its loss is least for the exact denoiser too, and at high noise its gradients scatter far
+    less.
+    """
     rng = np.random.default_rng(11)
     data = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(512, *SHAPE)))
     reference, level = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(2048, *SHAPE))), LogNormal(1.0, 0.5)
 
     def slopes(batch, **options):
-        loss = lambda mean, key, part: denoising_loss(gaussian(mean), key, part, level, **options)  # noqa: E731
+        loss = lambda mean, key, part: denoising_loss(gaussian(mean), key, part, level, **options)
         gradient = jax.jit(jax.grad(loss))
         return jnp.stack([gradient(0.3, jax.random.key(i), part) for i, part in enumerate(batch)])
 
-    plain, stable = slopes(data.reshape(16, 32, *SHAPE)), slopes(data.reshape(16, 32, *SHAPE), reference=reference)
+    plain, stable = (
+        slopes(data.reshape(16, 32, *SHAPE)),
+        slopes(data.reshape(16, 32, *SHAPE), reference=reference),
+    )
     assert float(stable.std()) < 0.25 * float(plain.std())
-    assert abs(float(stable.mean())) < 0.1 * abs(float(slopes(data.reshape(16, 32, *SHAPE) + 0.3, reference=reference + 0.3).mean()))
+    assert abs(float(stable.mean())) < 0.1 * abs(
+        float(slopes(data.reshape(16, 32, *SHAPE) + 0.3, reference=reference + 0.3).mean())
+    )

@@ -10,7 +10,9 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.metrics import digits
 
-JUDGE = Classifier(*reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier")))
+JUDGE = Classifier(
+    *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+)
 
 
 def test_what_it_is():
@@ -22,7 +24,10 @@ def test_what_it_is():
 
 @pytest.mark.slow
 def test_samples_are_of_their_class():
-    here, labels = Bridge.over(pretrained.load("digits"), steps=12, grid="log-uniform"), np.arange(40) % 10
+    here, labels = (
+        Bridge.over(pretrained.load("digits"), steps=12, grid="log-uniform"),
+        np.arange(40) % 10,
+    )
     noise = np.asarray(jax.random.normal(jax.random.key(3), (40, 32, 32, 3)))
     logits, _ = classify(JUDGE, bridge.sample(here, noise, labels=labels))
     assert np.mean(logits.argmax(axis=1) == labels) > 0.7
@@ -32,7 +37,9 @@ def test_samples_are_of_their_class():
 def test_fives_become_eights_of_their_colour():
     model = pretrained.load("digits")
     fives = ddib_jax.load_dataset("five", "test").take(range(24))
-    here, there = (Bridge.over(model.given(np.int32(label)), steps=15, grid="log-uniform") for label in (5, 8))
+    here, there = (
+        Bridge.over(model.given(np.int32(label)), steps=15, grid="log-uniform") for label in (5, 8)
+    )
     eights = bridge.decode(there, bridge.encode(here, fives))
     assert np.mean(classify(JUDGE, eights)[0].argmax(axis=1) == 8) > 0.5
     assert np.nanmedian(digits.hue_error(fives, eights)) < 30

@@ -24,7 +24,10 @@ def test_files_of_the_same_names_are_replaced_and_others_stay(tmp_path):
     with drafted(tmp_path / "b") as draft:
         (draft / "one").write_text("new")
         assert (tmp_path / "b" / "one").read_text() == "old"
-    assert {path.name: path.read_text() for path in (tmp_path / "b").iterdir()} == {"one": "new", "other": "old"}
+    assert {path.name: path.read_text() for path in (tmp_path / "b").iterdir()} == {
+        "one": "new",
+        "other": "old",
+    }
     assert not hidden(tmp_path)
 
 
@@ -42,6 +45,9 @@ def test_after_an_error_nothing_has_changed(tmp_path, error):
 
 def test_a_file_in_the_place_is_refused_before_any_work(tmp_path):
     (tmp_path / "b").write_text("a file")
-    with pytest.raises(FileExistsError, match="b is a file; a directory is to be written there"), drafted(tmp_path / "b"):
+    with (
+        pytest.raises(FileExistsError, match="b is a file; a directory is to be written there"),
+        drafted(tmp_path / "b"),
+    ):
         pytest.fail("the block ran")
     assert (tmp_path / "b").read_text() == "a file" and not hidden(tmp_path)

@@ -1,4 +1,6 @@
-"""The house of docs/architecture.md: a room imports from lower floors alone; rooms of one floor do not know each other."""
+"""The house of docs/architecture.md: a room imports from lower floors alone; rooms of one floor do
+not know each other.
+"""
 
 import ast
 from pathlib import Path
@@ -9,7 +11,21 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
     {"parallel", "hosts", "runs", "nets", "costs"},
-    {"schedules", "grids", "preconditioning", "weightings", "guidance", "transport", "adversarial", "solvers", "perturbations", "data", "metrics", "training", "report"},
+    {
+        "schedules",
+        "grids",
+        "preconditioning",
+        "weightings",
+        "guidance",
+        "transport",
+        "adversarial",
+        "solvers",
+        "perturbations",
+        "data",
+        "metrics",
+        "training",
+        "report",
+    },
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "exact"},
     {"sweep", "diagnosis", "baselines"},
@@ -38,7 +54,9 @@ def imports(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             inside = node.module == "ddib_jax"
-            modules += [f"ddib_jax.{alias.name}" for alias in node.names] if inside else [node.module]
+            modules += (
+                [f"ddib_jax.{alias.name}" for alias in node.names] if inside else [node.module]
+            )
     return modules
 
 
@@ -56,14 +74,19 @@ def test_imports_go_down(path):
         top, *rest = module.split(".")
         if top == "ddib_jax":
             other = rest[0]
-            assert other == room or FLOOR[other] < FLOOR[room], f"{room} (floor {FLOOR[room]}) imports {other}"
+            assert other == room or FLOOR[other] < FLOOR[room], (
+                f"{room} (floor {FLOOR[room]}) imports {other}"
+            )
         assert top not in NEVER.get(room, set()), f"{room} imports {top}"
         assert top not in ("torch", "tensorflow"), f"{path} imports {top}"
 
 
 def test_pmap_is_said_in_one_file():
     def says(path):
-        return any(getattr(node, "attr", getattr(node, "id", None)) == "pmap" for node in ast.walk(ast.parse(path.read_text())))
+        return any(
+            getattr(node, "attr", getattr(node, "id", None)) == "pmap"
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
 
     assert [path.name for path in FILES if says(path)] == ["parallel.py"]
 

@@ -1,4 +1,6 @@
-"""Guidance on models whose guided denoiser is known: mixtures, whose components are their classes."""
+"""Guidance on models whose guided denoiser is known: mixtures, whose components are
+their classes.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,9 @@ def mixture(*components):
 
 
 class NoisyClassifier:
-    """log p(component | noisy x) of the mixture, exact at every noise level; called on x / sqrt(1 + sigma^2) and EDM's time."""
+    """log p(component | noisy x) of the mixture, exact at every noise level; called on x / sqrt(1 +
+    sigma^2) and EDM's time.
+    """
 
     def apply(self, variables, x, time):
         sigma = EDM().sigma(time)[:, None]
@@ -39,7 +43,9 @@ class Conditional:
 
     def apply(self, variables, x, time, cond=None):
         models = (mixture(0), mixture(1), mixture())
-        answers = jnp.stack([model.network.apply({"params": model.params}, x, time) for model in models])
+        answers = jnp.stack(
+            [model.network.apply({"params": model.params}, x, time) for model in models]
+        )
         return answers[cond, jnp.arange(len(x))]
 
 
@@ -70,7 +76,11 @@ def test_classifier_free_guidance_extrapolates(x):
     x, sigma, null = jnp.asarray(x), jnp.asarray(0.7), jnp.asarray(2)
     free, own = conditional(2).denoise(x, sigma), conditional(0).denoise(x, sigma)
     for scale, truth in ((0.0, free), (1.0, own), (3.0, free + 3 * (own - free))):
-        found = conditional(0).guided(ClassifierFreeGuidance(null, jnp.asarray(scale))).denoise(x, sigma)
+        found = (
+            conditional(0)
+            .guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
+            .denoise(x, sigma)
+        )
         np.testing.assert_allclose(found, truth, atol=1e-12)
 
 
@@ -85,13 +95,20 @@ def test_a_new_scale_or_label_does_not_retrace():
 
     x, network = jnp.ones((5, *SHAPE)), NoisyClassifier()
     for scale, label in ((1.0, 0), (2.0, 1)):
-        run(mixture().guided(ClassifierGuidance({}, jnp.asarray(label), jnp.asarray(scale), network=network)), x)
+        run(
+            mixture().guided(
+                ClassifierGuidance({}, jnp.asarray(label), jnp.asarray(scale), network=network)
+            ),
+            x,
+        )
     assert traces == 1
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_guided_bridge_is_guided_in_both_directions(x):
-    """Guided up and guided down by the same solver, the image comes back; unguided down, it does not."""
+    """Guided up and guided down by the same solver, the image comes back; unguided down, it does
+    not.
+    """
     model = conditional(0).guided(ClassifierFreeGuidance(jnp.asarray(2), jnp.asarray(2.0)))
     there = Bridge.over(model, steps=200, grid="log-uniform")
     x = jnp.asarray(x)
@@ -103,13 +120,23 @@ def test_a_guided_bridge_is_guided_in_both_directions(x):
 
 def test_legs_that_are_guided_unalike_are_warned_of(x, recwarn):
     model = mixture()
-    guided = [model.guided(ClassifierGuidance({}, jnp.asarray(0), jnp.asarray(s), network=NoisyClassifier())) for s in (1.0, 2.0)]
+    guided = [
+        model.guided(
+            ClassifierGuidance({}, jnp.asarray(0), jnp.asarray(s), network=NoisyClassifier())
+        )
+        for s in (1.0, 2.0)
+    ]
     images = np.asarray(x, np.float32)
     bridges = [Bridge.over(one, steps=10) for one in (model, *guided)]
     for here, there in ((0, 0), (1, 1)):
         bridge.translate(DDIB(bridges[here], bridges[there]), images)
     assert not [warning for warning in recwarn if "leg" in str(warning.message)]
-    with pytest.warns(UserWarning, match="source leg is unguided and the target leg under ClassifierGuidance of scale 1"):
+    with pytest.warns(
+        UserWarning,
+        match="source leg is unguided and the target leg under ClassifierGuidance of scale 1",
+    ):
         bridge.translate(DDIB(bridges[0], bridges[1]), images)
-    with pytest.warns(UserWarning, match="of scale 1 and the target leg under ClassifierGuidance of scale 2"):
+    with pytest.warns(
+        UserWarning, match="of scale 1 and the target leg under ClassifierGuidance of scale 2"
+    ):
         bridge.translate(DDIB(bridges[1], bridges[2]), images)

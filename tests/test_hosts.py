@@ -1,4 +1,6 @@
-"""Several processes train and translate as one does; what happens to one of them is told by the others."""
+"""Several processes train and translate as one does; what happens to one of them is told by the
+others.
+"""
 
 import os
 import re
@@ -28,16 +30,30 @@ def free_port():
 
 def started(module, arguments, devices, **settings):
     """A process of its own with so many virtual devices."""
-    settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "PYTHONPATH": str(ROOT)} | settings
+    settings = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    } | settings
     return subprocess.Popen(
-        [sys.executable, "-m", module, *map(str, arguments)], env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=os.environ | settings,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def training(directory, count, devices, *, each=({}, {}), **settings):
     """The processes of a training; `each` is what their environments do not share."""
     port = free_port()
-    return [started("tests.on_hosts", (directory, index, count, port), devices, **settings, **each[index]) for index in range(count)]
+    return [
+        started(
+            "tests.on_hosts", (directory, index, count, port), devices, **settings, **each[index]
+        )
+        for index in range(count)
+    ]
 
 
 def ended(processes, codes=None, timeout=120):
@@ -74,15 +90,22 @@ def two(tmp_path_factory):
 
 @pytest.mark.slow
 def test_two_hosts_are_one(tmp_path, two):
-    """Each sees its half of the batch; parameters are those of eight devices of one process, and of one."""
+    """Each sees its half of the batch; parameters are those of eight devices of one process, and of
+    one.
+    """
     for devices in (8, 1):
         ended(training(tmp_path / str(devices), 1, devices))
         for name, leaf in final(tmp_path / str(devices)).items():
             for index in (0, 1):
-                np.testing.assert_allclose(final(two, index)[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name)
+                np.testing.assert_allclose(
+                    final(two, index)[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name
+                )
     same(final(two, 0), final(two, 1))
     assert [line["step"] for line in read_log(two / "log.jsonl")] == list(range(1, 25))
-    written = [list((two / "steps" / "24" / "default" / f"ocdbt.process_{index}").rglob("*")) for index in (0, 1)]
+    written = [
+        list((two / "steps" / "24" / "default" / f"ocdbt.process_{index}").rglob("*"))
+        for index in (0, 1)
+    ]
     assert all(written), "each host writes its part of a checkpoint"
 
 
@@ -93,11 +116,18 @@ def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
         second.wait(180)
         died = time.monotonic()
         said = [process.communicate(timeout=90) for process in (first, second)]
-        assert second.returncode == 9 and first.returncode not in (0, None) and time.monotonic() - died < 60
+        assert (
+            second.returncode == 9
+            and first.returncode not in (0, None)
+            and time.monotonic() - died < 60
+        )
     finally:
         first.kill()
     for index, (_, errors) in enumerate(said):
-        assert f"ddib: process {index} ended without a word" in errors and "another process died or was silent for 30 s" in errors
+        assert (
+            f"ddib: process {index} ended without a word" in errors
+            and "another process died or was silent for 30 s" in errors
+        )
     again = ended(training(tmp_path, 2, 4))
     start = int(re.search(r"from step (\d+)", again[0][0])[1])
     assert 3 <= start <= 12 and start % 3 == 0
@@ -124,39 +154,107 @@ def test_sigterm_to_one_host_stops_both_at_one_step_and_other_devices_go_on(tmp_
 @pytest.mark.slow
 def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
     port = free_port()
-    shared = ["translate", "five", "--source", "five", "--target", "seven", "--limit", "5", "--steps", "1", "--solver", "ddim", "--out", tmp_path / "out"]
-    processes = [started("ddib_jax.cli", [*shared, "--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process", index], 1) for index in (0, 1)]
+    shared = [
+        "translate",
+        "five",
+        "--source",
+        "five",
+        "--target",
+        "seven",
+        "--limit",
+        "5",
+        "--steps",
+        "1",
+        "--solver",
+        "ddim",
+        "--out",
+        tmp_path / "out",
+    ]
+    processes = [
+        started(
+            "ddib_jax.cli",
+            [*shared, "--coordinator", f"127.0.0.1:{port}", "--processes", 2, "--process", index],
+            1,
+        )
+        for index in (0, 1)
+    ]
     said = [out for out, _ in ended(processes, timeout=240)]
     assert "3 translations lie in" in said[0] and "2 translations lie in" in said[1]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*(f"five-0000{index}.png" for index in range(5)), "sheet.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *(f"five-0000{index}.png" for index in range(5)),
+        "sheet.png",
+    ]
 
 
 @pytest.mark.slow
 def test_two_hosts_play_a_game_as_one_does(tmp_path):
-    """A CycleGAN of two processes is that of one process with as many devices: batches are shared, pools are the same everywhere, one of them writes."""
+    """A CycleGAN of two processes is that of one process with as many devices: batches are shared,
+    pools are the same everywhere, one of them writes.
+    """
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "train.npz", images=rng.integers(0, 256, (6, 8, 8, 3), np.uint8))
-    small = "--batch-size 4 --width 8 --blocks 1 --layers 1 --steps 3 --pool 4 --log-every 1".split()
-    command = ["train-cyclegan", "--a", f"npz:{tmp_path / 'a'}", "--b", f"npz:{tmp_path / 'b'}", *small]
+    small = (
+        "--batch-size 4 --width 8 --blocks 1 --layers 1 --steps 3 --pool 4 --log-every 1".split()
+    )
+    command = [
+        "train-cyclegan",
+        "--a",
+        f"npz:{tmp_path / 'a'}",
+        "--b",
+        f"npz:{tmp_path / 'b'}",
+        *small,
+    ]
     where = f"127.0.0.1:{free_port()}"
-    together = [started("ddib_jax.cli", [*command, "--out", tmp_path / "two", "--coordinator", where, "--processes", 2, "--process", index], 1) for index in (0, 1)]
+    together = [
+        started(
+            "ddib_jax.cli",
+            [
+                *command,
+                "--out",
+                tmp_path / "two",
+                "--coordinator",
+                where,
+                "--processes",
+                2,
+                "--process",
+                index,
+            ],
+            1,
+        )
+        for index in (0, 1)
+    ]
     ended(together, timeout=240)
     ended([started("ddib_jax.cli", [*command, "--out", tmp_path / "one"], 2)], timeout=240)
     for way in ("ab", "ba"):
-        one, two = (load_file(tmp_path / name / way / "weights.safetensors") for name in ("one", "two"))
+        one, two = (
+            load_file(tmp_path / name / way / "weights.safetensors") for name in ("one", "two")
+        )
         for name, leaf in one.items():
             np.testing.assert_allclose(two[name], leaf, rtol=1e-3, atol=1e-5, err_msg=name)
-    assert [line["step"] for line in read_log(tmp_path / "two" / "training" / "log.jsonl")] == [1, 2, 3]
+    assert [line["step"] for line in read_log(tmp_path / "two" / "training" / "log.jsonl")] == [
+        1,
+        2,
+        3,
+    ]
 
 
-@pytest.mark.parametrize("given, said", [
-    ({"processes": 2}, "give --coordinator HOST:PORT"),
-    ({"coordinator": "127.0.0.1:1", "processes": 2}, "needs the number of processes .* and which one this is"),
-    ({"coordinator": "127.0.0.1:1", "processes": 2, "process": 2}, "Process 2 of 2: they are counted from 0"),
-    ({"coordinator": "auto"}, "The processes could not be joined"),
-])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"processes": 2}, "give --coordinator HOST:PORT"),
+        (
+            {"coordinator": "127.0.0.1:1", "processes": 2},
+            "needs the number of processes .* and which one this is",
+        ),
+        (
+            {"coordinator": "127.0.0.1:1", "processes": 2, "process": 2},
+            "Process 2 of 2: they are counted from 0",
+        ),
+        ({"coordinator": "auto"}, "The processes could not be joined"),
+    ],
+)
 def test_incomplete_hosts_are_one_sentence(given, said):
     with pytest.raises(ValueError, match=said):
         Hosts(**given).join()

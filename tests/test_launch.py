@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ("bash cat chmod cksum cp dd dirname env grep ls mkdir mv readlink rm sed sleep tail").split()
+TOOLS = (
+    "bash cat chmod cksum cp dd dirname env grep ls mkdir mv readlink rm sed sleep tail"
+).split()
 
-# Python as launch.sh uses it: asked for its version and modules, for an environment, for pip, and to run things.
+# Python as launch.sh uses it: asked for its version and modules, for an environment, for pip, and
+# to run things.
 STUB = """#!{bash}
 echo "${{0##*/}} $*" >>"$CALLS"
 case "$*" in
@@ -36,7 +39,9 @@ esac
 
 
 class Host:
-    """A machine with nothing but a shell and the stubs, and a copy of launch.sh on a path with spaces."""
+    """A machine with nothing but a shell and the stubs, and a copy of launch.sh on a path with
+    spaces.
+    """
 
     def __init__(self, tmp_path):
         self.repository = tmp_path / "the repository"
@@ -61,19 +66,37 @@ class Host:
         (self.bin / name).chmod(0o755)
 
     def environment(self, env):
-        fixed = {"PATH": str(self.bin), "HOME": str(self.elsewhere), "CALLS": str(self.calls_file), "DDIB_PLATFORM": "cpu"}
+        fixed = {
+            "PATH": str(self.bin),
+            "HOME": str(self.elsewhere),
+            "CALLS": str(self.calls_file),
+            "DDIB_PLATFORM": "cpu",
+        }
         return fixed | env
 
     def launch(self, *arguments, **env):
         self.calls_file.write_text("")
-        return subprocess.run([self.script, *arguments], cwd=self.elsewhere, env=self.environment(env),
-                              capture_output=True, text=True)
+        return subprocess.run(
+            [self.script, *arguments],
+            cwd=self.elsewhere,
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+        )
 
     def start(self, *arguments, **env):
         """Starts launch.sh in a process group of its own, in which an interrupt is not ignored."""
-        run = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-        return subprocess.Popen([sys.executable, "-c", run, self.script, *arguments], env=self.environment(env),
-                                stderr=subprocess.PIPE, text=True, start_new_session=True)
+        run = (
+            "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+            " os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        return subprocess.Popen(
+            [sys.executable, "-c", run, self.script, *arguments],
+            env=self.environment(env),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def calls(self, word):
         return [line for line in self.calls_file.read_text().splitlines() if word in line]
@@ -102,7 +125,9 @@ def test_help_installs_nothing(host):
 def test_without_arguments_does_the_main_job_in_the_repository(host):
     done = host.launch()
     studies = ("<experiments/coloured_mnist.py>", "<experiments/perturbations.py><--quick>")
-    assert done.stdout == "".join(f"python in {host.repository}:\n{study}" for study in studies), done.stderr
+    assert done.stdout == "".join(f"python in {host.repository}:\n{study}" for study in studies), (
+        done.stderr
+    )
     assert host.launch("--full").stdout.endswith("<experiments/coloured_mnist.py><--full>")
 
 
@@ -140,7 +165,9 @@ def test_extras_are_added_and_kept(host):
     assert not host.calls("pip")
 
 
-@pytest.mark.parametrize("section, again", [("[options.extras_require]\n", True), ("[metadata]\n", False)])
+@pytest.mark.parametrize(
+    "section, again", [("[options.extras_require]\n", True), ("[metadata]\n", False)]
+)
 def test_a_change_of_the_requirements_installs_again(host, section, again):
     host.launch("test")
     config = host.repository / "setup.cfg"
@@ -169,7 +196,8 @@ def test_the_environment_can_be_elsewhere(host):
     assert (host.elsewhere / "my venv" / "bin" / "ddib").exists() and not host.venv.exists()
 
 
-# ---- Python --------------------------------------------------------------------------------------------------------------
+# ---- Python
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_no_python(host):
@@ -189,17 +217,24 @@ def test_a_python_that_does_not_run_is_passed_over(host):
 
 
 def test_the_venv_module_is_missing(host):
-    fails_in_a_sentence(host.launch(STUB_NO_VENV="1"), "venv module is missing", "apt install python3.12-venv")
+    fails_in_a_sentence(
+        host.launch(STUB_NO_VENV="1"), "venv module is missing", "apt install python3.12-venv"
+    )
 
 
 def test_python_can_be_named(host):
     host.python("my python")
     assert host.launch("train", PYTHON=str(host.bin / "my python")).returncode == 0
     assert host.calls("my python -m venv")
-    fails_in_a_sentence(host.launch("train", PYTHON="/no/such/python"), "PYTHON=/no/such/python", "nothing that runs")
+    fails_in_a_sentence(
+        host.launch("train", PYTHON="/no/such/python"),
+        "PYTHON=/no/such/python",
+        "nothing that runs",
+    )
 
 
-# ---- What goes wrong -----------------------------------------------------------------------------------------------------
+# ---- What goes wrong
+# -----------------------------------------------------------------------------------------------------
 
 NO_NETWORK = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)': /simple/jax/
 ERROR: Could not find a version that satisfies the requirement jax (from versions: none)
@@ -207,12 +242,31 @@ ERROR: No matching distribution found for jax
 """
 
 
-@pytest.mark.parametrize("says, words", [
-    (NO_NETWORK, ("no package index can be reached", "No matching distribution found for jax", ".venv.log")),
-    ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", ("the disk is full",)),
-    ("Collecting jax\n  ERROR: this and that\nnote: see above", ("the installation failed", '"ERROR: this and that"')),
-    ("Segmentation fault", ("the installation failed", '"Segmentation fault"')),
-])
+@pytest.mark.parametrize(
+    "says, words",
+    [
+        (
+            NO_NETWORK,
+            (
+                "no package index can be reached",
+                "No matching distribution found for jax",
+                ".venv.log",
+            ),
+        ),
+        (
+            (
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on"
+                " device"
+            ),
+            ("the disk is full",),
+        ),
+        (
+            "Collecting jax\n  ERROR: this and that\nnote: see above",
+            ("the installation failed", '"ERROR: this and that"'),
+        ),
+        ("Segmentation fault", ("the installation failed", '"Segmentation fault"')),
+    ],
+)
 def test_a_failing_installation(host, says, words):
     done = host.launch("train", STUB_PIP_SAYS=says)
     fails_in_a_sentence(done, *words)
@@ -263,13 +317,17 @@ def test_an_environment_of_the_user_is_used_but_never_deleted(host):
     (host.venv / "bin").mkdir(parents=True)
     shutil.copy(host.bin / "python3", host.venv / "bin" / "python")
     assert host.launch("train").returncode == 0 and not host.calls("-m venv")
-    fails_in_a_sentence(host.launch("train", STUB_VERSION="3.10"), "was not made by launch.sh", "DDIB_VENV=")
+    fails_in_a_sentence(
+        host.launch("train", STUB_VERSION="3.10"), "was not made by launch.sh", "DDIB_VENV="
+    )
     assert host.venv.is_dir()
 
 
 def test_a_folder_that_is_no_environment_is_refused(host):
     (host.elsewhere / "thesis.tex").touch()
-    fails_in_a_sentence(host.launch("train", DDIB_VENV=str(host.elsewhere)), "was not made by launch.sh")
+    fails_in_a_sentence(
+        host.launch("train", DDIB_VENV=str(host.elsewhere)), "was not made by launch.sh"
+    )
     assert (host.elsewhere / "thesis.tex").exists()
 
 
@@ -279,18 +337,24 @@ def test_a_broken_environment_is_made_again(host):
     assert host.launch("train").returncode == 0 and host.calls("-m venv")
 
 
-# ---- Accelerator -----------------------------------------------------------------------------------------------------------
+# ---- Accelerator
+# -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(any(Path("/dev").glob("accel[0-9]*")), reason="this host has a TPU, which goes first")
-@pytest.mark.parametrize("smi, extra", [
-    ("echo '580.65.06, 9.0'", "-e .[cuda]"),
-    ("printf '595.10, 7.5\\n595.10, 12.0\\n'", "-e .[cuda]"),
-    ("echo '550.54.14, 8.0'", "-e .[cuda12]"),
-    ("printf '580.65.06, 9.0\\n580.65.06, 7.0\\n'", "-e .[cuda12]"),
-    ("echo '470.82.01, 7.0'", "-e ."),
-    ("echo 'No devices were found'; exit 6", "-e ."),
-])
+@pytest.mark.skipif(
+    any(Path("/dev").glob("accel[0-9]*")), reason="this host has a TPU, which goes first"
+)
+@pytest.mark.parametrize(
+    "smi, extra",
+    [
+        ("echo '580.65.06, 9.0'", "-e .[cuda]"),
+        ("printf '595.10, 7.5\\n595.10, 12.0\\n'", "-e .[cuda]"),
+        ("echo '550.54.14, 8.0'", "-e .[cuda12]"),
+        ("printf '580.65.06, 9.0\\n580.65.06, 7.0\\n'", "-e .[cuda12]"),
+        ("echo '470.82.01, 7.0'", "-e ."),
+        ("echo 'No devices were found'; exit 6", "-e ."),
+    ],
+)
 def test_the_extra_for_an_nvidia_driver(host, smi, extra):
     host.command("nvidia-smi", f"#!/bin/sh\n{smi}\n")
     done = host.launch("train", DDIB_PLATFORM="")
@@ -300,15 +364,24 @@ def test_the_extra_for_an_nvidia_driver(host, smi, extra):
     assert not host.calls("pip")
 
 
-@pytest.mark.parametrize("platform, extra", [
-    ("cpu", "-e .[test]"), ("cuda", "-e .[cuda,test]"), ("cuda12", "-e .[cuda12,test]"), ("tpu", "-e .[tpu,test]")])
+@pytest.mark.parametrize(
+    "platform, extra",
+    [
+        ("cpu", "-e .[test]"),
+        ("cuda", "-e .[cuda,test]"),
+        ("cuda12", "-e .[cuda12,test]"),
+        ("tpu", "-e .[tpu,test]"),
+    ],
+)
 def test_the_platform_can_be_named(host, platform, extra):
     host.launch("test", DDIB_PLATFORM=platform)
     assert host.calls("pip install")[0].endswith(extra)
 
 
 def test_an_unknown_platform(host):
-    fails_in_a_sentence(host.launch("train", DDIB_PLATFORM="gpu"), "DDIB_PLATFORM=gpu", "cpu, cuda, cuda12 or tpu")
+    fails_in_a_sentence(
+        host.launch("train", DDIB_PLATFORM="gpu"), "DDIB_PLATFORM=gpu", "cpu, cuda, cuda12 or tpu"
+    )
 
 
 def test_another_accelerator_gets_a_new_environment(host):

@@ -1,4 +1,6 @@
-"""The likelihood against densities in closed form, and Hutchinson's estimate against the exact trace."""
+"""The likelihood against densities in closed form, and Hutchinson's estimate against the exact
+trace.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,9 @@ def bridge(model, steps, solver="rk4"):
 
 
 def test_a_gaussian(strict):
-    """N(m, v I) seen at sigma_min: N(m, v + sigma_min^2), but for what sigma_max leaves of the mean and the variance."""
+    """N(m, v I) seen at sigma_min: N(m, v + sigma_min^2), but for what sigma_max leaves of the mean
+    and the variance.
+    """
     model = mixture_model(jnp.zeros((1, 3)), jnp.asarray([0.25]))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(7, 3)))
     low, high = model.schedule.sigma_range
@@ -27,7 +31,9 @@ def test_a_gaussian(strict):
 
 
 def test_a_mixture_integrates_to_one(strict):
-    model = mixture_model(jnp.asarray([[-1.0, 0.5], [1.0, 0.0], [0.0, -1.0]]), jnp.asarray([0.05, 0.1, 0.2]))
+    model = mixture_model(
+        jnp.asarray([[-1.0, 0.5], [1.0, 0.0], [0.0, -1.0]]), jnp.asarray([0.05, 0.1, 0.2])
+    )
     ticks = jnp.linspace(-4, 4, 81)
     x = jnp.stack(jnp.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     density = jnp.exp(jax.jit(log_likelihood)(bridge(model, 60), x))
@@ -35,10 +41,14 @@ def test_a_mixture_integrates_to_one(strict):
 
 
 def test_hutchinson_has_no_bias(strict):
-    model = mixture_model(jnp.asarray([[-1.0, 0.5, 0.0], [1.0, 0.0, 0.3]]), jnp.asarray([0.05, 0.2]))
+    model = mixture_model(
+        jnp.asarray([[-1.0, 0.5, 0.0], [1.0, 0.0, 0.3]]), jnp.asarray([0.05, 0.2])
+    )
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
     exact = log_likelihood(bridge(model, 30), x)
-    estimates = jnp.stack([log_likelihood(bridge(model, 30), x, jax.random.key(seed), probes=64) for seed in range(4)])
+    estimates = jnp.stack(
+        [log_likelihood(bridge(model, 30), x, jax.random.key(seed), probes=64) for seed in range(4)]
+    )
     error = jnp.std(estimates, axis=0) / 2
     assert np.all(np.abs(estimates.mean(axis=0) - exact) < 5 * error + 0.02)
     assert np.all(jnp.std(estimates, axis=0) > 0)

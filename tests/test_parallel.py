@@ -23,10 +23,17 @@ def runs(tmp_path_factory):
     """Device count -> (the arrays of tests/on_devices.py, what it printed)."""
     place, running = tmp_path_factory.mktemp("devices"), {}
     for count in (1, 8):
-        settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        settings = {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        }
         running[count] = subprocess.Popen(
             [sys.executable, "-m", "tests.on_devices", place / f"{count}.npz"],
-            env=os.environ | settings, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=os.environ | settings,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     results = {}
     for count, process in running.items():
@@ -62,7 +69,9 @@ def test_shard_and_replicate():
     split = parallel.shard(tree, devices=range(3))
     assert split["a"].shape == (3, 2, 2) and split["b"].tolist() == [[0, 1], [2, 3], [4, 5]]
     whole = parallel.unreplicate(parallel.replicate(tree))
-    assert jax.tree.all(jax.tree.map(lambda x, y: isinstance(x, np.ndarray) and np.array_equal(x, y), whole, tree))
+    assert jax.tree.all(
+        jax.tree.map(lambda x, y: isinstance(x, np.ndarray) and np.array_equal(x, y), whole, tree)
+    )
 
 
 def test_map_batches_compiles_once_and_keeps_the_order():
@@ -79,15 +88,21 @@ def test_map_batches_compiles_once_and_keeps_the_order():
     count = jax.local_device_count()
     x = np.arange(7 * count, dtype=np.float32)
     for factor in (2.0, 3.0):  # new leaves, the same program
-        result = parallel.map_batches(double, {"factor": jnp.asarray(factor)}, x, batch_size=3 * count, progress=progress)
+        result = parallel.map_batches(
+            double, {"factor": jnp.asarray(factor)}, x, batch_size=3 * count, progress=progress
+        )
         np.testing.assert_array_equal(result, factor * x)
     assert traced == [(3,)] and seen[:3] == [0, 3 * count, 6 * count]
 
 
 @pytest.mark.parametrize("lengths", [(0,), (3, 2), (2, 3)])
 def test_map_batches_refuses_what_it_cannot_pair(lengths):
-    with pytest.raises(ValueError, match=f"one length, at least 1; found {', '.join(map(str, lengths))}"):
-        parallel.map_batches(lambda tree, *x: x, None, *(np.zeros(length) for length in lengths), batch_size=2)
+    with pytest.raises(
+        ValueError, match=f"one length, at least 1; found {', '.join(map(str, lengths))}"
+    ):
+        parallel.map_batches(
+            lambda tree, *x: x, None, *(np.zeros(length) for length in lengths), batch_size=2
+        )
 
 
 @pytest.mark.parametrize("size", [1, 2, 50])
@@ -118,7 +133,10 @@ def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
     time.sleep(0.05)
     assert made == [0, 1, 2, 3, 4]
     stream.close()
-    while any(thread.name == "prefetch" for thread in threading.enumerate()) and time.monotonic() < deadline:
+    while (
+        any(thread.name == "prefetch" for thread in threading.enumerate())
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     assert not any(thread.name == "prefetch" for thread in threading.enumerate())
 

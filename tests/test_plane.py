@@ -23,12 +23,16 @@ def bridge(name):
 def test_samples_are_as_near_as_other_points(shape):
     pytest.importorskip("scipy")
     one, other = (draw_points(shape, 500, np.random.default_rng(seed))[0] for seed in (1, 2))
-    samples = np.asarray(jax.jit(Bridge.sample)(bridge(shape), jax.random.normal(jax.random.key(0), (500, 2))))
+    samples = np.asarray(
+        jax.jit(Bridge.sample)(bridge(shape), jax.random.normal(jax.random.key(0), (500, 2)))
+    )
     assert wasserstein(samples, one) < 1.5 * wasserstein(one, other)
 
 
 def test_a_cycle_closes():
-    """Within 1e-4 on average, nothing carried, 192 evaluations: sixty times nearer than the paper's 16,000."""
+    """Within 1e-4 on average, nothing carried, 192 evaluations: sixty times nearer than the paper's
+    16,000.
+    """
     here, there = bridge("moons"), bridge("concentric-rings")
     x, _ = draw_points("moons", 400, np.random.default_rng(0))
     across = jax.jit(lambda one, two, x: two.decode(one.encode(x)))
@@ -38,13 +42,20 @@ def test_a_cycle_closes():
 
 def test_the_page(tmp_path):
     rng, cloud = np.random.default_rng(0), lambda: np.random.default_rng(0).normal(size=(20, 2))
-    arrays = {f"a > b/{part}": cloud() for part in ("source", "latent", "target", "cycle")} | {"a > b/places": rng.random(20)}
+    arrays = {f"a > b/{part}": cloud() for part in ("source", "latent", "target", "cycle")} | {
+        "a > b/places": rng.random(20)
+    }
     arrays["density/a"] = rng.random((5, 5))
     facts = {name: "" for name in ("title", "command", "started", "finished")}
-    run = runs.Run("synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}, arrays=arrays)
+    run = runs.Run(
+        "synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}, arrays=arrays
+    )
     runs.write_run(tmp_path / "run", run)
     page = write_report(tmp_path / "run").read_text()
     assert "Likelihood" in page and (tmp_path / "run" / "figures" / "clouds.png").is_file()
-    runs.write_run(tmp_path / "empty", runs.Run("synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}))
+    runs.write_run(
+        tmp_path / "empty",
+        runs.Run("synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}),
+    )
     with pytest.raises(ValueError, match="has no array 'PAIR/source'"):
         write_report(tmp_path / "empty")

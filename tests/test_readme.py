@@ -14,7 +14,12 @@ from ddib_jax.cli import parse
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-LINES = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind != "python" for line in block.splitlines()]
+LINES = [
+    line.split("  #")[0].strip()
+    for kind, block in BLOCKS
+    if kind != "python"
+    for line in block.splitlines()
+]
 COMMANDS = [line for line in LINES if line.startswith("ddib ")]
 STUDIES = sorted({line for line in re.findall(r"python experiments/\w+\.py[^`\n]*", README)})
 

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from ddib_jax import runs
-from ddib_jax.runs import MetricRow, Run, Table, describe_machine, installed_versions, read_run, write_run
+from ddib_jax.runs import (
+    MetricRow,
+    Run,
+    Table,
+    describe_machine,
+    installed_versions,
+    read_run,
+    write_run,
+)
 
 
 def small_run(**changes):
@@ -22,14 +30,19 @@ def small_run(**changes):
         "metrics": (MetricRow("rmse", "RMSE", 0.1, 0.05, 0.2, "", "lower", 0.3, "a note", 40),),
         "tables": {"Steps": Table(("steps", "error"), ((8, 0.5), (16, None)), "caption")},
         "texts": {"summary": "Größe ≤ 3°"},
-        "arrays": {"source": np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3), "error": np.array([0.5, np.nan])},
+        "arrays": {
+            "source": np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3),
+            "error": np.array([0.5, np.nan]),
+        },
     }
     return Run(**(fields | changes))
 
 
 def same(first, second):
     arrays = first.arrays.keys() == second.arrays.keys() and all(
-        np.array_equal(first.arrays[k], second.arrays[k], equal_nan=second.arrays[k].dtype.kind == "f")
+        np.array_equal(
+            first.arrays[k], second.arrays[k], equal_nan=second.arrays[k].dtype.kind == "f"
+        )
         and first.arrays[k].dtype == second.arrays[k].dtype
         for k in first.arrays
     )
@@ -59,7 +72,11 @@ def test_what_is_not_finite_is_stored_as_not_measured(tmp_path):
     home = write_run(tmp_path / "run", small_run(metrics=rows, config=config))
     json.loads((home / "run.json").read_text(), parse_constant=pytest.fail)
     again = read_run(home)
-    assert again.metrics[0].value is None and again.metrics[0].high is None and again.metrics[0].low == 0.5
+    assert (
+        again.metrics[0].value is None
+        and again.metrics[0].high is None
+        and again.metrics[0].low == 0.5
+    )
     assert again.metrics[0].met() is None
     assert again.config == {"n": 3, "lr": 0.5, "path": str(tmp_path), "pair": [1, 2]}
 
@@ -115,7 +132,10 @@ def test_a_truncated_run_is_refused(tmp_path, name):
 
 
 def test_files_of_two_runs_and_other_formats_are_refused(tmp_path):
-    home, other = write_run(tmp_path / "a", small_run()), write_run(tmp_path / "b", small_run(arrays={"x": np.ones(1)}))
+    home, other = (
+        write_run(tmp_path / "a", small_run()),
+        write_run(tmp_path / "b", small_run(arrays={"x": np.ones(1)})),
+    )
     os.replace(other / "arrays.npz", home / "arrays.npz")
     with pytest.raises(ValueError, match="of another run"):
         read_run(home)

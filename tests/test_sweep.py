@@ -1,4 +1,6 @@
-"""Sweeps: the same results as one translation after another, encoded once, in memory that does not grow."""
+"""Sweeps: the same results as one translation after another, encoded once, in memory that does not
+grow.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,10 @@ KEY = jax.random.key(3)
 def legs(steps=6, shape=SHAPE):
     rng = np.random.default_rng(1)
     means = [jnp.asarray(rng.normal(size=(3, *shape)), jnp.float32) for _ in range(2)]
-    return [Bridge.over(mixture_model(mean, jnp.full(3, 0.2), schedule=EDM(0.02, 40.0)), steps=steps) for mean in means]
+    return [
+        Bridge.over(mixture_model(mean, jnp.full(3, 0.2), schedule=EDM(0.02, 40.0)), steps=steps)
+        for mean in means
+    ]
 
 
 WORDS = {
@@ -45,7 +50,9 @@ def test_both_sweeps_are_one_translation_a_coefficient(words):
     for place, coefficient in enumerate(coefficients):
         held = ddib.replace(coefficient=jnp.asarray(coefficient))
         np.testing.assert_allclose(found[place], alone(held, KEY, jnp.asarray(IMAGES)), atol=2e-4)
-        np.testing.assert_allclose(swept.images[place], bridge.translate(held, IMAGES, key=KEY, batch_size=2), atol=2e-4)
+        np.testing.assert_allclose(
+            swept.images[place], bridge.translate(held, IMAGES, key=KEY, batch_size=2), atol=2e-4
+        )
 
 
 def test_known_latents_are_not_encoded_again():
@@ -68,8 +75,14 @@ def test_neither_coefficients_nor_models_retrace():
         return sweep(ddib, KEY, jnp.asarray(IMAGES), coefficients)
 
     here, there = legs()
-    first = run(DDIB(here, there, perturb=parse_perturbation(["rotate", "blur=0.5"], [])), jnp.asarray([5.0, 10.0]))
-    second = run(DDIB(there, here, perturb=parse_perturbation(["rotate", "blur=0.5"], [])), jnp.asarray([7.0, 10.0]))
+    first = run(
+        DDIB(here, there, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
+        jnp.asarray([5.0, 10.0]),
+    )
+    second = run(
+        DDIB(there, here, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
+        jnp.asarray([7.0, 10.0]),
+    )
     assert traces == 1
     assert float(jnp.abs(first - second).max()) > 0
 
@@ -79,17 +92,26 @@ def test_chunks_do_not_matter(at_once):
     ddib = DDIB(*legs(), perturb=get_perturbation("add-noise"))
     coefficients, images = jnp.asarray([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), jnp.asarray(IMAGES)
     expected = jax.jit(sweep)(ddib, KEY, images, coefficients)
-    np.testing.assert_allclose(sweep(ddib, KEY, images, coefficients, at_once=at_once), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        sweep(ddib, KEY, images, coefficients, at_once=at_once), expected, atol=1e-4
+    )
 
 
 def test_memory_does_not_grow_with_the_number_of_coefficients(unchecked):
-    """The compiled program's temporary memory is the same for 4 and for 64 coefficients; a plain vmap's is not."""
+    """The compiled program's temporary memory is the same for 4 and for 64 coefficients; a plain
+    vmap's is not.
+    """
     ddib = DDIB(*legs(shape=(32, 32, 3)), perturb=get_perturbation("add-noise"))
     image = jnp.zeros((4, 32, 32, 3))
 
     def memory(count, at_once):
         run = jax.jit(lambda d, i, c: sweep(d, KEY, i, c, at_once=at_once))
-        return run.lower(ddib, image, jnp.linspace(0, 1, count)).compile().memory_analysis().temp_size_in_bytes
+        return (
+            run.lower(ddib, image, jnp.linspace(0, 1, count))
+            .compile()
+            .memory_analysis()
+            .temp_size_in_bytes
+        )
 
     few, many, unbounded = memory(4, 8), memory(64, 8), memory(64, 10_000)
     assert many < 1.1 * few
@@ -112,4 +134,6 @@ def test_a_lower_meeting_level_is_reached_by_as_many_steps():
     for leg in ddib.legs():
         assert len(leg.sigmas) == len(here.sigmas)
         np.testing.assert_allclose([leg.sigmas[0], leg.sigmas[-1]], [0.02, 2.0], rtol=1e-5)
-    np.testing.assert_allclose(ddib.replace(coefficient=1e6).legs()[0].sigmas, here.sigmas, rtol=1e-5)
+    np.testing.assert_allclose(
+        ddib.replace(coefficient=1e6).legs()[0].sigmas, here.sigmas, rtol=1e-5
+    )

@@ -1,4 +1,6 @@
-"""Two bridges crossed together: what is tied is the source's to the last bit, the rest is the target's, and the pair is led back."""
+"""Two bridges crossed together: what is tied is the source's to the last bit, the rest is the
+target's, and the pair is led back.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +22,38 @@ SHAPE = (8, 6, 2)
 @pytest.fixture
 def means():
     """Of two mixtures of three."""
-    return [0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)).astype(np.float32) for seed in (0, 1)]
+    return [
+        0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)).astype(np.float32)
+        for seed in (0, 1)
+    ]
 
 
 @pytest.fixture
 def legs(means):
     """Bridges between the mixtures."""
-    return [Bridge.over(mixture_model(jnp.asarray(mean), jnp.full(3, 0.1)), steps=60, grid="log-uniform", solver=get_solver("rk4")) for mean in means]
+    return [
+        Bridge.over(
+            mixture_model(jnp.asarray(mean), jnp.full(3, 0.1)),
+            steps=60,
+            grid="log-uniform",
+            solver=get_solver("rk4"),
+        )
+        for mean in means
+    ]
 
 
 @pytest.fixture
 def images(means):
     """Images of the source."""
-    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * np.random.default_rng(2).normal(size=(5, *SHAPE)).astype(np.float32)
+    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * np.random.default_rng(
+        2
+    ).normal(size=(5, *SHAPE)).astype(np.float32)
 
 
 def low(x, count):
-    return np.einsum("ij,bjkc,kl->bilc", projection(SHAPE[0], count), x, projection(SHAPE[1], count))
+    return np.einsum(
+        "ij,bjkc,kl->bilc", projection(SHAPE[0], count), x, projection(SHAPE[1], count)
+    )
 
 
 @pytest.mark.parametrize("size, count", [(8, 1), (7, 3), (4, 4)])
@@ -57,8 +74,12 @@ def test_what_is_tied_is_the_sources_and_the_rest_is_not(legs, images, count):
 
 
 def test_released_it_is_the_targets_again(legs, images):
-    """Released at once it is the plain DDIB, and released late it has left the source's low frequencies a little."""
-    at_once, early, late = (bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (79.9, 0.5, None))
+    """Released at once it is the plain DDIB, and released late it has left the source's low
+    frequencies a little.
+    """
+    at_once, early, late = (
+        bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (79.9, 0.5, None)
+    )
     np.testing.assert_allclose(at_once, bridge.translate(DDIB(*legs), images), atol=1e-4)
     distances = [float(np.abs(low(x, 2) - low(images, 2)).mean()) for x in (at_once, early, late)]
     assert distances[0] > distances[1] > distances[2] and distances[2] < 1e-4
@@ -66,14 +87,25 @@ def test_released_it_is_the_targets_again(legs, images):
 
 @pytest.mark.parametrize("name, least", [("heun", 1.7), ("dpmpp-2m", 1.6), ("rk4", 3.0)])
 def test_a_released_tie_has_the_order_of_its_solver(strict, means, name, least):
-    """The solver starts afresh where the tie lets go, on a level of the grid, so that no step crosses the jump of the slope."""
+    """The solver starts afresh where the tie lets go, on a level of the grid, so that no step
+    crosses the jump of the slope.
+    """
     sigmas = np.geomspace(0.002, 80, 25)
     release = sigmas[9] * 0.999
     errors = []
 
     def end(solver, refined):
-        levels = jnp.asarray(np.exp(np.interp(np.linspace(0, 24, 24 * refined + 1), np.arange(25), np.log(sigmas))))
-        source, target = (Bridge(mixture_model(jnp.asarray(mean, jnp.float64), jnp.full(3, 0.1)), levels, get_solver(solver)) for mean in means)
+        levels = jnp.asarray(
+            np.exp(np.interp(np.linspace(0, 24, 24 * refined + 1), np.arange(25), np.log(sigmas)))
+        )
+        source, target = (
+            Bridge(
+                mixture_model(jnp.asarray(mean, jnp.float64), jnp.full(3, 0.1)),
+                levels,
+                get_solver(solver),
+            )
+            for mean in means
+        )
         latent = jnp.asarray(np.random.default_rng(3).normal(size=(2, *SHAPE)))
         return Tie(2, release).decode(source, target, latent)
 
@@ -87,16 +119,29 @@ def test_a_tie_that_is_not_held_changes_nothing(legs, images):
     level = DDIB(*legs, 1.0, perturb=get_perturbation("partial-noise"))
     for plain, release in ((noisy, 79.9), (level, 2.0)):
         tied = plain.replace(tie=Tie(2, release))
-        np.testing.assert_allclose(bridge.translate(tied, images), bridge.translate(plain, images), atol=1e-4)
+        np.testing.assert_allclose(
+            bridge.translate(tied, images), bridge.translate(plain, images), atol=1e-4
+        )
 
 
 def test_a_domain_tied_to_itself_gives_the_image_back(legs, images):
-    np.testing.assert_allclose(bridge.translate(DDIB(legs[0], legs[0], tie=Tie(2)), images), images, atol=2e-4)
+    np.testing.assert_allclose(
+        bridge.translate(DDIB(legs[0], legs[0], tie=Tie(2)), images), images, atol=2e-4
+    )
 
 
 def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
-    """Isotropic Gaussians never mix frequencies, so that a tie exchanges the low ones and leaves the others as they were."""
-    ours, theirs = (Bridge.over(mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])), steps=60, solver=get_solver("rk4")) for mean, variance in ((0.5, 0.04), (-0.5, 0.3)))
+    """Isotropic Gaussians never mix frequencies, so that a tie exchanges the low ones and leaves
+    the others as they were.
+    """
+    ours, theirs = (
+        Bridge.over(
+            mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])),
+            steps=60,
+            solver=get_solver("rk4"),
+        )
+        for mean, variance in ((0.5, 0.04), (-0.5, 0.3))
+    )
     images = np.random.default_rng(2).normal(0.5, 0.2, size=(4, *SHAPE)).astype(np.float32)
     free, tied = (bridge.translate(DDIB(ours, theirs, tie=tie), images) for tie in (None, Tie(2)))
     np.testing.assert_allclose(tied, low(images, 2) + free - low(free, 2), atol=1e-3)
@@ -112,10 +157,17 @@ def test_the_pair_is_led_back_to_the_latent(legs, images):
 
     def together(sigma, pair):
         y, x = jnp.split(pair, 2)
-        here, there = probability_flow(source.model)(sigma, y), probability_flow(target.model)(sigma, x)
-        return jnp.concatenate([here, there + jnp.einsum("ij,bjkc,kl->bilc", rows, here - there, columns)])
+        here, there = (
+            probability_flow(source.model)(sigma, y),
+            probability_flow(target.model)(sigma, x),
+        )
+        return jnp.concatenate(
+            [here, there + jnp.einsum("ij,bjkc,kl->bilc", rows, here - there, columns)]
+        )
 
-    back = odeint(target.solver, together, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(1 + target.sigmas[-1] ** 2)
+    back = odeint(target.solver, together, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(
+        1 + target.sigmas[-1] ** 2
+    )
     np.testing.assert_allclose(back, jnp.concatenate([latent, latent]), atol=2e-4)
 
 
@@ -125,12 +177,16 @@ def test_sweeps_are_tied_too(legs, images):
     swept = ddib_jax.translate_sweep(ddib, images, coefficients, batch_size=2).images
     whole = ddib_jax.sweep(ddib, jax.random.key(0), jnp.asarray(images), jnp.asarray(coefficients))
     np.testing.assert_allclose(swept, whole, atol=1e-4)
-    np.testing.assert_allclose(swept[0], bridge.translate(DDIB(*legs, tie=Tie(1)), images), atol=1e-4)
+    np.testing.assert_allclose(
+        swept[0], bridge.translate(DDIB(*legs, tie=Tie(1)), images), atol=1e-4
+    )
     assert np.abs(swept[1] - swept[0]).max() > 0.05
     for part in swept:
         np.testing.assert_allclose(low(part, 1), low(images, 1), atol=2e-4)
     level = DDIB(*legs, perturb=get_perturbation("partial-noise"), tie=Tie(1))
-    np.testing.assert_allclose(low(ddib_jax.translate_sweep(level, images, (2.0,)).images[0], 1), low(images, 1), atol=2e-3)
+    np.testing.assert_allclose(
+        low(ddib_jax.translate_sweep(level, images, (2.0,)).images[0], 1), low(images, 1), atol=2e-3
+    )
 
 
 def test_what_cannot_be_tied_is_said(legs, images):

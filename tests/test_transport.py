@@ -7,7 +7,9 @@ from ddib_jax.transport import MAPS, assignment, extended, monge, reinhard, wass
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))
-STRETCH = np.array([[1.5, 0.3, 0.0], [0.3, 0.8, -0.2], [0.0, -0.2, 0.6]])  # symmetric and positive: the gradient of a convex function
+STRETCH = np.array(
+    [[1.5, 0.3, 0.0], [0.3, 0.8, -0.2], [0.0, -0.2, 0.6]]
+)  # symmetric and positive: the gradient of a convex function
 
 
 def test_a_monotone_map_is_optimal():
@@ -21,18 +23,27 @@ def test_a_monotone_map_is_optimal():
 
 
 def test_the_gaussian_map_is_that_matrix():
-    np.testing.assert_allclose(monge(CLOUD, CLOUD @ STRETCH + [1.0, 0.0, -2.0]), CLOUD @ STRETCH + [1.0, 0.0, -2.0], atol=1e-6)
+    np.testing.assert_allclose(
+        monge(CLOUD, CLOUD @ STRETCH + [1.0, 0.0, -2.0]),
+        CLOUD @ STRETCH + [1.0, 0.0, -2.0],
+        atol=1e-6,
+    )
 
 
 def test_reinhard_gives_means_and_deviations():
     target = RNG.normal(size=(50, 3)) * [2, 0.1, 1] + [1, 2, 3]
     moved = reinhard(CLOUD, target)
-    np.testing.assert_allclose([moved.mean(0), moved.std(0)], [target.mean(0), target.std(0)], atol=1e-12)
+    np.testing.assert_allclose(
+        [moved.mean(0), moved.std(0)], [target.mean(0), target.std(0)], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_every_map_brings_a_cloud_nearer(name):
-    pytest.importorskip("ott" if name == "sinkhorn" else "skimage" if name == "histograms" else "scipy", reason="extra 'studies'")
+    pytest.importorskip(
+        "ott" if name == "sinkhorn" else "skimage" if name == "histograms" else "scipy",
+        reason="extra 'studies'",
+    )
     target = CLOUD[RNG.permutation(300)] @ STRETCH + [1.0, 0.0, -2.0]
     moved = MAPS[name](CLOUD, target)
     assert moved.shape == CLOUD.shape and np.isfinite(moved).all()

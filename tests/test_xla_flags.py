@@ -43,36 +43,52 @@ def test_other_flags_of_the_user_are_kept(monkeypatch):
     assert os.environ["XLA_FLAGS"] == f"--xla_force_host_platform_device_count=8 {OFF}"
 
 
-@pytest.mark.parametrize("flags", [f"--{FLAG}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", OFF, "/home/me/xla_flags.txt"])
+@pytest.mark.parametrize(
+    "flags", [f"--{FLAG}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT", OFF, "/home/me/xla_flags.txt"]
+)
 def test_the_users_own_choice_wins(monkeypatch, flags):
     monkeypatch.setenv("XLA_FLAGS", flags)
     assert not prefer_fast_cpu()
     assert os.environ["XLA_FLAGS"] == flags
 
 
-@pytest.mark.parametrize("platforms, expected", [
-    ("cpu", True), ("CPU", True), ("cuda", False), ("tpu,cpu", False), ("cpu,cuda", False), ("", True)])
+@pytest.mark.parametrize(
+    "platforms, expected",
+    [
+        ("cpu", True),
+        ("CPU", True),
+        ("cuda", False),
+        ("tpu,cpu", False),
+        ("cpu,cuda", False),
+        ("", True),
+    ],
+)
 def test_platform_that_jax_was_told(monkeypatch, platforms, expected):
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     assert prefer_fast_cpu() is expected
     assert (FLAG in os.environ.get("XLA_FLAGS", "")) is expected
 
 
-@pytest.mark.parametrize("plugin, device, visible, expected", [
-    ("xla_cuda13", True, None, False),
-    ("xla_cuda13", True, "0,1", False),
-    ("xla_cuda13", True, "", True),       # the GPUs are hidden
-    ("xla_cuda12", False, None, True),    # the plugin is installed, but there is no GPU
-    ("xla_rocm7", True, None, False),
-    ("libtpu", True, None, False),
-    ("libtpu", False, None, True),
-    ("some_new_device", False, None, False),
-])
+@pytest.mark.parametrize(
+    "plugin, device, visible, expected",
+    [
+        ("xla_cuda13", True, None, False),
+        ("xla_cuda13", True, "0,1", False),
+        ("xla_cuda13", True, "", True),  # the GPUs are hidden
+        ("xla_cuda12", False, None, True),  # the plugin is installed, but there is no GPU
+        ("xla_rocm7", True, None, False),
+        ("libtpu", True, None, False),
+        ("libtpu", False, None, True),
+        ("some_new_device", False, None, False),
+    ],
+)
 def test_plugin_with_and_without_a_device(monkeypatch, tmp_path, plugin, device, visible, expected):
     node = tmp_path / "device"
     if device:
         node.touch()
-    monkeypatch.setattr(xla_flags, "_DEVICE_FILES", {kind: (str(node),) for kind in xla_flags._DEVICE_FILES})
+    monkeypatch.setattr(
+        xla_flags, "_DEVICE_FILES", {kind: (str(node),) for kind in xla_flags._DEVICE_FILES}
+    )
     monkeypatch.setattr(xla_flags, "_plugins", lambda: {plugin})
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -119,7 +135,9 @@ def test_no_jaxlib(monkeypatch):
 
 
 def run(code):
-    """Runs code in a fresh interpreter, where `flags` is the module loaded by its file, so without the package."""
+    """Runs code in a fresh interpreter, where `flags` is the module loaded by its file, so without
+    the package.
+    """
     load = f"""
         import importlib.util, os, sys
         spec = importlib.util.spec_from_file_location("flags", {xla_flags.__file__!r})
@@ -128,8 +146,12 @@ def run(code):
     """
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     program = textwrap.dedent(load) + textwrap.dedent(code)
-    return subprocess.run([sys.executable, "-c", program], env=environment | {"JAX_PLATFORMS": "cpu"},
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_installed_jaxlib_takes_the_flag_and_convolutions_lose_their_fusion():

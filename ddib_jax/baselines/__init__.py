@@ -1,4 +1,6 @@
-"""Other methods of translation, each a `Translator`: a pytree that is called with a key on images."""
+"""Other methods of translation, each a `Translator`: a pytree that is called with a key
+on images.
+"""
 
 from collections.abc import Callable
 
@@ -15,19 +17,40 @@ from ddib_jax.bridge import check_finite
 from ddib_jax.types import Images, PRNGKey, Translator
 
 
-def translate(method: Translator, images: Images, *, key: PRNGKey | None = None, places: np.ndarray | None = None, batch_size: int = 64, progress: Callable = iter) -> Images:
-    """Any number of images [n h w c] translated by any method, in batches on all local devices; host arrays.
+def translate(
+    method: Translator,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+    places: np.ndarray | None = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> Images:
+    """Any number of images [n h w c] translated by any method, in batches on all local devices;
+    host arrays.
 
-    Image i has its noise from `key` (default 0) and i, or its number in `places` [n], so that the batching does not matter. Raises FloatingPointError for a result
-    that is not finite.
+    Image i has its noise from `key` (default 0) and i, or its number in `places` [n], so that the
+    batching does not matter. Raises FloatingPointError for a result that is not finite.
     """
     key = jax.random.key(0) if key is None else key
-    return check_finite(parallel.map_batches(_each, (method, key), np.arange(len(images)) if places is None else places, images, batch_size=batch_size, progress=progress), "translations")
+    return check_finite(
+        parallel.map_batches(
+            _each,
+            (method, key),
+            np.arange(len(images)) if places is None else places,
+            images,
+            batch_size=batch_size,
+            progress=progress,
+        ),
+        "translations",
+    )
 
 
 def _each(tree, places, images):
     method, key = tree
-    return jax.vmap(lambda place, image: method(jax.random.fold_in(key, place), image[None])[0])(places, images)
+    return jax.vmap(lambda place, image: method(jax.random.fold_in(key, place), image[None])[0])(
+        places, images
+    )
 
 
 __all__ = ["DCGAN", "ILVR", "CycleGAN", "Identity", "Nearest", "SDEdit", "translate"]

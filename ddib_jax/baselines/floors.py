@@ -18,7 +18,9 @@ class Identity:
 
 @struct.dataclass
 class Nearest:
-    """The real target image that is nearest in L2: as real as can be, and what it keeps is chance. targets [n h w c]."""
+    """The real target image that is nearest in L2: as real as can be, and what it keeps is chance.
+    targets [n h w c].
+    """
 
     targets: Float[Array, "n ..."]
 

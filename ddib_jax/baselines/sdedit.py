@@ -11,10 +11,11 @@ from ddib_jax.types import Image, PRNGKey
 
 @struct.dataclass
 class SDEdit:
-    """Images with fresh noise of deviation `sigma`, decoded from there by the target's probability-flow ODE.
+    """Images with fresh noise of deviation `sigma`, decoded from there by the target's
+    probability-flow ODE.
 
-    target: the bridge of the target domain, whose grid is squeezed to end at sigma. A higher level makes more of a target image and keeps less of
-    the source.
+    target: the bridge of the target domain, whose grid is squeezed to end at sigma. A higher level
+    makes more of a target image and keeps less of the source.
     """
 
     target: Bridge

@@ -1,4 +1,6 @@
-"""Bridges between images and latents, two of them as a DDIB, and any number of images across them."""
+"""Bridges between images and latents, two of them as a DDIB, and any number of images
+across them.
+"""
 
 from ddib_jax.bridge.batched import decode, decode_tied, encode, sample, translate
 from ddib_jax.bridge.bridge import Bridge

@@ -1,4 +1,6 @@
-"""The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from the rooms below."""
+"""The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from
+the rooms below.
+"""
 
 from ddib_jax.commands.colours import Colours
 from ddib_jax.commands.convert import Convert

@@ -14,10 +14,12 @@ _SHARE = 0.5  # of the free memory that one evaluation may take; the solver's st
 
 
 def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> int:
-    """The batch, over all local devices, beyond which doubling it gains less than a tenth or would not fit in memory; says what it found.
+    """The batch, over all local devices, beyond which doubling it gains less than a tenth or would
+    not fit in memory; says what it found.
 
-    One evaluation of the network is compiled and timed at every size tried. count: of the images there are; free: bytes of
-    memory, those that are free unless given. Raises MemoryError where not even one image fits.
+    One evaluation of the network is compiled and timed at every size tried. count: of the images
+    there are; free: bytes of memory, those that are free unless given. Raises MemoryError where not
+    even one image fits.
     """
     devices, free = jax.local_device_count(), _free() if free is None else free
     leaves, tree = jax.tree.flatten(bridge)
@@ -45,7 +47,10 @@ def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> in
             break
         size *= 2
     if best == 0:
-        raise MemoryError(f"One image needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; take a smaller model or a larger machine.")
+        raise MemoryError(
+            f"One image needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; take a"
+            " smaller model or a larger machine."
+        )
     print(f"Batches of {best * devices}: {rate * devices:.0f} evaluations a second.", flush=True)
     return best * devices
 
@@ -55,6 +60,12 @@ def _free() -> int:
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
     known = Path("/proc/meminfo")
-    lines = dict(line.split(":") for line in known.read_text().splitlines()) if known.is_file() else {}
-    free = 1024 * int(lines["MemAvailable"].split()[0]) if "MemAvailable" in lines else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    lines = (
+        dict(line.split(":") for line in known.read_text().splitlines()) if known.is_file() else {}
+    )
+    free = (
+        1024 * int(lines["MemAvailable"].split()[0])
+        if "MemAvailable" in lines
+        else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    )
     return free // jax.local_device_count()

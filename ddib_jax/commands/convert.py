@@ -1,4 +1,6 @@
-"""`ddib convert`: a model of any format known as a model directory, a diffusers folder, or a guided-diffusion file."""
+"""`ddib convert`: a model of any format known as a model directory, a diffusers folder, or a
+guided-diffusion file.
+"""
 
 import json
 from dataclasses import dataclass
@@ -19,10 +21,14 @@ class Convert:
     """Write a model in another format, its weights bit for bit."""
 
     model: tyro.conf.Positional[str]
-    """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped model."""
+    """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped
+    model.
+    """
     to: Literal["ddib", "diffusers", "guided-diffusion"]
     out: Path
-    """The folder to write: a model directory, a diffusers folder, or model.pt beside its flags.json; with the classes' names in classes.json."""
+    """The folder to write: a model directory, a diffusers folder, or model.pt beside its
+    flags.json; with the classes' names in classes.json.
+    """
 
     def run(self) -> None:
         """Load, write."""
@@ -32,7 +38,9 @@ class Convert:
 
 
 def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
-    facts = {key: value for key, value in pretrained.facts(name).items() if key in ("data", "training")}
+    facts = {
+        key: value for key, value in pretrained.facts(name).items() if key in ("data", "training")
+    }
     facts = facts or {"data": {}, "training": {"converted_from": Path(name).name}}
     if (names := pretrained.class_names(name)) and example_condition(model.network) is not None:
         facts = {"classes": list(names), **facts}
@@ -53,8 +61,12 @@ def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
 
 
 def _name_classes(folder: Path, name: str) -> None:
-    """Write the classes' names where the format has no place for them: an empty list where they have none, in place of those of a model that was there."""
-    (folder / pretrained.CLASSES).write_text(json.dumps(pretrained.class_names(name), indent=1) + "\n")
+    """Write the classes' names where the format has no place for them: an empty list where they
+    have none, in place of those of a model that was there.
+    """
+    (folder / pretrained.CLASSES).write_text(
+        json.dumps(pretrained.class_names(name), indent=1) + "\n"
+    )
 
 
 WRITERS = {"ddib": _ddib, "diffusers": _diffusers, "guided-diffusion": _guided_diffusion}

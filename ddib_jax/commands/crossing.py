@@ -28,14 +28,18 @@ class Crossing:
     steps: int = 40
     """Steps of the grid, each way."""
     solver: str = "heun"
-    """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the list."""
+    """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the
+    list.
+    """
     grid: str = "karras"
     """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     batch_size: int | Literal["auto"] = 64
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:
-        """The bridge of `model` under these options; raises ValueError for a model that knows points."""
+        """The bridge of `model` under these options; raises ValueError for a model that knows
+        points.
+        """
         check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
 
@@ -51,7 +55,10 @@ Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes]
 def check_images(model: DiffusionModel) -> None:
     """Raise ValueError for a model of points."""
     if len(model.data_shape) != 3:
-        raise ValueError("This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py translate points.")
+        raise ValueError(
+            "This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py"
+            " translate points."
+        )
 
 
 def progress(label: str) -> Callable:
@@ -67,16 +74,26 @@ def progress(label: str) -> Callable:
 
 
 def read_inputs(
-    inputs: Sequence[str], shape: tuple[int, ...], *, split: str, limit: int | None, background: str = "white", share: Share = Share()
+    inputs: Sequence[str],
+    shape: tuple[int, ...],
+    *,
+    split: str,
+    limit: int | None,
+    background: str = "white",
+    share: Share = Share(),
 ) -> tuple[list[str], np.ndarray]:
-    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's `shape`; of several hosts, every one's own.
+    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's
+    `shape`; of several hosts, every one's own.
 
-    Pictures of files are cropped to their central square and resized, transparency is laid over `background`; for a model of one
-    channel they are made grey.
-    Raises FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not fit.
+    Pictures of files are cropped to their central square and resized, transparency is laid over
+    `background`; for a model of one channel they are made grey. Raises FileNotFoundError for a path
+    that is not there, ValueError for what cannot be read or does not fit.
     """
     if not inputs or (limit is not None and limit < 1):
-        raise ValueError("There is nothing to read: name image files, folders or a data set, and a limit of at least 1.")
+        raise ValueError(
+            "There is nothing to read: name image files, folders or a data set, and a limit of at"
+            " least 1."
+        )
     names, parts = [], []
     for given in inputs:
         found, images = _read(given, shape, split, background)
@@ -86,13 +103,18 @@ def read_inputs(
     if len(set(names)) < len(names):
         names = [f"{name}-{place:05d}" for place, name in enumerate(names)]
     if len(names) < share.count:
-        raise ValueError(f"There are {len(names)} images for {share.count} processes; start no more processes than there are images.")
+        raise ValueError(
+            f"There are {len(names)} images for {share.count} processes; start no more processes"
+            " than there are images."
+        )
     mine = slice(share.index, None, share.count)
     return names[mine], images[mine]
 
 
 class Encoded(NamedTuple):
-    """What `ddib encode` wrote: names, latents [n h w c], the fingerprint of their model, and what its solver carried, if anything."""
+    """What `ddib encode` wrote: names, latents [n h w c], the fingerprint of their model, and what
+    its solver carried, if anything.
+    """
 
     names: list[str]
     latents: Float[np.ndarray, "n h w c"]
@@ -101,11 +123,17 @@ class Encoded(NamedTuple):
 
 
 def write_latents(path: Path, encoded: Encoded, solver: str) -> None:
-    """Write latents, and the second states, grid and solver of their carry where they have one, as .npz; ValueError for another ending."""
+    """Write latents, and the second states, grid and solver of their carry where they have one, as
+    .npz; ValueError for another ending.
+    """
     if path.suffix != ".npz":
         raise ValueError(f"Latents are written as .npz; '{path}' is named otherwise.")
     names, latents, model, carry = encoded
-    kept = {} if carry is None else {"second": carry.second, "sigmas": np.asarray(carry.sigmas), "solver": solver}
+    kept = (
+        {}
+        if carry is None
+        else {"second": carry.second, "sigmas": np.asarray(carry.sigmas), "solver": solver}
+    )
     with drafted(path.absolute().parent) as draft:
         np.savez(draft / path.name, latents=latents, names=np.asarray(names), model=model, **kept)
 
@@ -113,7 +141,8 @@ def write_latents(path: Path, encoded: Encoded, solver: str) -> None:
 def read_latents(path: Path) -> Encoded:
     """What `ddib encode` wrote.
 
-    Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds something else.
+    Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds
+    something else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -121,30 +150,59 @@ def read_latents(path: Path) -> Encoded:
         with np.load(path, allow_pickle=False) as stored:
             carry = None
             if "second" in stored:
-                carry = Carry(stored["second"], jnp.asarray(stored["sigmas"]), get_solver(str(stored["solver"])), rising=True)
+                carry = Carry(
+                    stored["second"],
+                    jnp.asarray(stored["sigmas"]),
+                    get_solver(str(stored["solver"])),
+                    rising=True,
+                )
             names = [str(name) for name in stored["names"]]
-            return Encoded(names, np.asarray(stored["latents"], np.float32), str(stored["model"]), carry)
+            return Encoded(
+                names, np.asarray(stored["latents"], np.float32), str(stored["model"]), carry
+            )
     except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short.") from error
+        raise ValueError(
+            f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short."
+        ) from error
 
 
-def _read(given: str, shape: tuple[int, ...], split: str, background: str) -> tuple[list[str], np.ndarray]:
+def _read(
+    given: str, shape: tuple[int, ...], split: str, background: str
+) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
     if (kind := given.partition(":")[0]) in (*DATASETS, "tfds"):
         source = load_dataset(given, split, image_size=height if kind == "tfds" else None)
-        grey = source.image_shape == (*shape[:2], 1) and shape[2] == 3  # as pictures of files are, given three equal channels
+        grey = (
+            source.image_shape == (*shape[:2], 1) and shape[2] == 3
+        )  # as pictures of files are, given three equal channels
         if source.image_shape != shape and not grey:
             found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
-            raise ValueError(f"The data set '{given}' has images of {found}; the model takes {wanted}.")
+            raise ValueError(
+                f"The data set '{given}' has images of {found}; the model takes {wanted}."
+            )
         argument = given.partition(":")[2]
-        stem = f"{kind}-{Path(argument).stem}" if kind == "npz" else given.replace(":", "-").replace("/", "-")
-        return [f"{stem}-{i:05d}" for i in range(len(source))], np.repeat(source.take(range(len(source))), 3 if grey else 1, axis=-1)
+        stem = (
+            f"{kind}-{Path(argument).stem}"
+            if kind == "npz"
+            else given.replace(":", "-").replace("/", "-")
+        )
+        return [f"{stem}-{i:05d}" for i in range(len(source))], np.repeat(
+            source.take(range(len(source))), 3 if grey else 1, axis=-1
+        )
     if height != width:
-        raise ValueError(f"The model's images are {height} x {width}; only square ones can be read from files.")
+        raise ValueError(
+            f"The model's images are {height} x {width}; only square ones can be read from files."
+        )
     path = Path(given)
     if not path.exists():
-        raise FileNotFoundError(f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)}).")
+        raise FileNotFoundError(
+            f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)})."
+        )
     source = image_folder(path, height, background=background) if path.is_dir() else None
-    paths, images = (source.items, source.take(range(len(source)))) if source else ([path], read_images([path], height, background))
+    paths, images = (
+        (source.items, source.take(range(len(source))))
+        if source
+        else ([path], read_images([path], height, background))
+    )
     grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
     return [path.stem for path in paths], images if channels == 3 else grey

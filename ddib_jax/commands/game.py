@@ -1,4 +1,6 @@
-"""What every training of a game between networks does: it is resumed, watched, ended and written like any other training."""
+"""What every training of a game between networks does: it is resumed, watched, ended and written
+like any other training.
+"""
 
 import dataclasses
 import shlex
@@ -28,7 +30,9 @@ class Game:
     out: Path
     """The directory to write; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None
-    """Where a data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it is not bundled."""
+    """Where a data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it is
+    not bundled.
+    """
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
     steps: int = 4000
@@ -40,11 +44,25 @@ class Game:
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def play(
-        self, params: Any, game: Callable, tx: optax.GradientTransformation, batch: Callable[[int], Any], *, verdicts: Callable, watch: Callable, share: Share
+        self,
+        params: Any,
+        game: Callable,
+        tx: optax.GradientTransformation,
+        batch: Callable[[int], Any],
+        *,
+        verdicts: Callable,
+        watch: Callable,
+        share: Share,
     ) -> TrainState:
-        """The state after the last step. batch: step -> this host's part of its batch; watch: (path of a picture, state), called by the first host."""
+        """The state after the last step. batch: step -> this host's part of its batch; watch: (path
+        of a picture, state), called by the first host.
+        """
         workshop = self.out / "training"
-        checkpoints = Checkpoints(workshop, {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE}, defaults=defaults(self))
+        checkpoints = Checkpoints(
+            workshop,
+            {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE},
+            defaults=defaults(self),
+        )
         state = TrainState.create(params, tx)
         state = checkpoints.restore(state) or state
         start, first = int(state.step), share.index == 0
@@ -64,7 +82,11 @@ class Game:
                 checkpoint_every=self.checkpoint_every,
                 log=log,
                 log_every=self.log_every,
-                watch=(lambda step, state: watch(workshop / "previews" / f"{step:06d}.png", state)) if first else None,
+                watch=(
+                    (lambda step, state: watch(workshop / "previews" / f"{step:06d}.png", state))
+                    if first
+                    else None
+                ),
                 watch_every=self.preview_every,
             )
         finally:
@@ -74,5 +96,13 @@ class Game:
 
     def training(self, state: TrainState) -> dict[str, Any]:
         """What `model.json` says of the training."""
-        seconds = round(sum(line["seconds"] for line in read_log(self.out / "training" / "log.jsonl")))
-        return {"command": shlex.join(["ddib", *sys.argv[1:]]), "steps_done": int(state.step), "machine": machine(), "jax": jax.__version__, "seconds": seconds}
+        seconds = round(
+            sum(line["seconds"] for line in read_log(self.out / "training" / "log.jsonl"))
+        )
+        return {
+            "command": shlex.join(["ddib", *sys.argv[1:]]),
+            "steps_done": int(state.step),
+            "machine": machine(),
+            "jax": jax.__version__,
+            "seconds": seconds,
+        }

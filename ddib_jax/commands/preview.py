@@ -13,7 +13,9 @@ from ddib_jax.report.clouds import cloud_figure
 
 
 def preview(model: DiffusionModel, path: Path) -> Path:
-    """Write a grid of 32 samples, the classes in turn, or a scatter of 4,096 points, by Heun's method in 18 steps; returns the path."""
+    """Write a grid of 32 samples, the classes in turn, or a scatter of 4,096 points, by Heun's
+    method in 18 steps; returns the path.
+    """
     points = len(model.data_shape) == 1
     noise = jax.random.normal(jax.random.key(0), (4096 if points else 32, *model.data_shape))
     if (classes := getattr(model.network, "num_classes", None)) is not None:

@@ -34,69 +34,110 @@ class Recipe:
     seed: int = 0
     preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
     rank: int = 128
-    """Principal directions of the Wiener preconditioning, at most one fewer than the values of an image."""
+    """Principal directions of the Wiener preconditioning, at most one fewer than the values of an
+    image.
+    """
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
     sigma_min: float = 0.05
-    """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it is. Training does not depend on it."""
+    """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it
+    is. Training does not depend on it.
+    """
     sigma_max: float = 80.0
     """Where the EDM schedule's latents lie; it wants to be much larger than the data."""
     noise_mean: float = 0.2
     noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
     weighting: Literal["network", "edm", "min-snr"] = "network"
-    """Weight of the noise levels: the network's own error, or that of the denoised image as EDM or Min-SNR (gamma 5) weigh it."""
+    """Weight of the noise levels: the network's own error, or that of the denoised image as EDM or
+    Min-SNR (gamma 5) weigh it.
+    """
     reference: int = 4096
-    """Training images that the target is averaged over where noise hides which one it was (stable target field); 0 for none."""
+    """Training images that the target is averaged over where noise hides which one it was (stable
+    target field); 0 for none.
+    """
     conditional: bool = False
-    """Tell the network the images' labels (digits; in a folder of folders, the folder): one model is then many domains."""
+    """Tell the network the images' labels (digits; in a folder of folders, the folder): one model
+    is then many domains.
+    """
     label_dropout: float = 0.0
-    """Share of the images of a conditional training that are shown without their label, for classifier-free guidance; .1 is usual."""
+    """Share of the images of a conditional training that are shown without their label, for
+    classifier-free guidance; .1 is usual.
+    """
     model_channels: int = 32
     channel_mult: tuple[int, ...] = (1, 2, 4)
     num_res_blocks: int = 1
     attention_resolutions: tuple[int, ...] = (8, 4)
     patch_size: int = 2
     width: int = 128
-    """Width of the network that learns points: those of the plane, or the pixels of an image (lab:IMAGE, rgb:IMAGE)."""
+    """Width of the network that learns points: those of the plane, or the pixels of an image
+    (lab:IMAGE, rgb:IMAGE).
+    """
     blocks: int = 3
     dropout: float = 0.0
     bf16: bool = False
     """Compute in bfloat16; parameters stay float32."""
 
-    def untrained(self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None) -> DiffusionModel:
-        """The model before the first step, of images or points of a shape, and of so many classes or none."""
+    def untrained(
+        self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None
+    ) -> DiffusionModel:
+        """The model before the first step, of images or points of a shape, and of so many classes
+        or none.
+        """
         network, sigma = self._network(shape, classes), jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
         cond = None if classes is None else jnp.zeros(1, jnp.int32)
-        params = jax.jit(network.init)(jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond)["params"]
-        return DiffusionModel(params, precondition, network=network, schedule=self.noise_schedule(), data_shape=shape)
+        params = jax.jit(network.init)(
+            jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond
+        )["params"]
+        return DiffusionModel(
+            params, precondition, network=network, schedule=self.noise_schedule(), data_shape=shape
+        )
 
     def tx(self) -> optax.GradientTransformation:
         """The optimiser."""
-        return adamw(self.learning_rate, self.steps, warmup=self.warmup, weight_decay=self.weight_decay, clip_norm=self.clip_norm)
+        return adamw(
+            self.learning_rate,
+            self.steps,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+        )
 
     def grad_fn(self, model: DiffusionModel, weighting, null: int):
-        """The gradient of the denoising loss; shared is the preconditioning and the `Reference`, `null` the label that means any class."""
+        """The gradient of the denoising loss; shared is the preconditioning and the `Reference`,
+        `null` the label that means any class.
+        """
         noise_level = self._noise_level(model)
         if self.remat and not hasattr(model.network, "remat"):
-            raise ValueError(f"{type(model.network).__name__} has nothing to compute anew; leave --remat out.")
+            raise ValueError(
+                f"{type(model.network).__name__} has nothing to compute anew; leave --remat out."
+            )
         network = model.network.clone(remat=True) if self.remat else model.network
 
         def loss(params, key, batch, shared):
             precondition, reference = shared
             label = batch.get("label")
-            learner = model.replace(params=params, precondition=precondition, cond=label, network=network)
+            learner = model.replace(
+                params=params, precondition=precondition, cond=label, network=network
+            )
             options = {"index": batch["index"], "train": True, "weighting": weighting}
             if reference is not None:
-                options |= {"reference": reference.images, "related": reference.related(label, null)}
+                options |= {
+                    "reference": reference.images,
+                    "related": reference.related(label, null),
+                }
             return denoising_loss(learner, key, batch["image"], noise_level, **options)
 
         return accumulated(gradients(loss), self.accumulate)
 
     def noise_schedule(self) -> NoiseSchedule:
         """The bijection of time and noise."""
-        return schedules.EDM(self.sigma_min, self.sigma_max) if self.schedule == "edm" else schedules.SCHEDULES[self.schedule]()
+        return (
+            schedules.EDM(self.sigma_min, self.sigma_max)
+            if self.schedule == "edm"
+            else schedules.SCHEDULES[self.schedule]()
+        )
 
     def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:
         shared = {
@@ -120,5 +161,7 @@ class Recipe:
     def _noise_level(self, model: DiffusionModel):
         if self.schedule == "edm":
             return LogNormal(self.noise_mean, self.noise_std)
-        first, last = (float(model.schedule.time(jnp.asarray(level))) for level in model.schedule.sigma_range)
+        first, last = (
+            float(model.schedule.time(jnp.asarray(level))) for level in model.schedule.sigma_range
+        )
         return UniformTime(model.schedule, first, last)

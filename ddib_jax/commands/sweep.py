@@ -28,13 +28,17 @@ class Sweep:
     """Translate images with their latents perturbed, once for every coefficient."""
 
     input: Inputs
-    """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that `ddib encode` wrote."""
+    """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that
+    `ddib encode` wrote.
+    """
     source: str
     """The model of the images' domain; the same as the target for the single-model way."""
     target: str
     """The model of the domain to translate into."""
     perturb: str
-    """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list. NAME=VALUE holds one at a value."""
+    """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list.
+    NAME=VALUE holds one at a value.
+    """
     out: Path
     """Where the results go: NAME_COEFFICIENT.png, and sheet.png with a row for each coefficient."""
     source_class: str | None = None
@@ -43,7 +47,9 @@ class Sweep:
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
     release: float | None = None
-    """The noise level at which the tie lets go: the higher, the better the target clears the haze that the source's shades leave, and the less of them stays."""
+    """The noise level at which the tie lets go: the higher, the better the target clears the haze
+    that the source's shades leave, and the less of them stays.
+    """
     then: tuple[str, ...] = ()
     """Perturbations to follow; those without =VALUE share the coefficients."""
     coefficients: tuple[float, ...] | None = None
@@ -60,15 +66,29 @@ class Sweep:
         """Read, encode once, perturb and decode, write."""
         share = self.hosts.join()
         if self.release is not None and self.tie is None:
-            raise ValueError("There is no tie to release; name the frequencies to tie (--tie), or leave --release out.")
+            raise ValueError(
+                "There is no tie to release; name the frequencies to tie (--tie), or leave"
+                " --release out."
+            )
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        source, target = Condition(self.source_class).model(self.source), Condition(self.target_class).model(self.target)
+        source, target = (
+            Condition(self.source_class).model(self.source),
+            Condition(self.target_class).model(self.target),
+        )
         bridge.check_meeting(source, target)
         if share.count > 1 and "other" in needs(perturb):
-            raise ValueError("This perturbation looks at an image's neighbour, which another process may have; sweep it on one.")
-        ddib = DDIB(self.crossing.bridge(source), self.crossing.bridge(target), perturb=perturb, tie=None if self.tie is None else Tie(self.tie, self.release))
+            raise ValueError(
+                "This perturbation looks at an image's neighbour, which another process may have;"
+                " sweep it on one."
+            )
+        ddib = DDIB(
+            self.crossing.bridge(source),
+            self.crossing.bridge(target),
+            perturb=perturb,
+            tie=None if self.tie is None else Tie(self.tie, self.release),
+        )
         ddib.check_tie()
         names, images, latents = self._read(source.data_shape, share)
         swept = translate_sweep(
@@ -100,13 +120,28 @@ class Sweep:
         swept = [word for word in words if "=" not in word]
         return get_perturbation(swept[0]).sweep if swept else (0.0,)
 
-    def _read(self, shape: tuple[int, ...], share: Share) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-        if len(self.input) != 1 or not self.input[0].endswith(".npz") or self.input[0].startswith("npz:"):
-            return *read_inputs(self.input, shape, split=self.split, limit=self.limit, share=share), None
+    def _read(
+        self, shape: tuple[int, ...], share: Share
+    ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
+        if (
+            len(self.input) != 1
+            or not self.input[0].endswith(".npz")
+            or self.input[0].startswith("npz:")
+        ):
+            return (
+                *read_inputs(self.input, shape, split=self.split, limit=self.limit, share=share),
+                None,
+            )
         names, latents, model, _ = read_latents(Path(self.input[0]))
         if model != Condition(self.source_class).mark(self.source):
-            raise ValueError(f"The latents in {self.input[0]} were encoded by another model than '{self.source}'; name that one as --source.")
+            raise ValueError(
+                f"The latents in {self.input[0]} were encoded by another model than"
+                f" '{self.source}'; name that one as --source."
+            )
         if len(names[: self.limit]) < share.count:
-            raise ValueError(f"There are {len(names[: self.limit])} latents for {share.count} processes; start no more processes than there are latents.")
+            raise ValueError(
+                f"There are {len(names[: self.limit])} latents for {share.count} processes; start"
+                " no more processes than there are latents."
+            )
         mine = slice(share.index, self.limit, share.count)
         return names[mine], None, latents[mine]

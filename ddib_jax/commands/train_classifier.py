@@ -35,19 +35,26 @@ class TrainClassifier:
 
     def run(self) -> None:
         """Train, test, write the model directory."""
-        train, test = (load_dataset(self.data, split, directory=self.data_dir) for split in ("train", "test"))
+        train, test = (
+            load_dataset(self.data, split, directory=self.data_dir) for split in ("train", "test")
+        )
         network = DigitClassifier()
         image = jnp.zeros((1, *train.image_shape))
         params = jax.jit(network.init)(jax.random.key(self.seed), image)["params"]
         tx = adamw(self.learning_rate, self.steps, warmup=100, weight_decay=0.05, clip_norm=1.0)
 
         def loss(params, key, batch, shared):
-            logits, _ = network.apply({"params": params}, batch["image"], train=True, rngs={"dropout": key})
+            logits, _ = network.apply(
+                {"params": params}, batch["image"], train=True, rngs={"dropout": key}
+            )
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
 
         def batch(step):
             images, labels = batch_at(train, step, batch_size=self.batch_size, seed=self.seed)
-            return {"image": _shifted(images, np.random.default_rng([self.seed, step, 2])), "label": labels}
+            return {
+                "image": _shifted(images, np.random.default_rng([self.seed, step, 2])),
+                "label": labels,
+            }
 
         self.out.mkdir(parents=True, exist_ok=True)
         log = TrainingLog(self.out, start=0, steps=self.steps)
@@ -61,7 +68,11 @@ class TrainClassifier:
             "data": {"name": self.data, "split": "train", "images": len(train)},
             "training": {
                 "command": shlex.join(["ddib", *sys.argv[1:]]),
-                **{k: v for k, v in dataclasses.asdict(self).items() if k not in ("out", "data", "data_dir")},
+                **{
+                    k: v
+                    for k, v in dataclasses.asdict(self).items()
+                    if k not in ("out", "data", "data_dir")
+                },
                 "test_accuracy": accuracy,
                 "seconds": round(sum(line["seconds"] for line in read_log(self.out / "log.jsonl"))),
                 "machine": machine(),
@@ -69,11 +80,22 @@ class TrainClassifier:
             },
         }
         pretrained.save_network(
-            self.out, network, state.ema, kind="classifier", image_shape=train.image_shape, facts=facts, dtype="float16"
+            self.out,
+            network,
+            state.ema,
+            kind="classifier",
+            image_shape=train.image_shape,
+            facts=facts,
+            dtype="float16",
         )
-        print(f"The classifier lies in {self.out}; it calls {accuracy:.2%} of the {len(test)} test digits right.")
+        print(
+            f"The classifier lies in {self.out}; it calls {accuracy:.2%} of the {len(test)} test"
+            " digits right."
+        )
 
 
 def _shifted(images: np.ndarray, rng: np.random.Generator, reach: int = 2) -> np.ndarray:
-    """The batch moved by up to `reach` pixels, all images alike; digits have a border of as much."""
+    """The batch moved by up to `reach` pixels, all images alike; digits have a border
+    of as much.
+    """
     return np.roll(images, tuple(rng.integers(-reach, reach + 1, 2)), axis=(1, 2))

@@ -29,7 +29,8 @@ class TrainCyclegan(Game):
     b: str
     """The other domain, such as trainB; as many images as it likes."""
     out: Path
-    """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training."""
+    """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training.
+    """
     decay_from: int | None = None
     """The step from which the learning rate falls to nothing; half of the steps unless given."""
     batch_size: int = 4
@@ -54,28 +55,67 @@ class TrainCyclegan(Game):
     def run(self) -> None:
         """Train, with previews, and write both generators."""
         share = self.hosts.join(heed_sigterm=True)
-        sources = {side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size) for side, name in (("a", self.a), ("b", self.b))}
+        sources = {
+            side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size)
+            for side, name in (("a", self.a), ("b", self.b))
+        }
         sources, shape = _alike(sources)
-        generator = ResnetGenerator(shape[-1], self.width, self.blocks) if self.generator == "resnet" else UnetGenerator(shape[-1], self.width, self.downs)
+        generator = (
+            ResnetGenerator(shape[-1], self.width, self.blocks)
+            if self.generator == "resnet"
+            else UnetGenerator(shape[-1], self.width, self.downs)
+        )
         discriminator = PatchDiscriminator(self.width, self.layers)
         params = players(jax.random.key(self.seed), generator, discriminator, shape, self.pool)
-        tx = optimiser(self.learning_rate, self.steps, self.steps // 2 if self.decay_from is None else self.decay_from)
-        game = two_player(generator, discriminator, GAN_LOSSES[self.loss], cycle=self.cycle, identity=self.identity, axis_name=parallel.BATCH_AXIS)
-        batches = {side: Batches(sources[side], self.batch_size, 2 * self.seed + i, flip=self.flip, share=share) for i, side in enumerate(SIDES)}
+        tx = optimiser(
+            self.learning_rate,
+            self.steps,
+            self.steps // 2 if self.decay_from is None else self.decay_from,
+        )
+        game = two_player(
+            generator,
+            discriminator,
+            GAN_LOSSES[self.loss],
+            cycle=self.cycle,
+            identity=self.identity,
+            axis_name=parallel.BATCH_AXIS,
+        )
+        batches = {
+            side: Batches(
+                sources[side], self.batch_size, 2 * self.seed + i, flip=self.flip, share=share
+            )
+            for i, side in enumerate(SIDES)
+        }
         seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
         translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
 
         def watch(path: Path, state: TrainState) -> None:
-            made = [np.asarray(translated(state.params["generators"][way], seen[way[0]])) for way in ("ab", "ba")]
+            made = [
+                np.asarray(translated(state.params["generators"][way], seen[way[0]]))
+                for way in ("ab", "ba")
+            ]
             rows = [row for pair in zip(seen.values(), made, strict=True) for row in pair]
             count = min(map(len, rows))
             write_grid(path, np.concatenate([row[:count] for row in rows]), columns=count)
 
-        batch = lambda step: {side: made(step)["image"] for side, made in batches.items()}  # noqa: E731
+        batch = lambda step: {side: made(step)["image"] for side, made in batches.items()}
         state = self.play(params, game, tx, batch, verdicts=verdicts, watch=watch, share=share)
         for way in ("ab", "ba") if share.index == 0 else ():
-            facts = {"data": {"from": Path(getattr(self, way[0])).name, "to": Path(getattr(self, way[1])).name}, "training": self.training(state)}
-            pretrained.save_network(self.out / way, generator, state.params["generators"][way], kind="generator", image_shape=shape, facts=facts)
+            facts = {
+                "data": {
+                    "from": Path(getattr(self, way[0])).name,
+                    "to": Path(getattr(self, way[1])).name,
+                },
+                "training": self.training(state),
+            }
+            pretrained.save_network(
+                self.out / way,
+                generator,
+                state.params["generators"][way],
+                kind="generator",
+                image_shape=shape,
+                facts=facts,
+            )
         hosts.barrier("generators written")
         if share.index == 0:
             print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
@@ -83,7 +123,13 @@ class TrainCyclegan(Game):
 
 def verdicts(scalars: dict[str, float]) -> dict[str, str]:
     """What is lost on either side."""
-    return {kind: words for side in SIDES for kind, words in verdict(side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]).items()}
+    return {
+        kind: words
+        for side in SIDES
+        for kind, words in verdict(
+            side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]
+        ).items()
+    }
 
 
 class InColour:
@@ -97,19 +143,32 @@ class InColour:
     def __len__(self) -> int:
         return len(self.source)
 
-    def take(self, indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m h w 3"]:
+    def take(
+        self, indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m h w 3"]:
         """The images at `indices`, their grey repeated."""
         return np.repeat(self.source.take(indices, rng, part), 3, axis=-1)
 
 
 def _alike(sources: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], tuple[int, ...]]:
-    """Both sources with one number of channels, and their shape; raises ValueError where their sizes differ."""
+    """Both sources with one number of channels, and their shape; raises ValueError where their
+    sizes differ.
+    """
     channels = {side: source.image_shape[-1] for side, source in sources.items()}
     if len(set(channels.values())) > 1:
-        print("One domain is grey, the other in colour: the grey one is given three equal channels.", flush=True)
-        sources = {side: InColour(source) if channels[side] == 1 else source for side, source in sources.items()}
+        print(
+            "One domain is grey, the other in colour: the grey one is given three equal channels.",
+            flush=True,
+        )
+        sources = {
+            side: InColour(source) if channels[side] == 1 else source
+            for side, source in sources.items()
+        }
     shapes = {side: source.image_shape for side, source in sources.items()}
     if shapes["a"] != shapes["b"] or len(shapes["a"]) != 3:
         words = [" x ".join(map(str, shape)) for shape in shapes.values()]
-        raise ValueError(f"The domains have images of {words[0]} and {words[1]}; give an image size to crop and resize both to.")
+        raise ValueError(
+            f"The domains have images of {words[0]} and {words[1]}; give an image size to crop and"
+            " resize both to."
+        )
     return sources, shapes["a"]

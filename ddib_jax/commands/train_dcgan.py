@@ -24,9 +24,12 @@ class TrainDcgan(Game):
     """Train a DCGAN on one domain; killed and started again by the same command, it resumes."""
 
     data: str
-    """A data set (five, digits:3 ...) or a folder of images; their side, times `enlarge`, is 16, 32, 64 ..."""
+    """A data set (five, digits:3 ...) or a folder of images; their side, times `enlarge`, is 16,
+    32, 64 ...
+    """
     out: Path
-    """Where the generator goes, with samples.png; checkpoints, log and previews go to OUT/training."""
+    """Where the generator goes, with samples.png; checkpoints, log and previews go to OUT/training.
+    """
     enlarge: int = 1
     """Repeat every pixel so often each way: 2 makes 64 of a digit's 32."""
     batch_size: int = 64
@@ -37,9 +40,14 @@ class TrainDcgan(Game):
     def run(self) -> None:
         """Train, with previews, and write the generator."""
         share = self.hosts.join(heed_sigterm=True)
-        source = load_dataset(self.data, "train", directory=self.data_dir, image_size=self.image_size)
+        source = load_dataset(
+            self.data, "train", directory=self.data_dir, image_size=self.image_size
+        )
         if len(source.image_shape) != 3 or source.image_shape[0] != source.image_shape[1]:
-            raise ValueError(f"'{self.data}' has {' x '.join(map(str, source.image_shape))}; DCGAN makes square images.")
+            raise ValueError(
+                f"'{self.data}' has {' x '.join(map(str, source.image_shape))}; DCGAN makes square"
+                " images."
+            )
         size, channels = self.enlarge * source.image_shape[0], source.image_shape[2]
         generator = DCGANGenerator(size, channels, self.width, self.latent)
         discriminator = DCGANDiscriminator(size, self.width)
@@ -52,7 +60,9 @@ class TrainDcgan(Game):
 
         def batch(step: int) -> dict:
             made = batches(step)
-            return made | {"image": made["image"].repeat(self.enlarge, axis=1).repeat(self.enlarge, axis=2)}
+            return made | {
+                "image": made["image"].repeat(self.enlarge, axis=1).repeat(self.enlarge, axis=2)
+            }
 
         def weights(state: TrainState) -> dict:
             return folded(state.params["generator"], state.params["stats"]["generator"])
@@ -60,11 +70,26 @@ class TrainDcgan(Game):
         def verdicts(scalars: dict) -> dict[str, str]:
             return verdict(self.data, scalars["discriminator"], scalars["spread"])
 
-        watch = lambda path, state: write_grid(path, np.asarray(sampled(weights(state))))  # noqa: E731
-        state = self.play(params, game, dcgan_optimiser(self.learning_rate), batch, verdicts=verdicts, watch=watch, share=share)
+        watch = lambda path, state: write_grid(path, np.asarray(sampled(weights(state))))
+        state = self.play(
+            params,
+            game,
+            dcgan_optimiser(self.learning_rate),
+            batch,
+            verdicts=verdicts,
+            watch=watch,
+            share=share,
+        )
         if share.index == 0:
             facts = {"data": {"name": Path(self.data).name}, "training": self.training(state)}
-            pretrained.save_network(self.out, plain, weights(state), kind="sampler", image_shape=(size, size, channels), facts=facts)
+            pretrained.save_network(
+                self.out,
+                plain,
+                weights(state),
+                kind="sampler",
+                image_shape=(size, size, channels),
+                facts=facts,
+            )
             write_grid(self.out / "samples.png", np.asarray(sampled(weights(state))))
             print(f"The generator lies in {self.out}.")
         hosts.barrier("generator written")

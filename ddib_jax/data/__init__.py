@@ -1,4 +1,6 @@
-"""Data sets on the host: digits, coloured digits, folders of images, points of the plane and of colour spaces, and batches of them."""
+"""Data sets on the host: digits, coloured digits, folders of images, points of the plane and of
+colour spaces, and batches of them.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +78,10 @@ def _points(shape: str) -> Callable[..., ImageSource]:
 def _one_digit(digit: str) -> Callable[..., ImageSource]:
     def load(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
         if argument:
-            raise ValueError(f"this data set takes nothing after its name: write digits:{argument} for other digits")
+            raise ValueError(
+                f"this data set takes nothing after its name: write digits:{argument} for other"
+                " digits"
+            )
         return _coloured(digit, split, directory, seed)
 
     return load
@@ -91,7 +96,9 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
     **{shape: _points(shape) for shape in SHAPES},
     **{space: _pixels(space) for space in COLOUR_SPACES},
 }
-"""Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon: `digits:1,2,3`, `lab:photo.png`."""
+"""Name -> (argument, split, directory, seed) -> source. The argument is what follows a colon:
+`digits:1,2,3`, `lab:photo.png`.
+"""
 
 
 HALVES, SIDES = ("left", "right"), ("A", "B")
@@ -108,15 +115,18 @@ def load_dataset(
 ) -> ImageSource:
     """Load a data set by name, or a folder of images by its path.
 
-    Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et al. (ENOT, NeurIPS
-    2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues and `directory` holds MNIST's IDX files
-    (see `find_digits`). `moons`, `checkerboard` and the other `SHAPES` are points of the plane, `lab:photo.png` and
-    `rgb:photo.png` the pixels of an image as points of a colour space; `npz:FILE` is a NumPy file of images, or a folder of train.npz and test.npz;
-    `tfds:NAME` is what tensorflow-datasets has prepared in `directory` (see `tfds_images`). `split` is "train" or "test". A folder that has subfolders named after splits is read from the
-    one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER` are one half of pictures that hold two side by
-    side, as pix2pix has them; `A:FOLDER` and `B:FOLDER` are a domain of CycleGAN's layout (trainA, testA ...). `image_size` crops
-    and resizes the images, with `crop` "random" to a random part of them in training. Raises ValueError on an unknown name, split or size,
-    FileNotFoundError where data are missing.
+    Names: `five`, `seven`, `digits` and `digits:1,2,3` are MNIST in the colouring of Gushchin et
+    al. (ENOT, NeurIPS 2023), `mnist` and `mnist:1,2,3` are grey; `seed` fixes the evaluation hues
+    and `directory` holds MNIST's IDX files (see `find_digits`). `moons`, `checkerboard` and the
+    other `SHAPES` are points of the plane, `lab:photo.png` and `rgb:photo.png` the pixels of an
+    image as points of a colour space; `npz:FILE` is a NumPy file of images, or a folder of
+    train.npz and test.npz; `tfds:NAME` is what tensorflow-datasets has prepared in `directory` (see
+    `tfds_images`). `split` is "train" or "test". A folder that has subfolders named after splits is
+    read from the one asked for, any other whole for either split; `left:FOLDER` and `right:FOLDER`
+    are one half of pictures that hold two side by side, as pix2pix has them; `A:FOLDER` and
+    `B:FOLDER` are a domain of CycleGAN's layout (trainA, testA ...). `image_size` crops and resizes
+    the images, with `crop` "random" to a random part of them in training. Raises ValueError on an
+    unknown name, split or size, FileNotFoundError where data are missing.
     """
     check_split(split)
     kind, _, argument = str(name).partition(":")
@@ -124,7 +134,10 @@ def load_dataset(
         source = DATASETS[kind](argument, split, directory, seed)
         side, kinds = source.image_shape[0], "images" if len(source.image_shape) == 3 else "points"
         if image_size is not None and (image_size != side or kinds == "points"):
-            raise ValueError(f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image size out")
+            raise ValueError(
+                f"data set {kind!r} has {kinds} of {side}, not of {image_size}: leave the image"
+                " size out"
+            )
         if crop != "centre":
             raise ValueError(f"data set {kind!r} is taken whole: leave the crop out")
         return source
@@ -133,17 +146,22 @@ def load_dataset(
     if kind in SIDES and Path(argument).is_dir():
         return image_folder(Path(argument) / f"{split}{kind}", image_size, crop=crop)
     if kind == "tfds" and argument:
-        return tfds_images(argument, split, None if directory is None else str(directory), image_size, crop)
+        return tfds_images(
+            argument, split, None if directory is None else str(directory), image_size, crop
+        )
     if Path(name).is_dir():
         return image_folder(_split_folder(Path(name), split), image_size, crop=crop)
     raise ValueError(
-        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3, mnist:1,2,3, npz:FILE, tfds:NAME, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER, B:FOLDER or the"
-        " path of a folder of images"
+        f"unknown data set {str(name)!r}: expected {', '.join(sorted(DATASETS))}, digits:1,2,3,"
+        " mnist:1,2,3, npz:FILE, tfds:NAME, lab:photo.png, left:FOLDER, right:FOLDER, A:FOLDER,"
+        " B:FOLDER or the path of a folder of images"
     )
 
 
 def _split_folder(folder: Path, split: str) -> Path:
     present = [name for name in SPLITS if (folder / name).is_dir()]
     if present and split not in present:
-        raise FileNotFoundError(f"{folder} has a folder {present[0]} but none named {split}: add it, or name another")
+        raise FileNotFoundError(
+            f"{folder} has a folder {present[0]} but none named {split}: add it, or name another"
+        )
     return folder / split if present else folder

@@ -20,18 +20,24 @@ _TYPES = {"pixels": np.uint8, "labels": np.uint8, "positions": np.uint16}
 
 
 def write_bundle(directory: str | Path, output: str | Path) -> None:
-    """Write the fives and sevens of the IDX files in `directory` to the npz file `output`, reproducibly.
+    """Write the fives and sevens of the IDX files in `directory` to the npz file `output`,
+    reproducibly.
 
-    For each split it holds `SPLIT_pixels` (n, 28, 28) and `SPLIT_labels` (n,), both uint8, and `SPLIT_positions` (n,)
-    uint16, the places in MNIST's file. Raises as `mnist_idx` does, before anything is written.
+    For each split it holds `SPLIT_pixels` (n, 28, 28) and `SPLIT_labels` (n,), both uint8, and
+    `SPLIT_positions` (n,) uint16, the places in MNIST's file. Raises as `mnist_idx` does, before
+    anything is written.
     """
     splits = [mnist_idx(directory, split).only(BUNDLED) for split in SPLITS]
     with zipfile.ZipFile(output, "w") as archive:
         for digits in splits:
             for name, dtype in _TYPES.items():
                 buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, getattr(digits, name).astype(dtype), allow_pickle=False)
-                entry = zipfile.ZipInfo(f"{digits.split}_{name}.npy")  # dated 1980: no clock gets into the file
+                np.lib.format.write_array(
+                    buffer, getattr(digits, name).astype(dtype), allow_pickle=False
+                )
+                entry = zipfile.ZipInfo(
+                    f"{digits.split}_{name}.npy"
+                )  # dated 1980: no clock gets into the file
                 archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
 
 

@@ -22,8 +22,9 @@ _VALUES = np.arange(256, dtype=np.float32) / np.float32(255)
 class Digits:
     """Grey MNIST digits, padded 28 -> 32 with black; an `ImageSource` of 32x32x1.
 
-    `positions` are the places of the images in the original MNIST file of their split, which name an image
-    whatever subset it is read through. `take` returns float32 in [-1, 1] and has nothing to augment.
+    `positions` are the places of the images in the original MNIST file of their split, which name
+    an image whatever subset it is read through. `take` returns float32 in [-1, 1] and has nothing
+    to augment.
     """
 
     pixels: UInt8[np.ndarray, "n 28 28"]
@@ -52,16 +53,21 @@ class Digits:
         wanted = sorted(set(digits))
         keep = np.isin(self.labels, wanted)
         if not keep.any():
-            raise ValueError(f"no digit of {wanted} in this source, which holds {np.unique(self.labels).tolist()}")
+            raise ValueError(
+                f"no digit of {wanted} in this source, which holds"
+                f" {np.unique(self.labels).tolist()}"
+            )
         return Digits(self.pixels[keep], self.labels[keep], self.positions[keep], self.split)
 
 
 @dataclass(frozen=True, eq=False)
 class ColouredDigits:
-    """Coloured MNIST of Gushchin et al. (ENOT, NeurIPS 2023); an `ImageSource` of 32x32x3 in [-1, 1].
+    """Coloured MNIST of Gushchin et al. (ENOT, NeurIPS 2023); an `ImageSource` of 32x32x3 in [-1,
+    1].
 
-    For evaluation each image has one hue, fixed by `seed`, the split and the image's position in MNIST, so it
-    is the same through any subset; it is read at `hues`. For training each draw takes a fresh uniform hue.
+    For evaluation each image has one hue, fixed by `seed`, the split and the image's position in
+    MNIST, so it is the same through any subset; it is read at `hues`. For training each draw takes
+    a fresh uniform hue.
     """
 
     digits: Digits
@@ -88,13 +94,17 @@ class ColouredDigits:
     def take(
         self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m 32 32 3"]:
-        """Give the images at `indices`, float32 in [-1, 1]: at their fixed hues, or with `rng` at fresh ones."""
+        """Give the images at `indices`, float32 in [-1, 1]: at their fixed hues, or with `rng` at
+        fresh ones.
+        """
         indices = np.asarray(indices)
         hue = self.hues[indices] if rng is None else 360 * rng.random(len(indices))
         return _padded(self.digits.pixels[indices[part]], enot_tint(hue[part]).astype(np.float32))
 
 
-def _padded(pixels: UInt8[np.ndarray, "n 28 28"], tint: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n 32 32 c"]:
+def _padded(
+    pixels: UInt8[np.ndarray, "n 28 28"], tint: Float[np.ndarray, "n c"]
+) -> Float[np.ndarray, "n 32 32 c"]:
     images = np.full((len(pixels), *Digits.image_shape[:2], tint.shape[1]), -1, np.float32)
     inner = images[:, BORDER:-BORDER, BORDER:-BORDER]
     inner += 2 * _VALUES[pixels][..., None] * tint[:, None, None, :]

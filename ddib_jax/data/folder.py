@@ -13,25 +13,36 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 def image_folder(
-    directory: str | Path, image_size: int | None = None, half: str | None = None, background: str = "white", crop: str = "centre"
+    directory: str | Path,
+    image_size: int | None = None,
+    half: str | None = None,
+    background: str = "white",
+    crop: str = "centre",
 ) -> Pictures:
-    """Read every image below `directory`, sorted by path, as 8-bit RGB (see `View.fitted` for the conversions); its `items` are the paths.
+    """Read every image below `directory`, sorted by path, as 8-bit RGB (see `View.fitted` for the
+    conversions); its `items` are the paths.
 
-    Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are left out. With
-    `image_size` images are cropped to their central square and resized to it; without, they must share one size.
-    `half`, "left" or "right", takes that half of pictures that hold two side by side (pix2pix's layout). `crop`, "centre" or
-    "random", says what part of the square is given in training.
-    Where every image lies in a folder of `directory`, those folders are its classes, as torchvision has it.
-    Raises FileNotFoundError if there is no image, ValueError naming all the unreadable ones, or if sizes differ.
+    Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are
+    left out. With `image_size` images are cropped to their central square and resized to it;
+    without, they must share one size. `half`, "left" or "right", takes that half of pictures that
+    hold two side by side (pix2pix's layout). `crop`, "centre" or "random", says what part of the
+    square is given in training. Where every image lies in a folder of `directory`, those folders
+    are its classes, as torchvision has it. Raises FileNotFoundError if there is no image,
+    ValueError naming all the unreadable ones, or if sizes differ.
     """
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder: give a folder of images")
-    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    paths = sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts)
+    files = [
+        path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")
+    ]
+    paths = sorted(
+        (path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts
+    )
     if not paths:
         raise FileNotFoundError(
-            f"no image in {directory} ({len(files)} other files): expected at least one of {', '.join(SUFFIXES)}"
+            f"no image in {directory} ({len(files)} other files): expected at least one of"
+            f" {', '.join(SUFFIXES)}"
         )
     view = View(image_size, half, background, crop)
     within = [path.relative_to(directory).parts for path in paths]
@@ -42,16 +53,24 @@ def image_folder(
     return Pictures(paths, view, read_image, labels=labels, classes=classes)
 
 
-def read_images(paths: Iterable[str | Path], image_size: int | None = None, background: str = "white") -> Float[np.ndarray, "n h w 3"]:
-    """Read image files to float32 RGB in [-1, 1], converted, cropped and refused as in `image_folder`."""
+def read_images(
+    paths: Iterable[str | Path], image_size: int | None = None, background: str = "white"
+) -> Float[np.ndarray, "n h w 3"]:
+    """Read image files to float32 RGB in [-1, 1], converted, cropped and refused as in
+    `image_folder`.
+    """
     paths = [Path(path) for path in paths]
     if not paths:
         raise ValueError("no image file was given: expected at least one")
-    return Pictures(paths, View(image_size, background=background), read_image, memory=None).take(range(len(paths)))
+    return Pictures(paths, View(image_size, background=background), read_image, memory=None).take(
+        range(len(paths))
+    )
 
 
 def read_image(path: str | Path, view: View = View()) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode one image file, of an animation the first frame, and fit it; raises OSError or ValueError if it is damaged or holds floats or wider integers."""
+    """Decode one image file, of an animation the first frame, and fit it; raises OSError or
+    ValueError if it is damaged or holds floats or wider integers.
+    """
     with Image.open(path) as file:
         file.load()
         return view.fitted(file)

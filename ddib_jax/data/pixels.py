@@ -17,7 +17,9 @@ _GREY = 4  # bytes between the channels of a pixel that still looks grey: what J
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """A colour space: RGB of [0, 1] to points of about [-1, 1], and back (not clipped); arrays [n 3]."""
+    """A colour space: RGB of [0, 1] to points of about [-1, 1], and back (not clipped); arrays [n
+    3].
+    """
 
     points: Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, "n 3"]]
     rgb: Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, "n 3"]]
@@ -27,7 +29,9 @@ def _colour():
     try:
         from skimage import color
     except ImportError as error:
-        raise ImportError("CIELAB needs scikit-image: install ddib_jax[colours], or use the colour space rgb.") from error
+        raise ImportError(
+            "CIELAB needs scikit-image: install ddib_jax[colours], or use the colour space rgb."
+        ) from error
     return color
 
 
@@ -38,7 +42,8 @@ def _to_lab(rgb: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 def _from_lab(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     lab = np.asarray(points, np.float64) * _LAB_UNIT + _LAB_CENTRE
     lab[:, 0] = np.clip(lab[:, 0], 0, 100)
-    with warnings.catch_warnings():  # what is purer than any display's colour is clipped, not warned of
+    # what is purer than any display's colour is clipped, not warned of
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         xyz = np.clip(_colour().lab2xyz(lab), 0, None)
     return _colour().xyz2rgb(xyz)
@@ -64,17 +69,21 @@ def to_points(pixels: UInt8[np.ndarray, "n 3"], space: str) -> Float[np.ndarray,
 
 
 def to_pixels(points: Float[np.ndarray, "n 3"], space: str) -> UInt8[np.ndarray, "n 3"]:
-    """Points of a colour space as bytes of RGB, clipped and rounded to nearest; raises ValueError where one is not finite."""
+    """Points of a colour space as bytes of RGB, clipped and rounded to nearest; raises ValueError
+    where one is not finite.
+    """
     if not np.isfinite(points).all():
         raise ValueError("The points hold values that are not finite; they are no colours.")
     return np.rint(np.clip(colour_space(space).rgb(points), 0, 1) * 255).astype(np.uint8)
 
 
 class PixelCloud:
-    """The pixels of an image as an `ImageSource` of points (3,) of a colour space, in the order of rows.
+    """The pixels of an image as an `ImageSource` of points (3,) of a colour space, in the order of
+    rows.
 
-    A draw with a generator spreads every byte over its own width, for a density has no atoms. Raises ValueError for a grey image or one of a
-    single colour, which have no palette; files are refused as in `read_image`.
+    A draw with a generator spreads every byte over its own width, for a density has no atoms.
+    Raises ValueError for a grey image or one of a single colour, which have no palette; files are
+    refused as in `read_image`.
     """
 
     labels, classes = None, ()
@@ -85,7 +94,9 @@ class PixelCloud:
         try:
             image = read_image(path)
         except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as an image ({getattr(error, 'strerror', None) or error}).") from error
+            raise ValueError(
+                f"{path} cannot be read as an image ({getattr(error, 'strerror', None) or error})."
+            ) from error
         self.space, self.size = space, image.shape[:2]
         self.pixels = image.reshape(-1, 3)
         if np.ptp(self.pixels.astype(int), axis=1).max() <= _GREY:
@@ -96,7 +107,9 @@ class PixelCloud:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m 3"]:
+    def take(
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m 3"]:
         """The pixels at `indices` as points; with a generator, each anywhere within its bytes."""
         pixels = self.pixels[np.asarray(indices)].astype(np.float64)
         if rng is not None:

@@ -13,7 +13,9 @@ def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w
     return np.rint((np.clip(np.asarray(images), -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def write_images(directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]) -> list[Path]:
+def write_images(
+    directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]
+) -> list[Path]:
     """Write images in [-1, 1] as `directory`/NAME.png; returns the paths. One or three channels."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -23,8 +25,12 @@ def write_images(directory: str | Path, names: Sequence[str], images: Float[np.n
     return paths
 
 
-def write_grid(path: str | Path, images: Float[np.ndarray, "n h w c"], columns: int = 8, zoom: int = 2) -> Path:
-    """Write images in [-1, 1] as one PNG, row by row, each pixel `zoom` pixels wide; returns the path."""
+def write_grid(
+    path: str | Path, images: Float[np.ndarray, "n h w c"], columns: int = 8, zoom: int = 2
+) -> Path:
+    """Write images in [-1, 1] as one PNG, row by row, each pixel `zoom` pixels wide; returns the
+    path.
+    """
     tiles = to_bytes(images).repeat(zoom, axis=1).repeat(zoom, axis=2)
     count, height, width, channels = tiles.shape
     rows = -(-count // columns)

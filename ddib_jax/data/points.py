@@ -1,6 +1,8 @@
-"""Six distributions of the plane, of mean 0 and variance 1: those of the synthetic experiments of Su et al. (2023, section 4.1).
+"""Six distributions of the plane, of mean 0 and variance 1: those of the synthetic experiments of
+Su et al. (2023, section 4.1).
 
-Rings and squares are bands: their points lie within half a unit of width around radii 1, 2, 3 (concentric) or 1, 1, 1 (side by side).
+Rings and squares are bands: their points lie within half a unit of width around radii 1, 2, 3
+(concentric) or 1, 1, 1 (side by side).
 """
 
 from collections.abc import Callable
@@ -27,7 +29,9 @@ class Shape:
 def _moons(count: int, rng: np.random.Generator) -> Drawn:
     """Two half circles of radius 1, with Gaussian noise of .05 (scikit-learn's `make_moons`)."""
     angle, lower = np.pi * rng.random(count), rng.integers(2, size=count)
-    points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1 - 2 * lower)[:, None] + lower[:, None] * [1.0, 0.5]
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1 - 2 * lower)[:, None] + lower[
+        :, None
+    ] * [1.0, 0.5]
     return points + _MOON_NOISE * rng.normal(size=points.shape), (lower + angle / np.pi) / 2
 
 
@@ -49,8 +53,12 @@ def _square(fraction: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
     return np.stack([x, y], axis=1)
 
 
-def _bands(outline: Callable, radii: tuple[float, ...], centres: tuple[float, ...], spread: float) -> Shape:
-    """Equal shares of bands along an outline; `spread` is the outline's mean square of a coordinate at radius 1."""
+def _bands(
+    outline: Callable, radii: tuple[float, ...], centres: tuple[float, ...], spread: float
+) -> Shape:
+    """Equal shares of bands along an outline; `spread` is the outline's mean square of a coordinate
+    at radius 1.
+    """
 
     def draw(count: int, rng: np.random.Generator) -> Drawn:
         which, fraction = rng.integers(len(radii), size=count), rng.random(count)
@@ -75,8 +83,11 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-def draw_points(shape: str, count: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
-    """`count` points of a named shape, float32 [n 2] of mean 0 and variance 1, and their places along it [n] in [0, 1).
+def draw_points(
+    shape: str, count: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
+    """`count` points of a named shape, float32 [n 2] of mean 0 and variance 1, and their places
+    along it [n] in [0, 1).
 
     Raises ValueError, with the list, for an unknown shape.
     """
@@ -84,11 +95,15 @@ def draw_points(shape: str, count: int, rng: np.random.Generator) -> tuple[Float
         raise ValueError(f"unknown shape {shape!r}: expected {', '.join(SHAPES)}")
     kind = SHAPES[shape]
     points, places = kind.draw(count, rng)
-    return ((points - kind.mean) / np.sqrt(kind.variance)).astype(np.float32), places.astype(np.float32)
+    return ((points - kind.mean) / np.sqrt(kind.variance)).astype(np.float32), places.astype(
+        np.float32
+    )
 
 
 class Points:
-    """A shape as an `ImageSource` of points (2,): a fixed set of `size` points of `seed`, and, with a generator, ever new ones."""
+    """A shape as an `ImageSource` of points (2,): a fixed set of `size` points of `seed`, and, with
+    a generator, ever new ones.
+    """
 
     image_shape, labels, classes = (2,), None, ()
 
@@ -99,7 +114,9 @@ class Points:
     def __len__(self) -> int:
         return len(self._points)
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m 2"]:
+    def take(
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m 2"]:
         """The points at `indices` of the fixed set; with a generator as many new ones."""
         if rng is None:
             return self._points[np.asarray(indices)[part]]

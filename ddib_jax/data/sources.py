@@ -18,11 +18,11 @@ Indices: TypeAlias = Int[np.ndarray, "n"] | Sequence[int]
 class ImageSource(Protocol):
     """A finite data set of equally large images, or of points, read by index on the host.
 
-    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, which counts in `classes`, the names of
-    the labels; None and () where there are none. `take` returns float32
+    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, which counts in
+    `classes`, the names of the labels; None and () where there are none. `take` returns float32
     images in [-1, 1]: without a generator the fixed evaluation view, which depends on the index
-    alone and not on how indices are batched; with one, a freshly augmented view. `part` asks for some of these images
-    alone, as they are among all.
+    alone and not on how indices are batched; with one, a freshly augmented view. `part` asks for
+    some of these images alone, as they are among all.
     """
 
     image_shape: tuple[int, ...]
@@ -31,7 +31,9 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL) -> Float[np.ndarray, "m ..."]: ...
+    def take(
+        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m ..."]: ...
 
 
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

@@ -18,35 +18,61 @@ _SPLITS = {"train": ("train",), "test": ("test", "validation")}
 
 @cache
 def tfds_digits(split: str, data_dir: str | None = None) -> Digits:
-    """Read a split of MNIST that tensorflow-datasets has prepared as array_record, through `tfds.data_source`.
+    """Read a split of MNIST that tensorflow-datasets has prepared as array_record, through
+    `tfds.data_source`.
 
-    Nothing is downloaded and TensorFlow is not needed; `data_dir` is where tensorflow-datasets keeps its data, its
-    own default if None. The images come in tensorflow-datasets' shuffled order, so `positions` (and the evaluation
-    hues that follow from them) are those of that order, not of the IDX files. Decoding takes some 20 s for "train" and
-    is done once a process. Raises ModuleNotFoundError without the package, FileNotFoundError if MNIST has not been
-    prepared there.
+    Nothing is downloaded and TensorFlow is not needed; `data_dir` is where tensorflow-datasets
+    keeps its data, its own default if None. The images come in tensorflow-datasets' shuffled order,
+    so `positions` (and the evaluation hues that follow from them) are those of that order, not of
+    the IDX files. Decoding takes some 20 s for "train" and is done once a process. Raises
+    ModuleNotFoundError without the package, FileNotFoundError if MNIST has not been prepared there.
     """
     check_split(split)
-    pixels, labels = zip(*((record["image"][..., 0], record["label"]) for record in _records("mnist", split, data_dir)), strict=True)
+    pixels, labels = zip(
+        *(
+            (record["image"][..., 0], record["label"])
+            for record in _records("mnist", split, data_dir)
+        ),
+        strict=True,
+    )
     return Digits(np.stack(pixels), np.array(labels, np.int32), np.arange(len(labels)), split)
 
 
-def tfds_images(name: str, split: str, data_dir: str | None = None, image_size: int | None = None, crop: str = "centre") -> Pictures:
-    """The pictures of any data set of tensorflow-datasets, "cifar10" or "oxford_iiit_pet:4.0.0", converted, cropped and kept in memory as those of a folder.
+def tfds_images(
+    name: str,
+    split: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    crop: str = "centre",
+) -> Pictures:
+    """The pictures of any data set of tensorflow-datasets, "cifar10" or "oxford_iiit_pet:4.0.0",
+    converted, cropped and kept in memory as those of a folder.
 
-    Its feature `image` is read, and `label` where it has one. "test" is the split of that name, or `validation` where there is none. Raises as `tfds_digits`, and
-    ValueError for a data set without images of 8 bits, or without the split.
+    Its feature `image` is read, and `label` where it has one. "test" is the split of that name, or
+    `validation` where there is none. Raises as `tfds_digits`, and ValueError for a data set without
+    images of 8 bits, or without the split.
     """
     check_split(split)
     records = _records(name, split, data_dir)
     features = records.dataset_info.features
     image, label = (features[key] if key in features else None for key in ("image", "label"))
     if image is None or np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3:
-        raise ValueError(f"'{name}' of tensorflow-datasets has no feature `image` of bytes [h, w, c]; it has {', '.join(features)}.")
+        raise ValueError(
+            f"'{name}' of tensorflow-datasets has no feature `image` of bytes [h, w, c]; it has"
+            f" {', '.join(features)}."
+        )
     labels, classes = None, tuple(getattr(label, "names", None) or ())
     if classes:
-        labels = np.asarray([record["label"] for record in _records(name, split, data_dir, skip="image")], np.int32)
-    return Pictures(range(len(records)), View(image_size, crop=crop), _Record(records), labels=labels, classes=classes)
+        labels = np.asarray(
+            [record["label"] for record in _records(name, split, data_dir, skip="image")], np.int32
+        )
+    return Pictures(
+        range(len(records)),
+        View(image_size, crop=crop),
+        _Record(records),
+        labels=labels,
+        classes=classes,
+    )
 
 
 @dataclass(frozen=True)
@@ -66,19 +92,37 @@ def _records(name: str, split: str, data_dir: str | None, skip: str | None = Non
         import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from tensorflow-datasets"
+            f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from"
+            " tensorflow-datasets"
         ) from error
     where = {"data_dir": data_dir, "download": False}
     try:
         known = tfds.data_source(name, **where)
     except ImportError as error:
-        raise ModuleNotFoundError(f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from tensorflow-datasets") from error
-    except Exception as error:  # whatever it raises on a name it does not know, or on data that are not there or of another kind
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from"
+            " tensorflow-datasets"
+        ) from error
+    except (
+        Exception
+        # whatever it raises on a name it does not know, or on data that are not there or of another
+        # kind
+    ) as error:
         raise FileNotFoundError(
-            f"tensorflow-datasets has no {name} as array_record in {data_dir or 'its default folder'} ({type(error).__name__}):"
-            f" prepare it once with `tfds build {name} --file_format=array_record`"
+            f"tensorflow-datasets has no {name} as array_record in"
+            f" {data_dir or 'its default folder'} ({type(error).__name__}): prepare it once with"
+            f" `tfds build {name} --file_format=array_record`"
         ) from error
     there = next((each for each in _SPLITS[split] if each in known), None)
     if there is None:
-        raise ValueError(f"'{name}' of tensorflow-datasets has no split {' or '.join(_SPLITS[split])}; it has {', '.join(known)}.")
-    return known[there] if skip is None else tfds.data_source(name, split=there, decoders={skip: tfds.decode.SkipDecoding()}, **where)
+        raise ValueError(
+            f"'{name}' of tensorflow-datasets has no split {' or '.join(_SPLITS[split])}; it has"
+            f" {', '.join(known)}."
+        )
+    return (
+        known[there]
+        if skip is None
+        else tfds.data_source(
+            name, split=there, decoders={skip: tfds.decode.SkipDecoding()}, **where
+        )
+    )

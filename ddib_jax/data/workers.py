@@ -12,10 +12,12 @@ _AHEAD = 2
 
 
 def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int) -> Iterator[Any]:
-    """batch_at(step) of the steps from `start` to before `stop`, in order, made by `count` processes.
+    """batch_at(step) of the steps from `start` to before `stop`, in order, made by `count`
+    processes.
 
-    The place in the stream is the step alone, so a resumed training goes on by starting at its step. `batch_at` is
-    pickled: it must be data, not a closure. Closing the iterator ends the processes. Raises ImportError where grain is missing and ValueError for less than one process.
+    The place in the stream is the step alone, so a resumed training goes on by starting at its
+    step. `batch_at` is pickled: it must be data, not a closure. Closing the iterator ends the
+    processes. Raises ImportError where grain is missing and ValueError for less than one process.
     """
     if count < 1:
         raise ValueError(f"{count} worker processes: expected at least 1")
@@ -28,7 +30,9 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
-    return _closed(iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent)))
+    return _closed(
+        iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent))
+    )
 
 
 def _closed(made: Iterator[Any]) -> Iterator[Any]:
@@ -40,8 +44,12 @@ def _closed(made: Iterator[Any]) -> Iterator[Any]:
 
 
 def _with_its_parent(index: int, count: int) -> None:
-    """SIGTERM and Ctrl-C are the training's own to answer; a worker ends when that process has ended, however it did."""
+    """SIGTERM and Ctrl-C are the training's own to answer; a worker ends when that process has
+    ended, however it did.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: (multiprocessing.connection.wait([parent]), os._exit(1)), daemon=True).start()
+    threading.Thread(
+        target=lambda: (multiprocessing.connection.wait([parent]), os._exit(1)), daemon=True
+    ).start()

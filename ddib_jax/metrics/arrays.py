@@ -38,8 +38,13 @@ def host_rgb(images: Shaped[AnyArray, "..."]) -> Float[np.ndarray, "n h w 3"]:
         ValueError: the images are not of shape [n, h, w, 3], or hold a NaN or an infinity.
     """
     if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"The images have shape {images.shape}; give RGB images of shape [n, h, w, 3] in [-1, 1].")
+        raise ValueError(
+            f"The images have shape {images.shape}; give RGB images of shape [n, h, w, 3] in"
+            " [-1, 1]."
+        )
     values = host(images)
     if not np.isfinite(values).all():
-        raise ValueError("The images hold a NaN or an infinity; find the step that made it before measuring.")
+        raise ValueError(
+            "The images hold a NaN or an infinity; find the step that made it before measuring."
+        )
     return np.clip((values + 1.0) / 2.0, 0.0, 1.0)

@@ -1,7 +1,8 @@
-"""What a coloured digit is: its hue, its saturation, how thick and how large its stroke is, what it is called.
+"""What a coloured digit is: its hue, its saturation, how thick and how large its stroke is, what it
+is called.
 
-All are computed on RGB values in [0, 1]; V = max(R, G, B) is the value of the HSV model (Smith, 1978) and
-C = max - min its chroma. A bright pixel has V > 0.5.
+All are computed on RGB values in [0, 1]; V = max(R, G, B) is the value of the HSV model (Smith,
+1978) and C = max - min its chroma. A bright pixel has V > 0.5.
 """
 
 from collections.abc import Sequence
@@ -30,10 +31,12 @@ def _bright_mean(
 
 
 def hue(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """Hue of every image: circular mean (Mardia, 1972) of the HSV hues of its bright pixels, weighted by chroma.
+    """Hue of every image: circular mean (Mardia, 1972) of the HSV hues of its bright pixels,
+    weighted by chroma.
 
-    Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 360), red at 0, green at 120. NaN for an image with no bright
-    pixel, or whose bright pixels are grey (mean chroma below 0.05) or of hues that cancel to less than that.
+    Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 360), red at 0, green at 120. NaN for
+    an image with no bright pixel, or whose bright pixels are grey (mean chroma below 0.05) or of
+    hues that cancel to less than that.
 
     Raises:
         ValueError: the images are not RGB, or hold a value that is not finite.
@@ -56,7 +59,9 @@ def hue(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
     return np.where(np.hypot(east, north) >= LEAST_CHROMA, degrees, np.nan)
 
 
-def hue_distance(first: Float[AnyArray, " n"], second: Float[AnyArray, " n"]) -> Float[np.ndarray, " n"]:
+def hue_distance(
+    first: Float[AnyArray, " n"], second: Float[AnyArray, " n"]
+) -> Float[np.ndarray, " n"]:
     """Length of the shorter arc between two hues, |(a - b + 180) mod 360 - 180|.
 
     Shapes: [n] and [n] in degrees -> [n] in degrees, [0, 180]; NaN where either is NaN.
@@ -69,22 +74,27 @@ def hue_error(
 ) -> Float[np.ndarray, " n"]:
     """Circular hue error between every source and its translation, `hue_distance` of their `hue`.
 
-    Shapes: two sets [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 180], 90 on average by chance. NaN where either image has no
-    hue: such images take no part in a median, and the share of them is `hue_unmeasured`, to be reported beside it.
+    Shapes: two sets [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 180], 90 on average by chance.
+    NaN where either image has no hue: such images take no part in a median, and the share of them
+    is `hue_unmeasured`, to be reported beside it.
 
     Raises:
         ValueError: the images are not RGB, hold a value that is not finite, or are not equally many.
     """
     first, second = hue(source), hue(translation)
     if len(first) != len(second):
-        raise ValueError(f"There are {len(first)} sources and {len(second)} translations; give one translation a source.")
+        raise ValueError(
+            f"There are {len(first)} sources and {len(second)} translations; give one translation a"
+            " source."
+        )
     return hue_distance(first, second)
 
 
 def hue_unmeasured(
     source: Float[AnyArray, "n h w 3"], translation: Float[AnyArray, "n h w 3"]
 ) -> Float[np.ndarray, " n"]:
-    """1 for every pair that has no `hue_error` (an image is dark or grey), else 0; its mean is their share.
+    """1 for every pair that has no `hue_error` (an image is dark or grey), else 0; its mean is
+    their share.
 
     Raises:
         ValueError: as `hue_error`.
@@ -118,13 +128,14 @@ def stroke_area(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
 
 
 def stroke_thickness(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """Stroke thickness of every image: the short side t of the rectangle that has its area A and its perimeter P.
+    """Stroke thickness of every image: the short side t of the rectangle that has its area A and
+    its perimeter P.
 
-    t solves t^2 - t P/2 + A = 0. A = sum(V) and, by the coarea formula (Fleming and Rishel, 1960), P = total variation of V,
-    with V divided by its largest value, so that neither brightness nor colour counts. Where no rectangle fits
-    (P^2 < 16 A, a round blot), t = P/4, the side of the square. On MNIST it correlates .98 with the mean ridge of the distance
-    transform. Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in pixels;
-    NaN for an image with no bright pixel.
+    t solves t^2 - t P/2 + A = 0. A = sum(V) and, by the coarea formula (Fleming and Rishel, 1960),
+    P = total variation of V, with V divided by its largest value, so that neither brightness nor
+    colour counts. Where no rectangle fits (P^2 < 16 A, a round blot), t = P/4, the side of the
+    square. On MNIST it correlates .98 with the mean ridge of the distance transform. Shapes: RGB
+    [n, h, w, 3] in [-1, 1] -> [n] in pixels; NaN for an image with no bright pixel.
 
     Raises:
         ValueError: the images are not RGB, or hold a value that is not finite.
@@ -141,10 +152,12 @@ def stroke_thickness(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " 
 
 
 def stroke_slant(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """How far the stroke of every image leans to the right: arctan of the shear cov(x, y) / var(y) of its value V.
+    """How far the stroke of every image leans to the right: arctan of the shear cov(x, y) / var(y)
+    of its value V.
 
-    It is the angle that the usual deskewing of digits takes out (LeCun et al. 1998). Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees,
-    (-90, 90), positive where the top lies to the right; NaN for an image with no bright pixel.
+    It is the angle that the usual deskewing of digits takes out (LeCun et al. 1998). Shapes: RGB
+    [n, h, w, 3] in [-1, 1] -> [n] in degrees, (-90, 90), positive where the top lies to the right;
+    NaN for an image with no bright pixel.
 
     Raises:
         ValueError: as `hue`.
@@ -160,7 +173,9 @@ def stroke_slant(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
     return np.where(value.max(axis=(1, 2)) > BRIGHT, np.degrees(np.arctan(-shear)), np.nan)
 
 
-def label_kept(logits: Float[AnyArray, "n k"], labels: Int[AnyArray, " n"]) -> Float[np.ndarray, " n"]:
+def label_kept(
+    logits: Float[AnyArray, "n k"], labels: Int[AnyArray, " n"]
+) -> Float[np.ndarray, " n"]:
     """1 for every image whose largest logit is that of its own label, else 0.
 
     Shapes: [n, k] logits or probabilities and labels [n] below k -> [n].
@@ -170,12 +185,16 @@ def label_kept(logits: Float[AnyArray, "n k"], labels: Int[AnyArray, " n"]) -> F
     """
     scores, wanted = host(logits), host(labels)
     if scores.ndim != 2 or len(scores) != len(wanted) or np.isnan(scores).any():
-        raise ValueError(f"Labels of {len(wanted)} images were asked of logits of shape {scores.shape}; give finite ones [n, k].")
+        raise ValueError(
+            f"Labels of {len(wanted)} images were asked of logits of shape {scores.shape}; give"
+            " finite ones [n, k]."
+        )
     return (scores.argmax(axis=1) == wanted).astype(np.float64)
 
 
 def called(logits: Float[AnyArray, "n k"], wanted: int | Sequence[int]) -> Float[np.ndarray, " n"]:
-    """1 for every image whose largest logit is that of a wanted class, else 0; its mean is the share called so.
+    """1 for every image whose largest logit is that of a wanted class, else 0; its mean is the
+    share called so.
 
     Shapes: [n, k] logits or probabilities and one class or several -> [n].
 
@@ -184,8 +203,13 @@ def called(logits: Float[AnyArray, "n k"], wanted: int | Sequence[int]) -> Float
     """
     classes = np.atleast_1d(wanted)
     if logits.ndim != 2 or classes.min() < 0 or classes.max() >= logits.shape[1]:
-        raise ValueError(f"Class {wanted} was asked of logits of shape {logits.shape}; give [n, k] and classes below k.")
+        raise ValueError(
+            f"Class {wanted} was asked of logits of shape {logits.shape}; give [n, k] and classes"
+            " below k."
+        )
     scores = host(logits)
     if np.isnan(scores).any():
-        raise ValueError("The classifier's logits hold a NaN; find the image that made it before counting.")
+        raise ValueError(
+            "The classifier's logits hold a NaN; find the image that made it before counting."
+        )
     return np.isin(scores.argmax(axis=1), classes).astype(np.float64)

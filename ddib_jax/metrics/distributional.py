@@ -1,4 +1,6 @@
-"""Distances between two sets of feature vectors, and the distance that real sets of the same size keep."""
+"""Distances between two sets of feature vectors, and the distance that real sets of the same size
+keep.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -8,10 +10,14 @@ from ddib_jax.metrics.arrays import AnyArray, host
 
 def _features(features: Float[AnyArray, "n d"], least: int) -> Float[np.ndarray, "n d"]:
     if features.ndim != 2 or features.shape[0] < least:
-        raise ValueError(f"The features have shape {features.shape}; give [n, d] with at least {least} rows.")
+        raise ValueError(
+            f"The features have shape {features.shape}; give [n, d] with at least {least} rows."
+        )
     values = host(features)
     if not np.isfinite(values).all():
-        raise ValueError("The features hold a NaN or an infinity; find the image that made it before measuring.")
+        raise ValueError(
+            "The features hold a NaN or an infinity; find the image that made it before measuring."
+        )
     return values
 
 
@@ -21,7 +27,8 @@ def _pair(
     a, b = _features(first, 2), _features(second, 2)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
-            f"The features have {a.shape[1]} and {b.shape[1]} columns; compute both sets with one and the same network."
+            f"The features have {a.shape[1]} and {b.shape[1]} columns; compute both sets with one"
+            " and the same network."
         )
     return a, b
 
@@ -32,11 +39,12 @@ def _root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
 
 
 def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d"]) -> float:
-    """Frechet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) between Gaussian fits (Heusel et al., 2017).
+    """Frechet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) between Gaussian fits (Heusel et
+    al., 2017).
 
-    The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2), symmetric, by eigendecomposition in float64.
-    Shapes: [n, d] and [m, d] -> one number; in squared feature units, 0 or more. It is biased upward by small sets:
-    compare only at equal sizes, and beside `frechet_floor`.
+    The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2), symmetric, by eigendecomposition
+    in float64. Shapes: [n, d] and [m, d] -> one number; in squared feature units, 0 or more. It is
+    biased upward by small sets: compare only at equal sizes, and beside `frechet_floor`.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
@@ -46,14 +54,21 @@ def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     root = _root(cov_a)
     cross = np.linalg.eigvalsh(root @ cov_b @ root)
-    distance = shift @ shift + np.trace(cov_a) + np.trace(cov_b) - 2 * np.sqrt(np.clip(cross, 0.0, None)).sum()
+    distance = (
+        shift @ shift
+        + np.trace(cov_a)
+        + np.trace(cov_b)
+        - 2 * np.sqrt(np.clip(cross, 0.0, None)).sum()
+    )
     return float(max(distance, 0.0))
 
 
 def kernel_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d"]) -> float:
-    """Kernel distance: the unbiased squared MMD with the kernel (x.y / d + 1)^3 (Binkowski et al., 2018).
+    """Kernel distance: the unbiased squared MMD with the kernel (x.y / d + 1)^3 (Binkowski et al.,
+    2018).
 
-    Shapes: [n, d] and [m, d] -> one number; no bias from small sets, so it may fall below 0 for equal distributions.
+    Shapes: [n, d] and [m, d] -> one number; no bias from small sets, so it may fall below 0 for
+    equal distributions.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
@@ -78,17 +93,22 @@ def frechet_floor(
     repeats: int = 20,
     seed: int = 0,
 ) -> Float[np.ndarray, " repeats"]:
-    """Real against real: the Frechet distances to `reference` of sets of `size` drawn from `pool` without replacement.
+    """Real against real: the Frechet distances to `reference` of sets of `size` drawn from `pool`
+    without replacement.
 
-    `size` is the number of translations that are scored against the same reference, so that both carry the same bias;
-    `pool` holds other real images of the target domain (its training split). Shapes: -> [repeats], squared feature units.
+    `size` is the number of translations that are scored against the same reference, so that both
+    carry the same bias; `pool` holds other real images of the target domain (its training split).
+    Shapes: -> [repeats], squared feature units.
 
     Raises:
         ValueError: the pool holds fewer than `size` rows, or the sets do not fit `frechet_distance`.
     """
     ref, others = _pair(reference, pool)
     if not 2 <= size <= len(others):
-        raise ValueError(f"A floor at sample size {size} was asked of a pool of {len(others)}; give from 2 to the pool's size.")
+        raise ValueError(
+            f"A floor at sample size {size} was asked of a pool of {len(others)}; give from 2 to"
+            " the pool's size."
+        )
     rng = np.random.default_rng(seed)
     draws = (rng.choice(len(others), size=size, replace=False) for _ in range(repeats))
     return np.asarray([frechet_distance(others[rows], ref) for rows in draws])
@@ -97,7 +117,8 @@ def frechet_floor(
 def split_halves(
     features: Float[AnyArray, "n d"], *, seed: int = 0
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k d"]]:
-    """Two disjoint random halves of one real set, equally large, for a floor where there is no second real set.
+    """Two disjoint random halves of one real set, equally large, for a floor where there is no
+    second real set.
 
     Shapes: [n, d] -> two of [n // 2, d]; an odd row is left out.
 

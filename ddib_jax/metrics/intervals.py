@@ -1,4 +1,6 @@
-"""A figure and how well it is known: percentile bootstrap (Efron, 1979) and score intervals (Wilson, 1927)."""
+"""A figure and how well it is known: percentile bootstrap (Efron, 1979) and score intervals
+(Wilson, 1927).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, the ends of its interval (None where it has none) and the number of images behind it."""
+    """A figure, the ends of its interval (None where it has none) and the number of images behind
+    it.
+    """
 
     value: float
     low: float | None
@@ -25,7 +29,9 @@ class Estimate:
 def _tails(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
     finite = draws[np.isfinite(draws)]
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95.")
+        raise ValueError(
+            f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95."
+        )
     if finite.size == 0:
         return None, None
     low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -33,7 +39,9 @@ def _tails(draws: np.ndarray, confidence: float) -> tuple[float | None, float | 
 
 
 def measured(values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
-    """The rows that hold no NaN, in their order: an image that cannot be measured takes no part in a statistic."""
+    """The rows that hold no NaN, in their order: an image that cannot be measured takes no part in
+    a statistic.
+    """
     return values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
 
 
@@ -45,10 +53,12 @@ def bootstrap(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of the images with its percentile bootstrap interval (Efron, 1979), images drawn with replacement.
+    """A statistic of the images with its percentile bootstrap interval (Efron, 1979), images drawn
+    with replacement.
 
-    Shapes: values [n, ...], one row an image; rows with a NaN are left out and `n` of the result counts the rest.
-    The value and both ends are in the statistic's unit; without a measured row the value is NaN and there are no ends.
+    Shapes: values [n, ...], one row an image; rows with a NaN are left out and `n` of the result
+    counts the rest. The value and both ends are in the statistic's unit; without a measured row the
+    value is NaN and there are no ends.
 
     Raises:
         ValueError: the confidence is not between 0 and 1.
@@ -57,7 +67,9 @@ def bootstrap(
     if len(rows) == 0:
         return Estimate(float("nan"), None, None, 0)
     rng = np.random.default_rng(seed)
-    draws = [float(statistic(rows[rng.integers(len(rows), size=len(rows))])) for _ in range(resamples)]
+    draws = [
+        float(statistic(rows[rng.integers(len(rows), size=len(rows))])) for _ in range(resamples)
+    ]
     return Estimate(float(statistic(rows)), *_tails(np.asarray(draws), confidence), len(rows))
 
 
@@ -69,9 +81,11 @@ def bootstrap_of_means(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Estimate:
-    """The bootstrap of a function of column means (smooth-function model of Hall, 1992): one matrix product for all resamples.
+    """The bootstrap of a function of column means (smooth-function model of Hall, 1992): one matrix
+    product for all resamples.
 
-    Shapes: values [n, k], one row an image, rows with a NaN left out; `function` takes the k means and gives one number.
+    Shapes: values [n, k], one row an image, rows with a NaN left out; `function` takes the k means
+    and gives one number.
 
     Raises:
         ValueError: the confidence is not between 0 and 1.
@@ -79,7 +93,9 @@ def bootstrap_of_means(
     rows = measured(np.asarray(values, np.float64))
     if len(rows) == 0:
         return Estimate(float("nan"), None, None, 0)
-    counts = np.random.default_rng(seed).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    counts = np.random.default_rng(seed).multinomial(
+        len(rows), np.full(len(rows), 1 / len(rows)), size=resamples
+    )
     draws = np.asarray([float(function(mean)) for mean in (counts @ rows) / len(rows)])
     return Estimate(float(function(rows.mean(axis=0))), *_tails(draws, confidence), len(rows))
 
@@ -87,7 +103,8 @@ def bootstrap_of_means(
 def share(
     successes: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"], *, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The share of ones with the score interval of Wilson (1927), which keeps a width at 0 and at 1 where a bootstrap has none.
+    """The share of ones with the score interval of Wilson (1927), which keeps a width at 0 and at 1
+    where a bootstrap has none.
 
     Shapes: [n] of zeros and ones, NaN left out -> a share in [0, 1].
 
@@ -96,9 +113,14 @@ def share(
     """
     rows = measured(np.asarray(successes, np.float64))
     if not np.isin(rows, (0.0, 1.0)).all():
-        raise ValueError("A share is of zeros and ones, and another value was found; give a truth value per image.")
+        raise ValueError(
+            "A share is of zeros and ones, and another value was found; give a truth value per"
+            " image."
+        )
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95.")
+        raise ValueError(
+            f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95."
+        )
     n = len(rows)
     if n == 0:
         return Estimate(float("nan"), None, None, 0)
@@ -109,7 +131,8 @@ def share(
 
 
 def spread(values: Float[np.ndarray, " n"], *, confidence: float = CONFIDENCE) -> Estimate:
-    """The median of repeated draws and the range that holds the given share of them: not an interval of the median.
+    """The median of repeated draws and the range that holds the given share of them: not an
+    interval of the median.
 
     Shapes: [n] -> one estimate in the values' unit; NaN left out.
 
@@ -123,7 +146,9 @@ def spread(values: Float[np.ndarray, " n"], *, confidence: float = CONFIDENCE) -
 
 
 def percentile_90(values: Float[np.ndarray, " n"]) -> float:
-    """The 90th percentile by linear interpolation (Hyndman and Fan, 1996, type 7), in the values' unit."""
+    """The 90th percentile by linear interpolation (Hyndman and Fan, 1996, type 7), in the values'
+    unit.
+    """
     return float(np.quantile(values, 0.9))
 
 

@@ -30,7 +30,9 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 
 def example_condition(network: Any) -> Array | None:
-    """A condition [1 ...] of the kind that a network wants: labels, embeddings, or None where it wants none."""
+    """A condition [1 ...] of the kind that a network wants: labels, embeddings, or None where it
+    wants none.
+    """
     if hasattr(network, "example_condition"):
         return network.example_condition()
     return None if getattr(network, "num_classes", None) is None else jnp.zeros(1, jnp.int32)

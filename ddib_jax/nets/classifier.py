@@ -1,4 +1,6 @@
-"""A small convolutional classifier of (coloured) digits: the judge of translations and the eye of Frechet distances."""
+"""A small convolutional classifier of (coloured) digits: the judge of translations and the eye of
+Frechet distances.
+"""
 
 from collections.abc import Sequence
 
@@ -7,10 +9,11 @@ from jaxtyping import Array, Float
 
 
 class DigitClassifier(nn.Module):
-    """Convolutions over the brightness (the largest channel), so that colour cannot sway the verdict.
+    """Convolutions over the brightness (the largest channel), so that colour cannot sway the
+    verdict.
 
-    Called on images [b h w c] in [-1, 1] it returns logits [b classes] and the features [b features] that
-    they are linear in.
+    Called on images [b h w c] in [-1, 1] it returns logits [b classes] and the features [b
+    features] that they are linear in.
     """
 
     widths: Sequence[int] = (16, 32, 64)

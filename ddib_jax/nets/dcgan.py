@@ -1,6 +1,8 @@
-"""The networks of DCGAN (Radford et al. 2016) in linen: images of 64 pixels by five transposed convolutions, of 32 by four, of 128 by six.
+"""The networks of DCGAN (Radford et al. 2016) in linen: images of 64 pixels by five transposed
+convolutions, of 32 by four, of 128 by six.
 
-Submodules bear the places of their twins in PyTorch's DCGAN example (`main.0`, `main.1` ...). NHWC; images in [-1, 1].
+Submodules bear the places of their twins in PyTorch's DCGAN example (`main.0`, `main.1` ...). NHWC;
+images in [-1, 1].
 """
 
 from collections.abc import Mapping
@@ -18,8 +20,10 @@ _INIT = nn.initializers.normal(0.02)
 
 
 def _norm(train: bool, axis_name: str | None, name: str) -> nn.BatchNorm:
-    scale = lambda key, shape, dtype=jnp.float32: 1 + 0.02 * jax.random.normal(key, shape, dtype)  # noqa: E731
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=_EPSILON, scale_init=scale, axis_name=axis_name, name=name)
+    scale = lambda key, shape, dtype=jnp.float32: 1 + 0.02 * jax.random.normal(key, shape, dtype)
+    return nn.BatchNorm(
+        not train, momentum=0.9, epsilon=_EPSILON, scale_init=scale, axis_name=axis_name, name=name
+    )
 
 
 def _levels(size: int) -> int:
@@ -30,7 +34,9 @@ def _levels(size: int) -> int:
 
 
 class DCGANGenerator(nn.Module):
-    """Latents -> images. `normalised` is batch normalisation, over all devices of `axis_name`; `folded` weights have none and a bias instead."""
+    """Latents -> images. `normalised` is batch normalisation, over all devices of `axis_name`;
+    `folded` weights have none and a bias instead.
+    """
 
     size: int = 64
     out_channels: int = 3
@@ -71,8 +77,13 @@ class DCGANDiscriminator(nn.Module):
     def __call__(self, x: Float[Array, "b s s c"], train: bool = False) -> Float[Array, "b"]:
         """Images in [-1, 1] -> logits; ValueError for images of another size."""
         if x.shape[1:3] != (self.size, self.size):
-            raise ValueError(f"This discriminator judges images of {self.size} x {self.size}; these are {x.shape[1]} x {x.shape[2]}.")
-        conv = lambda features, name, stride, padding: nn.Conv(features, (4, 4), stride, padding=padding, use_bias=False, kernel_init=_INIT, name=name)  # noqa: E731
+            raise ValueError(
+                f"This discriminator judges images of {self.size} x {self.size}; these are"
+                f" {x.shape[1]} x {x.shape[2]}."
+            )
+        conv = lambda features, name, stride, padding: nn.Conv(
+            features, (4, 4), stride, padding=padding, use_bias=False, kernel_init=_INIT, name=name
+        )
         h = nn.leaky_relu(conv(self.width, "main.0", 2, 1)(x), 0.2)
         for level in range(1, _levels(self.size)):
             h = conv(self.width * 2**level, f"main.{3 * level - 1}", 2, 1)(h)
@@ -81,7 +92,9 @@ class DCGANDiscriminator(nn.Module):
 
 
 def folded(params: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
-    """A trained generator's weights with its batch normalisation folded into them: those of the same network, not `normalised`."""
+    """A trained generator's weights with its batch normalisation folded into them: those of the
+    same network, not `normalised`.
+    """
     weights = dict(params)
     for name, moments in stats.items():
         before = f"main.{int(name.split('.')[1]) - 1}"

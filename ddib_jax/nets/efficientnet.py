@@ -1,4 +1,6 @@
-"""EfficientNet-Lite0 in linen: an eye for pictures, trained on ImageNet, whose features Frechet distances are taken of."""
+"""EfficientNet-Lite0 in linen: an eye for pictures, trained on ImageNet, whose features Frechet
+distances are taken of.
+"""
 
 from typing import NamedTuple
 
@@ -12,7 +14,9 @@ FEATURES = 1280
 
 
 class Stage(NamedTuple):
-    """Blocks of one kind: how many, the side of their kernels, the stride of the first, how far they widen, and their channels out."""
+    """Blocks of one kind: how many, the side of their kernels, the stride of the first, how far
+    they widen, and their channels out.
+    """
 
     blocks: int
     kernel: int
@@ -42,14 +46,22 @@ class FrozenNorm(nn.Module):
         """Feature maps -> feature maps."""
         one, nought = nn.initializers.ones, nn.initializers.zeros
         scale, bias, mean, variance = (
-            self.param(name, init, x.shape[-1:]) for name, init in (("scale", one), ("bias", nought), ("running_mean", nought), ("running_var", one))
+            self.param(name, init, x.shape[-1:])
+            for name, init in (
+                ("scale", one),
+                ("bias", nought),
+                ("running_mean", nought),
+                ("running_var", one),
+            )
         )
         factor = scale * jax.lax.rsqrt(variance + self.epsilon)
         return x * factor + (bias - mean * factor)
 
 
 class DepthwiseConv(nn.Module):
-    """A convolution of every channel by itself, "SAME" padded, as a sum of shifted images: on CPUs 7 to 50 times faster than XLA's grouped convolution."""
+    """A convolution of every channel by itself, "SAME" padded, as a sum of shifted images: on CPUs
+    7 to 50 times faster than XLA's grouped convolution.
+    """
 
     side: int
     stride: int
@@ -57,26 +69,40 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b k l c"]:
         """Feature maps -> feature maps, a `stride`-th as high and wide."""
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (self.side, self.side, 1, x.shape[-1]))
+        kernel = self.param(
+            "kernel", nn.initializers.lecun_normal(), (self.side, self.side, 1, x.shape[-1])
+        )
         sizes = [-(-size // self.stride) for size in x.shape[1:3]]
-        rooms = [max((made - 1) * self.stride + self.side - size, 0) for made, size in zip(sizes, x.shape[1:3], strict=True)]
+        rooms = [
+            max((made - 1) * self.stride + self.side - size, 0)
+            for made, size in zip(sizes, x.shape[1:3], strict=True)
+        ]
         x = jnp.pad(x, ((0, 0), *((room // 2, room - room // 2) for room in rooms), (0, 0)))
         ends = [(made - 1) * self.stride + 1 for made in sizes]
         places = [(i, j) for i in range(self.side) for j in range(self.side)]
-        return sum(x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride] * kernel[i, j, 0] for i, j in places)
+        return sum(
+            x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride] * kernel[i, j, 0]
+            for i, j in places
+        )
 
 
 class EfficientNetLite0(nn.Module):
-    """The EfficientNet without squeeze-and-excitation and with ReLU6 (Tan and Le 2019; its Lite variant, Liu 2020).
+    """The EfficientNet without squeeze-and-excitation and with ReLU6 (Tan and Le 2019; its Lite
+    variant, Liu 2020).
 
-    Submodules bear the names of their twins in torch. NHWC, TensorFlow's "SAME" padding; any image is resized to 224 pixels.
+    Submodules bear the names of their twins in torch. NHWC, TensorFlow's "SAME" padding; any image
+    is resized to 224 pixels.
     """
 
     classes: int = 1000
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b k"], Float[Array, "b 1280"]]:
-        """Images in [-1, 1] -> logits of ImageNet's classes, and the pooled features that they are linear in."""
+    def __call__(
+        self, x: Float[Array, "b h w 3"]
+    ) -> tuple[Float[Array, "b k"], Float[Array, "b 1280"]]:
+        """Images in [-1, 1] -> logits of ImageNet's classes, and the pooled features that they are
+        linear in.
+        """
         x = jax.image.resize(x, (len(x), SIZE, SIZE, 3), "bilinear")
         x = (127.5 * x + 0.5) / 128  # (byte - 127) / 128
         h = self._conv(x, 32, 3, 2, "_conv_stem", "_bn0")
@@ -91,10 +117,16 @@ class EfficientNetLite0(nn.Module):
     def _block(self, x: Array, stage: Stage, stride: int, name: str) -> Array:
         """Widen, convolve every channel by itself, narrow (Sandler et al. 2018)."""
         wide = stage.expand * x.shape[-1]
-        h = self._conv(x, wide, 1, 1, f"{name}._expand_conv", f"{name}._bn0") if stage.expand > 1 else x
+        h = (
+            self._conv(x, wide, 1, 1, f"{name}._expand_conv", f"{name}._bn0")
+            if stage.expand > 1
+            else x
+        )
         h = DepthwiseConv(stage.kernel, stride, name=f"{name}._depthwise_conv")(h)
         h = nn.relu6(FrozenNorm(name=f"{name}._bn1")(h))
-        h = FrozenNorm(name=f"{name}._bn2")(nn.Conv(stage.out, (1, 1), use_bias=False, name=f"{name}._project_conv")(h))
+        h = FrozenNorm(name=f"{name}._bn2")(
+            nn.Conv(stage.out, (1, 1), use_bias=False, name=f"{name}._project_conv")(h)
+        )
         return x + h if x.shape == h.shape else h
 
     def _conv(self, x: Array, width: int, side: int, stride: int, conv: str, norm: str) -> Array:

@@ -1,4 +1,6 @@
-"""What several networks share: sinusoids of time, the norm in float32, and halving and doubling the resolution."""
+"""What several networks share: sinusoids of time, the norm in float32, and halving and doubling the
+resolution.
+"""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -6,11 +8,20 @@ from jaxtyping import Array, Float
 
 
 def timestep_embedding(
-    time: Float[Array, "b"], width: int, max_period: float = 10000.0, *, shift: float = 0.0, cosines_first: bool = True
+    time: Float[Array, "b"],
+    width: int,
+    max_period: float = 10000.0,
+    *,
+    shift: float = 0.0,
+    cosines_first: bool = True,
 ) -> Float[Array, "b w"]:
-    """Sinusoidal embedding of (fractional) time steps [b] -> [b width] (Vaswani et al. 2017; Ho et al. 2020 has shift 1 and sines first)."""
+    """Sinusoidal embedding of (fractional) time steps [b] -> [b width] (Vaswani et al. 2017; Ho et
+    al. 2020 has shift 1 and sines first).
+    """
     half = width // 2
-    frequencies = jnp.exp(-jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / (half - shift))
+    frequencies = jnp.exp(
+        -jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / (half - shift)
+    )
     angles = time.astype(jnp.float32)[:, None] * frequencies[None]
     waves = [jnp.cos(angles), jnp.sin(angles)]
     embedding = jnp.concatenate(waves if cosines_first else waves[::-1], axis=-1)

@@ -1,4 +1,6 @@
-"""The ADM U-Net of Dhariwal and Nichol (2021) in linen, parameter for parameter (see `adm_blocks`)."""
+"""The ADM U-Net of Dhariwal and Nichol (2021) in linen, parameter for parameter (see
+`adm_blocks`).
+"""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,14 +13,16 @@ from ddib_jax.nets.layers import group_norm
 class UNet(ADM):
     """The U-Net of openai/guided-diffusion (`UNetModel`), with its options under its names.
 
-    attention_resolutions: heights of the feature maps that attend, in pixels of the network (after the stem).
-    num_head_channels, where given, sets the width of a head; else num_heads counts them. learn_sigma
-    doubles the output channels. patch_size > 1 is a space-to-depth stem, an addition: the network runs on [h/p, w/p]
-    with p^2 times the channels. time_scale multiplies the time before its embedding (1 for time steps of
-    a thousand, 16 for log(sigma) / 4). dtype is that of the computation; parameters stay float32. remat computes every block anew on the
-    way back instead of keeping what it held (jax.checkpoint): less memory, a third more time.
+    attention_resolutions: heights of the feature maps that attend, in pixels of the network (after
+    the stem). num_head_channels, where given, sets the width of a head; else num_heads counts them.
+    learn_sigma doubles the output channels. patch_size > 1 is a space-to-depth stem, an addition:
+    the network runs on [h/p, w/p] with p^2 times the channels. time_scale multiplies the time
+    before its embedding (1 for time steps of a thousand, 16 for log(sigma) / 4). dtype is that of
+    the computation; parameters stay float32. remat computes every block anew on the way back
+    instead of keeping what it held (jax.checkpoint): less memory, a third more time.
 
-    Every block's output is sown in the collection `intermediates` under the block's name, free when not asked for.
+    Every block's output is sown in the collection `intermediates` under the block's name, free when
+    not asked for.
     """
 
     out_channels: int = 3
@@ -28,24 +32,33 @@ class UNet(ADM):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], time: Float[Array, "b"], cond: Int[Array, "b"] | None = None, train: bool = False
+        self,
+        x: Float[Array, "b h w c"],
+        time: Float[Array, "b"],
+        cond: Int[Array, "b"] | None = None,
+        train: bool = False,
     ) -> Float[Array, "b h w o"]:
-        """x [b h w c] -> [b h w out_channels]; time [b]; cond: class labels [b] where num_classes is set.
+        """x [b h w c] -> [b h w out_channels]; time [b]; cond: class labels [b] where num_classes
+        is set.
 
-        Raises ValueError where h or w does not divide by the stem and the stages, and where labels and num_classes
-        do not go together.
+        Raises ValueError where h or w does not divide by the stem and the stages, and where labels
+        and num_classes do not go together.
         """
         self._check(x, cond)
         dtype, widths = jnp.dtype(self.dtype), self.widths()
         embedding = self.embedded(time)
         if self.num_classes is not None:
-            embedding += nn.Embed(self.num_classes, 4 * self.model_channels, dtype=dtype, name="label_emb")(cond)
+            embedding += nn.Embed(
+                self.num_classes, 4 * self.model_channels, dtype=dtype, name="label_emb"
+            )(cond)
         skips = self.down(_space_to_depth(x, self.patch_size), embedding, train)
         h, blocks = self.middle(skips[-1], embedding, train), 0
         for level, width in reversed(list(enumerate(widths))):
             for repeat in range(self.num_res_blocks + 1):
                 name, layers = f"output_blocks.{blocks}", 1
-                h = self.residual(f"{name}.0", jnp.concatenate([h, skips.pop()], axis=-1), embedding, train, width)
+                h = self.residual(
+                    f"{name}.0", jnp.concatenate([h, skips.pop()], axis=-1), embedding, train, width
+                )
                 if h.shape[1] in self.attention_resolutions:
                     h, layers = self.attend(f"{name}.1", h), 2
                 if level and repeat == self.num_res_blocks:
@@ -59,11 +72,17 @@ class UNet(ADM):
     def _check(self, x: Array, cond: Array | None) -> None:
         unit = self.patch_size * 2 ** (len(self.channel_mult) - 1)
         if x.shape[1] % unit or x.shape[2] % unit:
-            raise ValueError(f"This U-Net needs heights and widths divisible by {unit}; the images are {x.shape[1]} x {x.shape[2]}.")
+            raise ValueError(
+                f"This U-Net needs heights and widths divisible by {unit}; the images are"
+                f" {x.shape[1]} x {x.shape[2]}."
+            )
         if (cond is None) != (self.num_classes is None):
             found = "no labels were given" if cond is None else "labels were given"
             kind = f"has {self.num_classes} classes" if self.num_classes else "has no classes"
-            raise ValueError(f"The network {kind} and {found}; give labels to class-conditional models, and to those alone.")
+            raise ValueError(
+                f"The network {kind} and {found}; give labels to class-conditional models, and to"
+                " those alone."
+            )
 
 
 def _space_to_depth(x: Float[Array, "b h w c"], size: int) -> Array:

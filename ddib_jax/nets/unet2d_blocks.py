@@ -24,7 +24,9 @@ class Embedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """diffusers' `ResnetBlock2D`: a residual block with time embedding; `resample` halves or doubles the resolution on the way."""
+    """diffusers' `ResnetBlock2D`: a residual block with time embedding; `resample` halves or
+    doubles the resolution on the way.
+    """
 
     features: int
     resample: str | None
@@ -44,7 +46,9 @@ class Residual(nn.Module):
             h, x = change(h), change(x)
         h = nn.Conv(self.features, (3, 3), padding=1, dtype=self.dtype, name="conv1")(h)
         width = self.features * (2 if self.scale_shift else 1)
-        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))[:, None, None]
+        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))[
+            :, None, None
+        ]
         norm = group_norm("norm2", self.groups, self.eps)
         if self.scale_shift:
             scale, shift = jnp.split(shift, 2, axis=-1)
@@ -59,7 +63,9 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """diffusers' self-attention over all positions, with its residual; `groups` None leaves the norm out."""
+    """diffusers' self-attention over all positions, with its residual; `groups` None leaves the
+    norm out.
+    """
 
     head_dim: int | None
     groups: int | None
@@ -74,7 +80,10 @@ class Attention(nn.Module):
         inner = c // size * size
         h = x if self.groups is None else group_norm("group_norm", self.groups, self.eps)(x)
         h = h.reshape(b, height * width, c)
-        q, k, v = (nn.Dense(inner, dtype=self.dtype, name=f"to_{part}")(h).reshape(b, -1, c // size, size) for part in "qkv")
+        q, k, v = (
+            nn.Dense(inner, dtype=self.dtype, name=f"to_{part}")(h).reshape(b, -1, c // size, size)
+            for part in "qkv"
+        )
         h = jax.nn.dot_product_attention(q, k, v).reshape(b, height, width, inner)
         return (x + nn.Dense(c, dtype=self.dtype, name="to_out.0")(h)) / self.divisor
 

@@ -1,4 +1,6 @@
-"""Perturbations that work pixel by pixel: scaling, adding, mixing, matching statistics. Latents are [b h w c]."""
+"""Perturbations that work pixel by pixel: scaling, adding, mixing, matching statistics. Latents are
+[b h w c].
+"""
 
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
@@ -32,40 +34,53 @@ def blend_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent
 
 
 def checkerboard_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A checkerboard of the latent and the source image, its cells `coefficient` pixels wide; 0 for no cells."""
+    """A checkerboard of the latent and the source image, its cells `coefficient` pixels wide; 0 for
+    no cells.
+    """
     return jnp.where(_cells(latent, coefficient), context["image"], latent)
 
 
 def checkerboard_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A checkerboard of the latent and fixed noise, its cells `coefficient` pixels wide; 0 for no cells."""
+    """A checkerboard of the latent and fixed noise, its cells `coefficient` pixels wide; 0 for no
+    cells.
+    """
     return jnp.where(_cells(latent, coefficient), context["noise"], latent)
 
 
 def slerp_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spherical interpolation from the latent (0) to fixed noise of its length (1) (Shoemake 1985)."""
+    """Spherical interpolation from the latent (0) to fixed noise of its length (1)
+    (Shoemake 1985).
+    """
     return _slerp(latent, context["noise"], coefficient)
 
 
 def slerp_other(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spherical interpolation from the latent (0) to another image's latent, made as long (1) (Shoemake 1985)."""
+    """Spherical interpolation from the latent (0) to another image's latent, made as long (1)
+    (Shoemake 1985).
+    """
     return _slerp(latent, context["other"], coefficient)
 
 
 def match_channels(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Channel means and deviations moved to those that the latent had when it was encoded (1), or part of the way.
+    """Channel means and deviations moved to those that the latent had when it was encoded (1), or
+    part of the way.
 
-    After a perturbation that took the colour away, this gives it back (Reinhard et al. 2001, in the latent).
+    After a perturbation that took the colour away, this gives it back (Reinhard et al. 2001, in the
+    latent).
     """
     return latent + coefficient * (_recoloured(latent, context["latent"]) - latent)
 
 
 def recolour(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Channel means and deviations moved to those of another image's latent (1), or part of the way (Reinhard et al. 2001)."""
+    """Channel means and deviations moved to those of another image's latent (1), or part of the way
+    (Reinhard et al. 2001).
+    """
     return latent + coefficient * (_recoloured(latent, context["other"]) - latent)
 
 
 def gaussianise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """The histogram of every latent's values made exactly normal (1), or part of the way, their order kept.
+    """The histogram of every latent's values made exactly normal (1), or part of the way, their
+    order kept.
 
     Of N values the one of rank r becomes the normal quantile of (r + 1/2) / N.
     """
@@ -97,7 +112,11 @@ def _slerp(latent: Array, partner: Array, share: Scalar) -> Array:
     first, second = latent / length, partner / root_mean_square(partner)
     cosine = jnp.clip(jnp.mean(first * second, _IMAGE, keepdims=True), -0.9999, 0.9999)
     angle = jnp.arccos(cosine)
-    return length * (jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * second) / jnp.sin(angle)
+    return (
+        length
+        * (jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * second)
+        / jnp.sin(angle)
+    )
 
 
 def _recoloured(latent: Array, model: Array) -> Array:

@@ -1,4 +1,6 @@
-"""Perturbations that move or smear pixels. Latents are [b h w c]; angles in degrees, counter-clockwise on the screen."""
+"""Perturbations that move or smear pixels. Latents are [b h w c]; angles in degrees,
+counter-clockwise on the screen.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,20 +10,25 @@ from ddib_jax.types import Context, Latent, Scalar
 
 
 def local_rotation(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Every block of 2 x 2 pixels turned clockwise, [[a, b], [c, d]] -> [[c, a], [d, b]], `coefficient` times.
+    """Every block of 2 x 2 pixels turned clockwise, [[a, b], [c, d]] -> [[c, a], [d, b]],
+    `coefficient` times.
 
     Raises ValueError for an odd height or width.
     """
     b, h, w, c = latent.shape
     if h % 2 or w % 2:
-        raise ValueError(f"A local rotation needs blocks of 2 x 2 pixels; {h} x {w} does not divide into them.")
+        raise ValueError(
+            f"A local rotation needs blocks of 2 x 2 pixels; {h} x {w} does not divide into them."
+        )
     blocks = latent.reshape(b, h // 2, 2, w // 2, 2, c)
     turned = jnp.stack([jnp.rot90(blocks, -turns, axes=(2, 4)) for turns in range(4)])
     return turned[jnp.asarray(coefficient, jnp.int32) % 4].reshape(latent.shape)
 
 
 def blur(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A Gaussian blur of standard deviation `coefficient` pixels, the kernel renormalised at the border; also of images."""
+    """A Gaussian blur of standard deviation `coefficient` pixels, the kernel renormalised at the
+    border; also of images.
+    """
     rows, columns = (_smoothing(n, coefficient, latent.dtype) for n in latent.shape[1:3])
     return jnp.einsum("ih,bhwc,jw->bijc", rows, latent, columns)
 
@@ -29,15 +36,19 @@ def blur(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
 def rotate(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
     """The square latent turned by `coefficient` degrees about its centre, around the edges.
 
-    Quarter turns, then three shears, each a row's shift by Fourier's theorem (Unser, Thevenaz and Yaroslavsky 1995): no
-    value is averaged away, so white noise stays white, as an interpolating rotation would not leave it.
-    Raises ValueError where the latent is not square.
+    Quarter turns, then three shears, each a row's shift by Fourier's theorem (Unser, Thevenaz and
+    Yaroslavsky 1995): no value is averaged away, so white noise stays white, as an interpolating
+    rotation would not leave it. Raises ValueError where the latent is not square.
     """
     if latent.shape[1] != latent.shape[2]:
-        raise ValueError(f"A rotation needs square latents; these are {latent.shape[1]} x {latent.shape[2]}.")
+        raise ValueError(
+            f"A rotation needs square latents; these are {latent.shape[1]} x {latent.shape[2]}."
+        )
     quarters = jnp.round(jnp.asarray(coefficient, latent.dtype) / 90)
     angle = jnp.deg2rad(coefficient - 90 * quarters)
-    turned = jnp.stack([jnp.rot90(latent, turns, axes=(1, 2)) for turns in range(4)])[quarters.astype(jnp.int32) % 4]
+    turned = jnp.stack([jnp.rot90(latent, turns, axes=(1, 2)) for turns in range(4)])[
+        quarters.astype(jnp.int32) % 4
+    ]
     across, down = jnp.tan(angle / 2), -jnp.sin(angle)
     return _shear(_transposed(_shear(_transposed(_shear(turned, across)), down)), across)
 
@@ -51,14 +62,17 @@ def _smoothing(n: int, sigma: Scalar, dtype) -> Array:
 def _shear(latent: Array, slope: Scalar) -> Array:
     """Row i moved to the right by slope * (i - centre) pixels, periodically.
 
-    The highest frequency of an even width, which has no half shifts, keeps its size and moves by whole pixels.
+    The highest frequency of an even width, which has no half shifts, keeps its size and moves by
+    whole pixels.
     """
     h, w = latent.shape[1:3]
     shift = slope * (jnp.arange(h, dtype=latent.dtype) - (h - 1) / 2)
     cycles = jnp.fft.rfftfreq(w).astype(latent.dtype)
     phase = -2 * jnp.pi * shift[:, None] * cycles[None, :]
     turn = jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
-    turn = jnp.where(cycles[None, :] == 0.5, jnp.where(turn.real < 0, -1, 1).astype(turn.dtype), turn)[None, :, :, None]
+    turn = jnp.where(
+        cycles[None, :] == 0.5, jnp.where(turn.real < 0, -1, 1).astype(turn.dtype), turn
+    )[None, :, :, None]
     return jnp.fft.irfft(jnp.fft.rfft(latent, axis=2) * turn, n=w, axis=2).astype(latent.dtype)
 
 

@@ -1,4 +1,6 @@
-"""What a perturbation is: a pure function of (array, coefficient, context), where it acts, and which coefficients it takes."""
+"""What a perturbation is: a pure function of (array, coefficient, context), where it acts, and
+which coefficients it takes.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -15,13 +17,16 @@ Place = Literal["image", "level", "latent"]
 
 @dataclass(frozen=True)
 class Transform:
-    """One row of `PERTURBATIONS`: a function (latent [b h w c], coefficient, context) -> latent, and what is known of it.
+    """One row of `PERTURBATIONS`: a function (latent [b h w c], coefficient, context) -> latent,
+    and what is known of it.
 
-    It acts on the `latent`, on the `image` before it is encoded, or on the noise `level` (a scalar sigma) at which the two
-    bridges meet. Coefficients lie in [low, high] and are whole numbers where `whole` says so; at `neutral` (None: nowhere)
-    it is the identity. `needs` names the parts of the context that it looks at: `image`, the source; `noise`, Gaussian and fixed;
-    `latent`, as it was encoded; `other`, the latent of another image. `sweep` are the coefficients that a study tries.
-    `keeps_variance` claims that it gives white Gaussian latents the mean square that they had.
+    It acts on the `latent`, on the `image` before it is encoded, or on the noise `level` (a scalar
+    sigma) at which the two bridges meet. Coefficients lie in [low, high] and are whole numbers
+    where `whole` says so; at `neutral` (None: nowhere) it is the identity. `needs` names the parts
+    of the context that it looks at: `image`, the source; `noise`, Gaussian and fixed; `latent`, as
+    it was encoded; `other`, the latent of another image. `sweep` are the coefficients that a study
+    tries. `keeps_variance` claims that it gives white Gaussian latents the mean square that they
+    had.
     """
 
     function: Callable[[Array, Scalar, Context], Array]
@@ -56,7 +61,8 @@ class Fixed:
 class Sequence:
     """Perturbations one after the other; all that are not `Fixed` share the coefficient.
 
-    Raises ValueError where one acts on the image or the noise level after one that acts on the latent.
+    Raises ValueError where one acts on the image or the noise level after one that acts on the
+    latent.
     """
 
     steps: tuple[Transform | Fixed, ...]
@@ -64,7 +70,10 @@ class Sequence:
     def __post_init__(self):
         order = [("image", "level", "latent").index(place_of(step)) for step in self.steps]
         if order != sorted(order):
-            raise ValueError("A perturbation of the image or of the noise level comes before the latent's own; reorder them.")
+            raise ValueError(
+                "A perturbation of the image or of the noise level comes before the latent's own;"
+                " reorder them."
+            )
 
     def __call__(self, latent: Array, coefficient: Scalar, context: Context) -> Array:
         """The latent after every step that acts on latents."""
@@ -81,7 +90,9 @@ def steps_of(perturbation: Any) -> tuple[Any, ...]:
     return getattr(perturbation, "steps", (perturbation,))
 
 
-def at(perturbation: Any, place: Place, value: Array, coefficient: Scalar, context: Context) -> Array:
+def at(
+    perturbation: Any, place: Place, value: Array, coefficient: Scalar, context: Context
+) -> Array:
     """`value` after those steps of the perturbation that act on `place`."""
     for step in steps_of(perturbation):
         if place_of(step) == place:
@@ -90,8 +101,13 @@ def at(perturbation: Any, place: Place, value: Array, coefficient: Scalar, conte
 
 
 def needs(perturbation: Any) -> frozenset[str]:
-    """The parts of the context that a perturbation's steps look at; a plain function may look at image, noise and latent."""
-    parts = (getattr(getattr(step, "transform", step), "needs", ("image", "noise", "latent")) for step in steps_of(perturbation))
+    """The parts of the context that a perturbation's steps look at; a plain function may look at
+    image, noise and latent.
+    """
+    parts = (
+        getattr(getattr(step, "transform", step), "needs", ("image", "noise", "latent"))
+        for step in steps_of(perturbation)
+    )
     return frozenset(part for step in parts for part in step)
 
 
@@ -101,14 +117,19 @@ def acts_before_latent(perturbation: Any) -> bool:
 
 
 def check_coefficient(name: str, transform: Transform, coefficient: float | int) -> None:
-    """Raise ValueError for a coefficient that is not finite, out of range, or not whole where it must be."""
+    """Raise ValueError for a coefficient that is not finite, out of range, or not whole where it
+    must be.
+    """
     kind = "a whole number" if transform.whole else "a number"
     if not math.isfinite(coefficient) or not transform.low <= coefficient <= transform.high:
         raise ValueError(
-            f"The coefficient {coefficient:g} does not suit '{name}', which takes {kind} from {transform.low:g} to {transform.high:g}."
+            f"The coefficient {coefficient:g} does not suit '{name}', which takes {kind} from"
+            f" {transform.low:g} to {transform.high:g}."
         )
     if transform.whole and coefficient != round(coefficient):
-        raise ValueError(f"The coefficient {coefficient:g} does not suit '{name}', which takes whole numbers.")
+        raise ValueError(
+            f"The coefficient {coefficient:g} does not suit '{name}', which takes whole numbers."
+        )
 
 
 def sequence(steps: Iterable[Transform | Fixed]) -> Transform | Fixed | Sequence:

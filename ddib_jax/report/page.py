@@ -1,4 +1,6 @@
-"""One self-contained HTML page: sections of words, pictures and tables, nothing fetched from anywhere."""
+"""One self-contained HTML page: sections of words, pictures and tables, nothing fetched from
+anywhere.
+"""
 
 import base64
 import os
@@ -18,7 +20,9 @@ TILES = 4
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, paragraphs (parted by empty lines), then pictures, then tables."""
+    """A part of a page: a heading, paragraphs (parted by empty lines), then pictures,
+    then tables.
+    """
 
     heading: str
     text: str = ""
@@ -32,24 +36,38 @@ def _inline(path: Path) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    return "\n".join(f"<p>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip())
+    return "\n".join(
+        f"<p>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()
+    )
 
 
 def _picture(picture: Picture) -> str:
     words = escape(picture.caption, quote=True)
-    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(picture.dark)}">' if picture.dark else ""
+    dark = (
+        f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(picture.dark)}">'
+        if picture.dark
+        else ""
+    )
     image = f'<picture>{dark}<img alt="{words}" src="{_inline(picture.path)}"></picture>'
     caption = f"<figcaption>{words}</figcaption>" if words else ""
-    return f'<figure><div class="frame{" wide" if picture.wide else ""}">{image}</div>{caption}</figure>'
+    return (
+        "<figure><div"
+        f' class="frame{" wide" if picture.wide else ""}">{image}</div>{caption}</figure>'
+    )
 
 
 def _tile(row: MetricRow) -> str:
     value, interval = value_text(row)
     words = verdict(row)
     badge = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
-    wanted = " · ".join(part for part in (interval, f"wanted {target_text(row)}".replace(" ", "\u00a0")) if part)
+    wanted = " · ".join(
+        part for part in (interval, f"wanted {target_text(row)}".replace(" ", "\u00a0")) if part
+    )
     figure = f"<p><b>{escape(value)}</b>{badge}</p>"
-    return f'<div class="tile">{figure}<span>{escape(row.label)}</span><small>{escape(wanted)}</small></div>'
+    return (
+        "<div"
+        f' class="tile">{figure}<span>{escape(row.label)}</span><small>{escape(wanted)}</small></div>'
+    )
 
 
 def _section(section: Section, run: Run) -> str:
@@ -65,7 +83,13 @@ def _section(section: Section, run: Run) -> str:
 
 
 def _entries(entries: dict[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(
+            f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()
+        )
+        + "</dl>"
+    )
 
 
 def _colophon(run: Run) -> str:
@@ -85,9 +109,11 @@ def _colophon(run: Run) -> str:
 
 
 def write_page(run: Run, sections: Sequence[Section], path: Path) -> Path:
-    """Write the page of a run: title, lead (its text "summary"), tiles of the aims, the sections, and how it was made.
+    """Write the page of a run: title, lead (its text "summary"), tiles of the aims, the sections,
+    and how it was made.
 
-    Pictures are inlined in base64, a dark twin shown where the reader prefers dark; the file refers to nothing outside itself.
+    Pictures are inlined in base64, a dark twin shown where the reader prefers dark; the file refers
+    to nothing outside itself.
 
     Raises:
         FileNotFoundError: a picture of a section is not on disk.

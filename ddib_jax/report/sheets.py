@@ -17,7 +17,8 @@ LINE = 24
 
 
 def to_uint8(images: Shaped[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Images as they are shown: uint8 as they are, floats of [-1, 1] clipped and scaled to 0 ... 255, grey made RGB.
+    """Images as they are shown: uint8 as they are, floats of [-1, 1] clipped and scaled to 0 ...
+    255, grey made RGB.
 
     Raises:
         ValueError: the images are not [n, h, w, 1 or 3].
@@ -36,7 +37,9 @@ def latent_images(latent: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n 
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size
+    )
 
 
 def _enlarge(image: UInt8[np.ndarray, "h w 3"], scale: int) -> Image.Image:
@@ -54,9 +57,11 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     scale: int | None = None,
 ) -> Path:
-    """A labelled row of images for every entry, column under column, enlarged by whole pixels, saved as a PNG.
+    """A labelled row of images for every entry, column under column, enlarged by whole pixels,
+    saved as a PNG.
 
-    Shapes: every row [n, h, w, 1 or 3], uint8 or float in [-1, 1]; `captions`, one a column, stand below and may have lines.
+    Shapes: every row [n, h, w, 1 or 3], uint8 or float in [-1, 1]; `captions`, one a column, stand
+    below and may have lines.
 
     Raises:
         ValueError: no rows, rows of unlike shape, or captions that are not one a column.
@@ -64,15 +69,27 @@ def contact_sheet(
     sheets = {label: to_uint8(np.asarray(images)) for label, images in rows.items()}
     shapes = {images.shape for images in sheets.values()}
     if len(shapes) != 1 or 0 in next(iter(shapes)):
-        raise ValueError(f"The rows of a sheet have shapes {sorted(shapes)}; give rows of one shape, not empty.")
+        raise ValueError(
+            f"The rows of a sheet have shapes {sorted(shapes)}; give rows of one shape, not empty."
+        )
     count, height, width, _ = next(iter(shapes))
     if captions is not None and len(captions) != count:
-        raise ValueError(f"There are {len(captions)} captions for {count} columns; give one a column.")
+        raise ValueError(
+            f"There are {len(captions)} captions for {count} columns; give one a column."
+        )
     factor = _scale(next(iter(sheets.values())), scale)
     height, width = height * factor, width * factor
     font = _font(26)
-    gutter = MARGIN + round(max(font.getlength(line) for label in sheets for line in label.split("\n"))) + 18
-    below = LINE * max((caption.count("\n") + 1 for caption in captions), default=0) + 8 if captions else 0
+    gutter = (
+        MARGIN
+        + round(max(font.getlength(line) for label in sheets for line in label.split("\n")))
+        + 18
+    )
+    below = (
+        LINE * max((caption.count("\n") + 1 for caption in captions), default=0) + 8
+        if captions
+        else 0
+    )
     size = (
         gutter + count * (width + GAP) - GAP + MARGIN,
         2 * MARGIN + len(sheets) * (height + GAP) - GAP + below,
@@ -81,13 +98,17 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for line, (label, images) in enumerate(sheets.items()):
         top = MARGIN + line * (height + GAP)
-        draw.multiline_text((gutter - 18, top + height / 2), label, LABEL, font, "rm", align="right")
+        draw.multiline_text(
+            (gutter - 18, top + height / 2), label, LABEL, font, "rm", align="right"
+        )
         for column, image in enumerate(images):
             sheet.paste(_enlarge(image, factor), (gutter + column * (width + GAP), top))
     small = _font(18)
     for column, caption in enumerate(captions or ()):
         centre = gutter + column * (width + GAP) + width / 2
-        draw.multiline_text((centre, size[1] - MARGIN - below + 12), caption, LABEL, small, "ma", align="center")
+        draw.multiline_text(
+            (centre, size[1] - MARGIN - below + 12), caption, LABEL, small, "ma", align="center"
+        )
     return _save(sheet, path)
 
 
@@ -99,7 +120,8 @@ def gallery(
     columns: int = 24,
     scale: int | None = None,
 ) -> Path:
-    """Many pairs on one sheet, each image of `above` on top of its counterpart of `below`, saved as a PNG.
+    """Many pairs on one sheet, each image of `above` on top of its counterpart of `below`, saved as
+    a PNG.
 
     Shapes: two sets [n, h, w, 1 or 3], uint8 or float in [-1, 1].
 
@@ -108,17 +130,28 @@ def gallery(
     """
     first, second = to_uint8(np.asarray(above)), to_uint8(np.asarray(below))
     if first.shape != second.shape or len(first) == 0:
-        raise ValueError(f"The sets have shapes {first.shape} and {second.shape}; give two of one shape, not empty.")
-    factor = _scale(first, scale if scale is not None else max(1, CELL // (2 * max(first.shape[1:3]))))
+        raise ValueError(
+            f"The sets have shapes {first.shape} and {second.shape}; give two of one shape, not"
+            " empty."
+        )
+    factor = _scale(
+        first, scale if scale is not None else max(1, CELL // (2 * max(first.shape[1:3])))
+    )
     pairs = np.concatenate([first, second], axis=1)
     height, width = pairs.shape[1] * factor, pairs.shape[2] * factor
     columns = min(columns, len(pairs))
     lines = -(-len(pairs) // columns)
-    size = (2 * MARGIN + columns * (width + GAP) - GAP, 2 * MARGIN + lines * (height + 2 * GAP) - 2 * GAP)
+    size = (
+        2 * MARGIN + columns * (width + GAP) - GAP,
+        2 * MARGIN + lines * (height + 2 * GAP) - 2 * GAP,
+    )
     sheet = Image.new("RGB", size, BACKGROUND)
     for index, pair in enumerate(pairs):
         line, column = divmod(index, columns)
-        sheet.paste(_enlarge(pair, factor), (MARGIN + column * (width + GAP), MARGIN + line * (height + 2 * GAP)))
+        sheet.paste(
+            _enlarge(pair, factor),
+            (MARGIN + column * (width + GAP), MARGIN + line * (height + 2 * GAP)),
+        )
     return _save(sheet, path)
 
 

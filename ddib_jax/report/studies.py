@@ -41,22 +41,36 @@ def _require(run: Run, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in run.arrays]
     if missing:
         raise ValueError(
-            f"The run '{run.name}' has no array {', '.join(missing)}, which its report draws; run the study again."
+            f"The run '{run.name}' has no array {', '.join(missing)}, which its report draws; run"
+            " the study again."
         )
     lengths = {name: len(run.arrays[name]) for name in names}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"The run '{run.name}' has arrays of unlike or no length ({lengths}); run the study again.")
+        raise ValueError(
+            f"The run '{run.name}' has arrays of unlike or no length ({lengths}); run the study"
+            " again."
+        )
 
 
 def _closing(run: Run, used: Sequence[str]) -> list[Section]:
-    words = [Section(heading, text) for heading, text in run.texts.items() if heading not in ("summary", *used)]
+    words = [
+        Section(heading, text)
+        for heading, text in run.texts.items()
+        if heading not in ("summary", *used)
+    ]
     tables = [Section(heading, tables=(table,)) for heading, table in run.tables.items()]
     return [*tables, *words]
 
 
 def _worst(run: Run) -> tuple[np.ndarray, list[str]]:
-    """The images that failed worst and their captions: not called the target first, then by hue error, no hue foremost."""
-    error, good, called = run.arrays["hue_error"], run.arrays["called_target"].astype(bool), run.arrays["called"]
+    """The images that failed worst and their captions: not called the target first, then by hue
+    error, no hue foremost.
+    """
+    error, good, called = (
+        run.arrays["hue_error"],
+        run.arrays["called_target"].astype(bool),
+        run.arrays["called"],
+    )
     severity = np.where(np.isfinite(error), error, 181.0)
     order = np.lexsort((-severity, good))
     wrong = order[~good[order]][: WORST // 2]
@@ -64,7 +78,9 @@ def _worst(run: Run) -> tuple[np.ndarray, list[str]]:
     off = off[np.argsort(-severity[off], kind="stable")][: WORST - len(wrong)]
     chosen = np.concatenate([wrong, off])
     hue_words = ["no hue" if np.isnan(error[i]) else f"hue {error[i]:.0f}° off" for i in chosen]
-    return chosen, [f"called {called[i]}\n{words}" for i, words in zip(chosen, hue_words, strict=True)]
+    return chosen, [
+        f"called {called[i]}\n{words}" for i, words in zip(chosen, hue_words, strict=True)
+    ]
 
 
 def _by_hue(hues: Float[np.ndarray, " n"], count: int) -> np.ndarray:
@@ -73,13 +89,15 @@ def _by_hue(hues: Float[np.ndarray, " n"], count: int) -> np.ndarray:
 
 
 def coloured_mnist(run: Run, figures: Path) -> list[Section]:
-    """The sections of the founding study: translations, colour, failures, stroke, latents, the table.
+    """The sections of the founding study: translations, colour, failures, stroke, latents, the
+    table.
 
-    The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3] (uint8, or float in [-1, 1]),
-    `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error` [n] in degrees with NaN for none, `thickness_source`,
-    `thickness_translation` [n] in pixels, `called` [n] (the predicted class) and `called_target` [n] (is it the target).
-    Translations in other ways, "translation, NAME", are rows of the sheet.
-    Its texts named as the headings below replace the default words; every other text and table gets a section of its own.
+    The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3]
+    (uint8, or float in [-1, 1]), `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error`
+    [n] in degrees with NaN for none, `thickness_source`, `thickness_translation` [n] in pixels,
+    `called` [n] (the predicted class) and `called_target` [n] (is it the target). Translations in
+    other ways, "translation, NAME", are rows of the sheet. Its texts named as the headings below
+    replace the default words; every other text and table gets a section of its own.
 
     Raises:
         ValueError: an array is missing, empty or of another length.
@@ -88,7 +106,9 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     data = run.arrays
     hues = (data["hue_source"], data["hue_translation"], data["hue_error"])
     first, many = _by_hue(data["hue_source"], COLUMNS), _by_hue(data["hue_source"], PAIRS)
-    rows = {name: data[name][first] for name in IMAGES} | {"latent": latent_images(data["latent"][first])}
+    rows = {name: data[name][first] for name in IMAGES} | {
+        "latent": latent_images(data["latent"][first])
+    }
     rows |= {name: images[first] for name, images in data.items() if name.startswith(WAYS)}
     worst, captions = _worst(run)
     missed, greys = int(np.sum(data["called_target"] == 0)), int(np.isnan(data["hue_error"]).sum())
@@ -97,18 +117,21 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     pages = [
         Section(
             "Translations",
-            "Each source is encoded to a latent by its own model and decoded by the other one. Below are the "
-            "reconstruction by the first model and the way around the cycle.",
+            "Each source is encoded to a latent by its own model and decoded by the other one."
+            " Below are the reconstruction by the first model and the way around the cycle.",
             (
                 Picture(
                     contact_sheet(rows, figures / "translations.png"),
-                    f"The first {len(first)} images of the set, not chosen, in the order of their hues. Latents are shown "
-                    "from -3 to 3.",
+                    f"The first {len(first)} images of the set, not chosen, in the order of their"
+                    " hues. Latents are shown from -3 to 3.",
                     wide=True,
                 ),
                 Picture(
-                    gallery(data["source"][many], data["translation"][many], figures / "gallery.png"),
-                    f"The first {len(many)} pairs in the order of their hues: above the source, below its translation.",
+                    gallery(
+                        data["source"][many], data["translation"][many], figures / "gallery.png"
+                    ),
+                    f"The first {len(many)} pairs in the order of their hues: above the source,"
+                    " below its translation.",
                     wide=True,
                 ),
             ),
@@ -116,24 +139,26 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
         Section("Measured", "", metrics=True),
         Section(
             "Colour",
-            "A translation should keep the colour of its source. Each dot is a pair, drawn in the source's colour.",
+            "A translation should keep the colour of its source. Each dot is a pair, drawn in the"
+            " source's colour.",
             (
                 in_both_themes(
                     lambda path, theme: hue_figure(*hues, path, theme),
                     figures / "hue.png",
-                    "Left: hue of the source against hue of the translation; the grey band, which goes around the circle, "
-                    "holds the pairs within 30°. Right: the hue error.",
+                    "Left: hue of the source against hue of the translation; the grey band, which"
+                    " goes around the circle, holds the pairs within 30°. Right: the hue error.",
                 ),
             ),
         ),
         Section(
             "Failures",
-            "The translations furthest from what was wanted: first some not called the target, then the largest hue "
-            "errors.",
+            "The translations furthest from what was wanted: first some not called the target, then"
+            " the largest hue errors.",
             (
                 Picture(
                     contact_sheet(failed, figures / "failures.png", captions=captions),
-                    f"{missed} of {len(data['source'])} are not called the target, {greys} have no hue to compare.",
+                    f"{missed} of {len(data['source'])} are not called the target, {greys} have no"
+                    " hue to compare.",
                     wide=True,
                 ),
             ),
@@ -143,20 +168,25 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             "What else is carried over: a thick stroke should stay thick.",
             (
                 in_both_themes(
-                    lambda path, theme: thickness_figure(*thickness, path, theme, hues=data["hue_source"]),
+                    lambda path, theme: thickness_figure(
+                        *thickness, path, theme, hues=data["hue_source"]
+                    ),
                     figures / "thickness.png",
-                    "Stroke thickness of source and translation, each dot in its source's colour, and its change.",
+                    "Stroke thickness of source and translation, each dot in its source's colour,"
+                    " and its change.",
                 ),
             ),
         ),
         Section(
             "Latents",
-            "Where the two models meet: if the source model is good, the values of its latents are close to N(0, 1).",
+            "Where the two models meet: if the source model is good, the values of its latents are"
+            " close to N(0, 1).",
             (
                 in_both_themes(
                     lambda path, theme: latent_figure(data["latent"], path, theme),
                     figures / "latents.png",
-                    "All latent values beside the density of N(0, 1), and their quantiles against its quantiles.",
+                    "All latent values beside the density of N(0, 1), and their quantiles against"
+                    " its quantiles.",
                 ),
             ),
         ),
@@ -168,14 +198,21 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
 def plain(run: Run, figures: Path) -> list[Section]:
     """The sections of any other run: a sheet of its images, its metrics, its tables and words.
 
-    Every array [n h w 1 or 3] of uint8 that is as large as the first such array is a row of the sheet.
+    Every array [n h w 1 or 3] of uint8 that is as large as the first such array is a row of the
+    sheet.
     """
-    images = {name: a for name, a in run.arrays.items() if a.ndim == 4 and a.dtype == np.uint8 and len(a)}
+    images = {
+        name: a for name, a in run.arrays.items() if a.ndim == 4 and a.dtype == np.uint8 and len(a)
+    }
     shapes = [array.shape[1:] for array in images.values()]
     rows = {name: array[:COLUMNS] for name, array in images.items() if array.shape[1:] == shapes[0]}
     count = min((len(array) for array in rows.values()), default=0)
     rows = {name: array[:count] for name, array in rows.items()}
-    sheet = [Section("Images", "", (Picture(contact_sheet(rows, figures / "images.png"), wide=True),))] if rows else []
+    sheet = (
+        [Section("Images", "", (Picture(contact_sheet(rows, figures / "images.png"), wide=True),))]
+        if rows
+        else []
+    )
     table = [Section("Measured", "", metrics=True)] if run.metrics else []
     return [*sheet, *table, *_closing(run, [])]
 

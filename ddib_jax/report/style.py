@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a figure, as hexadecimal words; `suffix` is put at the end of its file's name."""
+    """The colours of a figure, as hexadecimal words; `suffix` is put at the end of its
+    file's name.
+    """
 
     suffix: str
     paper: str
@@ -33,7 +35,9 @@ DARK = Theme("-dark", "#171a20", "#e9ebef", "#98a0ac", "#2c313a", "#7ba4ff", "#f
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG on disk, its dark twin where it has one, what it shows in words, and whether it is a wide sheet."""
+    """A PNG on disk, its dark twin where it has one, what it shows in words, and whether it is a
+    wide sheet.
+    """
 
     path: Path
     caption: str = ""
@@ -42,8 +46,12 @@ class Picture:
 
 
 @contextmanager
-def canvas(path: Path, theme: Theme, columns: int, size: tuple[float, float], rows: int = 1) -> Iterator[tuple[Axes, ...]]:
-    """Axes side by side in a theme, and in rows below each other, saved as a PNG at `path` when the block ends without an error; `size` in inches."""
+def canvas(
+    path: Path, theme: Theme, columns: int, size: tuple[float, float], rows: int = 1
+) -> Iterator[tuple[Axes, ...]]:
+    """Axes side by side in a theme, and in rows below each other, saved as a PNG at `path` when the
+    block ends without an error; `size` in inches.
+    """
     settings = {
         "font.family": "DejaVu Sans",
         "font.size": 11,
@@ -89,10 +97,13 @@ def in_both_themes(draw: Callable[[Path, Theme], None], path: Path, caption: str
 
 
 def hue_colours(degrees: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """The colour of every hue, of one saturation and value that read on light and on dark; grey for NaN.
+    """The colour of every hue, of one saturation and value that read on light and on dark; grey for
+    NaN.
 
     Shapes: [n] in degrees -> RGB [n, 3] in [0, 1].
     """
     known = np.isfinite(degrees)
     hues = np.where(known, degrees, 0.0) % 360.0 / 360.0
-    return hsv_to_rgb(np.stack([hues, np.where(known, 0.82, 0.0), np.where(known, 0.9, 0.6)], axis=-1))
+    return hsv_to_rgb(
+        np.stack([hues, np.where(known, 0.82, 0.0), np.where(known, 0.9, 0.6)], axis=-1)
+    )

@@ -18,7 +18,9 @@ def _decimals(row: MetricRow, factor: float) -> int:
 
 
 def number(value: Any) -> str:
-    """A cell in words: three significant digits for a fraction, whole numbers as they are, a dash for None."""
+    """A cell in words: three significant digits for a fraction, whole numbers as they are, a dash
+    for None.
+    """
     if value is None:
         return _MISSING
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -40,7 +42,9 @@ def _with_unit(words: str, unit: str) -> str:
 
 
 def value_text(row: MetricRow) -> tuple[str, str]:
-    """The value with its unit, and its interval in brackets or "", at as many digits as the interval's width deserves."""
+    """The value with its unit, and its interval in brackets or "", at as many digits as the
+    interval's width deserves.
+    """
     if row.value is None:
         return "not measured", ""
     factor = 100.0 if row.unit == "share" else 1.0
@@ -49,7 +53,11 @@ def value_text(row: MetricRow) -> tuple[str, str]:
     if 0 < largest < 1e-3:
         shown = [_scientific(value * factor) for value in (row.value, *ends)]
     else:
-        places = min(_decimals(row, factor), max(0, 4 - math.floor(math.log10(largest)))) if largest else _decimals(row, factor)
+        places = (
+            min(_decimals(row, factor), max(0, 4 - math.floor(math.log10(largest))))
+            if largest
+            else _decimals(row, factor)
+        )
         shown = [f"{value * factor:.{places}f}" for value in (row.value, *ends)]
     return _with_unit(shown[0], row.unit), f"[{', '.join(shown[1:])}]" if len(ends) == 2 else ""
 
@@ -59,11 +67,13 @@ def target_text(row: MetricRow) -> str:
     if row.target is None or isinstance(row.target, str):
         return row.target or ""
     sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[row.better]
-    return sign + _with_unit(f"{row.target * 100.0 if row.unit == 'share' else row.target:g}", row.unit)
+    return sign + _with_unit(
+        f"{row.target * 100.0 if row.unit == 'share' else row.target:g}", row.unit
+    )
 
 
 def verdict(row: MetricRow) -> str:
-    """"met", "not met", or "" where nothing was to be met."""
+    """ "met", "not met", or "" where nothing was to be met."""
     return {True: "met", False: "not met", None: ""}[row.met()]
 
 
@@ -73,13 +83,29 @@ def _cells(row: MetricRow) -> tuple[str, str, str, str]:
 
 def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return (
+        "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+        + "\n"
+    )
 
 
 def markdown_table(what: Run | Table, digits: int = 2) -> str:
-    """In Markdown, a table with its fractions at `digits` significant digits, or the metrics of a run: metric, value with interval, target, met or not met."""
+    """In Markdown, a table with its fractions at `digits` significant digits, or the metrics of a
+    run: metric, value with interval, target, met or not met.
+    """
     if isinstance(what, Table):
-        return _markdown(what.columns, [tuple(f"{cell:.{digits}g}" if isinstance(cell, float) else number(cell) for cell in row) for row in what.rows])
+        return _markdown(
+            what.columns,
+            [
+                tuple(
+                    f"{cell:.{digits}g}" if isinstance(cell, float) else number(cell)
+                    for cell in row
+                )
+                for row in what.rows
+            ],
+        )
     return _markdown(HEADS, [_cells(row) for row in what.metrics])
 
 
@@ -87,8 +113,14 @@ def text_table(run: Run) -> str:
     """The metrics of a run as aligned plain text for a terminal."""
     rows = [HEADS, *(_cells(row) for row in run.metrics)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("─" * width for width in widths).rstrip(), *lines[1:]]) + "\n"
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return (
+        "\n".join([lines[0], "  ".join("─" * width for width in widths).rstrip(), *lines[1:]])
+        + "\n"
+    )
 
 
 def html_metrics(run: Run) -> str:
@@ -111,7 +143,8 @@ def html_table(table: Table) -> str:
     """A table of a run as HTML, its caption below."""
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.columns)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(number(cell))}</td>" for cell in row) + "</tr>" for row in table.rows
+        "<tr>" + "".join(f"<td>{escape(number(cell))}</td>" for cell in row) + "</tr>"
+        for row in table.rows
     )
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
     return f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"

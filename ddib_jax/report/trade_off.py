@@ -1,4 +1,6 @@
-"""What a perturbation gives and takes: digit against colour over a whole study, and equivariance to rotation."""
+"""What a perturbation gives and takes: digit against colour over a whole study, and equivariance to
+rotation.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,22 +20,50 @@ def trade_off_figure(
     path: Path,
     theme: Theme = LIGHT,
 ) -> None:
-    """Share called the target against median hue error, a dot for every coefficient of every experiment, a panel a way.
+    """Share called the target against median hue error, a dot for every coefficient of every
+    experiment, a panel a way.
 
-    panels: title -> (median hue errors in degrees [m], shares in [0, 1] [m], the dots' names). The shaded corner is
-    what was wanted, 90 % within 20 degrees; the dots that no other beats in both are joined and named.
+    panels: title -> (median hue errors in degrees [m], shares in [0, 1] [m], the dots' names). The
+    shaded corner is what was wanted, 90 % within 20 degrees; the dots that no other beats in both
+    are joined and named.
     """
     with canvas(path, theme, len(panels), (6.4 * len(panels), 5.8)) as axes:
         for plane, (title, (hue, share, names)) in zip(axes, panels.items(), strict=True):
-            corner = Rectangle((0, 100 * WANTED_SHARE), WANTED_HUE, 100 * (1.02 - WANTED_SHARE), color=theme.accent, alpha=0.12, linewidth=0)
+            corner = Rectangle(
+                (0, 100 * WANTED_SHARE),
+                WANTED_HUE,
+                100 * (1.02 - WANTED_SHARE),
+                color=theme.accent,
+                alpha=0.12,
+                linewidth=0,
+            )
             plane.add_patch(corner)
-            plane.scatter(hue, 100 * share, s=26, c=theme.accent, alpha=0.75, edgecolors=theme.paper, linewidths=0.4, zorder=3)
+            plane.scatter(
+                hue,
+                100 * share,
+                s=26,
+                c=theme.accent,
+                alpha=0.75,
+                edgecolors=theme.paper,
+                linewidths=0.4,
+                zorder=3,
+            )
             best = frontier(hue, share)
             plane.plot(hue[best], 100 * share[best], color=theme.warm, linewidth=1.2, zorder=2)
-            plane.scatter(hue[best], 100 * share[best], s=34, c=theme.warm, edgecolors=theme.paper, linewidths=0.5, zorder=4)
+            plane.scatter(
+                hue[best],
+                100 * share[best],
+                s=34,
+                c=theme.warm,
+                edgecolors=theme.paper,
+                linewidths=0.5,
+                zorder=4,
+            )
             named = best[-NAMED:]
             for rank, index in enumerate(named):
-                down = (rank - len(named)) * 15 if share[index] > 0.5 else 8 + 15 * (len(named) - rank)
+                down = (
+                    (rank - len(named)) * 15 if share[index] > 0.5 else 8 + 15 * (len(named) - rank)
+                )
                 plane.annotate(
                     names[index],
                     (hue[index], 100 * share[index]),
@@ -43,11 +73,19 @@ def trade_off_figure(
                     color=theme.ink,
                     arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.7},
                 )
-            plane.set(title=title, xlabel="median hue error, degrees", ylabel="called the target, %", xlim=(0, 100), ylim=(0, 102))
+            plane.set(
+                title=title,
+                xlabel="median hue error, degrees",
+                ylabel="called the target, %",
+                xlim=(0, 100),
+                ylim=(0, 102),
+            )
 
 
 def frontier(hue: Float[np.ndarray, " m"], share: Float[np.ndarray, " m"]) -> list[int]:
-    """Places of the dots that no other dot beats in both, by rising hue error; a NaN is never among them."""
+    """Places of the dots that no other dot beats in both, by rising hue error; a NaN is never among
+    them.
+    """
     best, reached = [], -1.0
     for index in np.lexsort((-share, np.where(np.isnan(hue), np.inf, hue))):
         if np.isfinite(hue[index]) and share[index] > reached:
@@ -63,14 +101,29 @@ def equivariance_figure(
     path: Path,
     theme: Theme = LIGHT,
 ) -> None:
-    """How far decode(rotate(z)) is from rotate(decode(z)), relative RMSE over angles in degrees [k].
+    """How far decode(rotate(z)) is from rotate(decode(z)), relative RMSE over angles in degrees
+    [k].
 
-    `turned` is that distance; `unturned` is that of decode(z) itself from rotate(decode(z)), what no equivariance at all would give.
+    `turned` is that distance; `unturned` is that of decode(z) itself from rotate(decode(z)), what
+    no equivariance at all would give.
     """
     places = np.arange(len(angles))
     with canvas(path, theme, 1, (7.2, 4.6)) as (plane,):
-        plane.plot(places, unturned, color=theme.muted, marker="o", label="decode(z): no equivariance at all")
-        plane.plot(places, turned, color=theme.accent, marker="o", linewidth=2.2, label="decode(rotate(z))")
-        plane.set(title="Distance from rotate(decode(z))", xlabel="angle, degrees", ylabel="relative RMSE", ylim=(0, None))
+        plane.plot(
+            places,
+            unturned,
+            color=theme.muted,
+            marker="o",
+            label="decode(z): no equivariance at all",
+        )
+        plane.plot(
+            places, turned, color=theme.accent, marker="o", linewidth=2.2, label="decode(rotate(z))"
+        )
+        plane.set(
+            title="Distance from rotate(decode(z))",
+            xlabel="angle, degrees",
+            ylabel="relative RMSE",
+            ylim=(0, None),
+        )
         plane.set_xticks(places, [f"{angle:g}" for angle in angles])
         plane.legend(loc="lower right")

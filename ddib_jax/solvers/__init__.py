@@ -5,7 +5,14 @@ from ddib_jax.solvers.carry import Carry, cross, is_reversible
 from ddib_jax.solvers.exponential import Exponential
 from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint, is_implicit
-from ddib_jax.solvers.integrate import backward, count, odeint, odeint_effort, odeint_pair, odeint_path
+from ddib_jax.solvers.integrate import (
+    backward,
+    count,
+    odeint,
+    odeint_effort,
+    odeint_pair,
+    odeint_path,
+)
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta

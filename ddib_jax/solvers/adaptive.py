@@ -1,4 +1,6 @@
-"""Adaptive methods of diffrax: the reference that every fixed grid is measured against. Needs the extra `adaptive`."""
+"""Adaptive methods of diffrax: the reference that every fixed grid is measured against. Needs the
+extra `adaptive`.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,10 +13,12 @@ from ddib_jax.types import Scalar, VectorField
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Steps of its own choice between the points of the grid, in log t (Tsitouras 2011, Prince and Dormand 1981).
+    """Steps of its own choice between the points of the grid, in log t (Tsitouras 2011, Prince and
+    Dormand 1981).
 
-    Tolerances are those of diffrax's step controller, relative and absolute, over the batch as a whole. `max_steps` bounds the
-    steps of one interval; beyond it the result is NaN. Needs t > 0. Raises ImportError where diffrax is not installed.
+    Tolerances are those of diffrax's step controller, relative and absolute, over the batch as a
+    whole. `max_steps` bounds the steps of one interval; beyond it the result is NaN. Needs t > 0.
+    Raises ImportError where diffrax is not installed.
     """
 
     method: Literal["tsit5", "dopri8"] = "dopri8"
@@ -40,12 +44,16 @@ class Adaptive:
         """Residuals of zero [b], for nothing is solved for, and the evaluations."""
         return carry
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+    ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
         try:
             import diffrax
         except ImportError as error:
-            raise ImportError("Adaptive solvers are diffrax's: pip install 'ddib_jax[adaptive]'.") from error
+            raise ImportError(
+                "Adaptive solvers are diffrax's: pip install 'ddib_jax[adaptive]'."
+            ) from error
         method = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}[self.method]()
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda s, y, args: jnp.exp(s) * f(jnp.exp(s), y)),

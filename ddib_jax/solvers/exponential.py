@@ -1,4 +1,6 @@
-"""Exponential form of any method: the part of the ODE that is known in closed form is integrated exactly."""
+"""Exponential form of any method: the part of the ODE that is known in closed form is integrated
+exactly.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +13,14 @@ from ddib_jax.types import Scalar, VectorField
 
 @dataclass(frozen=True)
 class Exponential:
-    """A method applied to u = y / t as a function of 1 / t, where dy/dt = (y - d(t, y)) / t becomes du/d(1/t) = d.
+    """A method applied to u = y / t as a function of 1 / t, where dy/dt = (y - d(t, y)) / t becomes
+    du/d(1/t) = d.
 
-    With t = sigma and d the denoiser, 1 / t = exp(lambda) with lambda = -log sigma: this is the change of variables of
-    exponential integrators with data prediction (Lu et al. 2022; Rex, Blasingame and Liu 2025). A constant d is
-    followed exactly. The method without this wrapper is the same with noise prediction, for there dy/dt is the noise.
-    A reversible method stays one. Needs t > 0.
+    With t = sigma and d the denoiser, 1 / t = exp(lambda) with lambda = -log sigma: this is the
+    change of variables of exponential integrators with data prediction (Lu et al. 2022; Rex,
+    Blasingame and Liu 2025). A constant d is followed exactly. The method without this wrapper is
+    the same with noise prediction, for there dy/dt is the noise. A reversible method stays one.
+    Needs t > 0.
     """
 
     method: Any
@@ -49,7 +53,9 @@ class Exponential:
         """The method's second state, in y's coordinates."""
         return t * self.method.second(carry, 1 / t)
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any) -> tuple[Array, Any]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any
+    ) -> tuple[Array, Any]:
         """From y(t0) = y0 to y(t1)."""
         u, carry = self.method.step(_data(f), 1 / t0, 1 / t1, y0 / t0, carry)
         return t1 * u, carry

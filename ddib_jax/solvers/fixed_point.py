@@ -1,4 +1,6 @@
-"""Fixed points x = g(x) by Anderson acceleration, and by Newton's method where that fails to contract."""
+"""Fixed points x = g(x) by Anderson acceleration, and by Newton's method where that fails to
+contract.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,9 @@ from jaxtyping import Array, Float, Int
 
 @struct.dataclass
 class Found:
-    """A fixed point [b ...], its residual |g(x) - x| / (1 + |x|) of every member [b] (root mean squares), and the evaluations of g."""
+    """A fixed point [b ...], its residual |g(x) - x| / (1 + |x|) of every member [b] (root mean
+    squares), and the evaluations of g.
+    """
 
     x: Array
     residual: Float[Array, "b"]
@@ -20,11 +24,13 @@ class Found:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """How a fixed point is sought: Anderson acceleration (Walker and Ni 2011), then Newton-GMRES where it stalls.
+    """How a fixed point is sought: Anderson acceleration (Walker and Ni 2011), then Newton-GMRES
+    where it stalls.
 
-    tolerance: the residual to reach, in units of the last place of the numbers (eps of their type). memory: how many differences
-    Anderson's method combines. passes: its evaluations of g at most. newton: steps of Newton's method at most, each
-    of `krylov` products with the Jacobian, which count as evaluations; none are taken once the tolerance is reached.
+    tolerance: the residual to reach, in units of the last place of the numbers (eps of their type).
+    memory: how many differences Anderson's method combines. passes: its evaluations of g at most.
+    newton: steps of Newton's method at most, each of `krylov` products with the Jacobian, which
+    count as evaluations; none are taken once the tolerance is reached.
     """
 
     tolerance: float = 20.0
@@ -39,7 +45,7 @@ class FixedPoint:
         found = self._anderson(g, start, wanted)
         if self.newton == 0:
             return found
-        missed = lambda found: ~(jnp.max(found.residual) <= wanted)  # noqa: E731  also where it is not finite
+        missed = lambda found: ~(jnp.max(found.residual) <= wanted)  # also where it is not finite
         safe = found.replace(x=jnp.where(jnp.isfinite(found.x), found.x, start))
         return jax.lax.cond(missed(found), lambda: self._newton(g, safe, wanted), lambda: found)
 
@@ -48,14 +54,18 @@ class FixedPoint:
         return self.tolerance * float(jnp.finfo(dtype).eps)
 
     def _anderson(self, g, start, wanted) -> Found:
-        flat = lambda a: a.reshape(len(a), -1)  # noqa: E731
+        flat = lambda a: a.reshape(len(a), -1)
         first = g(start)
         gap = first - start
         blank = jnp.zeros((self.memory, *flat(start).shape), start.dtype)
 
         def unfinished(state):
             x, gap, images, gaps, best, count = state
-            return (count < self.passes) & ~(jnp.max(best.residual) <= wanted) & jnp.all(jnp.isfinite(gap))
+            return (
+                (count < self.passes)
+                & ~(jnp.max(best.residual) <= wanted)
+                & jnp.all(jnp.isfinite(gap))
+            )
 
         def again(state):
             x, gap, images, gaps, best, count = state
@@ -69,7 +79,9 @@ class FixedPoint:
             return new, new_gap, images, gaps, _better(now, best), count + 1
 
         best = Found(start, _residual(start, gap), jnp.asarray(1))
-        state = jax.lax.while_loop(unfinished, again, (start, gap, blank, blank, best, jnp.asarray(1)))
+        state = jax.lax.while_loop(
+            unfinished, again, (start, gap, blank, blank, best, jnp.asarray(1))
+        )
         return state[4].replace(evaluations=state[5])
 
     def _newton(self, g, found, wanted) -> Found:
@@ -81,7 +93,11 @@ class FixedPoint:
             count, found = state
             value, jacobian = jax.linearize(g, found.x)
             step, _ = jax.scipy.sparse.linalg.gmres(
-                lambda v: v - jacobian(v), value - found.x, restart=self.krylov, maxiter=1, solve_method="batched"
+                lambda v: v - jacobian(v),
+                value - found.x,
+                restart=self.krylov,
+                maxiter=1,
+                solve_method="batched",
             )
             x = found.x + step
             now = Found(x, _residual(x, g(x) - x), found.evaluations + self.krylov + 2)
@@ -91,7 +107,9 @@ class FixedPoint:
 
 
 def _mixed(value, gap, images, gaps):
-    """Anderson's next point of every member: the value less the combination of differences that best explains the gap."""
+    """Anderson's next point of every member: the value less the combination of differences that
+    best explains the gap.
+    """
 
     def one(value, gap, images, gaps):
         gram = gaps @ gaps.T
@@ -103,11 +121,15 @@ def _mixed(value, gap, images, gaps):
 
 
 def _residual(x, gap):
-    size = lambda a: jnp.sqrt(jnp.mean(jnp.square(a), axis=tuple(range(1, a.ndim))))  # noqa: E731
+    size = lambda a: jnp.sqrt(jnp.mean(jnp.square(a), axis=tuple(range(1, a.ndim))))
     return size(gap) / (1 + size(x))
 
 
 def _better(new, old):
     wins = new.residual < old.residual
     column = wins.reshape(-1, *[1] * (new.x.ndim - 1))
-    return Found(jnp.where(column, new.x, old.x), jnp.where(wins, new.residual, old.residual), new.evaluations)
+    return Found(
+        jnp.where(column, new.x, old.x),
+        jnp.where(wins, new.residual, old.residual),
+        new.evaluations,
+    )

@@ -1,7 +1,8 @@
 """Implicit methods: exact both ways with nothing carried, at the price of a fixed point a step.
 
-Each is its own inverse: along a grid and back along it reversed, `odeint` gives the state back to the tolerance of the
-fixed points. `odeint_effort` says what residual they reached, and with how many evaluations.
+Each is its own inverse: along a grid and back along it reversed, `odeint` gives the state back to
+the tolerance of the fixed points. `odeint_effort` says what residual they reached, and with how
+many evaluations.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,17 @@ from ddib_jax.types import Scalar, Solver, VectorField
 
 
 def is_implicit(solver: Solver) -> bool:
-    """Whether the solver gives back a state to the tolerance of its `solve`, with nothing carried, and tells its effort."""
+    """Whether the solver gives back a state to the tolerance of its `solve`, with nothing carried,
+    and tells its effort.
+    """
     return hasattr(solver, "solve")
 
 
 @dataclass(frozen=True)
 class _Stepwise:
-    """What the implicit one-step methods share: the last slope, worst residual [b] and evaluations as their carry."""
+    """What the implicit one-step methods share: the last slope, worst residual [b] and evaluations
+    as their carry.
+    """
 
     solve: FixedPoint = FixedPoint()
 
@@ -45,28 +50,32 @@ class _Stepwise:
 class ExactEuler(_Stepwise):
     """Euler's step where t falls, and its exact inverse, the implicit Euler step, where t rises.
 
-    Decoding is plain DDIM; encoding solves for the state that DDIM would have decoded to this one (the fixed-point inversion
-    of Pan et al. 2023 and Garibi et al. 2024, here accelerated, and held to its tolerance).
+    Decoding is plain DDIM; encoding solves for the state that DDIM would have decoded to this one
+    (the fixed-point inversion of Pan et al. 2023 and Garibi et al. 2024, here accelerated, and held
+    to its tolerance).
     """
 
     order: int = 1
     evaluations: int = 1
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+    ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
 
         def falling():
             slope = f(t0, y0)
             return slope, (slope, carry[1], carry[2] + 1)
 
-        rising = lambda: self._slope(lambda slope: f(t1, y0 + (t1 - t0) * slope), carry)  # noqa: E731
+        rising = lambda: self._slope(lambda slope: f(t1, y0 + (t1 - t0) * slope), carry)
         slope, carry = jax.lax.cond(t1 < t0, falling, rising)
         return y0 + (t1 - t0) * slope, carry
 
 
 @dataclass(frozen=True)
 class ImplicitMidpoint(_Stepwise):
-    """The implicit midpoint rule, y1 = y0 + h f((t0 + t1) / 2, (y0 + y1) / 2) (Hairer, Lubich and Wanner 2006, II.1).
+    """The implicit midpoint rule, y1 = y0 + h f((t0 + t1) / 2, (y0 + y1) / 2) (Hairer, Lubich and
+    Wanner 2006, II.1).
 
     Symmetric, so its own inverse; of order 2 and stable for steps of any length.
     """
@@ -74,7 +83,9 @@ class ImplicitMidpoint(_Stepwise):
     order: int = 2
     evaluations: int = 1
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+    ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
         h = t1 - t0
         slope, carry = self._slope(lambda slope: f(t0 + h / 2, y0 + h / 2 * slope), carry)
@@ -83,11 +94,13 @@ class ImplicitMidpoint(_Stepwise):
 
 @dataclass(frozen=True)
 class ExactInverse:
-    """Any solver where t falls, and where t rises the state from which it would fall to this one, over the whole grid.
+    """Any solver where t falls, and where t rises the state from which it would fall to this one,
+    over the whole grid.
 
-    For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et al. (2024) approximate.
-    By defect correction (Stetter 1978): with F the falling and P the rising run, z = z + y - F(P(z)) is solved for z, and P(z) is
-    the answer; P nearly inverts F, so that few passes do, each of two runs. Newton's method is not used: the derivative of two whole runs
+    For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et
+    al. (2024) approximate. By defect correction (Stetter 1978): with F the falling and P the rising
+    run, z = z + y - F(P(z)) is solved for z, and P(z) is the answer; P nearly inverts F, so that
+    few passes do, each of two runs. Newton's method is not used: the derivative of two whole runs
     would hold every step's activations.
     """
 
@@ -112,11 +125,17 @@ class ExactInverse:
         """The relative residual of every member, and the evaluations."""
         return carry
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
-        """From y(t0) = y0 to y(t1), as a grid of that one interval; `odeint` takes the whole grid at once."""
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+    ) -> tuple[Array, tuple]:
+        """From y(t0) = y0 to y(t1), as a grid of that one interval; `odeint` takes the whole grid
+        at once.
+        """
         return self.whole(f, y0, jnp.stack([t0, t1]))
 
-    def whole(self, f: VectorField, y0: Array, ts: Float[Array, "n"], steps: Count = None) -> tuple[Array, tuple]:
+    def whole(
+        self, f: VectorField, y0: Array, ts: Float[Array, "n"], steps: Count = None
+    ) -> tuple[Array, tuple]:
         """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
         back = backward(ts, steps)
 

@@ -1,7 +1,9 @@
-"""Integration of an ODE over a grid with `lax.scan`; the direction of the grid is the direction of time.
+"""Integration of an ODE over a grid with `lax.scan`; the direction of the grid is the direction of
+time.
 
-Every function takes `steps`, a traced number of intervals to walk of a grid that was padded to a common length: one compiled
-program then serves any number of steps, and what lies beyond them costs next to nothing.
+Every function takes `steps`, a traced number of intervals to walk of a grid that was padded to a
+common length: one compiled program then serves any number of steps, and what lies beyond them costs
+next to nothing.
 """
 
 from typing import Any
@@ -15,22 +17,33 @@ from ddib_jax.types import ReversibleSolver, Solver, VectorField
 Count = Int[Array, ""] | int | None
 
 
-def odeint(solver: Solver, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None) -> Array:
-    """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along the grid `ts`, rising or falling; returns y(ts[-1]).
+def odeint(
+    solver: Solver, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None
+) -> Array:
+    """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along the grid `ts`, rising or falling; returns
+    y(ts[-1]).
 
-    One `lax.scan` step an interval: the program's size does not grow with the grid, and both directions
-    and all grids of one length share it. The result has the shape of y0.
+    One `lax.scan` step an interval: the program's size does not grow with the grid, and both
+    directions and all grids of one length share it. The result has the shape of y0.
     """
     return walk(solver, f, y0, ts, solver.init(f, ts[0], y0), steps)[0]
 
 
 def odeint_pair(
-    solver: ReversibleSolver, f: VectorField, y0: Array, ts: Float[Array, "n"], second: Array | None = None, *, steps: Count = None
+    solver: ReversibleSolver,
+    f: VectorField,
+    y0: Array,
+    ts: Float[Array, "n"],
+    second: Array | None = None,
+    *,
+    steps: Count = None,
 ) -> tuple[Array, Array]:
-    """As `odeint` with a reversible solver, from and to a pair of states, (y, second), both of the shape of y0.
+    """As `odeint` with a reversible solver, from and to a pair of states, (y, second), both of the
+    shape of y0.
 
-    Without `second` the pair starts as the solver starts it. `odeint_pair(solver.inverse, f, *pair, ts[::-1])` gives back the
-    state that the pair came from, up to the rounding of the numbers, whatever the steps' own error.
+    Without `second` the pair starts as the solver starts it. `odeint_pair(solver.inverse, f, *pair,
+    ts[::-1])` gives back the state that the pair came from, up to the rounding of the numbers,
+    whatever the steps' own error.
     """
     y, carry = walk(solver, f, y0, ts, solver.init(f, ts[0], y0, second), steps)
     return y, solver.second(carry, ts[-1 if steps is None else steps])
@@ -39,31 +52,44 @@ def odeint_pair(
 def odeint_effort(
     solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None
 ) -> tuple[Array, Float[Array, "b"], Int[Array, ""]]:
-    """As `odeint` with an implicit or adaptive solver; returns y(ts[-1]), its relative residual [b] and the evaluations [] it took.
+    """As `odeint` with an implicit or adaptive solver; returns y(ts[-1]), its relative residual [b]
+    and the evaluations [] it took.
 
-    The residual is the largest of all steps. Of a batch [b ...] the slowest member decides how many passes a step takes.
+    The residual is the largest of all steps. Of a batch [b ...] the slowest member decides how many
+    passes a step takes.
     """
     y, carry = walk(solver, f, y0, ts, solver.init(f, ts[0], y0), steps)
     return y, *solver.effort(carry)
 
 
-def walk(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], carry: Any, steps: Count = None) -> tuple[Array, Any]:
+def walk(
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], carry: Any, steps: Count = None
+) -> tuple[Array, Any]:
     """The solver's steps along the grid from y0 and its carry; returns the last state and carry."""
     if hasattr(solver, "whole"):  # a method of the grid as a whole, not of its intervals
         return solver.whole(f, y0, ts, steps)
 
     def interval(state, numbered):
         index, t0, t1 = numbered
-        stepped = lambda: solver.step(f, t0, t1, *state)  # noqa: E731
-        return (stepped() if steps is None else jax.lax.cond(index < steps, stepped, lambda: state)), None
+        stepped = lambda: solver.step(f, t0, t1, *state)
+        return (
+            stepped() if steps is None else jax.lax.cond(index < steps, stepped, lambda: state)
+        ), None
 
     return jax.lax.scan(interval, (y0, carry), (jnp.arange(len(ts) - 1), ts[:-1], ts[1:]))[0]
 
 
-def odeint_path(solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"]) -> Float[Array, "n ..."]:
-    """As `odeint`, the states at all of `ts`, the first one y0; raises ValueError for a method that has no states between."""
+def odeint_path(
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"]
+) -> Float[Array, "n ..."]:
+    """As `odeint`, the states at all of `ts`, the first one y0; raises ValueError for a method that
+    has no states between.
+    """
     if hasattr(solver, "whole"):
-        raise ValueError(f"{type(solver).__name__} chooses its own steps and has no states on a grid; take another solver.")
+        raise ValueError(
+            f"{type(solver).__name__} chooses its own steps and has no states on a grid; take"
+            " another solver."
+        )
 
     def interval(state, between):
         state = solver.step(f, *between, *state)
@@ -79,6 +105,8 @@ def backward(ts: Float[Array, "n"], steps: Count = None) -> Float[Array, "n"]:
 
 
 def count(solver: Any, steps: int) -> int:
-    """The evaluations of the vector field that an explicit or reversible solver takes over so many steps, its start included."""
+    """The evaluations of the vector field that an explicit or reversible solver takes over so many
+    steps, its start included.
+    """
     overhead = getattr(solver, "overhead", None)
     return solver.evaluations * steps + (overhead(steps) if overhead else 0)

@@ -1,8 +1,9 @@
-"""Algebraically reversible methods: a step on a pair of states that can be undone exactly, whatever its own error.
+"""Algebraically reversible methods: a step on a pair of states that can be undone exactly, whatever
+its own error.
 
 Each is a `ReversibleSolver`: `odeint_pair(solver, f, y0, ts)` gives a pair (y, second), and
-`odeint_pair(solver.inverse, f, y, ts[::-1], second)` gives y0 back up to rounding. Without the second state the
-way back is an approximation of the method's order, like any other solver's.
+`odeint_pair(solver.inverse, f, y, ts[::-1], second)` gives y0 back up to rounding. Without the
+second state the way back is an approximation of the method's order, like any other solver's.
 """
 
 from dataclasses import dataclass, replace
@@ -18,11 +19,12 @@ from ddib_jax.types import Scalar, VectorField
 class TwoStep:
     """Euler's step corrected by `gamma` of what Euler's step backward misses of the point before.
 
-    y[n+1] = y[n] + h f[n] + gamma (y[n-1] - (y[n] - h' f[n])), with h' the step before. The point before is the second state.
-    gamma = (h / h')^2, here None, is O-BELM (Wang et al. 2024), of order 2 on every grid and its own inverse: in these
-    coordinates it is the leapfrog method on an uneven grid. A fixed gamma is BDIA (Zhang et al. 2024), of order
-    1, undone by 1 / gamma; its paper applies it to alpha_t x, here it is applied to x. On a grid whose steps grow, and in BDIA's
-    undoing, a difference between the two states grows from step to step.
+    y[n+1] = y[n] + h f[n] + gamma (y[n-1] - (y[n] - h' f[n])), with h' the step before. The point
+    before is the second state. gamma = (h / h')^2, here None, is O-BELM (Wang et al. 2024), of
+    order 2 on every grid and its own inverse: in these coordinates it is the leapfrog method on an
+    uneven grid. A fixed gamma is BDIA (Zhang et al. 2024), of order 1, undone by 1 / gamma; its
+    paper applies it to alpha_t x, here it is applied to x. On a grid whose steps grow, and in
+    BDIA's undoing, a difference between the two states grows from step to step.
     """
 
     gamma: float | None = None
@@ -38,15 +40,21 @@ class TwoStep:
         """The method that undoes this one, along the grid reversed."""
         return self if self.gamma is None else replace(self, gamma=1 / self.gamma)
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> tuple[Array, Scalar]:
-        """No point before: an Euler step. A given second state lies ahead: the first step goes to it, at a time yet unknown."""
+    def init(
+        self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None
+    ) -> tuple[Array, Scalar]:
+        """No point before: an Euler step. A given second state lies ahead: the first step goes to
+        it, at a time yet unknown.
+        """
         return (y0, t0) if second is None else (second, jnp.full_like(t0, jnp.nan))
 
     def second(self, carry: tuple[Array, Scalar], t: Scalar) -> Array:
         """The neighbouring point."""
         return carry[0]
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple[Array, Scalar]]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
+    ) -> tuple[Array, tuple[Array, Scalar]]:
         """From y(t0) = y0 to y(t1)."""
         other, when = carry
         ahead, alone = jnp.isnan(when), when == t0
@@ -59,7 +67,8 @@ class TwoStep:
 
 @dataclass(frozen=True)
 class EDICT:
-    """Exact inversion by two coupled Euler steps, each with the other's slope, then mixed (Wallace et al. 2023).
+    """Exact inversion by two coupled Euler steps, each with the other's slope, then mixed (Wallace
+    et al. 2023).
 
     Undoing divides by `mixing` twice a step, so that rounding grows by mixing^-2 a step.
     """
@@ -82,7 +91,9 @@ class EDICT:
         """The coupled state."""
         return carry
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array) -> tuple[Array, Array]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array
+    ) -> tuple[Array, Array]:
         """From the pair (y0, carry) at t0 to that at t1."""
         h, p = t1 - t0, self.mixing
         if self.undoes:
@@ -98,7 +109,9 @@ class EDICT:
 
 @dataclass(frozen=True)
 class ReversibleHeun:
-    """The reversible Heun method (Kidger et al. 2021, algorithm 1): one evaluation a step, order 2, its own inverse."""
+    """The reversible Heun method (Kidger et al. 2021, algorithm 1): one evaluation a step, order 2,
+    its own inverse.
+    """
 
     order: int = 2
     evaluations: int = 1
@@ -112,7 +125,9 @@ class ReversibleHeun:
         """The slope at the start."""
         return 1
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> tuple[Array, Array]:
+    def init(
+        self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None
+    ) -> tuple[Array, Array]:
         """The second state, y0 unless given, and its slope."""
         second = y0 if second is None else second
         return second, f(t0, second)
@@ -121,7 +136,9 @@ class ReversibleHeun:
         """The point that slopes are taken at."""
         return carry[0]
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple[Array, Array]]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
+    ) -> tuple[Array, tuple[Array, Array]]:
         """From the pair at t0 to that at t1."""
         z, slope = carry
         h = t1 - t0
@@ -132,10 +149,12 @@ class ReversibleHeun:
 
 @dataclass(frozen=True)
 class Coupled:
-    """Any one-step method made reversible (McCallum and Foster 2024): of its order, at twice its evaluations.
+    """Any one-step method made reversible (McCallum and Foster 2024): of its order, at twice its
+    evaluations.
 
-    y1 = l y0 + (1 - l) z0 + psi(t0 -> t1, z0), z1 = z0 - psi(t1 -> t0, y1), where psi is the method's increment.
-    A coupling l below 1 draws the two states together, and apart again in undoing by 1 / l a step.
+    y1 = l y0 + (1 - l) z0 + psi(t0 -> t1, z0), z1 = z0 - psi(t1 -> t0, y1), where psi is the
+    method's increment. A coupling l below 1 draws the two states together, and apart again in
+    undoing by 1 / l a step.
     """
 
     method: RungeKutta = HEUN
@@ -165,7 +184,9 @@ class Coupled:
         """The coupled state."""
         return carry
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array) -> tuple[Array, Array]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array
+    ) -> tuple[Array, Array]:
         """From the pair (y0, carry) at t0 to that at t1."""
         y, z, mix, psi = y0, carry, self.coupling, self.method.increment
         if self.undoes:

@@ -11,7 +11,8 @@ from ddib_jax.types import Scalar, VectorField
 class RungeKutta:
     """An explicit Runge-Kutta method (Hairer, Norsett and Wanner 1993, II.1).
 
-    a: rows of the strictly lower triangular matrix, from the second stage on; b: weights; c: abscissae.
+    a: rows of the strictly lower triangular matrix, from the second stage on; b: weights; c:
+    abscissae.
     """
 
     order: int
@@ -28,7 +29,9 @@ class RungeKutta:
         """A one-step method carries nothing."""
         return ()
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple) -> tuple[Array, tuple]:
+    def step(
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+    ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
         return y0 + self.increment(f, t0, t1, y0), carry
 
@@ -46,13 +49,21 @@ def _combine(weights: tuple[float, ...], slopes: list[Array]) -> Array:
 
 
 EULER = RungeKutta(1, a=(), b=(1.0,), c=(0.0,))
-"""Euler's method. On the probability-flow ODE in sigma it is DDIM (Song et al. 2021, eq. 14), exactly."""
+"""Euler's method. On the probability-flow ODE in sigma it is DDIM (Song et al. 2021, eq. 14),
+exactly.
+"""
 
 MIDPOINT = RungeKutta(2, a=((1 / 2,),), b=(0.0, 1.0), c=(0.0, 1 / 2))
-"""The explicit midpoint method; with it DPM-Solver-2 is related (Karras et al. 2022, appendix D)."""
+"""The explicit midpoint method; with it DPM-Solver-2 is related (Karras et al. 2022, appendix D).
+"""
 
 HEUN = RungeKutta(2, a=((1.0,),), b=(1 / 2, 1 / 2), c=(0.0, 1.0))
 """Heun's method, the solver of Karras et al. (2022), algorithm 1."""
 
-RK4 = RungeKutta(4, a=((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6), c=(0.0, 1 / 2, 1 / 2, 1.0))
+RK4 = RungeKutta(
+    4,
+    a=((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+    b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    c=(0.0, 1 / 2, 1 / 2, 1.0),
+)
 """The classical method of Kutta (1901)."""

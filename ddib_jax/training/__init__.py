@@ -1,4 +1,6 @@
-"""Training: a pure step, a loop over it, checkpoints and a log; it knows neither networks nor diffusion."""
+"""Training: a pure step, a loop over it, checkpoints and a log; it knows neither networks nor
+diffusion.
+"""
 
 from ddib_jax.training.checkpoint import Checkpoints
 from ddib_jax.training.log import TrainingLog, read_log
@@ -6,4 +8,16 @@ from ddib_jax.training.loop import Stopped, fit
 from ddib_jax.training.state import TrainState, adamw
 from ddib_jax.training.step import accumulated, gradients, train_step, train_steps
 
-__all__ = ["Checkpoints", "Stopped", "TrainState", "TrainingLog", "accumulated", "adamw", "fit", "gradients", "read_log", "train_step", "train_steps"]
+__all__ = [
+    "Checkpoints",
+    "Stopped",
+    "TrainState",
+    "TrainingLog",
+    "accumulated",
+    "adamw",
+    "fit",
+    "gradients",
+    "read_log",
+    "train_step",
+    "train_steps",
+]

@@ -1,4 +1,6 @@
-"""What a training tells while it runs: JSONL and TensorBoard scalars on disk, a live line on the terminal."""
+"""What a training tells while it runs: JSONL and TensorBoard scalars on disk, a live line on the
+terminal.
+"""
 
 import json
 import time
@@ -10,14 +12,17 @@ from ddib_jax.files import drafted
 
 
 class TrainingLog:
-    """Scalars of a training in `directory`: `log.jsonl`, one object a line, and TensorBoard event files.
+    """Scalars of a training in `directory`: `log.jsonl`, one object a line, and TensorBoard event
+    files.
 
-    `start` is the step resumed from: later lines of an interrupted run are dropped, so that the log reads as
-    if it had never been interrupted.
+    `start` is the step resumed from: later lines of an interrupted run are dropped, so that the log
+    reads as if it had never been interrupted.
     """
 
     def __init__(self, directory: Path, *, start: int, steps: int, quiet: bool = False):
-        from tensorboardX import SummaryWriter  # here, for it takes seconds where torch is installed
+        from tensorboardX import (
+            SummaryWriter,
+        )  # here, for it takes seconds where torch is installed
 
         self.path, self.steps, self.quiet = directory / "log.jsonl", steps, quiet
         kept = [line for line in read_log(self.path) if line["step"] <= start]
@@ -28,7 +33,9 @@ class TrainingLog:
         self._step, self._time, self._said = start, time.monotonic(), 0.0
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
-        """Record the scalars of `step`, with the pace since the last call, and renew the line on the terminal."""
+        """Record the scalars of `step`, with the pace since the last call, and renew the line on
+        the terminal.
+        """
         now = time.monotonic()
         seconds, count = now - self._time, step - self._step
         self._step, self._time = step, now
@@ -38,7 +45,8 @@ class TrainingLog:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise OSError(
-                f"{self.path} could not be written ({error.strerror}); complete checkpoints are good and stay. Is the disk full?"
+                f"{self.path} could not be written ({error.strerror}); complete checkpoints are"
+                " good and stay. Is the disk full?"
             ) from error
         for name, value in line.items():
             if name != "step":
@@ -62,7 +70,9 @@ class TrainingLog:
 
 
 def read_log(path: str | Path) -> list[dict[str, float | int]]:
-    """The lines of a `log.jsonl`; a last line cut short by a kill is left out, a missing file is empty."""
+    """The lines of a `log.jsonl`; a last line cut short by a kill is left out, a missing file is
+    empty.
+    """
     path = Path(path)
     lines = path.read_text().splitlines() if path.exists() else []
     parsed = []

@@ -12,9 +12,11 @@ from ddib_jax.types import Params
 
 @struct.dataclass
 class TrainState:
-    """Step number, parameters, their exponential moving average, the optimiser's state, and how many steps were skipped; all leaves.
+    """Step number, parameters, their exponential moving average, the optimiser's state, and how
+    many steps were skipped; all leaves.
 
-    Arrays of the device or of the host, or what describes them: a checkpoint maps the tree to other things.
+    Arrays of the device or of the host, or what describes them: a checkpoint maps the tree to other
+    things.
     """
 
     step: Any
@@ -32,8 +34,21 @@ class TrainState:
 
 
 def adamw(
-    learning_rate: float, steps: int, *, warmup: int, weight_decay: float, clip_norm: float, final_share: float = 0.01
+    learning_rate: float,
+    steps: int,
+    *,
+    warmup: int,
+    weight_decay: float,
+    clip_norm: float,
+    final_share: float = 0.01,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) after clipping the global norm, warmed up linearly, then cosine decay."""
-    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup, steps - 1), steps, learning_rate * final_share)
-    return optax.chain(optax.clip_by_global_norm(clip_norm), optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=weight_decay))
+    """AdamW (Loshchilov and Hutter 2019) after clipping the global norm, warmed up linearly, then
+    cosine decay.
+    """
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, min(warmup, steps - 1), steps, learning_rate * final_share
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.adamw(rate, b1=0.9, b2=0.99, weight_decay=weight_decay),
+    )

@@ -25,13 +25,15 @@ def train_step(
     ema_decay: float,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One step of `tx` along the gradient averaged over `axis_name`, then the moving average of the parameters.
+    """One step of `tx` along the gradient averaged over `axis_name`, then the moving average of the
+    parameters.
 
-    `shared` is what every step and device sees alike and nobody trains, such as the statistics of a domain; as an
-    argument it lets two domains share one compiled program. `key` is the training's; the step's own is folded from it, so
-    that a resumed training draws the same noise. The average's decay rises as (1 + step) / (10 + step) up to `ema_decay`.
-    Where the loss or the gradient is not finite the step is skipped: it counts, and nothing else changes. metrics gain
-    `grad_norm` and `skipped`, the number of steps skipped so far.
+    `shared` is what every step and device sees alike and nobody trains, such as the statistics of a
+    domain; as an argument it lets two domains share one compiled program. `key` is the training's;
+    the step's own is folded from it, so that a resumed training draws the same noise. The average's
+    decay rises as (1 + step) / (10 + step) up to `ema_decay`. Where the loss or the gradient is not
+    finite the step is skipped: it counts, and nothing else changes. metrics gain `grad_norm` and
+    `skipped`, the number of steps skipped so far.
     """
     metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch, shared)
     if axis_name is not None:
@@ -42,19 +44,31 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     step = state.step.astype(jnp.float32)
     decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
-    ema = jax.tree.map(lambda average, new: average + (1 - decay) * (new - average), state.ema, params)
+    ema = jax.tree.map(
+        lambda average, new: average + (1 - decay) * (new - average), state.ema, params
+    )
     made, kept = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
     params, ema, opt_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), made, kept)
     skipped = state.skipped + ~good
     metrics = {**metrics, "grad_norm": norm, "skipped": skipped}
-    return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state, skipped=skipped), metrics
+    return (
+        TrainState(
+            step=state.step + 1, params=params, ema=ema, opt_state=opt_state, skipped=skipped
+        ),
+        metrics,
+    )
 
 
-def train_steps(state: TrainState, key: PRNGKey, batches: Any, shared: Any = None, **options) -> tuple[TrainState, Metrics]:
-    """`train_step` over batches [steps ...] one after the other, a single program; metrics are [steps].
+def train_steps(
+    state: TrainState, key: PRNGKey, batches: Any, shared: Any = None, **options
+) -> tuple[TrainState, Metrics]:
+    """`train_step` over batches [steps ...] one after the other, a single program; metrics are
+    [steps].
 
-    A single step is not looped over: inside of a loop XLA's convolutions on a CPU are many times slower (12 times for a DCGAN of 64 images, jax 0.10.2).
+    A single step is not looped over: inside of a loop XLA's convolutions on a CPU are many times
+    slower (12 times for a DCGAN of 64 images, jax 0.10.2).
     """
+
     def stepped(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         return train_step(state, key, batch, shared, **options)
 
@@ -65,9 +79,11 @@ def train_steps(state: TrainState, key: PRNGKey, batches: Any, shared: Any = Non
 
 
 def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
-    """A `grad_fn` that takes its batch in so many parts, one after the other, and averages: less memory, the same step.
+    """A `grad_fn` that takes its batch in so many parts, one after the other, and averages: less
+    memory, the same step.
 
-    It is exact where `grad_fn` averages over images that do not see each other, and to the masks of dropout. Raises ValueError where the parts do not divide a batch.
+    It is exact where `grad_fn` averages over images that do not see each other, and to the masks of
+    dropout. Raises ValueError where the parts do not divide a batch.
     """
     if parts == 1:
         return grad_fn
@@ -75,14 +91,20 @@ def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
     def grad_parts(params, key, batch, shared):
         def split(leaf):
             if len(leaf) % parts:
-                raise ValueError(f"A device's batch of {len(leaf)} does not divide into {parts} parts; choose a multiple.")
+                raise ValueError(
+                    f"A device's batch of {len(leaf)} does not divide into {parts} parts; choose a"
+                    " multiple."
+                )
             return leaf.reshape(parts, len(leaf) // parts, *leaf.shape[1:])
 
         def add(total, part):
             return jax.tree.map(jnp.add, total, grad_fn(params, key, part, shared)), None
 
         pieces = jax.tree.map(split, batch)
-        zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(grad_fn, params, key, jax.tree.map(lambda a: a[0], pieces), shared))
+        zeros = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype),
+            jax.eval_shape(grad_fn, params, key, jax.tree.map(lambda a: a[0], pieces), shared),
+        )
         total, _ = jax.lax.scan(add, zeros, pieces)
         return jax.tree.map(lambda leaf: leaf / parts, total)
 

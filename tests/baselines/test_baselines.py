@@ -1,4 +1,6 @@
-"""Other methods of translation: what each does to images whose models are known, and that batches do not matter."""
+"""Other methods of translation: what each does to images whose models are known, and that batches
+do not matter.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -36,34 +38,51 @@ def test_identity_and_nearest(images):
 
 
 def test_sdedit_goes_from_source_to_target(images, target):
-    """A little noise leaves the source, much noise leaves nothing of it: then images are the target's, N(.5, .01)."""
-    little, much = (baselines.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images) for sigma in (0.003, 50.0))
+    """A little noise leaves the source, much noise leaves nothing of it: then images are the
+    target's, N(.5, .01).
+    """
+    little, much = (
+        baselines.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images)
+        for sigma in (0.003, 50.0)
+    )
     assert np.abs(little - images).max() < 0.1
     assert abs(much.mean() - 0.5) < 0.05 and 0.05 < much.std() < 0.15
     assert abs(np.corrcoef(much.ravel(), images.ravel())[0, 1]) < 0.3
 
 
 def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
-    """Between two domains that differ in a checkerboard of single pixels alone, the average over 2 x 2 pixels is the source's, and the board the target's."""
+    """Between two domains that differ in a checkerboard of single pixels alone, the average over 2
+    x 2 pixels is the source's, and the board the target's.
+    """
     board = jnp.asarray(np.indices((8, 8)).sum(0) % 2 * 1.0 - 0.5, jnp.float32)[None, :, :, None]
     rng = np.random.default_rng(0)
     coarse = np.repeat(np.repeat(rng.normal(size=(64, 4, 4, 1)), 2, 1), 2, 2).astype(np.float32)
     target = Bridge.over(mixture_model(jnp.asarray(coarse) + board, jnp.full(64, 0.1)), steps=40)
     images = coarse[:5] + 0.2
     kept, lost = (baselines.translate(baselines.ILVR(target, factor), images) for factor in (2, 8))
-    pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))  # noqa: E731
-    assert np.abs(pooled(kept) - pooled(images)).max() < 0.25 < np.abs(pooled(lost) - pooled(images)).max()
+    pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))
+    assert (
+        np.abs(pooled(kept) - pooled(images)).max()
+        < 0.25
+        < np.abs(pooled(lost) - pooled(images)).max()
+    )
     assert float(((kept - images) * board).mean() / (board**2).mean()) == pytest.approx(1, abs=0.15)
 
 
 def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
     method = baselines.SDEdit(target, jnp.asarray(1.0))
-    np.testing.assert_allclose(baselines.translate(method, images, batch_size=2), baselines.translate(method, images, batch_size=7), atol=1e-5)
+    np.testing.assert_allclose(
+        baselines.translate(method, images, batch_size=2),
+        baselines.translate(method, images, batch_size=7),
+        atol=1e-5,
+    )
     other = baselines.translate(method, images, key=jax.random.key(1))
     assert not np.allclose(other, baselines.translate(method, images))
 
 
-@pytest.mark.parametrize("method", [baselines.Identity(), baselines.Nearest(jnp.zeros((2, *SHAPE)))])
+@pytest.mark.parametrize(
+    "method", [baselines.Identity(), baselines.Nearest(jnp.zeros((2, *SHAPE)))]
+)
 def test_every_method_is_a_translator(method, images):
     assert isinstance(method, Translator)
     assert method(jax.random.key(0), jnp.asarray(images)).shape == images.shape
@@ -71,7 +90,9 @@ def test_every_method_is_a_translator(method, images):
 
 @pytest.fixture(scope="module")
 def game():
-    """A small game between black and white: generators, discriminator, players, its gradient function."""
+    """A small game between black and white: generators, discriminator, players, its gradient
+    function.
+    """
     generator, discriminator = ResnetGenerator(1, 8, 1), PatchDiscriminator(8, 1)
     params = players(jax.random.key(0), generator, discriminator, (8, 8, 1), 4)
     return generator, params, two_player(generator, discriminator, GAN_LOSSES["lsgan"])
@@ -79,32 +100,57 @@ def game():
 
 def batch(step):
     rng = np.random.default_rng(step)
-    return {side: jnp.asarray(centre + 0.1 * rng.normal(size=(4, 8, 8, 1)), jnp.float32) for side, centre in (("a", -0.7), ("b", 0.7))}
+    return {
+        side: jnp.asarray(centre + 0.1 * rng.normal(size=(4, 8, 8, 1)), jnp.float32)
+        for side, centre in (("a", -0.7), ("b", 0.7))
+    }
 
 
 def test_discriminators_and_generators_learn_apart(game):
-    """The generators' gradient does not reach a discriminator's parameters, nor the other way: each is that of its own loss."""
+    """The generators' gradient does not reach a discriminator's parameters, nor the other way: each
+    is that of its own loss.
+    """
     _, params, grad_fn = game
     metrics, grads = jax.jit(grad_fn)(params, jax.random.key(0), batch(0), None)
-    assert {"loss", "adversarial", "cycle", "discriminator_a", "discriminator_b", "spread_a", "spread_b"} == metrics.keys()
+    assert {
+        "loss",
+        "adversarial",
+        "cycle",
+        "discriminator_a",
+        "discriminator_b",
+        "spread_a",
+        "spread_b",
+    } == metrics.keys()
     for kind in ("generators", "discriminators"):
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads[kind]))
-    louder = {**params, "discriminators": jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"])}
+    louder = {
+        **params,
+        "discriminators": jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"]),
+    }
     _, other = jax.jit(grad_fn)(louder, jax.random.key(0), batch(0), None)
-    last = lambda tree: tree["discriminators"]["b"]["model.5"]["bias"]  # noqa: E731
+    last = lambda tree: tree["discriminators"]["b"]["model.5"]["bias"]
     assert not jnp.allclose(last(grads), last(other))
 
 
 @pytest.mark.slow
 def test_the_game_is_learnt(game):
-    """Sixty steps of the house's own training step turn black into white; the pool holds what was made on the way."""
+    """Sixty steps of the house's own training step turn black into white; the pool holds what was
+    made on the way.
+    """
     generator, params, grad_fn = game
     tx = optimiser(5e-3, 60, 30)
     state = TrainState.create(params, tx)
-    step = jax.jit(lambda state, batch: train_step(state, jax.random.key(1), batch, grad_fn=grad_fn, tx=tx, ema_decay=0.0))
+    step = jax.jit(
+        lambda state, batch: train_step(
+            state, jax.random.key(1), batch, grad_fn=grad_fn, tx=tx, ema_decay=0.0
+        )
+    )
     for number in range(60):
         state, metrics = step(state, batch(number))
-    made = baselines.translate(baselines.CycleGAN(state.params["generators"]["ab"], network=generator), np.asarray(batch(99)["a"]))
+    made = baselines.translate(
+        baselines.CycleGAN(state.params["generators"]["ab"], network=generator),
+        np.asarray(batch(99)["a"]),
+    )
     assert made.mean() > 0.4
     pool = state.params["pools"]["b"]
     assert float(pool.filled) == 4 and float(jnp.abs(pool.images).max()) <= 1.01

@@ -17,20 +17,34 @@ from ddib_jax.schedules import EDM
 
 
 def tiny_model(seed, size=8, channels=3):
-    network = UNet(out_channels=channels, model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2)
-    params = jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, size, size, channels)), jnp.zeros(1))["params"]
+    network = UNet(
+        out_channels=channels,
+        model_channels=32,
+        channel_mult=(1,),
+        attention_resolutions=(),
+        patch_size=2,
+    )
+    params = jax.jit(network.init)(
+        jax.random.key(seed), jnp.zeros((1, size, size, channels)), jnp.zeros(1)
+    )["params"]
     shape = (size, size, channels)
-    return DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=shape)
+    return DiffusionModel(
+        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=shape
+    )
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A folder of tiny model directories: here, there (8 x 8 colour), grey (8 x 8), large (16 x 16)."""
+    """A folder of tiny model directories: here, there (8 x 8 colour), grey (8 x 8), large (16 x
+    16).
+    """
     folder = tmp_path_factory.mktemp("models")
     for seed, (name, options) in enumerate(
         {"here": {}, "there": {}, "grey": {"channels": 1}, "large": {"size": 16}}.items()
     ):
-        pretrained.save_model(folder / name, tiny_model(seed, **options), facts={"data": {}, "training": {}})
+        pretrained.save_model(
+            folder / name, tiny_model(seed, **options), facts={"data": {}, "training": {}}
+        )
     return folder
 
 
@@ -51,7 +65,9 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def ddib(capsys, monkeypatch):
-    """Runs the command in this process; returns its exit code, what it printed and what it complained of."""
+    """Runs the command in this process; returns its exit code, what it printed and what it
+    complained of.
+    """
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["ddib", *map(str, args)])

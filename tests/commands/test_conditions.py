@@ -1,4 +1,6 @@
-"""Classes and guidance on the command line and in a training: names, numbers, legs, and what does not go together."""
+"""Classes and guidance on the command line and in a training: names, numbers, legs, and what does
+not go together.
+"""
 
 import json
 
@@ -28,20 +30,48 @@ FEW = ("--steps", "3", "--batch-size", "4")
 
 @pytest.fixture(scope="module")
 def animals(tmp_path_factory):
-    """A model directory of two classes and a null label, whose weights tell classes apart, and a noisy classifier of two classes."""
+    """A model directory of two classes and a null label, whose weights tell classes apart, and a
+    noisy classifier of two classes.
+    """
     home = tmp_path_factory.mktemp("animals")
-    network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2, num_classes=3)
-    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+    network = UNet(
+        model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2, num_classes=3
+    )
+    params = jax.jit(network.init)(
+        jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
+    )["params"]
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params)
-    model = DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params
+    )
+    model = DiffusionModel(
+        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE
+    )
     facts = {"classes": ["cat", "dog"], "data": {}, "training": {}}
     pretrained.save_model(home / "model", model, facts=facts)
-    judge = NoisyClassifier(model_channels=64, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), num_head_channels=64, resblock_updown=True, num_classes=2)
+    judge = NoisyClassifier(
+        model_channels=64,
+        channel_mult=(1,),
+        num_res_blocks=1,
+        attention_resolutions=(),
+        num_head_channels=64,
+        resblock_updown=True,
+        num_classes=2,
+    )
     weights = jax.jit(judge.init)(jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros(1))["params"]
-    weights = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), weights)
-    save_state_dict(home / "judge.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj")))
-    flags = {"image_size": 8, "classifier_width": 64, "classifier_depth": 1, "classifier_attention_resolutions": "", "out_channels": 2}
+    weights = jax.tree.map(
+        lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), weights
+    )
+    save_state_dict(
+        home / "judge.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj"))
+    )
+    flags = {
+        "image_size": 8,
+        "classifier_width": 64,
+        "classifier_depth": 1,
+        "classifier_attention_resolutions": "",
+        "out_channels": 2,
+    }
     (home / "judge.json").write_text(json.dumps(flags))
     return home
 
@@ -52,19 +82,37 @@ def shown(place):
 
 def test_one_model_is_many_domains(ddib, animals, pictures, tmp_path):
     one = ("translate", pictures, "--model", animals / "model", *FEW)
-    assert ddib(*one, "--source-class", "cat", "--target-class", "dog", "--out", tmp_path / "a")[0] == 0
+    assert (
+        ddib(*one, "--source-class", "cat", "--target-class", "dog", "--out", tmp_path / "a")[0]
+        == 0
+    )
     assert ddib(*one, "--source-class", "0", "--target-class", "1", "--out", tmp_path / "b")[0] == 0
-    assert ddib(*one, "--source-class", "cat", "--target-class", "cat", "--out", tmp_path / "c")[0] == 0
+    assert (
+        ddib(*one, "--source-class", "cat", "--target-class", "cat", "--out", tmp_path / "c")[0]
+        == 0
+    )
     assert np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "b"))
     assert not np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "c"))
 
 
 def test_guided_legs(ddib, animals, pictures, tmp_path):
-    legs = ("translate", pictures, "--model", animals / "model", "--source-class", "cat", "--target-class", "dog", *FEW)
+    legs = (
+        "translate",
+        pictures,
+        "--model",
+        animals / "model",
+        "--source-class",
+        "cat",
+        "--target-class",
+        "dog",
+        *FEW,
+    )
     assert ddib(*legs, "--out", tmp_path / "plain")[0] == 0
     code, _, err = ddib(*legs, "--target-guidance", "3", "--out", tmp_path / "free")
     assert code == 0 and "guide both alike if the cycle is to close" in err
-    code, _, err = ddib(*legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both")
+    code, _, err = ddib(
+        *legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both"
+    )
     assert (code, err) == (0, "")
     judge = ("--target-classifier", animals / "judge.pt", "--target-guidance", "5")
     assert ddib(*legs, *judge, "--out", tmp_path / "judged")[0] == 0
@@ -74,24 +122,41 @@ def test_guided_legs(ddib, animals, pictures, tmp_path):
 
 def saved(network, place, facts=None):
     """A model of random weights, as a model directory."""
-    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), example_condition(network))["params"]
+    params = jax.jit(network.init)(
+        jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), example_condition(network)
+    )["params"]
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params)
-    model = DiffusionModel(params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE)
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params
+    )
+    model = DiffusionModel(
+        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE
+    )
     return pretrained.save_model(place, model, facts={"data": {}, "training": {}, **(facts or {})})
 
 
 @pytest.mark.slow
 def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
-    small = {"img_resolution": 8, "model_channels": 32, "channel_mult": (1,), "num_blocks": 1, "attn_resolutions": (), "label_dim": 2}
-    dropped, kept = (saved(SongUNet(**small, label_dropout=rate), tmp_path / str(rate)) for rate in (0.1, 0.0))
+    small = {
+        "img_resolution": 8,
+        "model_channels": 32,
+        "channel_mult": (1,),
+        "num_blocks": 1,
+        "attn_resolutions": (),
+        "label_dim": 2,
+    }
+    dropped, kept = (
+        saved(SongUNet(**small, label_dropout=rate), tmp_path / str(rate)) for rate in (0.1, 0.0)
+    )
     model = Condition("1", 3.0).model(str(dropped))
     x, sigma = jax.random.normal(jax.random.key(2), (2, *SHAPE)), jnp.asarray(1.0)
     plain = pretrained.load(dropped)
     free, told = (plain.given(jnp.asarray(label)).denoise(x, sigma) for label in (2, 1))
     np.testing.assert_allclose(model.denoise(x, sigma), free + 3 * (told - free), atol=1e-5)
     assert float(jnp.abs(told - free).max()) > 1e-3
-    code, _, err = ddib("sample", "--model", kept, "--class", "1", "--count", "2", *FEW, "--out", tmp_path / "plain")
+    code, _, err = ddib(
+        "sample", "--model", kept, "--class", "1", "--count", "2", *FEW, "--out", tmp_path / "plain"
+    )
     assert (code, err) == (0, "")
     with pytest.raises(ValueError, match="was not trained with its labels dropped"):
         Condition("1", 3.0).model(str(kept))
@@ -99,15 +164,64 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
 
 @pytest.mark.slow
 def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path):
-    small = {"block_out_channels": (32,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "layers_per_block": 1}
-    numbered, embedded = (saved(UNet2D(**small, class_embed_type=kind), tmp_path / kind) for kind in ("timestep", "identity"))
-    legs = ("translate", pictures, "--model", numbered, "--source-class", "40", "--target-class", "7", *FEW)
+    small = {
+        "block_out_channels": (32,),
+        "down_block_types": ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",),
+        "layers_per_block": 1,
+    }
+    numbered, embedded = (
+        saved(UNet2D(**small, class_embed_type=kind), tmp_path / kind)
+        for kind in ("timestep", "identity")
+    )
+    legs = (
+        "translate",
+        pictures,
+        "--model",
+        numbered,
+        "--source-class",
+        "40",
+        "--target-class",
+        "7",
+        *FEW,
+    )
     assert ddib(*legs, "--out", tmp_path / "out")[0] == 0
-    assert ddib("sample", "--model", numbered, "--class", "3,900", "--count", "2", *FEW, "--out", tmp_path / "samples")[0] == 0
-    for given, said in ((("--class", "cat"), "any whole number; say which, not 'cat'"), ((), "any whole number; say which.")):
-        code, _, err = ddib("sample", "--model", numbered, *given, "--count", "2", *FEW, "--out", tmp_path / "no")
+    assert (
+        ddib(
+            "sample",
+            "--model",
+            numbered,
+            "--class",
+            "3,900",
+            "--count",
+            "2",
+            *FEW,
+            "--out",
+            tmp_path / "samples",
+        )[0]
+        == 0
+    )
+    for given, said in (
+        (("--class", "cat"), "any whole number; say which, not 'cat'"),
+        ((), "any whole number; say which."),
+    ):
+        code, _, err = ddib(
+            "sample", "--model", numbered, *given, "--count", "2", *FEW, "--out", tmp_path / "no"
+        )
         assert code == 1 and said in err
-    code, _, err = ddib("translate", pictures, "--model", embedded, "--source-class", "1", "--target-class", "2", *FEW, "--out", tmp_path / "no")
+    code, _, err = ddib(
+        "translate",
+        pictures,
+        "--model",
+        embedded,
+        "--source-class",
+        "1",
+        "--target-class",
+        "2",
+        *FEW,
+        "--out",
+        tmp_path / "no",
+    )
     assert code == 1 and "is told embeddings of its classes, not their numbers" in err
     with pytest.raises(ValueError, match="has no label that means no class"):
         Condition("1", 2.0).model(str(numbered))
@@ -115,40 +229,142 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
 
 def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):
     legs = ("translate", pictures, "--source", models / "here", "--target", models / "there", *FEW)
-    assert ddib(*legs, "--target-class", "1", "--target-classifier", animals / "judge.pt", "--out", tmp_path / "one")[0] == 0
+    assert (
+        ddib(
+            *legs,
+            "--target-class",
+            "1",
+            "--target-classifier",
+            animals / "judge.pt",
+            "--out",
+            tmp_path / "one",
+        )[0]
+        == 0
+    )
 
 
 def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_path):
     road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
     latents = tmp_path / "latents.npz"
-    assert ddib("encode", pictures, "--model", animals / "model", "--class", "cat", "--carry", "--out", latents, *road)[0] == 0
-    code, out, _ = ddib("decode", latents, "--model", animals / "model", "--class", "cat", "--out", tmp_path / "same", *road)
+    assert (
+        ddib(
+            "encode",
+            pictures,
+            "--model",
+            animals / "model",
+            "--class",
+            "cat",
+            "--carry",
+            "--out",
+            latents,
+            *road,
+        )[0]
+        == 0
+    )
+    code, out, _ = ddib(
+        "decode",
+        latents,
+        "--model",
+        animals / "model",
+        "--class",
+        "cat",
+        "--out",
+        tmp_path / "same",
+        *road,
+    )
     assert code == 0 and "cannot cross" not in out
-    given, back = (np.asarray(Image.open(folder / "a-rgb.png"), int) for folder in (pictures, tmp_path / "same"))
+    given, back = (
+        np.asarray(Image.open(folder / "a-rgb.png"), int)
+        for folder in (pictures, tmp_path / "same")
+    )
     assert np.abs(given - back).max() == 0
-    code, out, _ = ddib("decode", latents, "--model", animals / "model", "--class", "dog", "--out", tmp_path / "other", *road)
+    code, out, _ = ddib(
+        "decode",
+        latents,
+        "--model",
+        animals / "model",
+        "--class",
+        "dog",
+        "--out",
+        tmp_path / "other",
+        *road,
+    )
     assert code == 0 and "under another condition" in out
 
 
 def test_samples_of_chosen_classes(ddib, animals, tmp_path):
-    assert ddib("sample", "--model", animals / "model", "--count", "5", "--out", tmp_path / "all", *FEW)[0] == 0
-    assert ddib("sample", "--model", animals / "model", "--count", "5", "--class", "dog,cat", "--out", tmp_path / "two", *FEW)[0] == 0
-    one, two = (np.asarray(Image.open(tmp_path / name / "sample-00000.png")) for name in ("all", "two"))
+    assert (
+        ddib(
+            "sample", "--model", animals / "model", "--count", "5", "--out", tmp_path / "all", *FEW
+        )[0]
+        == 0
+    )
+    assert (
+        ddib(
+            "sample",
+            "--model",
+            animals / "model",
+            "--count",
+            "5",
+            "--class",
+            "dog,cat",
+            "--out",
+            tmp_path / "two",
+            *FEW,
+        )[0]
+        == 0
+    )
+    one, two = (
+        np.asarray(Image.open(tmp_path / name / "sample-00000.png")) for name in ("all", "two")
+    )
     assert not np.array_equal(one, two)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("translate {pictures} --model {animals}/model --target-class dog", "has classes (cat, dog); say which"),
-        ("translate {pictures} --model {animals}/model --source-class cat --target-class horse", "has no class 'horse'; its classes are cat, dog"),
-        ("translate {pictures} --model {animals}/model --source-class cat --target-class 2", "has no class '2'"),
-        ("translate {pictures} --source {models}/here --target {models}/there --source-class 0", "has no classes; leave the class out"),
-        ("translate {pictures} --source {models}/here --target {models}/there --target-guidance 2", "no classes to be guided to"),
+        (
+            "translate {pictures} --model {animals}/model --target-class dog",
+            "has classes (cat, dog); say which",
+        ),
+        (
+            "translate {pictures} --model {animals}/model --source-class cat --target-class horse",
+            "has no class 'horse'; its classes are cat, dog",
+        ),
+        (
+            "translate {pictures} --model {animals}/model --source-class cat --target-class 2",
+            "has no class '2'",
+        ),
+        (
+            "translate {pictures} --source {models}/here --target {models}/there --source-class 0",
+            "has no classes; leave the class out",
+        ),
+        (
+            (
+                "translate {pictures} --source {models}/here --target {models}/there"
+                " --target-guidance 2"
+            ),
+            "no classes to be guided to",
+        ),
         ("translate {pictures} --source {models}/here", "Name the target model too"),
-        ("translate {pictures}", "Name a source and a target model, or one class-conditional model"),
-        ("translate {pictures} --source {models}/here --target {models}/there --target-classifier {animals}/judge.pt", "judge.pt has classes (0 to 1)"),
-        ("translate {pictures} --source {models}/here --target {models}/there --target-class 1 --target-classifier {animals}/none.pt", "The flags of"),
+        (
+            "translate {pictures}",
+            "Name a source and a target model, or one class-conditional model",
+        ),
+        (
+            (
+                "translate {pictures} --source {models}/here --target {models}/there"
+                " --target-classifier {animals}/judge.pt"
+            ),
+            "judge.pt has classes (0 to 1)",
+        ),
+        (
+            (
+                "translate {pictures} --source {models}/here --target {models}/there --target-class"
+                " 1 --target-classifier {animals}/none.pt"
+            ),
+            "The flags of",
+        ),
         ("sample --model {models}/here --class dog", "has no classes; leave the class out"),
         ("sample --model {animals}/model --class dog,pig", "has no class 'pig'"),
         ("encode {pictures} --model {animals}/model", "has classes (cat, dog)"),
@@ -162,8 +378,13 @@ def test_what_does_not_go_together_is_said(ddib, animals, models, pictures, tmp_
 
 
 def test_mixed_labels_in_one_batch(animals):
-    """Each image under its own class is what it is in a batch of that class alone; other labels do not retrace."""
-    model, images = pretrained.load(animals / "model"), np.random.default_rng(0).uniform(-1, 1, (4, *SHAPE)).astype(np.float32)
+    """Each image under its own class is what it is in a batch of that class alone; other labels do
+    not retrace.
+    """
+    model, images = (
+        pretrained.load(animals / "model"),
+        np.random.default_rng(0).uniform(-1, 1, (4, *SHAPE)).astype(np.float32),
+    )
     here = Bridge.over(model, steps=3)
     mixed = bridge.encode(here, images, labels=np.asarray([0, 1, 1, 0]))
     for label in (0, 1):
@@ -183,7 +404,17 @@ def test_mixed_labels_in_one_batch(animals):
 
 
 def test_an_animation_of_the_way(ddib, animals, pictures, tmp_path):
-    legs = ("translate", pictures, "--model", animals / "model", "--source-class", "cat", "--target-class", "dog", *FEW)
+    legs = (
+        "translate",
+        pictures,
+        "--model",
+        animals / "model",
+        "--source-class",
+        "cat",
+        "--target-class",
+        "dog",
+        *FEW,
+    )
     for kind in ("gif", "webp"):
         assert ddib(*legs, "--trajectory", kind, "--out", tmp_path / kind)[0] == 0
         with Image.open(tmp_path / kind / f"path.{kind}") as film:
@@ -198,7 +429,20 @@ def test_a_batch_is_measured(animals, ddib, pictures, tmp_path, capsys):
     assert 1 <= measured_batch(here, 4) <= 4 * jax.local_device_count()
     with pytest.raises(MemoryError, match="One image needs"):
         measured_batch(here, 4, free=10)
-    code, out, _ = ddib("encode", pictures, "--model", animals / "model", "--class", "dog", "--batch-size", "auto", "--steps", "3", "--out", tmp_path / "l.npz")
+    code, out, _ = ddib(
+        "encode",
+        pictures,
+        "--model",
+        animals / "model",
+        "--class",
+        "dog",
+        "--batch-size",
+        "auto",
+        "--steps",
+        "3",
+        "--out",
+        tmp_path / "l.npz",
+    )
     assert code == 0 and "evaluations a second" in out
 
 
@@ -225,27 +469,51 @@ def test_labels_are_dropped_by_step_alone(classes):
     source = image_folder(classes)
     batch = Batches(source, batch_size=400, seed=3, labelled=True, label_dropout=0.25)
     one, again = batch(7), batch(7)
-    assert np.array_equal(one["label"], again["label"]) and not np.array_equal(one["label"], batch(8)["label"])
+    assert np.array_equal(one["label"], again["label"]) and not np.array_equal(
+        one["label"], batch(8)["label"]
+    )
     assert 60 < int(np.sum(one["label"] == 2)) < 140 and set(one["label"]) == {0, 1, 2}
 
 
 def test_half_of_the_images_are_mirrored(classes):
     source = image_folder(classes)
-    plain, turned = (Batches(source, batch_size=64, seed=3, flip=flip)(5)["image"] for flip in (False, True))
-    mirrored = np.asarray([np.array_equal(one, other[:, ::-1]) for one, other in zip(plain, turned, strict=True)])
+    plain, turned = (
+        Batches(source, batch_size=64, seed=3, flip=flip)(5)["image"] for flip in (False, True)
+    )
+    mirrored = np.asarray(
+        [np.array_equal(one, other[:, ::-1]) for one, other in zip(plain, turned, strict=True)]
+    )
     assert 16 < mirrored.sum() < 48 and np.array_equal(plain[~mirrored], turned[~mirrored])
 
 
 def test_a_reference_of_the_same_class(classes):
     reference = Reference.drawn(image_folder(classes), 8, 0, labelled=True)
     related = np.asarray(reference.related(jnp.asarray([0, 1, 2]), 2))
-    assert np.array_equal(related[0], np.asarray(reference.labels) == 0) and np.array_equal(related[0], ~related[1]) and related[2].all()
+    assert (
+        np.array_equal(related[0], np.asarray(reference.labels) == 0)
+        and np.array_equal(related[0], ~related[1])
+        and related[2].all()
+    )
 
 
 @pytest.mark.slow
 def test_a_conditional_training(classes, tmp_path):
-    small = {"batch_size": 4, "channel_mult": (1,), "attention_resolutions": (), "model_channels": 32, "warmup": 1, "rank": 4}
-    Train(data=str(classes), out=tmp_path / "model", steps=2, conditional=True, label_dropout=0.1, **small).run()
+    small = {
+        "batch_size": 4,
+        "channel_mult": (1,),
+        "attention_resolutions": (),
+        "model_channels": 32,
+        "warmup": 1,
+        "rank": 4,
+    }
+    Train(
+        data=str(classes),
+        out=tmp_path / "model",
+        steps=2,
+        conditional=True,
+        label_dropout=0.1,
+        **small,
+    ).run()
     assert pretrained.class_names(tmp_path / "model") == ("bright", "dark")
     assert pretrained.load(tmp_path / "model").network.num_classes == 3
     with pytest.raises(ValueError, match="has no labels for a conditional model"):

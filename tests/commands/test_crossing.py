@@ -1,4 +1,6 @@
-"""translate, encode, decode and sample from the command line: the shipped models, tiny ones, and bad inputs."""
+"""translate, encode, decode and sample from the command line: the shipped models, tiny ones, and
+bad inputs.
+"""
 
 import shutil
 
@@ -13,7 +15,19 @@ FEW = ("--steps", "3", "--batch-size", "4")
 
 
 def test_shipped_models_translate_a_data_set(ddib, tmp_path):
-    code, out, err = ddib("translate", "five", "--source", "five", "--target", "seven", "--limit", "3", "--out", tmp_path / "out", *FEW)
+    code, out, err = ddib(
+        "translate",
+        "five",
+        "--source",
+        "five",
+        "--target",
+        "seven",
+        "--limit",
+        "3",
+        "--out",
+        tmp_path / "out",
+        *FEW,
+    )
     assert (code, err) == (0, "")
     assert "3 translations lie in" in out
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -23,22 +37,44 @@ def test_shipped_models_translate_a_data_set(ddib, tmp_path):
 
 def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     here, there = models / "here", models / "there"
-    code, out, err = ddib("translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", *FEW)
+    code, out, err = ddib(
+        "translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", *FEW
+    )
     assert (code, err) == (0, "")
-    assert {path.name for path in pictures.iterdir()} | {"sheet.png"} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert {path.name for path in pictures.iterdir()} | {"sheet.png"} == {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 def test_latents_travel(ddib, models, pictures, tmp_path):
-    """encode here, decode there, by two parties, gives what translate gives; decode here gives the pictures back."""
+    """encode here, decode there, by two parties, gives what translate gives; decode here gives the
+    pictures back.
+    """
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
     many = ("--steps", "40", "--batch-size", "4")
     assert ddib("encode", pictures, "--model", here, "--out", latents, *many)[0] == 0
     assert ddib("decode", latents, "--model", there, "--out", tmp_path / "decoded", *many)[0] == 0
     assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", *many)[0] == 0
-    assert ddib("translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "direct", *many)[0] == 0
+    assert (
+        ddib(
+            "translate",
+            pictures,
+            "--source",
+            here,
+            "--target",
+            there,
+            "--out",
+            tmp_path / "direct",
+            *many,
+        )[0]
+        == 0
+    )
     for path in (tmp_path / "decoded").iterdir():
         assert path.read_bytes() == (tmp_path / "direct" / path.name).read_bytes()
-    given, back = (np.asarray(Image.open(folder / "a-rgb.png"), int) for folder in (pictures, tmp_path / "back"))
+    given, back = (
+        np.asarray(Image.open(folder / "a-rgb.png"), int)
+        for folder in (pictures, tmp_path / "back")
+    )
     assert np.abs(given - back).max() <= 2
     stored = np.load(latents)
     assert stored["latents"].dtype == np.float32
@@ -46,20 +82,41 @@ def test_latents_travel(ddib, models, pictures, tmp_path):
 
 
 def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
-    """Decoded by its own model the pictures come back to the byte, in three steps; by another model only the latents are used."""
+    """Decoded by its own model the pictures come back to the byte, in three steps; by another model
+    only the latents are used.
+    """
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
     road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
     assert ddib("encode", pictures, "--model", here, "--out", latents, "--carry", *road)[0] == 0
     assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", *road)[0] == 0
-    given, back = (np.asarray(Image.open(folder / "a-rgb.png"), int) for folder in (pictures, tmp_path / "back"))
+    given, back = (
+        np.asarray(Image.open(folder / "a-rgb.png"), int)
+        for folder in (pictures, tmp_path / "back")
+    )
     assert np.abs(given - back).max() == 0
     code, out, err = ddib("decode", latents, "--model", there, "--out", tmp_path / "there", *road)
     assert code == 0 and "what its solver carried cannot cross" in out
-    code, _, err = ddib("decode", latents, "--model", here, "--out", tmp_path / "no", "--solver", "o-belm", "--grid", "log-uniform", *FEW)
+    code, _, err = ddib(
+        "decode",
+        latents,
+        "--model",
+        here,
+        "--out",
+        tmp_path / "no",
+        "--solver",
+        "o-belm",
+        "--grid",
+        "log-uniform",
+        *FEW,
+    )
     assert code == 1 and err.startswith("ddib: The carry is that of") and err.count("\n") == 1
-    code, _, err = ddib("decode", latents, "--model", here, "--out", tmp_path / "no", *road[:4], "--steps", "4")
+    code, _, err = ddib(
+        "decode", latents, "--model", here, "--out", tmp_path / "no", *road[:4], "--steps", "4"
+    )
     assert code == 1 and "made on another grid, of 3 steps" in err
-    code, _, err = ddib("encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", *FEW)
+    code, _, err = ddib(
+        "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", *FEW
+    )
     assert code == 1 and "'heun' carries nothing; reversible solvers are o-belm" in err
 
 
@@ -75,22 +132,52 @@ def test_sample(ddib, models, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("translate {pictures} --source nowhere --target {there} --out {out}", "There is no model 'nowhere'"),
-        ("translate {pictures} --source {here} --target {large} --out {out}", "cannot meet: the source makes latents of 8 x 8 x 3"),
-        ("translate {pictures} --source {here} --target {grey} --out {out}", "the target decodes 8 x 8 x 1"),
-        ("translate missing.png --source {here} --target {there} --out {out}", "There is no 'missing.png'"),
+        (
+            "translate {pictures} --source nowhere --target {there} --out {out}",
+            "There is no model 'nowhere'",
+        ),
+        (
+            "translate {pictures} --source {here} --target {large} --out {out}",
+            "cannot meet: the source makes latents of 8 x 8 x 3",
+        ),
+        (
+            "translate {pictures} --source {here} --target {grey} --out {out}",
+            "the target decodes 8 x 8 x 1",
+        ),
+        (
+            "translate missing.png --source {here} --target {there} --out {out}",
+            "There is no 'missing.png'",
+        ),
         ("translate --source {here} --target {there} --out {out}", "There is nothing to read"),
         ("translate {empty} --source {here} --target {there} --out {out}", "no image in"),
-        ("translate {broken} --source {here} --target {there} --out {out}", "1 of 2 images cannot be read"),
-        ("translate five --source {here} --target {there} --out {out}", "has images of 32 x 32 x 3; the model takes 8 x 8 x 3"),
-        ("translate {pictures} --source {here} --target {there} --out {out} --solver leapfrog", "known are euler"),
-        ("translate {pictures} --source {here} --target {there} --out {out} --grid fine", "known are karras"),
-        ("translate {pictures} --source {here} --target {there} --out {out} --steps 0", "at least one step"),
+        (
+            "translate {broken} --source {here} --target {there} --out {out}",
+            "1 of 2 images cannot be read",
+        ),
+        (
+            "translate five --source {here} --target {there} --out {out}",
+            "has images of 32 x 32 x 3; the model takes 8 x 8 x 3",
+        ),
+        (
+            "translate {pictures} --source {here} --target {there} --out {out} --solver leapfrog",
+            "known are euler",
+        ),
+        (
+            "translate {pictures} --source {here} --target {there} --out {out} --grid fine",
+            "known are karras",
+        ),
+        (
+            "translate {pictures} --source {here} --target {there} --out {out} --steps 0",
+            "at least one step",
+        ),
         ("encode {pictures} --model {here} --out {out}.npy", "Latents are written as .npz"),
         ("decode {pictures}/a-rgb.png --model {here} --out {out}", "is not a file of latents"),
         ("decode missing.npz --model {here} --out {out}", "There is no file missing.npz"),
         ("sample --model {here} --out {out} --count 0", "At least one sample"),
-        ("sample --model digit-classifier --out {out}", "holds a classifier model; a diffusion model is needed"),
+        (
+            "sample --model digit-classifier --out {out}",
+            "holds a classifier model; a diffusion model is needed",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, arguments, sentence):
@@ -99,7 +186,12 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, arguments, 
     shutil.copy(pictures / "a-rgb.png", tmp_path / "broken")
     (tmp_path / "broken" / "half.png").write_bytes((pictures / "a-rgb.png").read_bytes()[:60])
     places = {name: models / name for name in ("here", "there", "grey", "large")}
-    places |= {"pictures": pictures, "empty": tmp_path / "empty", "broken": tmp_path / "broken", "out": tmp_path / "out"}
+    places |= {
+        "pictures": pictures,
+        "empty": tmp_path / "empty",
+        "broken": tmp_path / "broken",
+        "out": tmp_path / "out",
+    }
     before = set(tmp_path.rglob("*"))
     code, out, err = ddib(*arguments.format(**places).split())
     assert code == 1
@@ -110,7 +202,15 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, arguments, 
 
 def test_latents_of_another_shape_are_refused(ddib, models, pictures, tmp_path):
     ddib("encode", pictures, "--model", models / "here", "--out", tmp_path / "latents.npz", *FEW)
-    code, _, err = ddib("decode", tmp_path / "latents.npz", "--model", models / "large", "--out", tmp_path / "out", *FEW)
+    code, _, err = ddib(
+        "decode",
+        tmp_path / "latents.npz",
+        "--model",
+        models / "large",
+        "--out",
+        tmp_path / "out",
+        *FEW,
+    )
     assert code == 1
     assert "takes latents of 16 x 16 x 3; these are of 8 x 8 x 3" in err
 
@@ -120,7 +220,9 @@ def test_a_model_that_gives_nan_is_named(ddib, models, pictures, tmp_path):
     weights = load_file(broken / "weights.safetensors")
     weights["params/out.2/bias"] = np.full_like(weights["params/out.2/bias"], np.nan)
     save_file(weights, broken / "weights.safetensors")
-    code, _, err = ddib("sample", "--model", broken, "--count", "2", "--out", tmp_path / "out", *FEW)
+    code, _, err = ddib(
+        "sample", "--model", broken, "--count", "2", "--out", tmp_path / "out", *FEW
+    )
     assert code == 1
     assert "2 of 2 images are not finite" in err
     assert not (tmp_path / "out").exists()
@@ -128,6 +230,10 @@ def test_a_model_that_gives_nan_is_named(ddib, models, pictures, tmp_path):
 
 def test_shipped_models_are_small():
     """Those of the founding study; the models of points have a budget of their own."""
-    files = [path for name in ("five", "seven", "digit-classifier") for path in (SHIPPED / name).iterdir()]
+    files = [
+        path
+        for name in ("five", "seven", "digit-classifier")
+        for path in (SHIPPED / name).iterdir()
+    ]
     assert len(files) == 8
     assert sum(path.stat().st_size for path in files) < 16e6

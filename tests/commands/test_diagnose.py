@@ -20,37 +20,55 @@ SHAPE = (8, 8, 3)
 
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory):
-    """Pictures of Gaussian noise, a model that knows them exactly (its network adds nothing to a Wiener filter), and one that does not."""
+    """Pictures of Gaussian noise, a model that knows them exactly (its network adds nothing to a
+    Wiener filter), and one that does not.
+    """
     folder = tmp_path_factory.mktemp("domain")
-    images = np.clip(np.random.default_rng(0).normal(0.1, 0.3, (400, *SHAPE)), -1, 1).astype(np.float32)
+    images = np.clip(np.random.default_rng(0).normal(0.1, 0.3, (400, *SHAPE)), -1, 1).astype(
+        np.float32
+    )
     (folder / "pictures").mkdir()
     for place, image in enumerate(images[:48]):
-        Image.fromarray(np.rint((image + 1) * 127.5).astype(np.uint8)).save(folder / "pictures" / f"{place:02d}.png")
+        Image.fromarray(np.rint((image + 1) * 127.5).astype(np.uint8)).save(
+            folder / "pictures" / f"{place:02d}.png"
+        )
     network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2)
     wiener = Wiener.fit(images, rank=8)
     params = network.init(jnp.zeros(2, jnp.uint32), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
     known = DiffusionModel(params, wiener, network=network, schedule=EDM(0.05), data_shape=SHAPE)
-    pretrained.save_model(folder / "healthy", known, facts={"data": {"name": "noise", "images": 400}, "training": {}})
+    pretrained.save_model(
+        folder / "healthy", known, facts={"data": {"name": "noise", "images": 400}, "training": {}}
+    )
     pretrained.save_model(folder / "sick", tiny_model(0), facts={"data": {}, "training": {}})
     return folder
 
 
 def test_a_healthy_model(ddib, domain, tmp_path):
-    code, out, err = ddib("diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", *QUICK)
+    code, out, err = ddib(
+        "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", *QUICK
+    )
     assert (code, err) == (0, "")
     assert "Verdict: this model is fit to bridge" in out and "BAD" not in out
     assert "--solver heun --steps" in out and "ddib encode --carry" in out
     page = (tmp_path / "page" / "index.html").read_text()
     assert "this model is fit to bridge" in page and "http://" not in page
-    assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith("ddib diagnose ")
+    assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith(
+        "ddib diagnose "
+    )
     assert (tmp_path / "page" / "figures" / "round-trips.png").is_file()
 
 
 def test_a_sick_model(ddib, domain, tmp_path):
     """The prior of another contrast and no training at all: found out, with what to do."""
-    code, out, _ = ddib("diagnose", domain / "sick", domain / "pictures", "--out", tmp_path / "page", *QUICK)
+    code, out, _ = ddib(
+        "diagnose", domain / "sick", domain / "pictures", "--out", tmp_path / "page", *QUICK
+    )
     assert code == 1
-    assert "BAD" in out and "Verdict: this model is not fit to bridge yet: out of range are" in out and "train longer" in out
+    assert (
+        "BAD" in out
+        and "Verdict: this model is not fit to bridge yet: out of range are" in out
+        and "train longer" in out
+    )
 
 
 @pytest.mark.parametrize(

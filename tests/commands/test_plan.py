@@ -11,7 +11,14 @@ from ddib_jax import parallel
 from ddib_jax.commands.plan import KNOWN, Plan, shortage
 from ddib_jax.costs import CHIPS, Chip, Cost, collectives
 
-SMALL = {"image_size": 8, "batch_size": 8, "model_channels": 32, "channel_mult": (1,), "attention_resolutions": (), "reference": 16}
+SMALL = {
+    "image_size": 8,
+    "batch_size": 8,
+    "model_channels": 32,
+    "channel_mult": (1,),
+    "attention_resolutions": (),
+    "reference": 16,
+}
 
 
 def test_costs_of_a_known_program():
@@ -19,25 +26,49 @@ def test_costs_of_a_known_program():
     n = 256
     shape = jax.ShapeDtypeStruct((n, n), jnp.float32)
     cost = Cost.of(jax.jit(jnp.matmul).lower(shape, shape).compile())
-    assert cost.flops == pytest.approx(2 * n**3, rel=0.01) and cost.traffic == pytest.approx(3 * 4 * n**2, rel=0.01)
+    assert cost.flops == pytest.approx(2 * n**3, rel=0.01) and cost.traffic == pytest.approx(
+        3 * 4 * n**2, rel=0.01
+    )
     assert cost.arguments == 2 * 4 * n**2 and cost.memory >= 3 * 4 * n**2 and cost.collectives == {}
     assert cost.intensity == pytest.approx(cost.flops / cost.traffic)
 
 
 def test_roofline_and_batch_by_hand():
-    cost = Cost(arguments=400, temporary=50, flops=1e6, traffic=2e3, collectives={"all-reduce": (2, 300)})
+    cost = Cost(
+        arguments=400, temporary=50, flops=1e6, traffic=2e3, collectives={"all-reduce": (2, 300)}
+    )
     chip = Chip("one", 1000, 1e9, 1e6, 1e5)
-    assert cost.seconds(chip, 4) == pytest.approx({"arithmetic": 1e-3, "memory": 2e-3, "links": 300 * 2 * 3 / 4 / 1e5})
+    assert cost.seconds(chip, 4) == pytest.approx(
+        {"arithmetic": 1e-3, "memory": 2e-3, "links": 300 * 2 * 3 / 4 / 1e5}
+    )
     assert cost.seconds(chip, 1)["links"] == 0
     assert cost.largest_batch(chip, 5) == 60
 
 
-@pytest.mark.parametrize("line, expected", [
-    ("  %ar = (f32[256,256]{1,0:T(8,128)S(1)}, f32[]{:T(128)}) all-reduce(%a, %b), channel_id=1", {"all-reduce": (1, 4 * 65537)}),
-    ("  %ar.1 = bf16[3,5]{1,0} all-reduce-start(%a), replica_groups={}\n %d = bf16[3,5]{1,0} all-reduce-done(%ar.1)", {"all-reduce": (1, 30)}),
-    ("  %g = f32[8,2]{1,0} all-gather(%a)\n  %p = s32[4]{0} collective-permute(%a)", {"all-gather": (1, 64), "collective-permute": (1, 16)}),
-    ("  %x = f32[8]{0} add(%all-reduce, %b)", {}),
-])
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        (
+            (
+                "  %ar = (f32[256,256]{1,0:T(8,128)S(1)}, f32[]{:T(128)}) all-reduce(%a, %b),"
+                " channel_id=1"
+            ),
+            {"all-reduce": (1, 4 * 65537)},
+        ),
+        (
+            (
+                "  %ar.1 = bf16[3,5]{1,0} all-reduce-start(%a), replica_groups={}\n %d ="
+                " bf16[3,5]{1,0} all-reduce-done(%ar.1)"
+            ),
+            {"all-reduce": (1, 30)},
+        ),
+        (
+            "  %g = f32[8,2]{1,0} all-gather(%a)\n  %p = s32[4]{0} collective-permute(%a)",
+            {"all-gather": (1, 64), "collective-permute": (1, 16)},
+        ),
+        ("  %x = f32[8]{0} add(%all-reduce, %b)", {}),
+    ],
+)
 def test_collectives_are_read(line, expected):
     assert collectives(line) == expected
 
@@ -53,14 +84,34 @@ def test_a_pmapped_mean_has_its_all_reduce():
 def test_a_plan_for_these_devices(capsys, work, unchecked):
     Plan(**SMALL, work=work, grid_steps=5).run()
     said = capsys.readouterr().out
-    assert f"{work} on local" in said and "8 images" in said and "GiB a device" in said and "TFLOP a device" in said
+    assert (
+        f"{work} on local" in said
+        and "8 images" in said
+        and "GiB a device" in said
+        and "TFLOP a device" in said
+    )
 
 
-@pytest.mark.parametrize("error, said", [
-    ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 20.53G of 15.75G hbm. Exceeded hbm capacity", "Used 20.53G of 15.75G hbm."),
-    ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, temporaries (20.1G) and more (3.2G) exceed 15.75G.\nTotal", "Ran out of memory on HBM, temporaries (20.1G) and more (3.2G) exceed 15.75G."),
-    ("RESOURCE_EXHAUSTED: something else\nand more", "RESOURCE_EXHAUSTED: something else."),
-])
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (
+            (
+                "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory"
+                " space hbm. Used 20.53G of 15.75G hbm. Exceeded hbm capacity"
+            ),
+            "Used 20.53G of 15.75G hbm.",
+        ),
+        (
+            (
+                "RESOURCE_EXHAUSTED: Ran out of memory on HBM, temporaries (20.1G) and more (3.2G)"
+                " exceed 15.75G.\nTotal"
+            ),
+            "Ran out of memory on HBM, temporaries (20.1G) and more (3.2G) exceed 15.75G.",
+        ),
+        ("RESOURCE_EXHAUSTED: something else\nand more", "RESOURCE_EXHAUSTED: something else."),
+    ],
+)
 def test_what_is_short_is_said_whole(error, said):
     assert shortage(error) == said
 
@@ -72,25 +123,33 @@ def test_classes_are_planned_for(capsys, unchecked):
         plan = Plan(**SMALL, **options)
         said.append(sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(plan._model).params)))
     plan.run()
-    assert said[1] - said[0] == 11 * 4 * SMALL["model_channels"] and "8 images" in capsys.readouterr().out
+    assert (
+        said[1] - said[0] == 11 * 4 * SMALL["model_channels"]
+        and "8 images" in capsys.readouterr().out
+    )
 
 
 def test_the_known_networks_have_their_papers_size():
     for name, millions in {"adm-64": 295, "adm-256": 552}.items():
         size, network = KNOWN[name]
         made = functools.partial(network.init, x=jnp.zeros((1, size, size, 3)), time=jnp.zeros(1))
-        weights = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(made, jax.random.key(0))["params"]))
+        weights = sum(
+            leaf.size for leaf in jax.tree.leaves(jax.eval_shape(made, jax.random.key(0))["params"])
+        )
         assert weights / 1e6 == pytest.approx(millions, rel=0.01)
 
 
-@pytest.mark.parametrize("given, said", [
-    ({"batch_size": 7, "accumulate": 2}, "does not divide over 1 devices in 2 parts"),
-    ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
-    ({"conditional": True}, "number of classes"),
-    ({"classes": 3}, "number of classes"),
-    ({"like": "five", "conditional": True, "classes": 3}, "has the classes that it has"),
-    ({"label_dropout": 0.1}, "dropped in a conditional training alone"),
-])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"batch_size": 7, "accumulate": 2}, "does not divide over 1 devices in 2 parts"),
+        ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
+        ({"conditional": True}, "number of classes"),
+        ({"classes": 3}, "number of classes"),
+        ({"like": "five", "conditional": True, "classes": 3}, "has the classes that it has"),
+        ({"label_dropout": 0.1}, "dropped in a conditional training alone"),
+    ],
+)
 def test_what_cannot_be_planned_is_one_sentence(given, said):
     if jax.local_device_count() > 1 and "batch_size" in given:
         pytest.skip("for one device")
@@ -105,4 +164,9 @@ def test_a_plan_for_chips_that_are_not_here(capsys, unchecked):
         pytest.skip("compiles for a TPU for a minute or more; set DDIB_PLAN=1")
     Plan(**SMALL | {"topology": "v5e:2x2"}).run()
     said = capsys.readouterr().out
-    assert "4 x TPU v5e" in said and "fits in 16 GiB" in said and "1 all-reduce of" in said and CHIPS["TPU v5 lite"].memory == 63 * 2**28
+    assert (
+        "4 x TPU v5e" in said
+        and "fits in 16 GiB" in said
+        and "1 all-reduce of" in said
+        and CHIPS["TPU v5 lite"].memory == 63 * 2**28
+    )

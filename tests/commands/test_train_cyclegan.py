@@ -1,4 +1,6 @@
-"""`ddib train-cyclegan` and `ddib translate --method`: runs, resumes to the same bits, says when the game is lost, refuses what does not fit."""
+"""`ddib train-cyclegan` and `ddib translate --method`: runs, resumes to the same bits, says when
+the game is lost, refuses what does not fit.
+"""
 
 import jax
 import numpy as np
@@ -10,7 +12,10 @@ from ddib_jax.baselines import DCGAN
 from ddib_jax.commands.train_cyclegan import verdicts
 from ddib_jax.commands.umpire import Umpire
 
-SMALL = "--batch-size 2 --width 8 --blocks 1 --layers 1 --log-every 2 --checkpoint-every 2 --preview-every 4".split()
+SMALL = (
+    "--batch-size 2 --width 8 --blocks 1 --layers 1 --log-every 2 --checkpoint-every 2"
+    " --preview-every 4".split()
+)
 
 
 @pytest.fixture
@@ -19,7 +24,9 @@ def domains(tmp_path):
     for name, low, count in (("a", 0, 5), ("b", 180, 3)):
         (tmp_path / name).mkdir()
         for index in range(count):
-            Image.fromarray(np.random.default_rng(index).integers(low, low + 60, (8, 8, 3), np.uint8)).save(tmp_path / name / f"{index}.png")
+            Image.fromarray(
+                np.random.default_rng(index).integers(low, low + 60, (8, 8, 3), np.uint8)
+            ).save(tmp_path / name / f"{index}.png")
     return tmp_path
 
 
@@ -33,19 +40,47 @@ def test_trained_resumed_and_translated(ddib, domains):
     whole = [path.read_bytes() for path in made]
     for path in made:
         path.unlink()
-    code, out, _ = ddib(*legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole")  # resumed at its end: the same bits are written again
+    code, out, _ = ddib(
+        *legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole"
+    )  # resumed at its end: the same bits are written again
     assert code == 0 and "Resuming" in out and [path.read_bytes() for path in made] == whole
     translate = ("translate", domains / "a", "--method", "cyclegan")
     assert ddib(*translate, "--model", domains / "whole" / "ab", "--out", domains / "out")[0] == 0
     assert len(list((domains / "out").glob("*.png"))) == 6
-    code, _, err = ddib(*translate, "--model", domains / "whole" / "ab", "--trajectory", "gif", "--out", domains / "no")
+    code, _, err = ddib(
+        *translate,
+        "--model",
+        domains / "whole" / "ab",
+        "--trajectory",
+        "gif",
+        "--out",
+        domains / "no",
+    )
     assert code == 1 and "has no way from image to latent" in err
-    code, _, err = ddib("translate", domains / "a", "--source", domains / "whole" / "ab", "--target", domains / "whole" / "ba", "--out", domains / "no")
+    code, _, err = ddib(
+        "translate",
+        domains / "a",
+        "--source",
+        domains / "whole" / "ab",
+        "--target",
+        domains / "whole" / "ba",
+        "--out",
+        domains / "no",
+    )
     assert code == 1 and "holds a generator model; a diffusion model is needed here" in err
 
 
 def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
-    words = ("translate", pictures, "--source", models / "here", "--target", models / "there", "--steps", "3")
+    words = (
+        "translate",
+        pictures,
+        "--source",
+        models / "here",
+        "--target",
+        models / "there",
+        "--steps",
+        "3",
+    )
     assert ddib(*words, "--tie", "2", "--out", tmp_path / "tied")[0] == 0
     tied = np.asarray(Image.open(tmp_path / "tied" / "a-rgb.png"), int)
     code, _, err = ddib(*words, "--tie", "99", "--out", tmp_path / "no")
@@ -54,44 +89,103 @@ def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
         (("--tie", "1", "--trajectory", "gif"), "leave the tie out, or"),
         (("--tie", "1", "--method", "sdedit"), "leave the tie out, or"),
         (("--release", "1"), "There is no tie to release"),
-        (("--tie", "1", "--release", "1000"), "released between 0 and the end of its bridges at 80, not at 1000"),
+        (
+            ("--tie", "1", "--release", "1000"),
+            "released between 0 and the end of its bridges at 80, not at 1000",
+        ),
         (("--tie", "1", "--solver", "implicit-midpoint"), "A tie is crossed by explicit solvers"),
         (("--factor", "3"), "ILVR alone has a factor"),
-        (("--method", "ilvr", "--solver", "implicit-midpoint"), "ILVR takes the steps of explicit solvers"),
+        (
+            ("--method", "ilvr", "--solver", "implicit-midpoint"),
+            "ILVR takes the steps of explicit solvers",
+        ),
     ):
         code, _, err = ddib(*words, *options, "--out", tmp_path / "no")
         assert code == 1 and said in err and err.count("\n") == 1, options
-    swept = ("sweep", pictures, "--source", models / "here", "--target", models / "there", "--perturb", "blur", "--coefficients", "0", "1", "--steps", "3")
+    swept = (
+        "sweep",
+        pictures,
+        "--source",
+        models / "here",
+        "--target",
+        models / "there",
+        "--perturb",
+        "blur",
+        "--coefficients",
+        "0",
+        "1",
+        "--steps",
+        "3",
+    )
     assert ddib(*swept, "--tie", "2", "--out", tmp_path / "swept")[0] == 0
     zero = np.asarray(Image.open(tmp_path / "swept" / "a-rgb_0.png"), int)
     assert np.abs(zero - tied).max() <= 1
 
 
 def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path):
-    words = ("translate", pictures, "--method", "ilvr", "--target", models / "there", "--steps", "3")
+    words = (
+        "translate",
+        pictures,
+        "--method",
+        "ilvr",
+        "--target",
+        models / "there",
+        "--steps",
+        "3",
+    )
     assert ddib(*words, "--factor", "2", "--out", tmp_path / "ilvr")[0] == 0
     code, _, err = ddib(*words, "--factor", "99", "--out", tmp_path / "no")
     assert code == 1 and "The factor 99 does not shrink images of" in err
-    words = ("translate", pictures, "--method", "sdedit", "--target", models / "there", "--steps", "3")
+    words = (
+        "translate",
+        pictures,
+        "--method",
+        "sdedit",
+        "--target",
+        models / "there",
+        "--steps",
+        "3",
+    )
     assert ddib(*words, "--noise", "0.5", "--out", tmp_path / "out")[0] == 0
     code, _, err = ddib(*words, "--noise", "500", "--out", tmp_path / "no")
     assert code == 1 and "outside of what the model knows, 0.002 to 80" in err
     code, _, err = ddib("translate", pictures, "--method", "sdedit", "--out", tmp_path / "no")
     assert code == 1 and "SDEdit needs the target model" in err
-    code, _, err = ddib("translate", pictures, "--method", "cyclegan", "--model", models / "here", "--out", tmp_path / "no")
+    code, _, err = ddib(
+        "translate",
+        pictures,
+        "--method",
+        "cyclegan",
+        "--model",
+        models / "here",
+        "--out",
+        tmp_path / "no",
+    )
     assert code == 1 and "holds a diffusion model; a generator model is needed here" in err
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"--b": "empty"}, "no image in"), ({"--b": "large"}, "The domains have images of 8 x 8 x 3 and 32 x 32 x 3"), ({"--layers": "3"}, "at least 24 pixels")],
+    [
+        ({"--b": "empty"}, "no image in"),
+        ({"--b": "large"}, "The domains have images of 8 x 8 x 3 and 32 x 32 x 3"),
+        ({"--layers": "3"}, "at least 24 pixels"),
+    ],
 )
 def test_what_does_not_fit_is_said(ddib, domains, change, words):
     (domains / "empty").mkdir()
     (domains / "large").mkdir()
     Image.new("RGB", (32, 32)).save(domains / "large" / "1.png")
-    options = {"--a": "a", "--b": "b", "--steps": "2"} | dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | change
-    told = [word for name, value in options.items() for word in (name, domains / value if name in ("--a", "--b") else value)]
+    options = (
+        {"--a": "a", "--b": "b", "--steps": "2"}
+        | dict(zip(SMALL[::2], SMALL[1::2], strict=True))
+        | change
+    )
+    told = [
+        word
+        for name, value in options.items()
+        for word in (name, domains / value if name in ("--a", "--b") else value)
+    ]
     code, _, err = ddib("train-cyclegan", *told, "--out", domains / "out")
     assert code == 1 and words in err and err.count("\n") == 1 and not (domains / "out").exists()
 
@@ -99,16 +193,45 @@ def test_what_does_not_fit_is_said(ddib, domains, change, words):
 def test_a_lost_game_is_said_once(tmp_path, capsys):
     umpire = Umpire(tmp_path, verdicts, start=0, steps=3, quiet=True)
     for step in (1, 2, 3):
-        umpire.write(step, {"loss": 1.0, "discriminator_a": 0.3 if step == 1 else 0.001, "discriminator_b": 0.2, "spread_a": 0.9, "spread_b": 0.9 if step < 3 else 0.1})
+        umpire.write(
+            step,
+            {
+                "loss": 1.0,
+                "discriminator_a": 0.3 if step == 1 else 0.001,
+                "discriminator_b": 0.2,
+                "spread_a": 0.9,
+                "spread_b": 0.9 if step < 3 else 0.1,
+            },
+        )
     umpire.close()
     said = capsys.readouterr().out
-    assert said.count("the discriminator of a wins") == 1 and "step 2" in said and "of b wins" not in said
+    assert (
+        said.count("the discriminator of a wins") == 1
+        and "step 2" in said
+        and "of b wins" not in said
+    )
     assert said.count("made of b varies 10%") == 1 and "step 3" in said and "made of a" not in said
 
 
 @pytest.mark.slow
 def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
-    legs = ("train-dcgan", "--data", domains / "a", "--batch-size", "4", "--width", "4", "--latent", "8", "--enlarge", "2", "--log-every", "2", "--checkpoint-every", "2")
+    legs = (
+        "train-dcgan",
+        "--data",
+        domains / "a",
+        "--batch-size",
+        "4",
+        "--width",
+        "4",
+        "--latent",
+        "8",
+        "--enlarge",
+        "2",
+        "--log-every",
+        "2",
+        "--checkpoint-every",
+        "2",
+    )
     code, out, err = ddib(*legs, "--steps", "4", "--out", domains / "whole")
     assert (code, err) == (0, "") and "The generator lies in" in out
     written = domains / "whole" / "weights.safetensors"
@@ -121,5 +244,14 @@ def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
     network, params = pretrained.load_network(domains / "whole", "sampler")
     samples = DCGAN(params, network=network).sample(jax.random.key(0), 3)
     assert samples.shape == (3, 16, 16, 3) and bool(abs(samples).max() <= 1)
-    code, _, err = ddib("translate", domains / "a", "--method", "cyclegan", "--model", domains / "whole", "--out", domains / "no")
+    code, _, err = ddib(
+        "translate",
+        domains / "a",
+        "--method",
+        "cyclegan",
+        "--model",
+        domains / "whole",
+        "--out",
+        domains / "no",
+    )
     assert code == 1 and "holds a sampler model; a generator model is needed here" in err

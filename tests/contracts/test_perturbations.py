@@ -1,4 +1,6 @@
-"""Every registered perturbation: eager, jitted and vmapped alike, the identity where it says so, and true to its claims."""
+"""Every registered perturbation: eager, jitted and vmapped alike, the identity where it says so,
+and true to its claims.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +30,19 @@ def test_eager_jitted_and_vmapped_agree(name):
     perturbed = jax.vmap(perturb, (None, 0, None))(context["latent"], coefficients, context)
     for coefficient, found in zip(coefficients, perturbed, strict=True):
         eager = perturb(context["latent"], coefficient, context)
-        assert eager.shape == SHAPE and eager.dtype == jnp.float64 and bool(jnp.isfinite(eager).all())
-        np.testing.assert_allclose(jax.jit(perturb)(context["latent"], coefficient, context), eager, atol=1e-12)
+        assert (
+            eager.shape == SHAPE and eager.dtype == jnp.float64 and bool(jnp.isfinite(eager).all())
+        )
+        np.testing.assert_allclose(
+            jax.jit(perturb)(context["latent"], coefficient, context), eager, atol=1e-12
+        )
         np.testing.assert_allclose(found, eager, atol=1e-12)
 
 
 @pytest.mark.usefixtures("strict")
-@pytest.mark.parametrize("name", sorted(name for name, p in LATENT.items() if p.neutral is not None))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, p in LATENT.items() if p.neutral is not None)
+)
 def test_identity_at_the_neutral_coefficient(name):
     perturb, context = PERTURBATIONS[name], context_of()
     found = perturb(context["latent"], jnp.asarray(float(perturb.neutral)), context)
@@ -45,14 +53,19 @@ def test_identity_at_the_neutral_coefficient(name):
 @pytest.mark.parametrize("name", sorted(set(LATENT) - {"none", "match-channels"}))
 def test_it_does_something_elsewhere(name):
     perturb, context = PERTURBATIONS[name], context_of()
-    changes = [perturb(context["latent"], jnp.asarray(float(c)), context) - context["latent"] for c in perturb.sweep]
+    changes = [
+        perturb(context["latent"], jnp.asarray(float(c)), context) - context["latent"]
+        for c in perturb.sweep
+    ]
     assert max(float(jnp.abs(change).max()) for change in changes) > 0.1
 
 
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", CLAIMING)
 def test_variance_is_kept_where_that_is_claimed(name):
-    """Over many white latents the mean square stays 1, at every coefficient of the sweep and between."""
+    """Over many white latents the mean square stays 1, at every coefficient of the sweep and
+    between.
+    """
     perturb, context = PERTURBATIONS[name], context_of(1, (64, 16, 16, 3))
     low, high = min(perturb.sweep), max(perturb.sweep)
     extra = () if perturb.whole else (low + 0.37 * (high - low),)
@@ -82,4 +95,8 @@ def test_range_of_coefficients(name):
 
 def test_partial_noise_lowers_the_level_and_never_raises_it():
     perturb = PERTURBATIONS["partial-noise"]
-    assert [float(perturb(jnp.asarray(80.0), jnp.asarray(c), {})) for c in (2.0, 80.0, 1e6)] == [2.0, 80.0, 80.0]
+    assert [float(perturb(jnp.asarray(80.0), jnp.asarray(c), {})) for c in (2.0, 80.0, 1e6)] == [
+        2.0,
+        80.0,
+        80.0,
+    ]

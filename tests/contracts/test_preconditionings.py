@@ -32,7 +32,9 @@ def examples():
         rest=jnp.asarray(rest),
     )
     zero = np.zeros(size)
-    return {  # name -> preconditioning, the mean and covariance that it believes in (None: it believes in no Gaussian)
+    # name -> preconditioning, the mean and covariance that it believes in (None: it believes in no
+    # Gaussian)
+    return {
         "epsilon": (Epsilon(), zero, np.full((size, size), np.inf)),
         "score": (Score(), zero, np.full((size, size), np.inf)),
         "velocity": (Velocity(), zero, np.eye(size)),
@@ -54,7 +56,9 @@ def test_prior_is_the_exact_denoiser_of_its_gaussian(name, sigma):
     if np.isinf(covariance).any():
         expected = x
     else:
-        expected = mean + (x - mean) @ np.linalg.solve(covariance + sigma**2 * np.eye(len(mean)), covariance)
+        expected = mean + (x - mean) @ np.linalg.solve(
+            covariance + sigma**2 * np.eye(len(mean)), covariance
+        )
     found = precondition.prior(jnp.asarray(x.reshape(5, *SHAPE)), jnp.asarray(sigma))
     np.testing.assert_allclose(np.asarray(found).reshape(5, -1), expected, rtol=1e-9, atol=1e-12)
 
@@ -63,24 +67,35 @@ def test_prior_is_the_exact_denoiser_of_its_gaussian(name, sigma):
 @pytest.mark.parametrize("name", ["edm", "wiener"])
 def test_scale_is_the_root_mean_posterior_variance(name, sigma):
     precondition, _, covariance = examples()[name]
-    posterior = covariance @ np.linalg.solve(covariance + sigma**2 * np.eye(len(covariance)), np.eye(len(covariance)) * sigma**2)
+    posterior = covariance @ np.linalg.solve(
+        covariance + sigma**2 * np.eye(len(covariance)), np.eye(len(covariance)) * sigma**2
+    )
     expected = np.sqrt(np.trace(posterior) / len(posterior))
     assert float(precondition.scale(jnp.asarray(sigma))) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["epsilon", "velocity", "sample"])
 def test_the_papers_targets(name):
-    """Given the true noise, velocity or sample as the network's output, the denoiser returns the data."""
+    """Given the true noise, velocity or sample as the network's output, the denoiser returns the
+    data.
+    """
     precondition, _, _ = examples()[name]
     rng = np.random.default_rng(2)
     data, noise = (jnp.asarray(rng.normal(size=(3, *SHAPE))) for _ in range(2))
     for sigma in SIGMAS:
         alpha, sigma_t = 1 / np.sqrt(1 + sigma**2), sigma / np.sqrt(1 + sigma**2)
-        target = {"epsilon": noise, "velocity": alpha * noise - sigma_t * data, "sample": data}[name]
+        target = {"epsilon": noise, "velocity": alpha * noise - sigma_t * data, "sample": data}[
+            name
+        ]
         x = data + sigma * noise
-        found = precondition.prior(x, jnp.asarray(sigma)) + precondition.scale(jnp.asarray(sigma)) * target
+        found = (
+            precondition.prior(x, jnp.asarray(sigma))
+            + precondition.scale(jnp.asarray(sigma)) * target
+        )
         np.testing.assert_allclose(found, data, atol=1e-9)
-        np.testing.assert_allclose(precondition.inputs(x, jnp.asarray(sigma)), alpha * data + sigma_t * noise, rtol=1e-9)
+        np.testing.assert_allclose(
+            precondition.inputs(x, jnp.asarray(sigma)), alpha * data + sigma_t * noise, rtol=1e-9
+        )
 
 
 @pytest.mark.parametrize("name", PRECONDITIONINGS)
@@ -100,7 +115,11 @@ def test_one_sigma_an_image_is_as_good_as_one_for_all(name):
 
 def test_wiener_finds_the_statistics_of_its_data():
     mean, basis, variances, rest, covariance = statistics()
-    images = np.random.default_rng(4).multivariate_normal(mean, covariance, size=40_000).reshape(-1, *SHAPE)
+    images = (
+        np.random.default_rng(4)
+        .multivariate_normal(mean, covariance, size=40_000)
+        .reshape(-1, *SHAPE)
+    )
     fitted = Wiener.fit(images, rank=3)
     np.testing.assert_allclose(fitted.mean, mean.reshape(SHAPE), atol=0.05)
     np.testing.assert_allclose(fitted.variances, variances, rtol=0.05)
@@ -111,16 +130,23 @@ def test_wiener_finds_the_statistics_of_its_data():
 
 def test_wiener_of_few_images_is_that_of_many():
     """Fewer images than values: the same filter, found from the smaller of the two matrices."""
-    images = np.random.default_rng(6).normal(size=(20, *SHAPE)) * np.linspace(0.1, 2, 32).reshape(SHAPE)
+    images = np.random.default_rng(6).normal(size=(20, *SHAPE)) * np.linspace(0.1, 2, 32).reshape(
+        SHAPE
+    )
     few, again = Wiener.fit(images, rank=5), Wiener.fit(np.concatenate([images, images]), rank=5)
     np.testing.assert_allclose(few.mean, again.mean, atol=1e-3)
     np.testing.assert_allclose(few.variances, np.asarray(again.variances) * 39 / 38, rtol=1e-5)
-    overlap = np.abs(np.asarray(few.directions, np.float64).reshape(5, -1) @ np.asarray(again.directions, np.float64).reshape(5, -1).T)
+    overlap = np.abs(
+        np.asarray(few.directions, np.float64).reshape(5, -1)
+        @ np.asarray(again.directions, np.float64).reshape(5, -1).T
+    )
     np.testing.assert_allclose(overlap, np.eye(5), atol=5e-3)
 
 
 def test_wiener_target_has_unit_variance_on_gaussian_data():
-    """The residual that the network learns is of variance one at every sigma, when the data are the Gaussian believed in."""
+    """The residual that the network learns is of variance one at every sigma, when the data are the
+    Gaussian believed in.
+    """
     wiener, mean, covariance = examples()["wiener"]
     rng = np.random.default_rng(5)
     data = jnp.asarray(rng.multivariate_normal(mean, covariance, size=20_000).reshape(-1, *SHAPE))

@@ -1,4 +1,6 @@
-"""Every registered schedule is an exact bijection between time and sigma; every grid rises over the range asked for."""
+"""Every registered schedule is an exact bijection between time and sigma; every grid rises over the
+range asked for.
+"""
 
 from pathlib import Path
 
@@ -18,7 +20,12 @@ EXAMPLES = {
     "edm": (EDM(), np.linspace(-2.0, 1.2, 101)),
     "ve": (VE(), np.linspace(-4.0, 4.0, 101)),
 }
-FIXTURE = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures" / "guided_diffusion_schedules.npz"
+FIXTURE = (
+    Path(__file__).resolve().parents[2].parent
+    / "shared"
+    / "fixtures"
+    / "guided_diffusion_schedules.npz"
+)
 
 
 def test_every_registered_schedule_has_an_example():
@@ -31,7 +38,9 @@ def test_bijection(name):
     schedule, times = EXAMPLES[name]
     sigmas = schedule.sigma(jnp.asarray(times))
     assert bool(jnp.all(jnp.diff(sigmas) > 0))
-    assert np.abs(np.asarray(schedule.time(sigmas)) - times).max() < 1e-11 * max(1, np.abs(times).max())
+    assert np.abs(np.asarray(schedule.time(sigmas)) - times).max() < 1e-11 * max(
+        1, np.abs(times).max()
+    )
     low, high = schedule.sigma_range
     levels = jnp.geomspace(low, high, 200)
     assert float(jnp.abs(schedule.sigma(schedule.time(levels)) / levels - 1).max()) < 1e-12
@@ -39,7 +48,9 @@ def test_bijection(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_bijection_in_single_precision(name):
-    """As exact as the time in between can hold: a few of its last digits, times the slope of log sigma there."""
+    """As exact as the time in between can hold: a few of its last digits, times the slope of log
+    sigma there.
+    """
     schedule, _ = EXAMPLES[name]
     levels = jnp.geomspace(*schedule.sigma_range, 200, dtype=jnp.float32)
     times = schedule.time(levels)
@@ -58,7 +69,9 @@ def test_variance_preserving_schedules_meet_their_definitions():
     assert jnp.allclose(1 / (1 + Cosine().sigma(t) ** 2), cosine, rtol=1e-12)
 
 
-@pytest.mark.skipif(not FIXTURE.exists(), reason="the reference fixtures are not beside this checkout")
+@pytest.mark.skipif(
+    not FIXTURE.exists(), reason="the reference fixtures are not beside this checkout"
+)
 @pytest.mark.parametrize("steps", [1000, 4000])
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
 def test_tables_of_the_reference(kind, steps):
@@ -67,7 +80,9 @@ def test_tables_of_the_reference(kind, steps):
 
 
 @pytest.mark.usefixtures("strict")
-@pytest.mark.parametrize("schedule", [schedule for schedule, _ in EXAMPLES.values()], ids=list(EXAMPLES))
+@pytest.mark.parametrize(
+    "schedule", [schedule for schedule, _ in EXAMPLES.values()], ids=list(EXAMPLES)
+)
 @pytest.mark.parametrize("name", GRIDS)
 def test_grids_rise_over_the_schedules_range(name, schedule):
     grid = make_grid(name, schedule, 25)
@@ -79,7 +94,7 @@ def test_grids_rise_over_the_schedules_range(name, schedule):
 @pytest.mark.usefixtures("strict")
 def test_grids_are_spaced_as_they_say():
     schedule = LinearVP()
-    gaps = lambda values: np.ptp(np.diff(np.asarray(values)))  # noqa: E731
+    gaps = lambda values: np.ptp(np.diff(np.asarray(values)))
     assert gaps(make_grid("karras", schedule, 10) ** (1 / 7)) < 1e-12
     assert gaps(jnp.log(make_grid("log-uniform", schedule, 10))) < 1e-12
     assert gaps(schedule.time(make_grid("uniform", schedule, 10))) < 1e-12

@@ -1,26 +1,48 @@
-"""Every registered solver: its order by regression in both directions, its evaluations, its direction."""
+"""Every registered solver: its order by regression in both directions, its evaluations, its
+direction.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.solvers import EULER, HEUN, SOLVERS, backward, count, get_solver, is_implicit, is_reversible, odeint, odeint_effort, odeint_pair
+from ddib_jax.solvers import (
+    EULER,
+    HEUN,
+    SOLVERS,
+    backward,
+    count,
+    get_solver,
+    is_implicit,
+    is_reversible,
+    odeint,
+    odeint_effort,
+    odeint_pair,
+)
 
 pytestmark = pytest.mark.usefixtures("strict")
 
 
 def slope(t, y):
-    """A non-linear, non-autonomous problem, y' = y cos(t) / t + y^2 / t^2, in two components of different starts."""
+    """A non-linear, non-autonomous problem, y' = y cos(t) / t + y^2 / t^2, in two components of
+    different starts.
+    """
     return y * jnp.cos(t) / t + 0.1 * y**2 / t**2
 
 
 def solve(solver, y0, start, stop, steps):
-    ts = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(stop), steps + 1)) + 0.01 * jnp.sin(jnp.linspace(0.0, jnp.pi, steps + 1))
+    ts = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(stop), steps + 1)) + 0.01 * jnp.sin(
+        jnp.linspace(0.0, jnp.pi, steps + 1)
+    )
     return odeint(solver, slope, y0, ts)
 
 
-STEPS = {"bdia": (1000, 2000, 4000, 8000), "exp-rk4": (20, 40, 80, 160), "rex-rk4": (20, 40, 80, 160)}
+STEPS = {
+    "bdia": (1000, 2000, 4000, 8000),
+    "exp-rk4": (20, 40, 80, 160),
+    "rex-rk4": (20, 40, 80, 160),
+}
 """Where the leading term of the error shows: BDIA's is (1 - gamma) / (1 + gamma) times Euler's."""
 REVERSIBLE = [name for name, solver in SOLVERS.items() if is_reversible(solver)]
 IMPLICIT = [name for name, solver in SOLVERS.items() if is_implicit(solver)]
@@ -54,7 +76,9 @@ def test_evaluations(name):
     calls = {}
     for steps in (1, 5, 6):
         f, made = counted()
-        jax.block_until_ready(odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1)))
+        jax.block_until_ready(
+            odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1))
+        )
         jax.effects_barrier()
         calls[steps] = len(made)
     assert calls[6] - calls[5] == SOLVERS[name].evaluations
@@ -79,7 +103,12 @@ def test_one_program_serves_any_number_of_steps(name):
         assert jnp.array_equal(back[: steps + 1], ts[::-1])
         if is_reversible(solver):
             pair = odeint_pair(solver, slope, y0, padded, steps=steps)
-            assert jnp.abs(odeint_pair(solver.inverse, slope, pair[0], back, pair[1], steps=steps)[0] - y0).max() < 1e-12
+            assert (
+                jnp.abs(
+                    odeint_pair(solver.inverse, slope, pair[0], back, pair[1], steps=steps)[0] - y0
+                ).max()
+                < 1e-12
+            )
     assert len(traces) == 1
 
 
@@ -87,7 +116,9 @@ def test_one_program_serves_any_number_of_steps(name):
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_solvers_count_their_evaluations(name, ends):
     f, calls = counted()
-    _, residual, evaluations = odeint_effort(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(*ends, 6))
+    _, residual, evaluations = odeint_effort(
+        SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(*ends, 6)
+    )
     jax.effects_barrier()
     assert len(calls) == int(evaluations)
     assert residual.shape == (1,) and float(residual[0]) < 1e-13
@@ -96,14 +127,18 @@ def test_implicit_solvers_count_their_evaluations(name, ends):
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", REVERSIBLE)
 def test_reversible_solvers_give_the_state_back(name, ends):
-    """With the pair in hand, to rounding, at steps far too long for accuracy; and again the pair, walked once more."""
+    """With the pair in hand, to rounding, at steps far too long for accuracy; and again the pair,
+    walked once more.
+    """
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(*ends, 6)
     pair = odeint_pair(solver, slope, y0, ts)
     back = odeint_pair(solver.inverse, slope, pair[0], ts[::-1], pair[1])
     again = odeint_pair(solver, slope, back[0], ts, back[1])
     assert jnp.abs(back[0] - y0).max() < 1e-13
     assert jnp.abs(jnp.stack(again) - jnp.stack(pair)).max() < 1e-13
-    assert jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9  # alone, the first state is not enough
+    assert (
+        jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9
+    )  # alone, the first state is not enough
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
@@ -140,17 +175,19 @@ def test_one_program_serves_both_directions():
 
 
 def test_ddim_is_euler():
-    """The DDIM update of Song et al. (2021, eq. 12, eta 0) in x_t is Euler's step in x = x_t / alpha_t."""
+    """The DDIM update of Song et al. (2021, eq. 12, eta 0) in x_t is Euler's step in x = x_t /
+    alpha_t.
+    """
     bars = jnp.asarray([0.02, 0.1, 0.5, 0.9, 0.999])
     sigmas = jnp.sqrt(1 / bars - 1)
-    eps = lambda x_t, bar: jnp.tanh(x_t) * bar  # noqa: E731  any noise prediction
+    eps = lambda x_t, bar: jnp.tanh(x_t) * bar  # any noise prediction
     x_t = jnp.asarray([0.3, -1.2])
     start = x_t / jnp.sqrt(bars[0])
     for bar, after in zip(bars[:-1], bars[1:], strict=True):
         noise = eps(x_t, bar)
         clean = (x_t - jnp.sqrt(1 - bar) * noise) / jnp.sqrt(bar)
         x_t = jnp.sqrt(after) * clean + jnp.sqrt(1 - after) * noise
-    slope_of_eps = lambda s, x: eps(x / jnp.sqrt(1 + s**2), 1 / (1 + s**2))  # noqa: E731
+    slope_of_eps = lambda s, x: eps(x / jnp.sqrt(1 + s**2), 1 / (1 + s**2))
     found = odeint(EULER, slope_of_eps, start, sigmas) * jnp.sqrt(bars[-1])
     assert SOLVERS["ddim"] is EULER
     assert jnp.abs(found - x_t).max() < 1e-13

@@ -25,15 +25,21 @@ def test_samples_of_guided_diffusion_are_read(tmp_path):
     assert len(source) == 5 and source.labels is None and source.classes == ()
 
 
-@pytest.mark.parametrize("stored, said", [
-    ({"pictures": PIXELS}, "no .npz file with an array `images`"),
-    ({"images": PIXELS / 255}, r"are float64 \(5, 6, 6, 3\): expected bytes"),
-    ({"images": PIXELS[:0]}, "expected bytes"),
-    ({"images": PIXELS, "labels": [0, 1]}, r"has labels int64 \(2,\) for 5 images"),
-    ({"images": PIXELS, "labels": [0, 1, -1, 0, 0]}, "or negative ones"),
-    ({"images": PIXELS, "labels": [[0], [1], [1], [0], [0]]}, "expected one whole number an image"),
-    ({"images": PIXELS, "labels": [0.5, 1, 1, 0, 0]}, "expected one whole number an image"),
-])
+@pytest.mark.parametrize(
+    "stored, said",
+    [
+        ({"pictures": PIXELS}, "no .npz file with an array `images`"),
+        ({"images": PIXELS / 255}, r"are float64 \(5, 6, 6, 3\): expected bytes"),
+        ({"images": PIXELS[:0]}, "expected bytes"),
+        ({"images": PIXELS, "labels": [0, 1]}, r"has labels int64 \(2,\) for 5 images"),
+        ({"images": PIXELS, "labels": [0, 1, -1, 0, 0]}, "or negative ones"),
+        (
+            {"images": PIXELS, "labels": [[0], [1], [1], [0], [0]]},
+            "expected one whole number an image",
+        ),
+        ({"images": PIXELS, "labels": [0.5, 1, 1, 0, 0]}, "expected one whole number an image"),
+    ],
+)
 def test_another_content_is_one_sentence(tmp_path, stored, said):
     np.savez(tmp_path / "images.npz", **stored)
     with pytest.raises(ValueError, match=said):

@@ -23,7 +23,9 @@ class Counted:
 
 
 def order(steps, batch_size, seed=3):
-    return np.concatenate([batch_at(Counted(), step, batch_size=batch_size, seed=seed)[1] for step in range(steps)])
+    return np.concatenate(
+        [batch_at(Counted(), step, batch_size=batch_size, seed=seed)[1] for step in range(steps)]
+    )
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
@@ -53,15 +55,27 @@ def test_every_epoch_holds_every_image_once_and_nothing_is_dropped(batch_size):
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_shards_part_the_global_batch(count):
-    """Images, labels and augmentation are those of a batch that is not parted, of every kind of source."""
-    sources = [Counted(), bundled_digits("test"), ColouredDigits(bundled_digits("test")), Points("moons", 50)]
+    """Images, labels and augmentation are those of a batch that is not parted, of every kind of
+    source.
+    """
+    sources = [
+        Counted(),
+        bundled_digits("test"),
+        ColouredDigits(bundled_digits("test")),
+        Points("moons", 50),
+    ]
     for source in sources:
         whole = batch_at(source, 5, batch_size=8, seed=1)
-        shards = [batch_at(source, 5, batch_size=8, seed=1, shard=(index, count)) for index in range(count)]
+        shards = [
+            batch_at(source, 5, batch_size=8, seed=1, shard=(index, count))
+            for index in range(count)
+        ]
         assert [len(images) for images, _ in shards] == count * [8 // count]
         np.testing.assert_array_equal(np.concatenate([images for images, _ in shards]), whole[0])
         if source.labels is not None:
-            np.testing.assert_array_equal(np.concatenate([labels for _, labels in shards]), whole[1])
+            np.testing.assert_array_equal(
+                np.concatenate([labels for _, labels in shards]), whole[1]
+            )
 
 
 def test_augmentation_is_not_the_generator_of_the_permutation():
@@ -71,7 +85,9 @@ def test_augmentation_is_not_the_generator_of_the_permutation():
 
 
 def test_bad_requests_are_refused():
-    empty = Digits(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int64), "test")
+    empty = Digits(
+        np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int64), "test"
+    )
     with pytest.raises(ValueError, match="empty"):
         batch_at(empty, 0, batch_size=1, seed=0)
     with pytest.raises(ValueError, match="expected a step >= 0"):

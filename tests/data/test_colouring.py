@@ -23,7 +23,9 @@ def scalar_tint(hue):
 
 
 def test_map_is_the_published_one():
-    hues = np.concatenate([np.random.default_rng(0).uniform(0, 360, 2000), np.arange(0, 360, 5.0), [359.999]])
+    hues = np.concatenate(
+        [np.random.default_rng(0).uniform(0, 360, 2000), np.arange(0, 360, 5.0), [359.999]]
+    )
     np.testing.assert_allclose(enot_tint(hues), [scalar_tint(hue) for hue in hues], atol=1e-12)
 
 

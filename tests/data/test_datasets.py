@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import DATASETS, ColouredDigits, Digits, ImageSource, Pictures, load_dataset, tfds_digits
+from ddib_jax.data import (
+    DATASETS,
+    ColouredDigits,
+    Digits,
+    ImageSource,
+    Pictures,
+    load_dataset,
+    tfds_digits,
+)
 from ddib_jax.data.pictures import View
 
 
@@ -47,25 +55,36 @@ def test_names_of_all_digits(idx_directory, monkeypatch):
 
 
 def test_hues_agree_between_bundle_and_idx_files(idx_directory):
-    bundle, files = load_dataset("five", "test"), load_dataset("five", "test", directory=idx_directory)
+    bundle, files = (
+        load_dataset("five", "test"),
+        load_dataset("five", "test", directory=idx_directory),
+    )
     np.testing.assert_array_equal(bundle.take(np.arange(9), None), files.take(np.arange(9), None))
     assert not np.allclose(bundle.hues, load_dataset("five", "test", seed=1).hues)
 
 
 def test_missing_mnist_says_how_to_get_it(nowhere):
-    with pytest.raises(FileNotFoundError, match="digits 3 need all of MNIST.* IDX files .*DDIB_DATA"):
+    with pytest.raises(
+        FileNotFoundError, match="digits 3 need all of MNIST.* IDX files .*DDIB_DATA"
+    ):
         load_dataset("digits:3")
 
 
 def test_folders(tmp_path):
     for folder in ("plain", "both/train", "both/test", "half/train"):
         (tmp_path / folder).mkdir(parents=True)
-        Image.new("RGB", (8, 6), "red" if "train" in folder else "blue").save(tmp_path / folder / "a.png")
+        Image.new("RGB", (8, 6), "red" if "train" in folder else "blue").save(
+            tmp_path / folder / "a.png"
+        )
     assert isinstance(load_dataset(str(tmp_path / "plain"), "test"), Pictures)
     assert load_dataset(tmp_path / "plain", image_size=4).image_shape == (4, 4, 3)
     train, test = (load_dataset(tmp_path / "both", split) for split in ("train", "test"))
     assert len(train) == len(test) == 1
-    assert train.take(np.array([0]), None)[0, 0, 0, 0] == test.take(np.array([0]), None)[0, 0, 0, 2] == 1
+    assert (
+        train.take(np.array([0]), None)[0, 0, 0, 0]
+        == test.take(np.array([0]), None)[0, 0, 0, 2]
+        == 1
+    )
     with pytest.raises(FileNotFoundError, match="has a folder train but none named test"):
         load_dataset(tmp_path / "half", "test")
 
@@ -88,8 +107,13 @@ def test_bad_names_are_refused(tmp_path):
 
 
 def test_importing_data_imports_neither_tensorflow_nor_its_datasets():
-    code = "import sys, ddib_jax.data; print(sorted(m for m in sys.modules if m.startswith('tensorflow')))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = (
+        "import sys, ddib_jax.data; print(sorted(m for m in sys.modules if"
+        " m.startswith('tensorflow')))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert shown.strip() == "[]"
 
 
@@ -99,7 +123,8 @@ def test_tensorflow_datasets_missing(nowhere):
 
 
 needs_tfds = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow_datasets") is None, reason="tensorflow-datasets is not installed"
+    importlib.util.find_spec("tensorflow_datasets") is None,
+    reason="tensorflow-datasets is not installed",
 )
 
 
@@ -144,14 +169,19 @@ class {name}(tfds.core.GeneratorBasedBuilder):
 @needs_tfds
 @pytest.mark.parametrize("name, channels", [("Blobs", 3), ("Stains", 1)])
 def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channels):
-    pytest.importorskip("importlib_resources", reason="importlib_resources is not installed, without which nothing is prepared")
+    pytest.importorskip(
+        "importlib_resources",
+        reason="importlib_resources is not installed, without which nothing is prepared",
+    )
     place = tmp_path / name.lower()
     place.mkdir()
     (place / "__init__.py").touch()
     (place / f"{name.lower()}.py").write_text(BLOBS.format(name=name, channels=channels))
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module(f"{name.lower()}.{name.lower()}")
-    getattr(module, name)(data_dir=tmp_path / "data", file_format="array_record").download_and_prepare()
+    getattr(module, name)(
+        data_dir=tmp_path / "data", file_format="array_record"
+    ).download_and_prepare()
     where = f"tfds:{name.lower()}"
     source = load_dataset(where, directory=tmp_path / "data", image_size=4)
     assert (source.image_shape, len(source), source.classes) == ((4, 4, 3), 5, ("cat", "dog"))
@@ -161,35 +191,60 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
         with Image.open(module.png(seed, channels)) as picture:
             written[View(4).fitted(picture).tobytes()] = seed % 2
     pixels = np.round((source.take(range(5)) + 1) * 127.5).astype(np.uint8)
-    assert {image.tobytes(): label for image, label in zip(pixels, source.labels, strict=True)} == written
-    assert len(load_dataset(where, "test", directory=tmp_path / "data", image_size=4)) == 2, "the validation split, for want of a test split"
+    assert {
+        image.tobytes(): label for image, label in zip(pixels, source.labels, strict=True)
+    } == written
+    assert len(load_dataset(where, "test", directory=tmp_path / "data", image_size=4)) == 2, (
+        "the validation split, for want of a test split"
+    )
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).take([3]), source.take([3]))
     with pytest.raises(ValueError, match="5 images are not 8x6|images are not 8x"):
         load_dataset(where, directory=tmp_path / "data")
     assert "tensorflow" not in sys.modules
-    code = f"from ddib_jax.commands.crossing import read_inputs; n, x = read_inputs(['{where}'], (4, 4, 3), split='train', limit=None); print(n[0], float(x.sum()))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"TFDS_DATA_DIR": str(tmp_path / "data"), "JAX_PLATFORMS": "cpu"})
+    code = (
+        f"from ddib_jax.commands.crossing import read_inputs; n, x = read_inputs(['{where}'], (4,"
+        " 4, 3), split='train', limit=None); print(n[0], float(x.sum()))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TFDS_DATA_DIR": str(tmp_path / "data"), "JAX_PLATFORMS": "cpu"},
+    )
     stem, total = told.stdout.split()
-    assert stem == f"tfds-{name.lower()}-00000" and float(total) == pytest.approx(float(source.take(range(5)).sum()), abs=1e-3), "as ddib translate reads it"
+    assert stem == f"tfds-{name.lower()}-00000" and float(total) == pytest.approx(
+        float(source.take(range(5)).sum()), abs=1e-3
+    ), "as ddib translate reads it"
 
 
 @needs_tfds
 def test_unknown_data_sets_of_tensorflow_datasets(tmp_path):
     for name in ("no_such_set", "cifar10"):
-        with pytest.raises(FileNotFoundError, match=f"prepare it once with `tfds build {name} --file_format=array_record`"):
+        with pytest.raises(
+            FileNotFoundError,
+            match=f"prepare it once with `tfds build {name} --file_format=array_record`",
+        ):
             load_dataset(f"tfds:{name}", directory=tmp_path)
 
 
 @needs_tfds
-@pytest.mark.skipif("DDIB_TFDS" not in os.environ, reason="DDIB_TFDS names no folder where MNIST is prepared")
+@pytest.mark.skipif(
+    "DDIB_TFDS" not in os.environ, reason="DDIB_TFDS names no folder where MNIST is prepared"
+)
 def test_tensorflow_datasets_prepared(split, idx_directory):
     from ddib_jax.data import mnist_idx
 
-    digits, files = tfds_digits(split, data_dir=os.environ["DDIB_TFDS"]), mnist_idx(idx_directory, split)
+    digits, files = (
+        tfds_digits(split, data_dir=os.environ["DDIB_TFDS"]),
+        mnist_idx(idx_directory, split),
+    )
     assert digits.pixels.dtype == np.uint8 and digits.pixels.shape == files.pixels.shape
 
     def rows(source):
-        return sorted(zip(source.labels.tolist(), map(np.ndarray.tobytes, source.pixels), strict=True))
+        return sorted(
+            zip(source.labels.tolist(), map(np.ndarray.tobytes, source.pixels), strict=True)
+        )
 
     assert rows(digits) == rows(files)
     assert "tensorflow" not in sys.modules

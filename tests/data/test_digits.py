@@ -40,7 +40,11 @@ def test_bundle_is_the_idx_files(split, idx_directory):
 
 def test_bundle_is_remade_to_the_bit(tmp_path, idx_directory):
     write_bundle(idx_directory, tmp_path / "again.npz")
-    with np.load(tmp_path / "again.npz") as again, ASSET.open("rb") as file, np.load(file) as bundle:
+    with (
+        np.load(tmp_path / "again.npz") as again,
+        ASSET.open("rb") as file,
+        np.load(file) as bundle,
+    ):
         assert sorted(again) == sorted(bundle)
         for name in bundle:
             np.testing.assert_array_equal(again[name], bundle[name], strict=True)
@@ -52,7 +56,9 @@ def test_grey_digits_are_padded_with_black(fives):
     images = fives.take(np.array([3, 0]), None)
     assert isinstance(fives, ImageSource)
     assert images.shape == (2, *fives.image_shape) == (2, 32, 32, 1) and images.dtype == np.float32
-    np.testing.assert_allclose(images[:, 2:-2, 2:-2, 0], fives.pixels[[3, 0]] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(
+        images[:, 2:-2, 2:-2, 0], fives.pixels[[3, 0]] / 127.5 - 1, atol=1e-6
+    )
     edge = np.ones((32, 32), bool)
     edge[2:-2, 2:-2] = False
     assert (images[:, edge] == -1).all()
@@ -63,9 +69,13 @@ def test_coloured_digits_are_grey_digits_times_a_colour(fives):
     indices = np.arange(50)
     images = source.take(indices, None)
     assert isinstance(source, ImageSource)
-    assert images.shape == (50, *source.image_shape) == (50, 32, 32, 3) and images.dtype == np.float32
+    assert (
+        images.shape == (50, *source.image_shape) == (50, 32, 32, 3) and images.dtype == np.float32
+    )
     assert images.min() == -1 and images.max() <= 1
-    np.testing.assert_allclose(images.max(-1, keepdims=True).max((1, 2)), fives.take(indices).max((1, 2)), atol=1e-6)
+    np.testing.assert_allclose(
+        images.max(-1, keepdims=True).max((1, 2)), fives.take(indices).max((1, 2)), atol=1e-6
+    )
     rank_one = np.linalg.svd((images + 1).reshape(50, -1, 3), compute_uv=False)
     assert (rank_one[:, 1] < 1e-5 * rank_one[:, 0]).all()
 
@@ -154,7 +164,9 @@ def test_digits_are_found_in_idx_folders(tmp_path, monkeypatch, layout):
     folder = tmp_path / layout
     folder.mkdir(parents=True, exist_ok=True)
     labels = (np.arange(10000) % 10).astype(np.uint8)
-    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros((10000, 28, 28), np.uint8)), 1))
+    (folder / "t10k-images-idx3-ubyte.gz").write_bytes(
+        gzip.compress(idx(np.zeros((10000, 28, 28), np.uint8)), 1)
+    )
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
     assert len(find_digits([1, 3], "test", tmp_path)) == 2000
     assert len(find_digits([5], "test", tmp_path)) == 1000

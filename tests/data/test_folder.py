@@ -19,7 +19,9 @@ def save(path, array, **options):
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm", ".PNG", ".webp"])
 def test_lossless_formats(tmp_path, suffix):
-    path = save(tmp_path / f"image{suffix}", RGB, **({"lossless": True} if suffix == ".webp" else {}))
+    path = save(
+        tmp_path / f"image{suffix}", RGB, **({"lossless": True} if suffix == ".webp" else {})
+    )
     np.testing.assert_array_equal(read_image(path), RGB, strict=True)
     images = read_images([path])
     assert images.dtype == np.float32
@@ -28,11 +30,15 @@ def test_lossless_formats(tmp_path, suffix):
 
 def test_jpeg(tmp_path):
     smooth = np.tile(np.linspace(0, 255, 32).astype(np.uint8)[:, None, None], (1, 32, 3))
-    np.testing.assert_allclose(read_image(save(tmp_path / "a.jpg", smooth, quality=95)).astype(int), smooth, atol=6)
+    np.testing.assert_allclose(
+        read_image(save(tmp_path / "a.jpg", smooth, quality=95)).astype(int), smooth, atol=6
+    )
 
 
 def test_grey_is_repeated(tmp_path):
-    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", GREY)), np.stack([GREY] * 3, -1))
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / "a.png", GREY)), np.stack([GREY] * 3, -1)
+    )
     bits = GREY > 100
     np.testing.assert_array_equal(read_image(save(tmp_path / "b.png", bits))[..., 0], bits * 255)
 
@@ -59,7 +65,9 @@ def test_transparency_lies_over_white(tmp_path):
     expected = np.where(alpha == 255, RGB, 255)
     np.testing.assert_array_equal(read_image(path), expected)
     path = save(tmp_path / "b.png", np.concatenate([GREY[..., None], alpha], -1))
-    np.testing.assert_array_equal(read_image(path), np.where(alpha == 255, GREY[..., None], 255).repeat(3, -1))
+    np.testing.assert_array_equal(
+        read_image(path), np.where(alpha == 255, GREY[..., None], 255).repeat(3, -1)
+    )
 
 
 def test_transparent_palette_entry(tmp_path):
@@ -95,7 +103,9 @@ def test_image_size_crops_the_centre_and_resizes(tmp_path):
 def test_resizing_is_antialiased(tmp_path):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    assert np.abs(read_image(save(tmp_path / "a.png", stripes), View(16)).astype(int) - 127).max() < 20
+    assert (
+        np.abs(read_image(save(tmp_path / "a.png", stripes), View(16)).astype(int) - 127).max() < 20
+    )
 
 
 def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
@@ -106,7 +116,11 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     source = image_folder(tmp_path)
     assert isinstance(source, ImageSource) and source.labels is None
-    assert [path.relative_to(tmp_path).as_posix() for path in source.items] == ["a.png", "b/1.png", "c.jpeg"]
+    assert [path.relative_to(tmp_path).as_posix() for path in source.items] == [
+        "a.png",
+        "b/1.png",
+        "c.jpeg",
+    ]
     assert len(source) == 3 and source.image_shape == (4, 4, 3)
     images = source.take(np.array([2, 0]), None)
     np.testing.assert_allclose(images.mean((1, 2, 3)), np.array([160, 80]) / 127.5 - 1, atol=0.01)
@@ -114,7 +128,10 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
 
 def test_large_folder_is_read_again_at_each_draw(tmp_path):
     paths = [save(tmp_path / f"{n}.png", np.roll(RGB, n, 0)) for n in range(5)]
-    kept, reread = Pictures(paths, View(6), read_image), Pictures(paths, View(6), read_image, memory=0)
+    kept, reread = (
+        Pictures(paths, View(6), read_image),
+        Pictures(paths, View(6), read_image, memory=0),
+    )
     indices = np.array([4, 1, 1])
     np.testing.assert_array_equal(kept.take(indices), reread.take(indices), strict=True)
     paths[1].unlink()
@@ -135,7 +152,9 @@ def test_all_unreadable_images_are_named_in_one_error(tmp_path):
     for name in ("empty.png", "text.jpg", "cut.png", "float.tiff", "wide.tiff"):
         assert name in str(error.value)
     assert "good.png" not in str(error.value)
-    with pytest.raises(ValueError, match=r"1 of 1 images cannot be read: .*nowhere.png \(No such file"):
+    with pytest.raises(
+        ValueError, match=r"1 of 1 images cannot be read: .*nowhere.png \(No such file"
+    ):
         read_images([tmp_path / "nowhere.png"])
 
 
@@ -159,14 +178,18 @@ def test_folders_without_images_are_refused(tmp_path):
 def test_images_of_several_sizes_need_an_image_size(tmp_path):
     save(tmp_path / "a.png", RGB)
     save(tmp_path / "b.png", RGB[:4, :4])
-    with pytest.raises(ValueError, match="1 of 2 images are not 8x6 .*b.png .4x4.; give an image size"):
+    with pytest.raises(
+        ValueError, match="1 of 2 images are not 8x6 .*b.png .4x4.; give an image size"
+    ):
         image_folder(tmp_path)
     assert image_folder(tmp_path, 4).image_shape == (4, 4, 3)
 
 
 def test_halves_of_paired_pictures(tmp_path):
     """pix2pix's layout: two pictures side by side in one file, in a folder a split."""
-    pair = np.concatenate([np.full((6, 6, 3), 30), np.full((6, 6, 3), 220)], axis=1).astype(np.uint8)
+    pair = np.concatenate([np.full((6, 6, 3), 30), np.full((6, 6, 3), 220)], axis=1).astype(
+        np.uint8
+    )
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         save(tmp_path / split / "1.png", pair)
@@ -179,7 +202,11 @@ def test_halves_of_paired_pictures(tmp_path):
 
 def test_transparency_is_laid_over_a_chosen_colour(tmp_path):
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    for colour, pixel in (("white", (255, 255, 255)), ("red", (255, 0, 0)), ("#102030", (16, 32, 48))):
+    for colour, pixel in (
+        ("white", (255, 255, 255)),
+        ("red", (255, 0, 0)),
+        ("#102030", (16, 32, 48)),
+    ):
         assert tuple(read_image(tmp_path / "clear.png", View(background=colour))[0, 0]) == pixel
     with pytest.raises(ValueError, match="background 'no colour': expected a colour"):
         image_folder(tmp_path, background="no colour")
@@ -189,6 +216,11 @@ def test_cyclegans_layout_is_read_where_it_lies(tmp_path):
     for name, value in {"trainA": 10, "trainB": 20, "testA": 30, "testB": 40}.items():
         (tmp_path / name).mkdir()
         Image.new("RGB", (4, 4), (value,) * 3).save(tmp_path / name / "1.png")
-    for side, split, value in (("A", "train", 10), ("B", "train", 20), ("A", "test", 30), ("B", "test", 40)):
+    for side, split, value in (
+        ("A", "train", 10),
+        ("B", "train", 20),
+        ("A", "test", 30),
+        ("B", "test", 40),
+    ):
         source = load_dataset(f"{side}:{tmp_path}", split)
         assert len(source) == 1 and round(float((source.take([0]).mean() + 1) * 127.5)) == value

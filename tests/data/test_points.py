@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import COLOUR_SPACES, SHAPES, ImageSource, PixelCloud, Points, batch_at, draw_points, load_dataset, to_pixels, to_points
+from ddib_jax.data import (
+    COLOUR_SPACES,
+    SHAPES,
+    ImageSource,
+    PixelCloud,
+    Points,
+    batch_at,
+    draw_points,
+    load_dataset,
+    to_pixels,
+    to_points,
+)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -18,7 +29,9 @@ def test_shapes_have_mean_0_and_variance_1(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_places_follow_the_shape(shape):
-    """Neighbours in the order of places are neighbours in the plane, but for a few jumps and the width of a band."""
+    """Neighbours in the order of places are neighbours in the plane, but for a few jumps and the
+    width of a band.
+    """
     points, places = draw_points(shape, 20_000, np.random.default_rng(0))
     steps = np.linalg.norm(np.diff(points[np.argsort(places)], axis=0), axis=1)
     strangers = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -42,7 +55,9 @@ def test_an_unknown_shape_is_named():
 
 @pytest.fixture
 def photo(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)).save(tmp_path / "photo.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)).save(
+        tmp_path / "photo.png"
+    )
     return tmp_path / "photo.png"
 
 
@@ -64,7 +79,9 @@ def test_what_lies_beyond_the_display_is_clipped():
     assert to_pixels(np.asarray([[2.0, -3.0, 0.0]]), "rgb").tolist() == [[255, 0, 128]]
 
 
-@pytest.mark.parametrize(("colours", "words"), [([90, 90, 90], "is grey"), ([200, 20, 20], "has a single colour")])
+@pytest.mark.parametrize(
+    ("colours", "words"), [([90, 90, 90], "is grey"), ([200, 20, 20], "has a single colour")]
+)
 def test_images_without_a_palette_are_refused(tmp_path, colours, words):
     Image.fromarray(np.full((4, 4, 3), colours, np.uint8)).save(tmp_path / "flat.png")
     with pytest.raises(ValueError, match=words):

@@ -12,7 +12,9 @@ from ddib_jax.data import image_folder, in_workers
 def folder(tmp_path):
     """Seven 12 x 12 pictures, too many to keep: they are read from disk at every draw."""
     for index in range(7):
-        Image.fromarray(np.random.default_rng(index).integers(0, 256, (12, 12, 3), np.uint8)).save(tmp_path / f"{index}.png")
+        Image.fromarray(np.random.default_rng(index).integers(0, 256, (12, 12, 3), np.uint8)).save(
+            tmp_path / f"{index}.png"
+        )
     source = image_folder(tmp_path, 8, crop="random")
     source._pixels = None
     return source
@@ -43,11 +45,13 @@ def test_a_random_crop_is_any_part_and_the_evaluation_the_middle(tmp_path):
     Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp.png")
     source = image_folder(tmp_path, 64, crop="random")
     assert source.image_shape == (64, 64, 3)
-    top = lambda images: np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int)  # noqa: E731
+    top = lambda images: np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int)
     assert top(source.take([0, 0])).tolist() == [4, 4]
     drawn = top(source.take([0] * 300, np.random.default_rng(0)))
     assert set(drawn) == set(range(9))
-    np.testing.assert_array_equal(top(source.take([0] * 300, np.random.default_rng(0), slice(100, 150))), drawn[100:150])
+    np.testing.assert_array_equal(
+        top(source.take([0] * 300, np.random.default_rng(0), slice(100, 150))), drawn[100:150]
+    )
     for crop, size in (("anywhere", 64), ("random", None)):
         with pytest.raises(ValueError, match="expected 'centre', or 'random' with an image size"):
             image_folder(tmp_path, size, crop=crop)

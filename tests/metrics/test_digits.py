@@ -79,7 +79,9 @@ def test_thickness_of_bars_is_monotone_and_near_their_width(angle):
 def test_thickness_ignores_brightness_colour_and_place():
     plain = bar(3, 20, 30)
     tint = (np.roll(plain, 3, axis=2) + 1) * np.array([0.7, 0.35, 0.0]) - 1
-    np.testing.assert_allclose(digits.stroke_thickness(tint), digits.stroke_thickness(plain), rtol=1e-6)
+    np.testing.assert_allclose(
+        digits.stroke_thickness(tint), digits.stroke_thickness(plain), rtol=1e-6
+    )
     assert np.isnan(digits.stroke_thickness((plain + 1) * 0.4 - 1)).all()
 
 

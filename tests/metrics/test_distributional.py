@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from ddib_jax.metrics.distributional import frechet_distance, frechet_floor, kernel_distance, split_halves
+from ddib_jax.metrics.distributional import (
+    frechet_distance,
+    frechet_floor,
+    kernel_distance,
+    split_halves,
+)
 
 
 def test_frechet_distance_of_a_set_to_itself_is_zero():
@@ -24,7 +29,9 @@ def test_frechet_distance_is_the_closed_form_of_the_fits():
 def test_frechet_distance_of_shifted_and_scaled_gaussians():
     rng = np.random.default_rng(2)
     base = rng.normal(size=(20000, 4))
-    assert frechet_distance(base, 2 * rng.normal(size=(20000, 4)) + 3) == pytest.approx(4 * (9 + 1), rel=0.02)
+    assert frechet_distance(base, 2 * rng.normal(size=(20000, 4)) + 3) == pytest.approx(
+        4 * (9 + 1), rel=0.02
+    )
 
 
 def test_frechet_distance_takes_fewer_rows_than_columns():
@@ -35,10 +42,14 @@ def test_frechet_distance_takes_fewer_rows_than_columns():
 
 def test_kernel_distance_is_unbiased_and_sees_a_shift():
     rng = np.random.default_rng(4)
-    equal = [kernel_distance(rng.normal(size=(30, 5)), rng.normal(size=(40, 5))) for _ in range(200)]
+    equal = [
+        kernel_distance(rng.normal(size=(30, 5)), rng.normal(size=(40, 5))) for _ in range(200)
+    ]
     assert abs(np.mean(equal)) < 4 * np.std(equal) / np.sqrt(len(equal))
     assert min(equal) < 0
-    assert kernel_distance(rng.normal(size=(100, 5)), rng.normal(size=(100, 5)) + 1) > 5 * np.std(equal)
+    assert kernel_distance(rng.normal(size=(100, 5)), rng.normal(size=(100, 5)) + 1) > 5 * np.std(
+        equal
+    )
 
 
 def test_floor_lies_below_another_distribution_and_falls_with_the_size():

@@ -22,7 +22,9 @@ def test_an_interval_of_95_percent_covers_about_as_often(median):
         if median:
             found = bootstrap(values, np.median, resamples=200, seed=trial)
         else:
-            found = bootstrap_of_means(values[:, None], lambda means: means[0], resamples=400, seed=trial)
+            found = bootstrap_of_means(
+                values[:, None], lambda means: means[0], resamples=400, seed=trial
+            )
         hits += found.low <= 0 <= found.high
     assert 0.89 <= hits / 300 <= 0.99
 
@@ -41,7 +43,11 @@ def test_images_that_cannot_be_measured_are_left_out_and_not_counted():
     assert bootstrap(values, np.mean).n == 3
     nothing = bootstrap(np.full(3, np.nan), np.mean)
     assert np.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (None, None, 0)
-    assert bootstrap_of_means(np.full((3, 1), np.nan), lambda means: means[0]).n == share(np.array([np.nan])).n == 0
+    assert (
+        bootstrap_of_means(np.full((3, 1), np.nan), lambda means: means[0]).n
+        == share(np.array([np.nan])).n
+        == 0
+    )
     assert spread(np.array([np.nan])).n == 0
 
 

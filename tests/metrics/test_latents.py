@@ -33,10 +33,14 @@ def test_moments_are_those_of_the_pooled_values(white):
     raw = latents.moments(skewed).mean(axis=0)
     assert latents.mean_of(raw) == pytest.approx(skewed.mean())
     assert latents.variance_of(raw) == pytest.approx(skewed.var())
-    assert latents.excess_kurtosis_of(raw) == pytest.approx(stats.kurtosis(skewed.ravel()), rel=1e-6)
+    assert latents.excess_kurtosis_of(raw) == pytest.approx(
+        stats.kurtosis(skewed.ravel()), rel=1e-6
+    )
 
 
-@pytest.mark.parametrize("change", [lambda z: 0.8 * z, lambda z: z + 0.2, lambda z: z**3, lambda z: np.sign(z)])
+@pytest.mark.parametrize(
+    "change", [lambda z: 0.8 * z, lambda z: z + 0.2, lambda z: z**3, lambda z: np.sign(z)]
+)
 def test_kolmogorov_smirnov_agrees_with_scipy(white, change):
     values = change(white)
     found = latents.kolmogorov_smirnov_of(latents.gaussian_distribution(values).mean(axis=0))
@@ -45,7 +49,9 @@ def test_kolmogorov_smirnov_agrees_with_scipy(white, change):
 
 
 def test_neighbours_of_a_smooth_latent_agree(white):
-    smooth = (white + np.roll(white, 1, 1) + np.roll(white, 1, 2) + np.roll(white, (1, 1), (1, 2))) / 2
+    smooth = (
+        white + np.roll(white, 1, 1) + np.roll(white, 1, 2) + np.roll(white, (1, 1), (1, 2))
+    ) / 2
     found = latents.neighbour_correlation_of(latents.neighbour_moments(smooth).mean(axis=0))
     assert found == pytest.approx(0.5, abs=0.02)
 

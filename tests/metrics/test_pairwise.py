@@ -8,7 +8,9 @@ from ddib_jax.metrics import pooled_relative_rmse, relative_rmse, rmse
 def test_relative_rmse_of_a_scaled_image_is_the_scale():
     images = np.random.default_rng(0).normal(size=(5, 4, 4, 3))
     scales = np.array([0.0, 0.1, 0.5, 1.0, 2.0])
-    np.testing.assert_allclose(relative_rmse(images * (1 + scales[:, None, None, None]), images), scales, atol=1e-12)
+    np.testing.assert_allclose(
+        relative_rmse(images * (1 + scales[:, None, None, None]), images), scales, atol=1e-12
+    )
 
 
 def test_rmse_of_a_constant_shift_is_the_shift():

@@ -15,7 +15,7 @@ SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": 
 def made(x, cond=None, **options):
     network = UNet(**(SMALL | options))
     params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(len(x)), cond)["params"]
-    fill = lambda leaf: jnp.where(leaf == 0, 0.01, leaf)  # noqa: E731  wake the layers that start at zero
+    fill = lambda leaf: jnp.where(leaf == 0, 0.01, leaf)  # wake the layers that start at zero
     return network, jax.tree.map(fill, params)
 
 
@@ -30,11 +30,20 @@ def test_space_to_depth_and_back():
 def test_embedding_is_that_of_the_reference():
     embedding = timestep_embedding(jnp.asarray([0.0, 10.0]), 8)
     np.testing.assert_allclose(embedding[0], [1, 1, 1, 1, 0, 0, 0, 0])
-    np.testing.assert_allclose(embedding[1], [*np.cos(10 * 10.0 ** -np.arange(4)), *np.sin(10 * 10.0 ** -np.arange(4))], atol=1e-5)
+    np.testing.assert_allclose(
+        embedding[1],
+        [*np.cos(10 * 10.0 ** -np.arange(4)), *np.sin(10 * 10.0 ** -np.arange(4))],
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize(
-    ("options", "channels"), [({"learn_sigma": True}, 6), ({"patch_size": 2, "out_channels": 1}, 1), ({"num_head_channels": 16}, 3)]
+    ("options", "channels"),
+    [
+        ({"learn_sigma": True}, 6),
+        ({"patch_size": 2, "out_channels": 1}, 1),
+        ({"num_head_channels": 16}, 3),
+    ],
 )
 def test_output_shapes(options, channels):
     x = jnp.ones((2, 8, 8, 3))
@@ -67,7 +76,10 @@ def test_features_are_sown_on_request():
 def test_labels_matter_and_are_asked_for():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     network, params = made(x, jnp.asarray([0, 1]), num_classes=4)
-    outputs = [network.apply({"params": params}, x, jnp.ones(2), jnp.asarray(labels)) for labels in ([0, 1], [3, 1])]
+    outputs = [
+        network.apply({"params": params}, x, jnp.ones(2), jnp.asarray(labels))
+        for labels in ([0, 1], [3, 1])
+    ]
     assert float(jnp.abs(outputs[0][0] - outputs[1][0]).max()) > 1e-6
     np.testing.assert_allclose(outputs[0][1], outputs[1][1], atol=1e-6)
     with pytest.raises(ValueError, match="has 4 classes and no labels were given"):
@@ -84,10 +96,12 @@ def test_sizes_that_do_not_divide_are_refused():
 def test_dropout_acts_in_training_alone():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     network, params = made(x, dropout=0.5)
-    run = lambda **options: network.apply({"params": params}, x, jnp.ones(2), **options)  # noqa: E731
+    run = lambda **options: network.apply({"params": params}, x, jnp.ones(2), **options)
     np.testing.assert_array_equal(run(), run())
     keys = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
-    assert float(jnp.abs(run(train=True, rngs=keys[0]) - run(train=True, rngs=keys[1])).max()) > 1e-6
+    assert (
+        float(jnp.abs(run(train=True, rngs=keys[0]) - run(train=True, rngs=keys[1])).max()) > 1e-6
+    )
 
 
 def test_the_classifier_is_blind_to_colour():
@@ -95,6 +109,8 @@ def test_the_classifier_is_blind_to_colour():
     network = DigitClassifier()
     params = jax.jit(network.init)(jax.random.key(0), x)["params"]
     red, grey = (jnp.concatenate([x, *[other] * 2], axis=-1) for other in (-jnp.ones_like(x), x))
-    for a, b in zip(*(network.apply({"params": params}, image) for image in (red, grey)), strict=True):
+    for a, b in zip(
+        *(network.apply({"params": params}, image) for image in (red, grey)), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
     assert network.apply({"params": params}, x)[0].shape == (2, 10)

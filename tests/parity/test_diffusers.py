@@ -13,8 +13,20 @@ diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed 
 
 CONFIGURATIONS = {
     "one head": UNet(model_channels=32, channel_mult=(1, 2), attention_resolutions=(4,)),
-    "narrow heads": UNet(model_channels=32, channel_mult=(1, 2, 2), num_res_blocks=2, attention_resolutions=(8, 4), num_head_channels=16),
-    "split first": UNet(model_channels=32, channel_mult=(1, 2), attention_resolutions=(8,), num_head_channels=32, use_new_attention_order=True),
+    "narrow heads": UNet(
+        model_channels=32,
+        channel_mult=(1, 2, 2),
+        num_res_blocks=2,
+        attention_resolutions=(8, 4),
+        num_head_channels=16,
+    ),
+    "split first": UNet(
+        model_channels=32,
+        channel_mult=(1, 2),
+        attention_resolutions=(8,),
+        num_head_channels=32,
+        use_new_attention_order=True,
+    ),
 }
 
 
@@ -25,12 +37,18 @@ def test_outputs_agree(name):
     time = np.asarray([3.5, 700.0], np.float32)
     params = jax.jit(network.init)(jax.random.key(0), jnp.asarray(x), jnp.asarray(time))["params"]
     noise = np.random.default_rng(1)
-    params = jax.tree.map(lambda leaf: leaf + noise.normal(size=leaf.shape).astype(np.float32) * 0.1, params)
+    params = jax.tree.map(
+        lambda leaf: leaf + noise.normal(size=leaf.shape).astype(np.float32) * 0.1, params
+    )
     options, state = to_diffusers(network, params, in_channels=3, size=8)
     twin = diffusers.UNet2DModel(**options)
     twin.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     with torch.no_grad():
-        expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time)).sample.numpy().transpose(0, 2, 3, 1)
+        expected = (
+            twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time))
+            .sample.numpy()
+            .transpose(0, 2, 3, 1)
+        )
     found = np.asarray(network.apply({"params": params}, jnp.asarray(x), jnp.asarray(time)))
     assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 1e-4
 

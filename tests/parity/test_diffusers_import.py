@@ -1,4 +1,6 @@
-"""Folders that diffusers wrote, read here: networks of many configurations, schedulers, a whole DDIM decode, and the way back."""
+"""Folders that diffusers wrote, read here: networks of many configurations, schedulers, a whole
+DDIM decode, and the way back.
+"""
 
 import json
 
@@ -13,32 +15,63 @@ from ddib_jax.solvers import EULER, odeint
 torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra 'parity')")
 
-SMALL = {"sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8}
-PLAIN = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+SMALL = {
+    "sample_size": 16,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+}
+PLAIN = {
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+}
 CONFIGURATIONS = {
-    "as DDPM": PLAIN | {"downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6, "attention_head_dim": None},
-    "attention on every level": {"down_block_types": ("AttnDownBlock2D",) * 2, "up_block_types": ("AttnUpBlock2D",) * 2},
-    "residual resampling": {"down_block_types": ("ResnetDownsampleBlock2D",) * 2, "up_block_types": ("ResnetUpsampleBlock2D",) * 2},
-    "attention with residual resampling": PLAIN | {
-        "down_block_types": ("AttnDownBlock2D",) * 2, "up_block_types": ("AttnUpBlock2D",) * 2, "downsample_type": "resnet", "upsample_type": "resnet"
+    "as DDPM": PLAIN
+    | {
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "norm_eps": 1e-6,
+        "attention_head_dim": None,
+    },
+    "attention on every level": {
+        "down_block_types": ("AttnDownBlock2D",) * 2,
+        "up_block_types": ("AttnUpBlock2D",) * 2,
+    },
+    "residual resampling": {
+        "down_block_types": ("ResnetDownsampleBlock2D",) * 2,
+        "up_block_types": ("ResnetUpsampleBlock2D",) * 2,
+    },
+    "attention with residual resampling": PLAIN
+    | {
+        "down_block_types": ("AttnDownBlock2D",) * 2,
+        "up_block_types": ("AttnUpBlock2D",) * 2,
+        "downsample_type": "resnet",
+        "upsample_type": "resnet",
     },
     "classes": PLAIN | {"num_class_embeds": 5},
     "labels as time": PLAIN | {"class_embed_type": "timestep"},
     "scale and shift": PLAIN | {"resnet_time_scale_shift": "scale_shift"},
-    "scale, shift and a norm in the middle": PLAIN | {"resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 4},
+    "scale, shift and a norm in the middle": PLAIN
+    | {"resnet_time_scale_shift": "scale_shift", "attn_norm_num_groups": 4},
     "no attention in the middle": PLAIN | {"add_attention": False},
     "no middle": PLAIN | {"mid_block_type": None},
     "scaled middle": PLAIN | {"mid_block_scale_factor": 1.7},
     "three levels, odd sizes": {
-        "sample_size": (24, 20), "block_out_channels": (24, 40, 48), "layers_per_block": 2, "attention_head_dim": 16,
-        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        "sample_size": (24, 20),
+        "block_out_channels": (24, 40, 48),
+        "layers_per_block": 2,
+        "attention_head_dim": 16,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
     },
-    "mish, centred, grey to two": PLAIN | {"act_fn": "mish", "center_input_sample": True, "in_channels": 1, "out_channels": 2},
+    "mish, centred, grey to two": PLAIN
+    | {"act_fn": "mish", "center_input_sample": True, "in_channels": 1, "out_channels": 2},
     "gelu, wider time": PLAIN | {"act_fn": "gelu", "time_embedding_dim": 96},
     "learned time": PLAIN | {"time_embedding_type": "learned", "num_train_timesteps": 1000},
     "labels as embeddings": PLAIN | {"class_embed_type": "identity"},
     "fourier": PLAIN | {"time_embedding_type": "fourier"},
-}  # fmt: skip
+}
 
 
 def written(place, options, scheduler=None):
@@ -74,8 +107,17 @@ def test_networks_agree(tmp_path, name):
     with torch.no_grad():
         told = None if labels is None else torch.from_numpy(labels)
         step = torch.from_numpy(time).long() if name == "learned time" else torch.from_numpy(time)
-        expected = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), step, told).sample.numpy().transpose(0, 2, 3, 1)
-    found = model.network.apply({"params": model.params}, jnp.asarray(x), jnp.asarray(time), None if labels is None else jnp.asarray(labels))
+        expected = (
+            twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), step, told)
+            .sample.numpy()
+            .transpose(0, 2, 3, 1)
+        )
+    found = model.network.apply(
+        {"params": model.params},
+        jnp.asarray(x),
+        jnp.asarray(time),
+        None if labels is None else jnp.asarray(labels),
+    )
     assert relative(np.asarray(found), expected) < 1e-4
 
 
@@ -84,7 +126,9 @@ def test_networks_agree(tmp_path, name):
 def test_a_decode_by_ddim_agrees(tmp_path, prediction, betas):
     """25 steps of diffusers' DDIM, unclipped, are 25 steps of Euler on its noise levels."""
     options = {"beta_schedule": betas, "prediction_type": prediction, "clip_sample": False}
-    scheduler = diffusers.DDIMScheduler(**options, set_alpha_to_one=False, timestep_spacing="leading")
+    scheduler = diffusers.DDIMScheduler(
+        **options, set_alpha_to_one=False, timestep_spacing="leading"
+    )
     twin = written(tmp_path, PLAIN, scheduler)
     model = pretrained.load(tmp_path)
     scheduler.set_timesteps(25)
@@ -93,13 +137,20 @@ def test_a_decode_by_ddim_agrees(tmp_path, prediction, betas):
     with torch.no_grad():
         for step in scheduler.timesteps:
             x = scheduler.step(twin(x, step).sample, step, x).prev_sample
-    times = np.asarray([*scheduler.timesteps.numpy(), 0], np.float32)  # the last step ends at the first entry of the table
+    times = np.asarray(
+        [*scheduler.timesteps.numpy(), 0], np.float32
+    )  # the last step ends at the first entry of the table
     bar = scheduler.alphas_cumprod.numpy().astype(np.float64)[times.astype(int)]
     sigmas = jnp.asarray(np.sqrt((1 - bar) / bar), jnp.float32)
     if sigmas[-1] == sigmas[-2]:
         sigmas = sigmas[:-1]
-    found = odeint(EULER, probability_flow(model), jnp.asarray(noise) * jnp.sqrt(1 + sigmas[0] ** 2), sigmas)
-    assert relative(np.asarray(found / jnp.sqrt(1 + sigmas[-1] ** 2)), x.numpy().transpose(0, 2, 3, 1)) < 1e-3
+    found = odeint(
+        EULER, probability_flow(model), jnp.asarray(noise) * jnp.sqrt(1 + sigmas[0] ** 2), sigmas
+    )
+    assert (
+        relative(np.asarray(found / jnp.sqrt(1 + sigmas[-1] ** 2)), x.numpy().transpose(0, 2, 3, 1))
+        < 1e-3
+    )
 
 
 def test_an_edm_scheduler_is_understood(tmp_path):
@@ -108,10 +159,14 @@ def test_an_edm_scheduler_is_understood(tmp_path):
     model = pretrained.load(tmp_path)
     assert model.schedule.sigma_range == (0.01, 50.0)
     x, sigma = images(model), 3.0
-    seen = scheduler.precondition_inputs(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor(sigma))
+    seen = scheduler.precondition_inputs(
+        torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor(sigma)
+    )
     with torch.no_grad():
         output = twin(seen, torch.as_tensor(scheduler.precondition_noise(sigma)).reshape(1)).sample
-    expected = scheduler.precondition_outputs(torch.from_numpy(x.transpose(0, 3, 1, 2)), output, torch.tensor(sigma))
+    expected = scheduler.precondition_outputs(
+        torch.from_numpy(x.transpose(0, 3, 1, 2)), output, torch.tensor(sigma)
+    )
     found = np.asarray(model.denoise(jnp.asarray(x), jnp.asarray(sigma)))
     assert relative(found, expected.numpy().transpose(0, 2, 3, 1)) < 1e-4
 
@@ -123,14 +178,20 @@ def test_there_and_back_is_exact(tmp_path, name):
     again = diffusers.UNet2DModel.from_pretrained(tmp_path / "ours" / "unet")
     mine, yours = again.state_dict(), twin.state_dict()
     assert mine.keys() == yours.keys() and all(torch.equal(mine[key], yours[key]) for key in yours)
-    assert diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler").config.clip_sample is False
+    assert (
+        diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler").config.clip_sample
+        is False
+    )
 
 
 def test_names_from_before_0_17_are_known(tmp_path):
     from safetensors.torch import load_file, save_file
 
     written(tmp_path, PLAIN)
-    model, place = pretrained.load(tmp_path), tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    model, place = (
+        pretrained.load(tmp_path),
+        tmp_path / "unet" / "diffusion_pytorch_model.safetensors",
+    )
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = {}
     for key, value in load_file(place).items():
@@ -139,7 +200,10 @@ def test_names_from_before_0_17_are_known(tmp_path):
         state[key] = value
     save_file(state, place)
     again = pretrained.load(tmp_path)
-    assert jnp.array_equal(again.params["mid_block.attentions.0"]["to_q"]["kernel"], model.params["mid_block.attentions.0"]["to_q"]["kernel"])
+    assert jnp.array_equal(
+        again.params["mid_block.attentions.0"]["to_q"]["kernel"],
+        model.params["mid_block.attentions.0"]["to_q"]["kernel"],
+    )
 
 
 def test_a_bin_is_read_without_torch_running(tmp_path):

@@ -1,4 +1,6 @@
-"""Importer, network, decode and classifier against openai/guided-diffusion's own numbers (shared/fixtures)."""
+"""Importer, network, decode and classifier against openai/guided-diffusion's own numbers
+(shared/fixtures).
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,9 @@ from ddib_jax.solvers import EULER, odeint
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
 NAMES = ("guided_diffusion_plain", "guided_diffusion_class_cond")
-pytestmark = pytest.mark.skipif(not FIXTURES.is_dir(), reason="the reference fixtures are not beside this checkout")
+pytestmark = pytest.mark.skipif(
+    not FIXTURES.is_dir(), reason="the reference fixtures are not beside this checkout"
+)
 
 
 def load(name: str):
@@ -33,7 +37,9 @@ def relative(found, expected) -> float:
 def test_network_output(name):
     model, io = load(name)
     labels = jnp.asarray(io["y_source"]) if "y_source" in io else None
-    found = model.network.apply({"params": model.params}, nhwc(io["x"]), jnp.asarray(io["t"], jnp.float32), labels)
+    found = model.network.apply(
+        {"params": model.params}, nhwc(io["x"]), jnp.asarray(io["t"], jnp.float32), labels
+    )
     assert relative(found, nhwc(io["output"])) < 1e-4
 
 
@@ -48,7 +54,9 @@ def test_decode_of_given_noise(name):
 
 
 def test_classifier_and_its_gradient():
-    """Logits, and what classifier guidance adds: sigma^2 grad_x log p in x = x_t / alpha_t is alpha sigma^2 times the reference's gradient in x_t."""
+    """Logits, and what classifier guidance adds: sigma^2 grad_x log p in x = x_t / alpha_t is alpha
+    sigma^2 times the reference's gradient in x_t.
+    """
     home = FIXTURES / "guided_diffusion_class_cond"
     network, params = pretrained.load_noisy_classifier(home / "classifier.pt")
     io = np.load(home / "classifier_io.npz")

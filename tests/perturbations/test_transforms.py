@@ -21,7 +21,9 @@ def perturbed(name, coefficient, latent=LATENT, context=CONTEXT):
 def test_local_rotation_turns_each_block_clockwise():
     block = jnp.asarray([[1.0, 2.0], [3.0, 4.0]])
     grid = jnp.tile(block, (2, 3))[None, :, :, None]
-    for turns, expected in enumerate([[[1, 2], [3, 4]], [[3, 1], [4, 2]], [[4, 3], [2, 1]], [[2, 4], [1, 3]]]):
+    for turns, expected in enumerate(
+        [[[1, 2], [3, 4]], [[3, 1], [4, 2]], [[4, 3], [2, 1]], [[2, 4], [1, 3]]]
+    ):
         found = perturbed("local-rotation", turns, grid)[0, :, :, 0]
         np.testing.assert_array_equal(found, np.tile(expected, (2, 3)))
     with pytest.raises(ValueError, match="5 x 4 does not divide"):
@@ -33,7 +35,9 @@ def test_checkerboard_alternates_cells_of_the_given_width():
         found = perturbed("checkerboard-image", size)
         rows, columns = np.indices((8, 8)) // size
         np.testing.assert_array_equal((found == -1).all(axis=(0, 3)), (rows + columns) % 2 == 1)
-        np.testing.assert_array_equal(found[:, (rows + columns) % 2 == 0], np.asarray(LATENT)[:, (rows + columns) % 2 == 0])
+        np.testing.assert_array_equal(
+            found[:, (rows + columns) % 2 == 0], np.asarray(LATENT)[:, (rows + columns) % 2 == 0]
+        )
 
 
 def test_normalise():
@@ -52,11 +56,15 @@ def test_blur_is_the_gaussian_filter_away_from_the_border():
 
 def test_rotation_is_counter_clockwise_and_undone_by_its_opposite():
     np.testing.assert_allclose(perturbed("rotate", 90), np.rot90(LATENT, 1, axes=(1, 2)), atol=1e-5)
-    np.testing.assert_allclose(perturbed("rotate", -180), np.rot90(LATENT, 2, axes=(1, 2)), atol=1e-5)
+    np.testing.assert_allclose(
+        perturbed("rotate", -180), np.rot90(LATENT, 2, axes=(1, 2)), atol=1e-5
+    )
     rows, columns = np.indices((32, 32)) - 15.5
     bump = np.exp(-((rows + 6) ** 2 + columns**2) / 8)  # above the centre
     smooth = jnp.asarray(bump[None, :, :, None], jnp.float32)
-    left = np.exp(-((rows + 6 * np.cos(np.pi / 6)) ** 2 + (columns + 6 * np.sin(np.pi / 6)) ** 2) / 8)
+    left = np.exp(
+        -((rows + 6 * np.cos(np.pi / 6)) ** 2 + (columns + 6 * np.sin(np.pi / 6)) ** 2) / 8
+    )
     turned = perturbed("rotate", 30, smooth)
     np.testing.assert_allclose(turned[0, :, :, 0], left, atol=1e-3)
     np.testing.assert_allclose(perturbed("rotate", -30, jnp.asarray(turned)), smooth, atol=1e-3)
@@ -68,12 +76,15 @@ def test_slerp_stays_on_the_sphere_and_ends_at_its_partner():
     half, end = perturbed("slerp-noise", 0.5), perturbed("slerp-noise", 1.0)
     lengths = [np.sqrt((np.asarray(a) ** 2).sum(axis=(1, 2, 3))) for a in (LATENT, half, end)]
     np.testing.assert_allclose(lengths[1:], [lengths[0]] * 2, rtol=1e-4)
-    partner = np.asarray(NOISE) * (lengths[0] / np.sqrt((np.asarray(NOISE) ** 2).sum(axis=(1, 2, 3))))[:, None, None, None]
+    partner = (
+        np.asarray(NOISE)
+        * (lengths[0] / np.sqrt((np.asarray(NOISE) ** 2).sum(axis=(1, 2, 3))))[:, None, None, None]
+    )
     np.testing.assert_allclose(end, partner, atol=1e-4)
 
 
 def test_frequencies_kept_are_the_latents():
-    spectrum = lambda a: np.fft.fft2(np.asarray(a), axes=(1, 2))  # noqa: E731
+    spectrum = lambda a: np.fft.fft2(np.asarray(a), axes=(1, 2))
     radius = 2 * np.abs(np.fft.fftfreq(8))
     low = np.maximum(radius[:, None], radius[None]) <= 0.5
     found = spectrum(perturbed("keep-low", 0.5))
@@ -97,14 +108,20 @@ def test_channel_statistics_are_given_back():
     context = CONTEXT | {"latent": 2 * LATENT + jnp.asarray([1.0, 0.0, -1.0])}
     found = perturbed("match-channels", 1.0, context=context)
     for statistic in (np.mean, np.std):
-        np.testing.assert_allclose(statistic(found, axis=(1, 2)), statistic(np.asarray(context["latent"]), axis=(1, 2)), atol=1e-4)
+        np.testing.assert_allclose(
+            statistic(found, axis=(1, 2)),
+            statistic(np.asarray(context["latent"]), axis=(1, 2)),
+            atol=1e-4,
+        )
 
 
 def test_gaussianised_values_are_normal_and_keep_their_order():
     skewed = jnp.exp(LATENT)
     found = perturbed("gaussianise", 1.0, skewed).reshape(2, -1)
     assert scipy.stats.kstest(found[0], "norm").statistic < 0.01
-    np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(np.asarray(skewed).reshape(2, -1), axis=1))
+    np.testing.assert_array_equal(
+        np.argsort(found, axis=1), np.argsort(np.asarray(skewed).reshape(2, -1), axis=1)
+    )
 
 
 def test_sequences_apply_in_order_and_hold_what_is_fixed():
@@ -112,14 +129,18 @@ def test_sequences_apply_in_order_and_hold_what_is_fixed():
     expected = perturbed("blur", 1.0, jnp.rot90(LATENT, 1, axes=(1, 2)))
     np.testing.assert_allclose(both(LATENT, jnp.asarray(90.0), CONTEXT), expected, atol=1e-5)
     assert both.steps[1] == Fixed(PERTURBATIONS["blur"], 1.0)
-    assert both == parse_perturbation(["rotate", "blur=1"], [5.0]) and hash(both) == hash(parse_perturbation(["rotate", "blur=1"], []))
+    assert both == parse_perturbation(["rotate", "blur=1"], [5.0]) and hash(both) == hash(
+        parse_perturbation(["rotate", "blur=1"], [])
+    )
 
 
 def test_a_sequence_is_applied_place_by_place():
     mixed = parse_perturbation(["blur-image", "normalise=1"], [2.0])
     image = at(mixed, "image", LATENT, jnp.asarray(2.0), CONTEXT)
     np.testing.assert_allclose(image, perturbed("blur", 2.0), atol=1e-6)
-    np.testing.assert_allclose(mixed(LATENT, jnp.asarray(2.0), CONTEXT), perturbed("normalise", 1.0), atol=1e-6)
+    np.testing.assert_allclose(
+        mixed(LATENT, jnp.asarray(2.0), CONTEXT), perturbed("normalise", 1.0), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +148,11 @@ def test_a_sequence_is_applied_place_by_place():
     [
         (["blurr"], [1], "Unknown perturbation 'blurr'; known are none, normalise"),
         (["blur=much"], [1], "'much' in 'blur=much' is not a number"),
-        (["blur"], [-1], "The coefficient -1 does not suit 'blur', which takes a number from 0 to 100"),
+        (
+            ["blur"],
+            [-1],
+            "The coefficient -1 does not suit 'blur', which takes a number from 0 to 100",
+        ),
         (["rotate", "blur=nan"], [1], "The coefficient nan does not suit 'blur'"),
         (["local-rotation"], [1.5], "does not suit 'local-rotation', which takes whole numbers"),
         (["blur", "blur-image"], [1], "comes before the latent's own"),

@@ -1,7 +1,9 @@
-"""Exports of NVlabs/edm: both networks under all four preconditioners, held against numbers of another implementation, and bad files.
+"""Exports of NVlabs/edm: both networks under all four preconditioners, held against numbers of
+another implementation, and bad files.
 
-`edm_outputs/` was computed in torch by NVIDIA Modulus 0.9.0 (Apache-2.0), which took these networks over from NVlabs/edm; its own group norm of evaluation divides by n - 1, so it
-was asked in training mode without dropout. Weights are drawn from their keys (`drawn`), so that they need not be stored.
+`edm_outputs/` was computed in torch by NVIDIA Modulus 0.9.0 (Apache-2.0), which took these networks
+over from NVlabs/edm; its own group norm of evaluation divides by n - 1, so it was asked in training
+mode without dropout. Weights are drawn from their keys (`drawn`), so that they need not be stored.
 """
 
 import json
@@ -28,18 +30,28 @@ def drawn(key, shape):
 
 
 def export(name, place):
-    """The export whose outputs are kept: keys and shapes are those of our network, weights drawn from the keys, buffers as theirs."""
+    """The export whose outputs are kept: keys and shapes are those of our network, weights drawn
+    from the keys, buffers as theirs.
+    """
     kept = np.load(HOME / f"{name}.npz")
     options = json.loads(str(kept["options"]))
     kind = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[options["model_type"]]
-    inner = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items() if key not in ("class", "model_type", "img_channels", "augment_dim")}
+    inner = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in options.items()
+        if key not in ("class", "model_type", "img_channels", "augment_dim")
+    }
     network = kind(out_channels=6 if options["class"] == "iDDPMPrecond" else 3, **inner)
     cond = jnp.zeros(1, jnp.int32) if network.label_dim else None
-    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros(1), cond)["params"]
+    shapes = jax.eval_shape(
+        network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros(1), cond
+    )["params"]
     keys = state_dict(jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes))
     state = {f"model.{key}": drawn(f"model.{key}", array.shape) for key, array in keys.items()}
     if options.get("augment_dim"):
-        state["model.map_augment.weight"] = drawn("model.map_augment.weight", (16, options["augment_dim"]))
+        state["model.map_augment.weight"] = drawn(
+            "model.map_augment.weight", (16, options["augment_dim"])
+        )
     state["model.enc.4x4_down.conv0.resample_filter"] = np.full((1, 1, 2, 2), 0.25, np.float32)
     state |= {"u": np.zeros(1001, np.float32)} if options["class"] == "iDDPMPrecond" else {}
     save_file(state, place, metadata={"edm": json.dumps(options)})
@@ -54,7 +66,9 @@ def test_denoisers_agree(tmp_path, name):
     x, sigma = jnp.asarray(kept["x"].transpose(0, 2, 3, 1)), jnp.asarray(kept["sigma"])
     expected = kept["denoised"].transpose(0, 2, 3, 1)
     found = np.asarray(model.denoise(x, sigma))
-    for ours, theirs, noisy in zip(found, expected, np.asarray(x), strict=True):  # relative to what the network adds
+    for ours, theirs, noisy in zip(
+        found, expected, np.asarray(x), strict=True
+    ):  # relative to what the network adds
         assert np.linalg.norm(ours - theirs) / np.linalg.norm(theirs - noisy) < 1e-4
 
 

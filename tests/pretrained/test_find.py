@@ -24,7 +24,9 @@ def test_by_name_and_by_path(shipped, tmp_path):
 
 @pytest.mark.parametrize("name", ["eight", "models/eight", "five/model.json"])
 def test_an_unknown_name_is_told_with_the_shipped_ones(shipped, name):
-    with pytest.raises(FileNotFoundError, match=rf"There is no model '{name}': .* shipped model \(five, seven\)\."):
+    with pytest.raises(
+        FileNotFoundError, match=rf"There is no model '{name}': .* shipped model \(five, seven\)\."
+    ):
         pretrained.find(name)
 
 

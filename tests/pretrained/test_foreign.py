@@ -1,4 +1,6 @@
-"""Checkpoints of other libraries, made here from random weights: flags, strictness, classes, the hub, and the way back."""
+"""Checkpoints of other libraries, made here from random weights: flags, strictness, classes, the
+hub, and the way back.
+"""
 
 import json
 
@@ -21,16 +23,34 @@ SHAPE = (16, 16, 3)
 
 
 def randomised(network, seed=0, cond=None):
-    arguments = (jnp.zeros((1, *SHAPE)), jnp.zeros(1)) if cond is None else (jnp.zeros((1, *SHAPE)), jnp.zeros(1), cond)
+    arguments = (
+        (jnp.zeros((1, *SHAPE)), jnp.zeros(1))
+        if cond is None
+        else (jnp.zeros((1, *SHAPE)), jnp.zeros(1), cond)
+    )
     params = jax.jit(network.init)(jax.random.key(seed), *arguments)["params"]
     noise = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: leaf + 0.05 * noise.normal(size=leaf.shape).astype(np.float32), params)
+    return jax.tree.map(
+        lambda leaf: leaf + 0.05 * noise.normal(size=leaf.shape).astype(np.float32), params
+    )
 
 
 def adm_model(**options):
-    network = UNet(model_channels=32, channel_mult=(1, 2), attention_resolutions=(8,), num_head_channels=16, **options)
+    network = UNet(
+        model_channels=32,
+        channel_mult=(1, 2),
+        attention_resolutions=(8,),
+        num_head_channels=16,
+        **options,
+    )
     classes = None if network.num_classes is None else jnp.zeros(1, jnp.int32)
-    return DiffusionModel(randomised(network, cond=classes), Epsilon(), network=network, schedule=Discrete.cosine(100), data_shape=SHAPE)
+    return DiffusionModel(
+        randomised(network, cond=classes),
+        Epsilon(),
+        network=network,
+        schedule=Discrete.cosine(100),
+        data_shape=SHAPE,
+    )
 
 
 def same(one, other):
@@ -48,14 +68,22 @@ def written(tmp_path):
 
 
 def rewritten(path, flags):
-    (path.parent / "flags.json").write_text(json.dumps(json.loads((path.parent / "flags.json").read_text()) | flags))
+    (path.parent / "flags.json").write_text(
+        json.dumps(json.loads((path.parent / "flags.json").read_text()) | flags)
+    )
 
 
 def test_guided_diffusion_there_and_back(written):
     path, model, _ = written
     found = pretrained.load(path)
-    assert same(found, model) and found.network == model.network and found.schedule == model.schedule
-    assert len(pretrained.fingerprint(path)) == 16 and pretrained.class_names(path) == () and pretrained.facts(path) == {}
+    assert (
+        same(found, model) and found.network == model.network and found.schedule == model.schedule
+    )
+    assert (
+        len(pretrained.fingerprint(path)) == 16
+        and pretrained.class_names(path) == ()
+        and pretrained.facts(path) == {}
+    )
 
 
 def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
@@ -88,7 +116,15 @@ def test_flags_that_do_not_fit_are_named(written, flags, words):
 
 def test_flags_may_be_those_of_a_command_line(written):
     path, model, _ = written
-    rewritten(path, {"class_cond": "True", "predict_xstart": "False", "channel_mult": [1, 2], "num_channels": 32.0})
+    rewritten(
+        path,
+        {
+            "class_cond": "True",
+            "predict_xstart": "False",
+            "channel_mult": [1, 2],
+            "num_channels": 32.0,
+        },
+    )
     assert same(pretrained.load(path), model)
 
 
@@ -105,8 +141,14 @@ def test_scaled_times_must_be_told(written):
     [
         (lambda state: state.pop("out.2.bias"), "out.2.bias is missing"),
         (lambda state: state.update(extra=np.ones(2, np.float32)), "extra is unknown"),
-        (lambda state: state.update({"out.2.bias": np.ones(5, np.float32)}), r"out.2.bias is \(5,\)"),
-        (lambda state: state.update({"out.2.bias": np.full(6, np.nan, np.float32)}), "out.2.bias is not finite"),
+        (
+            lambda state: state.update({"out.2.bias": np.ones(5, np.float32)}),
+            r"out.2.bias is \(5,\)",
+        ),
+        (
+            lambda state: state.update({"out.2.bias": np.full(6, np.nan, np.float32)}),
+            "out.2.bias is not finite",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_named(written, change, words):
@@ -130,22 +172,43 @@ def test_missing_or_broken_flags_are_said(written):
 def test_published_checkpoints_need_no_flags(written):
     path = written[0]
     (path.parent / "flags.json").unlink()
-    with pytest.raises(ValueError, match="that the options of .*256x256_diffusion.pt describe|are not those that its options describe"):
-        pretrained.load(path.rename(path.with_name("256x256_diffusion.pt")))  # its flags are known; these are not its weights
+    with pytest.raises(
+        ValueError,
+        match=(
+            "that the options of .*256x256_diffusion.pt describe|are not those that its options"
+            " describe"
+        ),
+    ):
+        pretrained.load(
+            path.rename(path.with_name("256x256_diffusion.pt"))
+        )  # its flags are known; these are not its weights
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     network = NoisyClassifier(
-        model_channels=64, channel_mult=(1, 1), num_res_blocks=1, attention_resolutions=(8,), num_head_channels=64, resblock_updown=True,
-        num_classes=3, pool=pool,
-    )  # fmt: skip
+        model_channels=64,
+        channel_mult=(1, 1),
+        num_res_blocks=1,
+        attention_resolutions=(8,),
+        num_head_channels=64,
+        resblock_updown=True,
+        num_classes=3,
+        pool=pool,
+    )
     params = randomised(network)
     state = state_dict(params, ("qkv", "proj_out", "qkv_proj", "c_proj"))
     if pool == "adaptive":
         assert state["out.3.weight"].shape == (3, 64, 1, 1)
     save_state_dict(tmp_path / "classifier.pt", state)
-    flags = {"image_size": 16, "classifier_width": 64, "classifier_depth": 1, "classifier_attention_resolutions": "8", "classifier_pool": pool, "out_channels": 3}
+    flags = {
+        "image_size": 16,
+        "classifier_width": 64,
+        "classifier_depth": 1,
+        "classifier_attention_resolutions": "8",
+        "classifier_pool": pool,
+        "out_channels": 3,
+    }
     (tmp_path / "classifier.json").write_text(json.dumps(flags))
     found, loaded = pretrained.load_noisy_classifier(tmp_path / "classifier.pt")
     assert found == network and jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
@@ -153,16 +216,36 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     assert logits.shape == (2, 3) and bool(jnp.isfinite(logits).all())
 
 
-@pytest.mark.parametrize("meaning", [(Epsilon(), Discrete.linear()), (Velocity(), Discrete.cosine(50)), (EDMPreconditioning(0.4), EDM(0.01, 30.0))], ids=["epsilon", "velocity", "edm"])
+@pytest.mark.parametrize(
+    "meaning",
+    [
+        (Epsilon(), Discrete.linear()),
+        (Velocity(), Discrete.cosine(50)),
+        (EDMPreconditioning(0.4), EDM(0.01, 30.0)),
+    ],
+    ids=["epsilon", "velocity", "edm"],
+)
 def test_diffusers_there_and_back(tmp_path, meaning):
     network = UNet2D(
-        block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, num_class_embeds=3,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-    )  # fmt: skip
-    model = DiffusionModel(randomised(network, cond=jnp.zeros(1, jnp.int32)), meaning[0], network=network, schedule=meaning[1], data_shape=SHAPE)
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_class_embeds=3,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    model = DiffusionModel(
+        randomised(network, cond=jnp.zeros(1, jnp.int32)),
+        meaning[0],
+        network=network,
+        schedule=meaning[1],
+        data_shape=SHAPE,
+    )
     pretrained.save_diffusers(tmp_path / "folder", model)
     found = pretrained.load(tmp_path / "folder")
-    assert same(found, model) and found.network == network and found.precondition == model.precondition
+    assert (
+        same(found, model) and found.network == network and found.precondition == model.precondition
+    )
     np.testing.assert_allclose(found.schedule.sigma_range, model.schedule.sigma_range, rtol=1e-12)
     pretrained.save_model(tmp_path / "native", found, facts={"data": {}, "training": {}})
     assert same(pretrained.load(tmp_path / "native"), model)
@@ -171,11 +254,19 @@ def test_diffusers_there_and_back(tmp_path, meaning):
 def test_an_adm_network_goes_to_diffusers(tmp_path):
     model = adm_model().replace(schedule=Discrete.linear(1000))
     pretrained.save_diffusers(tmp_path / "folder", model)
-    found, x = pretrained.load(tmp_path / "folder"), jax.random.normal(jax.random.key(0), (2, *SHAPE))
-    np.testing.assert_allclose(found.denoise(x, jnp.asarray(1.5)), model.denoise(x, jnp.asarray(1.5)), atol=2e-5)
+    found, x = (
+        pretrained.load(tmp_path / "folder"),
+        jax.random.normal(jax.random.key(0), (2, *SHAPE)),
+    )
+    np.testing.assert_allclose(
+        found.denoise(x, jnp.asarray(1.5)), model.denoise(x, jnp.asarray(1.5)), atol=2e-5
+    )
 
 
-@pytest.mark.parametrize("writer", [pretrained.to_guided_diffusion, lambda model: pretrained.save_diffusers("nowhere", model)])
+@pytest.mark.parametrize(
+    "writer",
+    [pretrained.to_guided_diffusion, lambda model: pretrained.save_diffusers("nowhere", model)],
+)
 def test_what_others_cannot_hold_is_refused(writer):
     model = pretrained.load("five")
     with pytest.raises(ValueError, match="patch stem"):
@@ -185,14 +276,24 @@ def test_what_others_cannot_hold_is_refused(writer):
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
-        ("model_index.json", {"vqvae": ["diffusers", "VQModel"]}, "latent diffusion is not supported"),
+        (
+            "model_index.json",
+            {"vqvae": ["diffusers", "VQModel"]},
+            "latent diffusion is not supported",
+        ),
         ("unet/config.json", {"out_channels": 5}, "makes 5 channels of 3"),
-        ("scheduler/scheduler_config.json", {"timestep_type": "continuous"}, "timestep_type = 'continuous'"),
+        (
+            "scheduler/scheduler_config.json",
+            {"timestep_type": "continuous"},
+            "timestep_type = 'continuous'",
+        ),
         ("scheduler/scheduler_config.json", {"_class_name": None}, "cannot be understood"),
     ],
 )
 def test_folders_that_mean_something_else_are_refused(tmp_path, file, change, words):
-    pretrained.save_diffusers(tmp_path / "folder", adm_model().replace(schedule=Discrete.linear(1000)))
+    pretrained.save_diffusers(
+        tmp_path / "folder", adm_model().replace(schedule=Discrete.linear(1000))
+    )
     place = tmp_path / "folder" / file
     place.write_text(json.dumps(json.loads(place.read_text()) | change))
     with pytest.raises(ValueError, match=words):
@@ -208,12 +309,22 @@ def test_a_folder_of_another_pipeline_is_refused(tmp_path):
 
 
 def test_the_hub(tmp_path, monkeypatch):
-    """What the hub's client is asked, and that its folder is read; the client itself is not at hand offline."""
-    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed (extra 'hub')")
+    """What the hub's client is asked, and that its folder is read; the client itself is not at hand
+    offline.
+    """
+    hub = pytest.importorskip(
+        "huggingface_hub", reason="huggingface_hub is not installed (extra 'hub')"
+    )
     model = adm_model().replace(schedule=Discrete.linear(1000))
     pretrained.save_diffusers(tmp_path / "folder", model)
     asked = []
-    monkeypatch.setattr(hub, "snapshot_download", lambda name, **options: asked.append((name, options["revision"])) or str(tmp_path / "folder"))
+    monkeypatch.setattr(
+        hub,
+        "snapshot_download",
+        lambda name, **options: (
+            asked.append((name, options["revision"])) or str(tmp_path / "folder")
+        ),
+    )
     assert pretrained.load("hf:somebody/something@main").data_shape == SHAPE
     assert asked == [("somebody/something", "main")]
     monkeypatch.undo()

@@ -21,7 +21,11 @@ NETWORKS = {
     "plain": UNet(**SMALL),
     "classes": UNet(**SMALL, num_classes=5),
     "patches": UNet(**SMALL, patch_size=2, learn_sigma=True, time_scale=16.0, num_head_channels=16),
-    "two levels": UNet(**SMALL | {"model_channels": 64, "channel_mult": (0.5, 1.0)}, resblock_updown=True, dtype="bfloat16"),
+    "two levels": UNet(
+        **SMALL | {"model_channels": 64, "channel_mult": (0.5, 1.0)},
+        resblock_updown=True,
+        dtype="bfloat16",
+    ),
 }
 SCHEDULES = {
     "linear-vp": schedules.LinearVP(beta_max=15.0),
@@ -35,7 +39,9 @@ assert SCHEDULES.keys() == schedules.SCHEDULES.keys()
 
 def preconditioner(name):
     if name == "wiener":
-        return preconditioning.Wiener.fit(np.random.default_rng(0).uniform(-1, 1, (20, 8, 8, 3)).astype(np.float32), 6)
+        return preconditioning.Wiener.fit(
+            np.random.default_rng(0).uniform(-1, 1, (20, 8, 8, 3)).astype(np.float32), 6
+        )
     return preconditioning.EDM(0.37) if name == "edm" else preconditioning.PRECONDITIONINGS[name]()
 
 
@@ -50,13 +56,17 @@ def diffusion(network="plain", schedule="edm", precondition="edm", seed=1):
     inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, 8, 8, 3)), jnp.ones(()))
     cond = None if network.num_classes is None else jnp.zeros(1, jnp.int32)
     params = weights(network, inputs, jnp.zeros(1), cond, seed=seed)
-    return DiffusionModel(params, precondition, network=network, schedule=SCHEDULES[schedule], data_shape=(8, 8, 3))
+    return DiffusionModel(
+        params, precondition, network=network, schedule=SCHEDULES[schedule], data_shape=(8, 8, 3)
+    )
 
 
 def same(one, other):
     """Equal static parts (the structure holds them) and equal bits in all leaves."""
     assert jax.tree.structure(one) == jax.tree.structure(other)
-    for (path, leaf), wanted in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True):
+    for (path, leaf), wanted in zip(
+        jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True
+    ):
         assert leaf.dtype == wanted.dtype == np.float32, path
         np.testing.assert_array_equal(leaf, wanted, err_msg=jax.tree_util.keystr(path))
 
@@ -64,11 +74,18 @@ def same(one, other):
 COMBINATIONS = list(itertools.product(preconditioning.PRECONDITIONINGS, SCHEDULES))
 
 
-@pytest.mark.parametrize("index", range(len(COMBINATIONS)), ids=["-".join(names) for names in COMBINATIONS])
+@pytest.mark.parametrize(
+    "index", range(len(COMBINATIONS)), ids=["-".join(names) for names in COMBINATIONS]
+)
 def test_every_model_comes_back(tmp_path, index):
     precondition, schedule = COMBINATIONS[index]
-    model = diffusion(list(NETWORKS)[(index + index // len(SCHEDULES)) % len(NETWORKS)], schedule, precondition)
-    assert save_model(tmp_path / "model", model, facts={"data": {"name": "five"}}) == tmp_path / "model"
+    model = diffusion(
+        list(NETWORKS)[(index + index // len(SCHEDULES)) % len(NETWORKS)], schedule, precondition
+    )
+    assert (
+        save_model(tmp_path / "model", model, facts={"data": {"name": "five"}})
+        == tmp_path / "model"
+    )
     same(load_model(tmp_path / "model"), model)
     assert describe(tmp_path / "model")["data"] == {"name": "five"}
 
@@ -97,7 +114,10 @@ def test_weights_that_float16_cannot_hold_are_named_and_the_older_model_stays(tm
     older, model = diffusion(), diffusion(seed=2)
     save_model(tmp_path / "m", older, facts={})
     model.params["out.2"]["bias"] = jnp.full(3, number)
-    with pytest.raises(ValueError, match="weights params/out.2/bias are not finite in float16; the model is not written"):
+    with pytest.raises(
+        ValueError,
+        match="weights params/out.2/bias are not finite in float16; the model is not written",
+    ):
         save_model(tmp_path / "m", model, facts={}, dtype="float16")
     same(load_model(tmp_path / "m"), older)
 
@@ -115,7 +135,10 @@ def test_a_full_disk_is_one_sentence_and_the_older_model_stays(tmp_path, request
     save_model(tmp_path / "m", older, facts={"training": 1}, samples=None)
     request.getfixturevalue("small_files")
     for place in ("m", "new"):
-        with pytest.raises(OSError, match=rf"The model could not be written to .*{place} \(.*File too large.*\); nothing") as error:
+        with pytest.raises(
+            OSError,
+            match=rf"The model could not be written to .*{place} \(.*File too large.*\); nothing",
+        ) as error:
             save_model(tmp_path / place, diffusion(seed=2), facts={"training": 2})
         assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["m"]
@@ -130,12 +153,19 @@ def test_a_newer_model_takes_the_place_of_an_older_one(tmp_path):
     newer = diffusion("classes", "cosine", "velocity", seed=2)
     save_model(tmp_path / "m", newer, facts={}, samples=tmp_path / "grid.png")
     same(load_model(tmp_path / "m"), newer)
-    assert sorted(os.listdir(tmp_path / "m")) == ["model.json", "samples.png", "training", "weights.safetensors"]
+    assert sorted(os.listdir(tmp_path / "m")) == [
+        "model.json",
+        "samples.png",
+        "training",
+        "weights.safetensors",
+    ]
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    return save_model(tmp_path_factory.mktemp("original") / "model", diffusion(precondition="wiener"), facts={})
+    return save_model(
+        tmp_path_factory.mktemp("original") / "model", diffusion(precondition="wiener"), facts={}
+    )
 
 
 @pytest.fixture
@@ -170,7 +200,10 @@ def test_what_is_missing_is_said(directory):
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-5, 0.5, 0.9999])
-@pytest.mark.parametrize("name, said", [("weights.safetensors", "cut short or damaged"), ("model.json", "not valid JSON")])
+@pytest.mark.parametrize(
+    "name, said",
+    [("weights.safetensors", "cut short or damaged"), ("model.json", "not valid JSON")],
+)
 def test_files_cut_short(directory, share, name, said):
     size = (directory / name).stat().st_size
     os.truncate(directory / name, min(int(share * size), size - 3))
@@ -191,7 +224,9 @@ def edited(directory, part, **changes):
     path.write_text(json.dumps(description))
 
 
-@pytest.mark.parametrize("part, known", [("network", "unet"), ("schedule", "linear-vp"), ("preconditioning", "wiener")])
+@pytest.mark.parametrize(
+    "part, known", [("network", "unet"), ("schedule", "linear-vp"), ("preconditioning", "wiener")]
+)
 @pytest.mark.parametrize("name", ["transformer", None, ["unet"], ""])
 def test_unknown_names_are_told_with_the_known_ones(directory, part, known, name):
     edited(directory, part, name=name)
@@ -207,17 +242,26 @@ def test_parts_that_are_missing_or_have_unknown_options(directory, part):
         refused(directory, f"an unknown {part} None")
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"model_channels": 64}, ["input_blocks.0.0/bias is (32,), not (64,)", "more."]),
-    ({"num_res_blocks": 2}, ["is missing"]),
-    ({"num_classes": 5}, ["label_emb/embedding is missing."]),
-    ({"out_channels": 1}, ["out.2/bias is (3,), not (1,); params/out.2/kernel is (3, 3, 32, 3), not (3, 3, 32, 1)."]),
-    ({"model_channels": 30}, ["cannot be built"]),
-    ({"patch_size": 3}, ["cannot be built", "divisible by 3"]),
-    ({"patch_size": 0}, ["cannot be built"]),
-    ({"model_channels": "many"}, ["cannot be built"]),
-    ({"dtype": "float99"}, ["cannot be built"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"model_channels": 64}, ["input_blocks.0.0/bias is (32,), not (64,)", "more."]),
+        ({"num_res_blocks": 2}, ["is missing"]),
+        ({"num_classes": 5}, ["label_emb/embedding is missing."]),
+        (
+            {"out_channels": 1},
+            [
+                "out.2/bias is (3,), not (1,); params/out.2/kernel is (3, 3, 32, 3), not (3, 3,"
+                " 32, 1)."
+            ],
+        ),
+        ({"model_channels": 30}, ["cannot be built"]),
+        ({"patch_size": 3}, ["cannot be built", "divisible by 3"]),
+        ({"patch_size": 0}, ["cannot be built"]),
+        ({"model_channels": "many"}, ["cannot be built"]),
+        ({"dtype": "float99"}, ["cannot be built"]),
+    ],
+)
 def test_a_network_that_is_not_that_of_the_weights(directory, change, words):
     edited(directory, "network", **change)
     refused(directory, *[word.replace("params/", "") for word in words])
@@ -251,16 +295,40 @@ def rewritten(directory, change):
     save_file(arrays, directory / "weights.safetensors")
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda arrays: arrays.pop("params/out.2/bias"), ["not those", "out.2/bias is missing."]),
-    (lambda arrays: arrays.update({"params/extra": np.zeros(3)}), ["not those", "extra is unknown."]),
-    (lambda arrays: arrays.update({"params/out.2/bias": np.zeros(4)}), ["not those", "out.2/bias is (4,), not (3,)."]),
-    (lambda arrays: arrays.pop("preconditioning/rest"), ["expected ['directions', 'mean', 'rest', 'variances'], found"]),
-    (lambda arrays: arrays.update({"preconditioning/mode": np.zeros(3)}), ["found ['directions', 'mean', 'mode'"]),
-    (lambda arrays: arrays.update({"preconditioning/variances": np.ones(5)}), ["does not work on images of shape (8, 8, 3)"]),
-    (lambda arrays: arrays.update({"optimiser/mu": np.zeros(3)}), ["that no diffusion model has: optimiser/mu."]),
-    (lambda arrays: arrays.update({"params": np.zeros(3)}), ["that no diffusion model has: params."]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda arrays: arrays.pop("params/out.2/bias"), ["not those", "out.2/bias is missing."]),
+        (
+            lambda arrays: arrays.update({"params/extra": np.zeros(3)}),
+            ["not those", "extra is unknown."],
+        ),
+        (
+            lambda arrays: arrays.update({"params/out.2/bias": np.zeros(4)}),
+            ["not those", "out.2/bias is (4,), not (3,)."],
+        ),
+        (
+            lambda arrays: arrays.pop("preconditioning/rest"),
+            ["expected ['directions', 'mean', 'rest', 'variances'], found"],
+        ),
+        (
+            lambda arrays: arrays.update({"preconditioning/mode": np.zeros(3)}),
+            ["found ['directions', 'mean', 'mode'"],
+        ),
+        (
+            lambda arrays: arrays.update({"preconditioning/variances": np.ones(5)}),
+            ["does not work on images of shape (8, 8, 3)"],
+        ),
+        (
+            lambda arrays: arrays.update({"optimiser/mu": np.zeros(3)}),
+            ["that no diffusion model has: optimiser/mu."],
+        ),
+        (
+            lambda arrays: arrays.update({"params": np.zeros(3)}),
+            ["that no diffusion model has: params."],
+        ),
+    ],
+)
 def test_arrays_that_are_missing_or_strange_or_misshapen(directory, change, words):
     rewritten(directory, change)
     refused(directory, *words)
@@ -269,13 +337,28 @@ def test_arrays_that_are_missing_or_strange_or_misshapen(directory, change, word
 def test_a_classifier_comes_back_and_is_no_diffusion_model(tmp_path, directory):
     network = DigitClassifier(widths=(8, 16), features=8, classes=3)
     params = weights(network, jnp.zeros((1, 8, 8, 3)))
-    save_network(tmp_path / "c", network, params, kind="classifier", image_shape=(8, 8, 3), facts={"accuracy": 0.99})
+    save_network(
+        tmp_path / "c",
+        network,
+        params,
+        kind="classifier",
+        image_shape=(8, 8, 3),
+        facts={"accuracy": 0.99},
+    )
     loaded, found = load_network(tmp_path / "c", "classifier")
     assert loaded == network and describe(tmp_path / "c")["accuracy"] == 0.99
     same(found, params)
     refused(tmp_path / "c", "holds a classifier model; a diffusion model is needed here")
-    refused(directory, "holds a diffusion model; a classifier model is needed here", load=lambda directory: load_network(directory, "classifier"))
+    refused(
+        directory,
+        "holds a diffusion model; a classifier model is needed here",
+        load=lambda directory: load_network(directory, "classifier"),
+    )
     edited(directory, "kind", value=None)
     refused(directory, "a diffusion model is needed here")
     rewritten(tmp_path / "c", lambda arrays: arrays.update({"preconditioning/rest": np.zeros(1)}))
-    refused(tmp_path / "c", "that no classifier model has: preconditioning/rest", load=lambda directory: load_network(directory, "classifier"))
+    refused(
+        tmp_path / "c",
+        "that no classifier model has: preconditioning/rest",
+        load=lambda directory: load_network(directory, "classifier"),
+    )

@@ -1,4 +1,6 @@
-"""Files of weights read without torch: what torch wrote, what is damaged, and what wants to run code."""
+"""Files of weights read without torch: what torch wrote, what is damaged, and what wants to run
+code.
+"""
 
 import json
 import pickle
@@ -11,7 +13,11 @@ from safetensors.numpy import save_file
 from ddib_jax.pretrained.torch_files import open_weights
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
-STATE = {"a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "b.bias": np.ones(5, np.float32), "c": np.array(7, np.float32)}
+STATE = {
+    "a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "b.bias": np.ones(5, np.float32),
+    "c": np.array(7, np.float32),
+}
 
 
 class Runs:
@@ -32,25 +38,37 @@ def file(tmp_path):
 def test_what_is_written_is_read(file):
     found = open_weights(file)
     assert list(found) == list(STATE) and len(found) == 3
-    assert all(np.array_equal(found[key], STATE[key]) and found[key].dtype == np.float32 for key in STATE)
+    assert all(
+        np.array_equal(found[key], STATE[key]) and found[key].dtype == np.float32 for key in STATE
+    )
 
 
 def test_torch_reads_what_is_written(file):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
     found = torch.load(file, weights_only=True)
-    assert list(found) == list(STATE) and all(np.array_equal(found[key].numpy(), STATE[key]) for key in STATE)
+    assert list(found) == list(STATE) and all(
+        np.array_equal(found[key].numpy(), STATE[key]) for key in STATE
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "bool"])
 def test_what_torch_wrote_is_read(tmp_path, dtype):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
     whole = torch.arange(24).reshape(4, 6).to(getattr(torch, dtype))
-    state = {"whole": whole, "turned": whole.T, "part": whole[1:3, 2:], "parameter": torch.nn.Parameter(whole.float()), "none": whole[:0]}
+    state = {
+        "whole": whole,
+        "turned": whole.T,
+        "part": whole[1:3, 2:],
+        "parameter": torch.nn.Parameter(whole.float()),
+        "none": whole[:0],
+    }
     torch.save(state, tmp_path / "model.pt")
     found = open_weights(tmp_path / "model.pt")
     for key, value in state.items():
         assert found[key].shape == tuple(value.shape)
-        assert np.array_equal(found[key].astype(np.float64), value.detach().to(torch.float64).numpy())
+        assert np.array_equal(
+            found[key].astype(np.float64), value.detach().to(torch.float64).numpy()
+        )
 
 
 def test_a_pickle_that_wants_to_run_code_is_refused(file, tmp_path, monkeypatch):
@@ -112,18 +130,25 @@ def test_safetensors(tmp_path):
 def sharded(folder, files, weight_map):
     for name, state in files.items():
         save_file({key: array.copy() for key, array in state.items()}, folder / name)
-    (folder / "w.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "w.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": weight_map})
+    )
     return folder / "w.safetensors.index.json"
 
 
 def test_weights_in_several_files_are_one(tmp_path):
-    parts = {"w-1.safetensors": {"a.weight": STATE["a.weight"]}, "w-2.safetensors": {"b.bias": STATE["b.bias"], "c": STATE["c"]}}
+    parts = {
+        "w-1.safetensors": {"a.weight": STATE["a.weight"]},
+        "w-2.safetensors": {"b.bias": STATE["b.bias"], "c": STATE["c"]},
+    }
     where = {key: name for name, state in parts.items() for key in state}
     found = open_weights(sharded(tmp_path, parts, where))
     assert set(found) == set(STATE) and all(np.array_equal(found[key], STATE[key]) for key in STATE)
     with pytest.raises(ValueError, match="w-1.safetensors do not agree on z"):
         open_weights(sharded(tmp_path, parts, where | {"z": "w-1.safetensors"}))
-    with pytest.raises(ValueError, match="names the file ../w-3.safetensors, which does not lie beside it"):
+    with pytest.raises(
+        ValueError, match="names the file ../w-3.safetensors, which does not lie beside it"
+    ):
         open_weights(sharded(tmp_path, parts, where | {"c": "../w-3.safetensors"}))
     with pytest.raises(FileNotFoundError, match="w-9.safetensors"):
         open_weights(sharded(tmp_path, parts, where | {"c": "w-9.safetensors"}))

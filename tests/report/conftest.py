@@ -52,16 +52,69 @@ def synthetic_run(n=300, name="coloured_mnist"):
         "called_target": called == 7,
     }
     metrics = (
-        MetricRow("called_target", "Translations called 7", 0.9776, 0.957, 0.987, "share", "higher", 0.97, "", n),
-        MetricRow("hue_error", "Hue error, median", 8.31, 7.4, 9.2, "°", "lower", 15.0, "of those with a hue", n - 3),
-        MetricRow("reconstruction_error", "Encode → decode, relative RMSE", 6.21e-4, 6.02e-4, 6.4e-4, "", "lower", 1e-3),
-        MetricRow("hue_error_p90", "Hue error, 90th percentile", 33.1, 24.6, 51.9, "°", "lower", 30.0),
-        MetricRow("frechet", "Fréchet distance to real sevens", 7.4321, None, None, "", "lower", "beside its floor"),
-        MetricRow("frechet_floor", "Fréchet distance, real against real", 3.2, 2.91, 3.6, note="median and range"),
+        MetricRow(
+            "called_target",
+            "Translations called 7",
+            0.9776,
+            0.957,
+            0.987,
+            "share",
+            "higher",
+            0.97,
+            "",
+            n,
+        ),
+        MetricRow(
+            "hue_error",
+            "Hue error, median",
+            8.31,
+            7.4,
+            9.2,
+            "°",
+            "lower",
+            15.0,
+            "of those with a hue",
+            n - 3,
+        ),
+        MetricRow(
+            "reconstruction_error",
+            "Encode → decode, relative RMSE",
+            6.21e-4,
+            6.02e-4,
+            6.4e-4,
+            "",
+            "lower",
+            1e-3,
+        ),
+        MetricRow(
+            "hue_error_p90", "Hue error, 90th percentile", 33.1, 24.6, 51.9, "°", "lower", 30.0
+        ),
+        MetricRow(
+            "frechet",
+            "Fréchet distance to real sevens",
+            7.4321,
+            None,
+            None,
+            "",
+            "lower",
+            "beside its floor",
+        ),
+        MetricRow(
+            "frechet_floor",
+            "Fréchet distance, real against real",
+            3.2,
+            2.91,
+            3.6,
+            note="median and range",
+        ),
         MetricRow("latent_variance", "Latent variance", 0.8649, 0.862, 0.868, note="1 for N(0, I)"),
         MetricRow("kernel_distance", "Kernel distance", None),
     )
-    sweep = Table(("solver", "steps", "relative RMSE"), (("heun", 18, 0.00213), ("euler", 36, None)), "Same evaluations.")
+    sweep = Table(
+        ("solver", "steps", "relative RMSE"),
+        (("heun", 18, 0.00213), ("euler", 36, None)),
+        "Same evaluations.",
+    )
     return Run(
         name=name,
         title="Fives into sevens",

@@ -10,7 +10,11 @@ from ddib_jax.report import write_report
 from ddib_jax.report.methods import dot_figure
 from ddib_jax.runs import MetricRow, Run, Table, circumstances, write_run
 
-VALUES = (("DDIB", "Hue error", 10.0, 9.0, 11.0), ("CycleGAN", "Hue error", 4.5, 4.0, 5.0), ("DDIB", "Fréchet distance", 5.7, None, None))
+VALUES = (
+    ("DDIB", "Hue error", 10.0, 9.0, 11.0),
+    ("CycleGAN", "Hue error", 4.5, 4.0, 5.0),
+    ("DDIB", "Fréchet distance", 5.7, None, None),
+)
 
 
 @pytest.fixture
@@ -21,10 +25,19 @@ def run():
     return Run(
         name="compare_methods",
         title="One translation",
-        **circumstances("experiments/compare_methods.py", datetime.datetime.now(datetime.UTC), "1 x cpu"),
+        **circumstances(
+            "experiments/compare_methods.py", datetime.datetime.now(datetime.UTC), "1 x cpu"
+        ),
         config={},
         metrics=(MetricRow("floor", "Fives into sevens: floor", 1.0),),
-        tables={"Fives into sevens": Table(("method", "Hue error"), (("DDIB", "10"), ("CycleGAN", "4.5"))), "Fives into sevens, figures": Table(("method", "metric", "value", "low", "high"), VALUES)},
+        tables={
+            "Fives into sevens": Table(
+                ("method", "Hue error"), (("DDIB", "10"), ("CycleGAN", "4.5"))
+            ),
+            "Fives into sevens, figures": Table(
+                ("method", "metric", "value", "low", "high"), VALUES
+            ),
+        },
         texts={},
         arrays={"Fives into sevens: DDIB": images, "Fives into sevens: CycleGAN": images},
     )
@@ -33,7 +46,12 @@ def run():
 def test_a_section_for_every_task(tmp_path, run):
     write_run(tmp_path / "run", run)
     page = write_report(tmp_path / "run").read_text()
-    assert "Fives into sevens" in page and page.count("<img") >= 2 and "CycleGAN" in page and ", figures" not in page
+    assert (
+        "Fives into sevens" in page
+        and page.count("<img") >= 2
+        and "CycleGAN" in page
+        and ", figures" not in page
+    )
     names = sorted(path.name for path in (tmp_path / "run" / "figures").iterdir())
     assert names == ["dots-0-dark.png", "dots-0.png", "images-0.png"]
 
@@ -48,6 +66,8 @@ def test_dots_lie_where_the_figures_are(tmp_path):
     dot_figure(VALUES, tmp_path / "dots.png")
     with Image.open(tmp_path / "dots.png") as figure:
         assert figure.width > 1000
-    exchanged = tuple((VALUES[1 - place][0], *row[1:]) if place < 2 else row for place, row in enumerate(VALUES))
+    exchanged = tuple(
+        (VALUES[1 - place][0], *row[1:]) if place < 2 else row for place, row in enumerate(VALUES)
+    )
     dot_figure(exchanged, tmp_path / "exchanged.png")
     assert (tmp_path / "dots.png").read_bytes() != (tmp_path / "exchanged.png").read_bytes()

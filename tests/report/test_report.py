@@ -31,7 +31,9 @@ class Links(HTMLParser):
         self.tags.append(tag)
         if tag not in {"meta", "img", "source"}:
             self.open.append(tag)
-        self.found += [value for key, value in attrs if key in {"src", "srcset", "href", "data", "action"}]
+        self.found += [
+            value for key, value in attrs if key in {"src", "srcset", "href", "data", "action"}
+        ]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -59,7 +61,16 @@ def test_the_page_is_whole_and_fetches_nothing(page):
 
 def test_the_page_says_what_was_measured(page):
     words = page.read_text("utf-8")
-    for part in ("97.8 %", "[95.7, 98.7]", "≥ 97 %", "not met", "not measured", "Fréchet", "./launch.sh", "3 min 12 s"):
+    for part in (
+        "97.8 %",
+        "[95.7, 98.7]",
+        "≥ 97 %",
+        "not met",
+        "not measured",
+        "Fréchet",
+        "./launch.sh",
+        "3 min 12 s",
+    ):
         assert part in words
     assert words.index("Two models") < words.index("What limits it")
 
@@ -80,7 +91,9 @@ def test_words_of_a_run_cannot_break_the_page(tmp_path):
 
 def test_a_study_where_nothing_could_be_measured_is_still_drawn(tmp_path):
     run = synthetic_run(n=5)
-    unmeasured = {key: np.full(5, np.nan) for key in run.arrays if key.startswith(("hue", "thickness"))}
+    unmeasured = {
+        key: np.full(5, np.nan) for key in run.arrays if key.startswith(("hue", "thickness"))
+    }
     vars(run)["arrays"] = run.arrays | unmeasured | {"called_target": np.ones(5, bool)}
     assert write_report(write_run(tmp_path / "run", run)).is_file()
 
@@ -104,8 +117,16 @@ def test_tables_agree_with_each_other(study):
     lines = markdown.splitlines()
     assert lines[2] == "| Translations called 7 | 97.8 % [95.7, 98.7] | ≥ 97 % | met |"
     assert len(lines) == len(run.metrics) + 2 == len(text.splitlines())
-    assert all("  ".join(line.split("  ")) == line and not line.endswith(" ") for line in text.splitlines())
-    for row in ("6.21e-4 [6.02e-4, 6.40e-4]", "33° [25, 52]", "≤ 0.001", "beside its floor", "not measured"):
+    assert all(
+        "  ".join(line.split("  ")) == line and not line.endswith(" ") for line in text.splitlines()
+    )
+    for row in (
+        "6.21e-4 [6.02e-4, 6.40e-4]",
+        "33° [25, 52]",
+        "≤ 0.001",
+        "beside its floor",
+        "not measured",
+    ):
         assert row in markdown and row in text
 
 
@@ -131,8 +152,17 @@ def test_a_report_needs_no_jax(study, tmp_path):
     here = __import__("ddib_jax.report", fromlist=["x"]).__path__[0]
     shutil.copytree(here, package / "report", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(f"{here}/../runs.py", package / "runs.py")
-    code = "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report; write_report(sys.argv[1])"
+    code = (
+        "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report;"
+        " write_report(sys.argv[1])"
+    )
     command = [sys.executable, "-c", code, str(shutil.copytree(study, tmp_path / "copy"))]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "copy" / "index.html").is_file()

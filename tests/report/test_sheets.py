@@ -33,7 +33,9 @@ def test_pixels_stay_crisp(tmp_path, images):
 
 def test_captions_make_room(tmp_path, images):
     plain = Image.open(contact_sheet({"a": images}, tmp_path / "plain.png"))
-    lined = Image.open(contact_sheet({"a": images}, tmp_path / "lined.png", captions=["one\ntwo"] * 5))
+    lined = Image.open(
+        contact_sheet({"a": images}, tmp_path / "lined.png", captions=["one\ntwo"] * 5)
+    )
     assert plain.width == lined.width and plain.height < lined.height
 
 

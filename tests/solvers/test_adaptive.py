@@ -15,8 +15,10 @@ pytestmark = pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("method", ["tsit5", "dopri8"])
 @pytest.mark.parametrize("ends", [(1.0, 4.0), (4.0, 1.0)], ids=["rising", "falling"])
 def test_to_its_tolerance(method, ends):
-    """y' = y cos(t) / t - sin(t) has no closed form here: the error is that against a far finer tolerance."""
-    f = lambda t, y: y * jnp.cos(t) / t - jnp.sin(t)  # noqa: E731
+    """y' = y cos(t) / t - sin(t) has no closed form here: the error is that against a far finer
+    tolerance.
+    """
+    f = lambda t, y: y * jnp.cos(t) / t - jnp.sin(t)
     y0, ts = jnp.asarray([[0.5, 1.5]]), jnp.asarray(ends)
     truth = odeint(Adaptive("dopri8", 1e-13, 1e-13), f, y0, ts)
     coarse, fine = (odeint_effort(Adaptive(method, tol, tol), f, y0, ts) for tol in (1e-4, 1e-8))
@@ -26,8 +28,12 @@ def test_to_its_tolerance(method, ends):
 
 
 def test_too_few_steps_are_nan():
-    f = lambda t, y: -1e4 * (y - jnp.cos(t))  # noqa: E731
-    assert jnp.isnan(odeint(Adaptive("tsit5", 1e-9, 1e-9, max_steps=4), f, jnp.ones((1, 2)), jnp.asarray([1.0, 2.0]))).all()
+    f = lambda t, y: -1e4 * (y - jnp.cos(t))
+    assert jnp.isnan(
+        odeint(
+            Adaptive("tsit5", 1e-9, 1e-9, max_steps=4), f, jnp.ones((1, 2)), jnp.asarray([1.0, 2.0])
+        )
+    ).all()
 
 
 def test_across_a_bridge():
@@ -36,6 +42,8 @@ def test_across_a_bridge():
     low, high = model.schedule.sigma_range
     image = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 1)))
     bridge = Bridge(model, jnp.asarray([low, high]), Adaptive("dopri8", 1e-11, 1e-11))
-    truth = (0.3 + (image - 0.3) * jnp.sqrt((0.25 + high**2) / (0.25 + low**2))) / jnp.sqrt(1 + high**2)
+    truth = (0.3 + (image - 0.3) * jnp.sqrt((0.25 + high**2) / (0.25 + low**2))) / jnp.sqrt(
+        1 + high**2
+    )
     assert float(jnp.abs(bridge.encode(image) - truth).max()) < 1e-9
     assert float(jnp.abs(bridge.decode(bridge.encode(image)) - image).max()) < 1e-8

@@ -1,4 +1,6 @@
-"""A training that costs nothing: a noisy linear regression, with all that `fit` does for a network."""
+"""A training that costs nothing: a noisy linear regression, with all that `fit` does
+for a network.
+"""
 
 import time
 
@@ -29,12 +31,19 @@ def problem(steps, *, width=8, pause=0.0):
         return {"x": x, "y": np.sign(x[:, :3]), "index": np.arange(16)}
 
     shared = {"scale": jnp.asarray(0.5)}
-    return TrainState.create(params, tx), batch_at, {"grad_fn": gradients(loss), "tx": tx, "steps": steps, "shared": shared}
+    return (
+        TrainState.create(params, tx),
+        batch_at,
+        {"grad_fn": gradients(loss), "tx": tx, "steps": steps, "shared": shared},
+    )
 
 
 def arrays(tree):
     """Path -> host array."""
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def same_bits(one, other):

@@ -15,8 +15,15 @@ CONFIGURATION = {"steps": 10, "data": "five", "attention": (8, 4)}
 
 def state(step, size=50_000):
     rng = np.random.default_rng(step)
-    weights = {"w": rng.normal(size=size).astype(np.float32), "half": rng.normal(size=3).astype("bfloat16")}
-    return {"params": weights, "opt_state": (np.asarray(step, np.int32), (), weights["w"] + 1), "step": np.asarray(step)}
+    weights = {
+        "w": rng.normal(size=size).astype(np.float32),
+        "half": rng.normal(size=3).astype("bfloat16"),
+    }
+    return {
+        "params": weights,
+        "opt_state": (np.asarray(step, np.int32), (), weights["w"] + 1),
+        "step": np.asarray(step),
+    }
 
 
 def names(directory):
@@ -36,7 +43,11 @@ def saved(tmp_path):
 def test_options_that_an_older_version_did_not_know_had_their_defaults(saved):
     newer = CONFIGURATION | {"flip": False}
     Checkpoints(saved, newer, defaults={"flip": False, "elsewhere": 3}).close()
-    for configuration, defaults in ((newer, {}), (CONFIGURATION | {"flip": True}, {"flip": False}), (newer | {"steps": 11}, {"flip": False, "steps": 11})):
+    for configuration, defaults in (
+        (newer, {}),
+        (CONFIGURATION | {"flip": True}, {"flip": False}),
+        (newer | {"steps": 11}, {"flip": False, "steps": 11}),
+    ):
         with pytest.raises(ValueError, match="was started with another configuration"):
             Checkpoints(saved, configuration, defaults=defaults)
 
@@ -56,7 +67,9 @@ def test_none_yet(tmp_path):
 def test_another_configuration_is_refused_and_its_fields_named(saved):
     with pytest.raises(ValueError) as error:
         Checkpoints(saved, CONFIGURATION | {"data": "seven", "attention": (8,), "seed": 1})
-    assert "attention was [8, 4], is [8]; data was 'five', is 'seven'; seed was None, is 1" in str(error.value)
+    assert "attention was [8, 4], is [8]; data was 'five', is 'seven'; seed was None, is 1" in str(
+        error.value
+    )
     assert "steps" not in str(error.value).split("(")[1] and "\n" not in str(error.value)
     same_bits(Checkpoints(saved, CONFIGURATION).restore(state(0)), state(4))
 
@@ -64,13 +77,17 @@ def test_another_configuration_is_refused_and_its_fields_named(saved):
 @pytest.mark.parametrize("text", ["", '{"steps": 1', "[1, 2]", "\0"])
 def test_a_damaged_configuration_is_told(saved, text):
     (saved / "configuration.json").write_text(text)
-    with pytest.raises(ValueError, match="configuration.json is damaged; remove .* to start the training afresh"):
+    with pytest.raises(
+        ValueError, match="configuration.json is damaged; remove .* to start the training afresh"
+    ):
         Checkpoints(saved, CONFIGURATION)
 
 
 @pytest.mark.parametrize("step", [3, 4])
 def test_an_older_step_is_not_skipped_in_silence(saved, step):
-    with pytest.raises(ValueError, match=f"holds the checkpoint of step 4; go on from there, not to step {step}"):
+    with pytest.raises(
+        ValueError, match=f"holds the checkpoint of step 4; go on from there, not to step {step}"
+    ):
         Checkpoints(saved, CONFIGURATION).save(step, state(step))
 
 
@@ -83,7 +100,9 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_goes(saved):
 
 @pytest.fixture
 def small_files():
-    """No file may grow beyond 64 KiB, as on a disk that is nearly full; the arrays of a state take 200 KB each."""
+    """No file may grow beyond 64 KiB, as on a disk that is nearly full; the arrays of a state take
+    200 KB each.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
     yield
@@ -91,15 +110,22 @@ def small_files():
 
 
 @pytest.mark.parametrize("later", ["save", "close"])
-def test_a_failed_write_is_one_sentence_and_the_last_good_step_stays(saved, later, capfd, caplog, request):
+def test_a_failed_write_is_one_sentence_and_the_last_good_step_stays(
+    saved, later, capfd, caplog, request
+):
     checkpoints = Checkpoints(saved, CONFIGURATION)
     request.getfixturevalue("small_files")
     checkpoints.save(6, state(6))  # written behind the training's back
     with pytest.raises(OSError) as error:
         checkpoints.save(8, state(8)) if later == "save" else checkpoints.close()
     said = str(error.value)
-    assert said.startswith(f"A checkpoint could not be written to {saved} (Failed to write ") and "\n" not in said
-    assert said.endswith("File too large); the checkpoint of step 4 is good and stays. Is the disk full?")
+    assert (
+        said.startswith(f"A checkpoint could not be written to {saved} (Failed to write ")
+        and "\n" not in said
+    )
+    assert said.endswith(
+        "File too large); the checkpoint of step 4 is good and stays. Is the disk full?"
+    )
     checkpoints.close()  # said once
     assert names(saved) == ["2", "4"]
     assert capfd.readouterr().err == "" and not caplog.records
@@ -131,7 +157,10 @@ def test_a_damaged_step_is_set_aside_for_the_one_before(saved, damage, capfd):
     checkpoints = Checkpoints(saved, CONFIGURATION)
     same_bits(checkpoints.restore(state(0)), state(2))
     said = capfd.readouterr().err
-    assert said.startswith("The checkpoint of step 4 cannot be read and is now ") and said.count("\n") == 1
+    assert (
+        said.startswith("The checkpoint of step 4 cannot be read and is now ")
+        and said.count("\n") == 1
+    )
     assert said.endswith("going on from step 2).\n")
     assert names(saved) == ["2", "damaged-4"]
     checkpoints.save(4, state(4))
@@ -143,7 +172,9 @@ def test_a_damaged_step_is_set_aside_for_the_one_before(saved, damage, capfd):
 def test_nothing_that_can_be_read_is_one_sentence_and_touches_nothing(saved):
     for step in ("2", "4"):
         truncate(saved / "steps" / step)
-    with pytest.raises(ValueError, match=r"No checkpoint in .* can be read \(step 4: .*; step 2: .*\); remove this") as error:
+    with pytest.raises(
+        ValueError, match=r"No checkpoint in .* can be read \(step 4: .*; step 2: .*\); remove this"
+    ) as error:
         Checkpoints(saved, CONFIGURATION).restore(state(0))
     assert "\n" not in str(error.value)
     assert names(saved) == ["2", "4"]

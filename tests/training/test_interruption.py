@@ -1,4 +1,6 @@
-"""A training that is stopped, killed or starved of disk ends with the bits of one that ran through."""
+"""A training that is stopped, killed or starved of disk ends with the bits of one that
+ran through.
+"""
 
 import itertools
 import os
@@ -20,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def trained(directory, *, stop_at=None):
-    """The state after 10 steps with checkpoints every 3; RuntimeError from the data at step `stop_at`."""
+    """The state after 10 steps with checkpoints every 3; RuntimeError from the data at step
+    `stop_at`.
+    """
     state, batch_at, options = problem(10)
 
     def interrupted(step):
@@ -66,7 +70,9 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump, when):
         trained(tmp_path / "jumped", stop_at=8)
     _, jumped = trained(tmp_path / "jumped")
     same_bits(through, jumped)
-    assert next(asked) > when and all(line["seconds"] >= 0 for line in read_log(tmp_path / "jumped" / "log.jsonl"))
+    assert next(asked) > when and all(
+        line["seconds"] >= 0 for line in read_log(tmp_path / "jumped" / "log.jsonl")
+    )
 
 
 def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
@@ -80,7 +86,9 @@ def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
         return batch_at(step)
 
     checkpoints = Checkpoints(tmp_path / "stopped", {"steps": 10})
-    with pytest.raises(Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"):
+    with pytest.raises(
+        Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"
+    ):
         fit(state, KEY, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
     checkpoints.close()
     start, resumed = trained(tmp_path / "stopped")
@@ -104,7 +112,9 @@ def environment(**settings):
 
 
 def run(directory, final, **settings):
-    return subprocess.run(command(directory, final), env=environment(**settings), capture_output=True, text=True)
+    return subprocess.run(
+        command(directory, final), env=environment(**settings), capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +136,9 @@ def same_arrays(one, other):
 def test_a_killed_process_goes_on_with_the_same_bits(tmp_path, through):
     log = tmp_path / "killed" / "log.jsonl"
     slow = environment(PAUSE="0.1")
-    process = subprocess.Popen(command(log.parent, tmp_path / "killed.npz"), env=slow, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(log.parent, tmp_path / "killed.npz"), env=slow, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while len(read_log(log)) < 10 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -152,9 +164,14 @@ cp "$3/final.npz" "$1"
 """
 
 
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's unshare for a small file system of its own")
+@pytest.mark.skipif(
+    shutil.which("unshare") is None,
+    reason="needs Linux's unshare for a small file system of its own",
+)
 def test_a_full_disk_stops_the_training_and_loses_nothing(tmp_path, through):
-    size = sum(file.stat().st_size for file in (through / "steps" / "27").rglob("*") if file.is_file())
+    size = sum(
+        file.stat().st_size for file in (through / "steps" / "27").rglob("*") if file.is_file()
+    )
     (tmp_path / "small").mkdir()
     shell = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", STARVED, sys.executable]
     shell += [tmp_path / "starved.npz", str(int(2.5 * size)), tmp_path / "small"]

@@ -24,7 +24,11 @@ def test_lines_after_the_resumed_step_are_dropped(tmp_path):
     write(tmp_path, [6, 8], start=4, quiet=True)
     lines = read_log(tmp_path / "log.jsonl")
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    assert lines[-1]["loss"] == 0.125 and lines[-1]["steps_per_second"] > 0 and lines[-1]["seconds"] > 0
+    assert (
+        lines[-1]["loss"] == 0.125
+        and lines[-1]["steps_per_second"] > 0
+        and lines[-1]["seconds"] > 0
+    )
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
 
 
@@ -64,7 +68,9 @@ def test_the_last_step_is_said_without_a_terminal(tmp_path, capsys):
 def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path):
     log = TrainingLog(tmp_path, start=0, steps=10, quiet=True)
     log.path = tmp_path / "log.jsonl" / "not a directory"
-    with pytest.raises(OSError, match=r"could not be written \(Not a directory\); complete checkpoints are good"):
+    with pytest.raises(
+        OSError, match=r"could not be written \(Not a directory\); complete checkpoints are good"
+    ):
         log.write(1, {"loss": 1.0})
     log.close()
     assert json.loads("[]") == read_log(tmp_path / "log.jsonl")

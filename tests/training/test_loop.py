@@ -12,7 +12,9 @@ from tests.training.problem import KEY, problem, same_bits
 
 def poisoned(batch_at, *steps):
     """The batches, not numbers at some steps."""
-    return lambda step: batch_at(step) | ({"x": batch_at(step)["x"] * np.float32("nan")} if step in steps else {})
+    return lambda step: (
+        batch_at(step) | ({"x": batch_at(step)["x"] * np.float32("nan")} if step in steps else {})
+    )
 
 
 def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
@@ -22,10 +24,14 @@ def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     log.close()
     first, second = read_log(tmp_path / "log.jsonl")
     assert first["skipped"] == 1 and second["skipped"] == 2 == int(final.skipped)
-    assert all(np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second))
+    assert all(
+        np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second)
+    )
     before = fit(state, KEY, batch_at, **options | {"steps": 2})
     after = fit(state, KEY, poisoned(batch_at, 2), **options | {"steps": 3})
-    same_bits((before.params, before.ema, before.opt_state), (after.params, after.ema, after.opt_state))
+    same_bits(
+        (before.params, before.ema, before.opt_state), (after.params, after.ema, after.opt_state)
+    )
     assert int(after.step) == 3
 
 
@@ -33,8 +39,16 @@ def test_too_many_skipped_steps_stop_the_training_and_the_last_good_state_stays(
     state, batch_at, options = problem(20)
     checkpoints = Checkpoints(tmp_path, {})
     log = TrainingLog(tmp_path, start=0, steps=20, quiet=True)
-    more = {"checkpoints": checkpoints, "checkpoint_every": 2, "log": log, "log_every": 4, "max_skipped": 1}
-    with pytest.raises(FloatingPointError, match="not a number in 2 steps, the last of them step 7;"):
+    more = {
+        "checkpoints": checkpoints,
+        "checkpoint_every": 2,
+        "log": log,
+        "log_every": 4,
+        "max_skipped": 1,
+    }
+    with pytest.raises(
+        FloatingPointError, match="not a number in 2 steps, the last of them step 7;"
+    ):
         fit(state, KEY, poisoned(batch_at, 5, 6), **options, **more)
     log.close()
     checkpoints.close()
@@ -50,9 +64,13 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
     logs = {}
     for name, count in (("one", 1), ("several", steps_per_call)):
         log = TrainingLog(tmp_path / name, start=0, steps=11, quiet=True)
-        logs[name] = fit(state, KEY, batch_at, **options, log=log, log_every=4, steps_per_call=count)
+        logs[name] = fit(
+            state, KEY, batch_at, **options, log=log, log_every=4, steps_per_call=count
+        )
         log.close()
-    for one, several in zip(jax.tree.leaves(logs["one"]), jax.tree.leaves(logs["several"]), strict=True):
+    for one, several in zip(
+        jax.tree.leaves(logs["one"]), jax.tree.leaves(logs["several"]), strict=True
+    ):
         np.testing.assert_allclose(several, one, rtol=1e-5, atol=1e-7)
     lines = [read_log(tmp_path / name / "log.jsonl") for name in logs]
     assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]] == [4, 8, 11]
@@ -69,10 +87,24 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
     """The loss and the gradient are finite up to the very step that is to be saved."""
     tx = optax.scale(-3e38)
     state = TrainState.create({"w": jnp.zeros(2)}, tx)
-    grad_fn = gradients(lambda params, key, batch, shared: 0 * jnp.sum(jnp.tanh(params["w"])) + 4 * jnp.tanh(jnp.sum(params["w"])))
+    grad_fn = gradients(
+        lambda params, key, batch, shared: (
+            0 * jnp.sum(jnp.tanh(params["w"])) + 4 * jnp.tanh(jnp.sum(params["w"]))
+        )
+    )
     checkpoints = Checkpoints(tmp_path, {})
-    with pytest.raises(FloatingPointError, match="A parameter became infinite or not a number by step 1;"):
-        fit(state, KEY, lambda step: np.zeros(8), grad_fn=grad_fn, tx=tx, steps=1, checkpoints=checkpoints)
+    with pytest.raises(
+        FloatingPointError, match="A parameter became infinite or not a number by step 1;"
+    ):
+        fit(
+            state,
+            KEY,
+            lambda step: np.zeros(8),
+            grad_fn=grad_fn,
+            tx=tx,
+            steps=1,
+            checkpoints=checkpoints,
+        )
     checkpoints.close()
     assert not list((tmp_path / "steps").iterdir())
 
@@ -81,21 +113,30 @@ def test_the_watch_sees_the_host_and_the_last_step_is_always_due(tmp_path):
     state, batch_at, options = problem(7)
     seen = {}
     log = TrainingLog(tmp_path, start=0, steps=7, quiet=True)
-    final = fit(state, KEY, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5)
+    final = fit(
+        state, KEY, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5
+    )
     log.close()
     assert list(seen) == [3, 6, 7] and [int(state.step) for state in seen.values()] == [3, 6, 7]
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((seen, final)))
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [5, 7]
     same_bits(final, seen[7])
-    same_bits(seen[3], fit(state, KEY, batch_at, **options | {"steps": 3}))  # later steps did not write over it
+    same_bits(
+        seen[3], fit(state, KEY, batch_at, **options | {"steps": 3})
+    )  # later steps did not write over it
 
 
 def test_from_the_host_or_the_device_the_bits_are_the_same():
     state, batch_at, options = problem(2)
-    same_bits(fit(state, KEY, batch_at, **options), fit(jax.tree.map(np.asarray, state), KEY, batch_at, **options))
+    same_bits(
+        fit(state, KEY, batch_at, **options),
+        fit(jax.tree.map(np.asarray, state), KEY, batch_at, **options),
+    )
 
 
-@pytest.mark.parametrize("interval", ["log_every", "checkpoint_every", "watch_every", "steps_per_call"])
+@pytest.mark.parametrize(
+    "interval", ["log_every", "checkpoint_every", "watch_every", "steps_per_call"]
+)
 def test_intervals_are_at_least_one_step(interval):
     state, batch_at, options = problem(2)
     with pytest.raises(ValueError, match="whole numbers of steps from 1 up"):

@@ -39,7 +39,9 @@ def test_the_average_ramps_up_to_its_decay():
         decay = (1 + step) / (10 + step)
         ema = decay * ema + (1 - decay) * (step + 1) * np.asarray([-1.0, 2.0])
         np.testing.assert_allclose(state.ema["w"], ema, rtol=1e-6)
-    late = state.replace(step=jnp.asarray(10**6), params={"w": jnp.zeros(2)}, ema={"w": jnp.zeros(2)})
+    late = state.replace(
+        step=jnp.asarray(10**6), params={"w": jnp.zeros(2)}, ema={"w": jnp.zeros(2)}
+    )
     late, _ = stepped(late, {"w": jnp.asarray([1.0, -2.0])}, tx=tx)
     np.testing.assert_allclose(late.ema["w"], [-0.01, 0.02], rtol=1e-5)
     assert int(late.step) == 10**6 + 1
@@ -51,7 +53,11 @@ def test_the_global_norm_is_clipped_and_told_as_it_was(norm, clipped):
     state = TrainState.create({"w": jnp.zeros(4), "b": jnp.zeros(1)}, tx)
     grads = {"w": jnp.full(4, 0.3 * norm), "b": jnp.full(1, 0.8 * norm)}
     state, metrics = stepped(state, grads, tx=tx)
-    momentum = next(part for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(part, "mu"))
+    momentum = next(
+        part
+        for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: hasattr(x, "mu"))
+        if hasattr(part, "mu")
+    )
     np.testing.assert_allclose(optax.tree.norm(momentum.mu) / (1 - 0.9), clipped, rtol=1e-5)
     np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
 
@@ -87,16 +93,22 @@ def test_noise_is_of_the_step_and_the_key_alone():
     def loss(params, key, batch, shared):
         return jnp.sum(params["w"] * jax.random.normal(key, (2,))) + shared
 
-    step = jax.jit(functools.partial(train_step, grad_fn=gradients(loss), tx=optax.sgd(0.1), ema_decay=0.9))
+    step = jax.jit(
+        functools.partial(train_step, grad_fn=gradients(loss), tx=optax.sgd(0.1), ema_decay=0.9)
+    )
     state = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1))
-    said = [float(step(state.replace(step=jnp.asarray(at)), key, None, jnp.asarray(100.0))[1]["loss"])
-            for at, key in [(3, KEY), (3, KEY), (4, KEY), (3, jax.random.key(8))]]
+    said = [
+        float(step(state.replace(step=jnp.asarray(at)), key, None, jnp.asarray(100.0))[1]["loss"])
+        for at, key in [(3, KEY), (3, KEY), (4, KEY), (3, jax.random.key(8))]
+    ]
     assert said[0] == said[1] and len(set(said)) == 3 and all(90 < value < 110 for value in said)
 
 
 def test_a_bfloat16_network_keeps_float32_parameters():
     """Shapes and dtypes only: nothing is computed."""
-    network = UNet(model_channels=32, channel_mult=(1.0,), attention_resolutions=(), dtype="bfloat16")
+    network = UNet(
+        model_channels=32, channel_mult=(1.0,), attention_resolutions=(), dtype="bfloat16"
+    )
     x, time = jnp.zeros((2, 8, 8, 3)), jnp.zeros(2)
     params = jax.eval_shape(network.init, KEY, x, time)["params"]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
@@ -112,16 +124,23 @@ def test_a_bfloat16_network_keeps_float32_parameters():
     state = jax.eval_shape(lambda p: TrainState.create(p, tx), params)
     step = functools.partial(train_step, grad_fn=gradients(loss), tx=tx, ema_decay=0.9)
     after, metrics = jax.eval_shape(step, state, KEY, None)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
     assert metrics["loss"].dtype == jnp.float32
 
 
 def test_a_batch_in_parts_is_the_same_step():
     def loss(params, key, batch, shared):
-        noise = jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), (3,)))(batch["index"])
+        noise = jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), (3,)))(
+            batch["index"]
+        )
         return jnp.mean(jnp.square(batch["x"] @ params["w"] + noise - shared))
 
-    batch = {"x": np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32), "index": np.arange(12)}
+    batch = {
+        "x": np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32),
+        "index": np.arange(12),
+    }
     params = {"w": jnp.ones((4, 3))}
     whole = gradients(loss)(params, KEY, batch, 0.5)
     for parts in (1, 3, 12):

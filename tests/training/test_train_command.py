@@ -1,4 +1,6 @@
-"""`ddib train`, killed and started again by the same command, writes the model of one that ran through."""
+"""`ddib train`, killed and started again by the same command, writes the model of one that ran
+through.
+"""
 
 import json
 import os
@@ -20,8 +22,9 @@ from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
-    "--steps 300 --batch-size 4 --rank 4 --channel-mult 1 --num-res-blocks 1 --attention-resolutions --patch-size 2 "
-    "--checkpoint-every 20 --log-every 5 --preview-every 1000"
+    "--steps 300 --batch-size 4 --rank 4 --channel-mult 1 --num-res-blocks 1"
+    " --attention-resolutions --patch-size 2 --checkpoint-every 20 --log-every 5 --preview-every"
+    " 1000"
 ).split()
 
 
@@ -39,13 +42,32 @@ def folder(tmp_path):
 def train(tmp_path, folder):
     """Starts the command for a model directory; the processes share what they compile."""
     settings = {
-        "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": str(ROOT),
     }
 
     def start(out, *more):
-        command = [sys.executable, "-m", "ddib_jax.cli", "train", "--data", folder, "--out", out, *OPTIONS, *more]
-        return subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "ddib_jax.cli",
+            "train",
+            "--data",
+            folder,
+            "--out",
+            out,
+            *OPTIONS,
+            *more,
+        ]
+        return subprocess.Popen(
+            command,
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return start
 
@@ -61,7 +83,9 @@ def test_a_killed_command_goes_on(tmp_path, train):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "killed" / "model.json").exists()
+    assert (
+        killed.returncode == -signal.SIGKILL and not (tmp_path / "killed" / "model.json").exists()
+    )
 
     refused = train(tmp_path / "killed", "--seed", "1")
     said = refused.communicate()[1]
@@ -73,23 +97,53 @@ def test_a_killed_command_goes_on(tmp_path, train):
     start = int(re.search(r"at step (\d+)", said)[1])
     assert 20 <= start < 300 and start % 20 == 0
     assert [line["step"] for line in read_log(log)] == list(range(5, 301, 5))
-    models = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("through", "killed")]
+    models = [
+        (tmp_path / name / "weights.safetensors").read_bytes() for name in ("through", "killed")
+    ]
     assert models[0] == models[1]
-    losses = [json.loads((tmp_path / name / "model.json").read_text())["training"]["loss"] for name in ("through", "killed")]
+    losses = [
+        json.loads((tmp_path / name / "model.json").read_text())["training"]["loss"]
+        for name in ("through", "killed")
+    ]
     assert losses[0] == losses[1]
 
 
-SMALL = {"batch_size": 4, "channel_mult": (1,), "attention_resolutions": (), "model_channels": 32, "log_every": 1, "warmup": 1}
+SMALL = {
+    "batch_size": 4,
+    "channel_mult": (1,),
+    "attention_resolutions": (),
+    "model_channels": 32,
+    "log_every": 1,
+    "warmup": 1,
+}
 
 
 @pytest.mark.slow
 def test_a_training_starts_from_a_model(tmp_path, folder):
-    """Weights and statistics are the given model's: after one step at a learning rate of almost nothing, nothing has moved."""
+    """Weights and statistics are the given model's: after one step at a learning rate of almost
+    nothing, nothing has moved.
+    """
     first, second = tmp_path / "first", tmp_path / "second"
     Train(data=str(folder), out=first, steps=2, rank=4, **SMALL).run()
-    Train(data=str(folder), out=second, steps=1, rank=4, init=str(first), learning_rate=1e-12, weight_decay=0.0, **SMALL).run()
+    Train(
+        data=str(folder),
+        out=second,
+        steps=1,
+        rank=4,
+        init=str(first),
+        learning_rate=1e-12,
+        weight_decay=0.0,
+        **SMALL,
+    ).run()
     before, after = pretrained.load(first), pretrained.load(second)
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
     with pytest.raises(ValueError, match="has another network than these options ask for"):
-        Train(data=str(folder), out=tmp_path / "third", steps=1, rank=4, init=str(first), **SMALL | {"model_channels": 64}).run()
+        Train(
+            data=str(folder),
+            out=tmp_path / "third",
+            steps=1,
+            rank=4,
+            init=str(first),
+            **SMALL | {"model_channels": 64},
+        ).run()

@@ -1,4 +1,5 @@
-"""A training in a process of its own, to be killed or starved of disk: `python -m tests.training.whole_run DIRECTORY FINAL`.
+"""A training in a process of its own, to be killed or starved of disk: `python -m
+tests.training.whole_run DIRECTORY FINAL`.
 
 It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to FINAL.
 """
@@ -6,7 +7,9 @@ It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last s
 import os
 import sys
 
-if __name__ == "__main__":  # tensorboardX would import torch where it is installed, which takes seconds
+if (
+    __name__ == "__main__"
+):  # tensorboardX would import torch where it is installed, which takes seconds
     sys.modules.setdefault("torch", None)
 
 import numpy as np
