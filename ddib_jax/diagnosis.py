@@ -155,9 +155,9 @@ def walked(
     solver: Solver,
     model: DiffusionModel,
     x: Float[Array, "b ..."],
-    sigmas: Float[Array, "n"],
+    sigmas: Float[Array, " n"],
     steps: Int[Array, ""],
-) -> tuple[Array, Float[Array, "b"], Int[Array, ""]]:
+) -> tuple[Array, Float[Array, " b"], Int[Array, ""]]:
     """The first `steps` intervals of a padded grid from x: the end, relative residuals [b] and the
     evaluations taken.
 
@@ -174,7 +174,7 @@ def walked_pair(
     solver: Solver,
     model: DiffusionModel,
     x: Float[Array, "b ..."],
-    sigmas: Float[Array, "n"],
+    sigmas: Float[Array, " n"],
     steps: Int[Array, ""],
     second: Array | None = None,
 ) -> tuple[Array, Array]:
@@ -201,11 +201,11 @@ class Road:
     steps is compiled anew.
     """
 
-    sigmas: Float[Array, "n"]
+    sigmas: Float[Array, " n"]
     steps: int
 
     @classmethod
-    def of(cls, sigmas: Float[Array, "m"], length: int) -> "Road":
+    def of(cls, sigmas: Float[Array, " m"], length: int) -> "Road":
         """The ascending grid `sigmas` of m - 1 steps, padded to `length` steps."""
         return cls(
             jnp.concatenate([sigmas, jnp.full(length + 1 - len(sigmas), sigmas[-1])]),

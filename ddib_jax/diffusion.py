@@ -90,7 +90,7 @@ class LogNormal:
     mean: float = struct.field(pytree_node=False, default=-1.2)
     std: float = struct.field(pytree_node=False, default=1.2)
 
-    def __call__(self, u: Float[Array, "b"]) -> Float[Array, "b"]:
+    def __call__(self, u: Float[Array, " b"]) -> Float[Array, " b"]:
         """The noise levels at the quantiles u in (0, 1)."""
         return jnp.exp(self.mean + self.std * jax.scipy.special.ndtri(u))
 
@@ -105,7 +105,7 @@ class UniformTime:
     t_min: float = struct.field(pytree_node=False)
     t_max: float = struct.field(pytree_node=False)
 
-    def __call__(self, u: Float[Array, "b"]) -> Float[Array, "b"]:
+    def __call__(self, u: Float[Array, " b"]) -> Float[Array, " b"]:
         """The noise levels at the quantiles u in (0, 1)."""
         return self.schedule.sigma(self.t_min + (self.t_max - self.t_min) * u)
 
@@ -116,7 +116,7 @@ def denoising_loss(
     image: Float[Array, "b ..."],
     noise_level,
     *,
-    index: Int[Array, "b"] | None = None,
+    index: Int[Array, " b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
     related: Bool[Array, "b n"] | None = None,
     weighting=NetworkWeighting(),
@@ -151,7 +151,7 @@ def denoising_loss(
 def stable_target(
     image: Float[Array, "b ..."],
     noisy: Float[Array, "b ..."],
-    sigma: Float[Array, "b"],
+    sigma: Float[Array, " b"],
     reference: Float[Array, "n ..."],
     related: Bool[Array, "b n"] | None = None,
 ) -> Float[Array, "b ..."]:

@@ -50,8 +50,8 @@ class MixtureDenoiser:
 
 def mixture_model(
     means: Float[Array, "k ..."],
-    variances: Float[Array, "k"],
-    weights: Float[Array, "k"] | None = None,
+    variances: Float[Array, " k"],
+    weights: Float[Array, " k"] | None = None,
     *,
     schedule: NoiseSchedule = EDM(),
 ) -> DiffusionModel:

@@ -57,7 +57,7 @@ def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_ma
     return _grid(np.asarray(schedule.sigma(jnp.asarray(np.linspace(first, last, steps + 1)))))
 
 
-def _grid(levels: np.ndarray) -> Float[Array, "n"]:
+def _grid(levels: np.ndarray) -> Float[Array, " n"]:
     grid = jnp.asarray(levels, jnp.zeros(()).dtype)
     if len(grid) < 2 or not bool(jnp.all(grid > 0)) or not bool(jnp.all(jnp.diff(grid) > 0)):
         raise ValueError(
@@ -81,7 +81,7 @@ def make_grid(
     steps: int,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
-) -> Float[Array, "n"]:
+) -> Float[Array, " n"]:
     """The grid `name` of `steps` steps over the schedule's own range of noise levels, or over the
     one given.
 

@@ -31,7 +31,7 @@ class ClassifierFreeGuidance:
     scale: Any = 1.0
 
     def __call__(
-        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]
+        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, " b"]
     ) -> Float[Array, "b ..."]:
         """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer
         [b ...].
@@ -57,7 +57,7 @@ class ClassifierGuidance:
     schedule: NoiseSchedule | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
     def __call__(
-        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, "b"]
+        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, " b"]
     ) -> Float[Array, "b ..."]:
         """x [b ...] at noise level sigma (a scalar or [b 1 ... 1]) -> the guided denoiser's answer
         [b ...].

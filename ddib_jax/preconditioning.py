@@ -134,7 +134,7 @@ class Wiener:
 
     mean: Float[Array, "..."]
     directions: Float[Array, "k ..."]
-    variances: Float[Array, "k"]
+    variances: Float[Array, " k"]
     rest: Float[Array, ""]
 
     @classmethod

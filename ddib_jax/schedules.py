@@ -92,7 +92,7 @@ class Discrete:
 
     def __post_init__(self):
         table = np.asarray(self.alphas_cumprod, np.float64)
-        if table.ndim != 1 or len(table) < 2 or not (0 < table).all() or not (table < 1).all():
+        if table.ndim != 1 or len(table) < 2 or not (table > 0).all() or not (table < 1).all():
             raise ValueError("alphas_cumprod must be two or more numbers strictly between 0 and 1.")
         if not (np.diff(table) < 0).all():
             raise ValueError(
@@ -124,7 +124,7 @@ class Discrete:
         return cls.from_betas(np.minimum(1 - bar[1:] / bar[:-1], max_beta))
 
     @property
-    def log_sigmas(self) -> Float[np.ndarray, "T"]:
+    def log_sigmas(self) -> Float[np.ndarray, " T"]:
         """log sigma at t = 0 ... T - 1."""
         bar = np.asarray(self.alphas_cumprod, np.float64)
         return 0.5 * (np.log1p(-bar) - np.log(bar))

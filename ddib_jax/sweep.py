@@ -19,7 +19,7 @@ def sweep(
     ddib: DDIB,
     key: PRNGKey,
     image: Image,
-    coefficients: Float[Array, "k"],
+    coefficients: Float[Array, " k"],
     *,
     other: Image | None = None,
     at_once: int = 64,

@@ -24,7 +24,7 @@ def _library(name: str):
         ) from error
 
 
-def assignment(source: Points, target: Points) -> tuple[Int[np.ndarray, "n"], float]:
+def assignment(source: Points, target: Points) -> tuple[Int[np.ndarray, " n"], float]:
     """For each source point the target point that the optimal plan gives it, and the plan's mean
     squared distance.
 

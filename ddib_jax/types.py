@@ -20,7 +20,7 @@ colour space.
 """
 Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
 """Any number of images, points or latents, on the host or on a device."""
-Labels: TypeAlias = Int[Array | np.ndarray, "n"]
+Labels: TypeAlias = Int[Array | np.ndarray, " n"]
 """The class of each of any number of images."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
 Params: TypeAlias = PyTree[Array | np.ndarray]

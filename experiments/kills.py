@@ -30,10 +30,27 @@ import tyro
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = (
-    "--data five --batch-size 8 --rank 4 --channel-mult 1 --attention-resolutions --patch-size 4"
-    " --checkpoint-every 2 --log-every 1 --preview-every 100000 --reference 64".split()
-)
+RECIPE = [
+    "--data",
+    "five",
+    "--batch-size",
+    "8",
+    "--rank",
+    "4",
+    "--channel-mult",
+    "1",
+    "--attention-resolutions",
+    "--patch-size",
+    "4",
+    "--checkpoint-every",
+    "2",
+    "--log-every",
+    "1",
+    "--preview-every",
+    "100000",
+    "--reference",
+    "64",
+]
 PATIENCE = {"training": 90, "starting": 330}
 """Seconds in which the partner of a killed process must have ended; one that has not met it yet
 waits five minutes for it to come.

@@ -28,15 +28,15 @@ def test_a_pool_fills_and_then_exchanges():
         jnp.arange(200.0).reshape(-1, 1, 1, 1) * jnp.ones((2, 2, 1)),
     )
     shown, pool = exchanged(pool, jax.random.key(0), images[:6])
-    assert jnp.array_equal(shown, images[:6]) and float(pool.filled) == 6
+    assert jnp.array_equal(shown, images[:6])
+    assert float(pool.filled) == 6
     shown, pool = exchanged(pool, jax.random.key(1), images[6:200])
     values = np.asarray(shown[:, 0, 0, 0])
     fresh = values == np.arange(6, 200)
-    assert (
-        fresh[:2].all() and 0.35 < fresh.mean() < 0.65
-    )  # half are swapped for what was made before
-    assert (values[~fresh] < np.arange(6, 200)[~fresh]).all() and float(pool.filled) == 8
+    assert fresh[:2].all()
+    assert 0.35 < fresh.mean() < 0.65
+    assert (values[~fresh] < np.arange(6, 200)[~fresh]).all()
+    assert float(pool.filled) == 8
     kept = set(np.asarray(pool.images[:, 0, 0, 0]).tolist())
-    assert len(kept) == 8 and kept.isdisjoint(
-        values[~fresh].tolist()
-    )  # what was shown from the pool has left it
+    assert len(kept) == 8
+    assert kept.isdisjoint(values[~fresh].tolist())

@@ -100,7 +100,9 @@ def test_a_padded_road_leads_where_the_grid_does():
     sigmas = make_grid("log-uniform", model.schedule, 7)
     leg = Road.of(sigmas, 12).walk(HEUN, model, x, rising=True)
     np.testing.assert_allclose(leg.end, odeint(HEUN, probability_flow(model), x, sigmas), rtol=1e-5)
-    assert leg.evaluations == 14 and leg.second is None and leg.seconds > 0
+    assert leg.evaluations == 14
+    assert leg.second is None
+    assert leg.seconds > 0
 
 
 def test_round_trips():

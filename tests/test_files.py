@@ -12,7 +12,8 @@ def hidden(directory):
 def test_a_new_directory_appears_when_all_is_written(tmp_path):
     with drafted(tmp_path / "a" / "b") as draft:
         (draft / "one").write_text("1")
-        assert not (tmp_path / "a" / "b").exists() and draft.parent == tmp_path / "a"
+        assert not (tmp_path / "a" / "b").exists()
+        assert draft.parent == tmp_path / "a"
     assert (tmp_path / "a" / "b" / "one").read_text() == "1"
     assert not hidden(tmp_path / "a")
 
@@ -50,4 +51,5 @@ def test_a_file_in_the_place_is_refused_before_any_work(tmp_path):
         drafted(tmp_path / "b"),
     ):
         pytest.fail("the block ran")
-    assert (tmp_path / "b").read_text() == "a file" and not hidden(tmp_path)
+    assert (tmp_path / "b").read_text() == "a file"
+    assert not hidden(tmp_path)

@@ -11,9 +11,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TOOLS = (
-    "bash cat chmod cksum cp dd dirname env grep ls mkdir mv readlink rm sed sleep tail"
-).split()
+TOOLS = [
+    "bash",
+    "cat",
+    "chmod",
+    "cksum",
+    "cp",
+    "dd",
+    "dirname",
+    "env",
+    "grep",
+    "ls",
+    "mkdir",
+    "mv",
+    "readlink",
+    "rm",
+    "sed",
+    "sleep",
+    "tail",
+]
 
 # Python as launch.sh uses it: asked for its version and modules, for an environment, for pip, and
 # to run things.
@@ -111,15 +127,18 @@ def fails_in_a_sentence(done, *words):
     """One line that says what is wrong, after at most the line that says what was tried."""
     lines = [line for line in done.stderr.splitlines() if "installing ddib_jax" not in line]
     assert done.returncode != 0 and len(lines) == 1, done.stderr
-    assert lines[0].startswith("launch.sh: ") and lines[0].endswith(".")
+    assert lines[0].startswith("launch.sh: ")
+    assert lines[0].endswith(".")
     for word in words:
         assert word in lines[0]
 
 
 def test_help_installs_nothing(host):
     done = host.launch("--help")
-    assert done.returncode == 0 and "./launch.sh test" in done.stdout
-    assert not host.calls("") and not host.venv.exists()
+    assert done.returncode == 0
+    assert "./launch.sh test" in done.stdout
+    assert not host.calls("")
+    assert not host.venv.exists()
 
 
 def test_without_arguments_does_the_main_job_in_the_repository(host):
@@ -153,34 +172,39 @@ def test_the_second_call_installs_nothing_and_is_quick(host):
     start = time.perf_counter()
     done = host.launch("train")
     assert time.perf_counter() - start < 0.5
-    assert done.returncode == 0 and done.stderr == "" and not host.calls("pip")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert not host.calls("pip")
 
 
 def test_extras_are_added_and_kept(host):
     host.launch("train")
     host.launch("test")
-    assert host.calls("pip install") and not host.calls("-m venv")
+    assert host.calls("pip install")
+    assert not host.calls("-m venv")
     host.launch("train")
     host.launch("test")
     assert not host.calls("pip")
 
 
 @pytest.mark.parametrize(
-    "section, again", [("[options.extras_require]\n", True), ("[metadata]\n", False)]
+    ("section", "again"), [("[options.extras_require]\n", True), ("[metadata]\n", False)]
 )
 def test_a_change_of_the_requirements_installs_again(host, section, again):
     host.launch("test")
     config = host.repository / "setup.cfg"
     config.write_text(config.read_text().replace(section, section + "new = numpy\n"))
     host.launch("train")
-    assert bool(host.calls("-e .[test]")) is again and not host.calls("-m venv")
+    assert bool(host.calls("-e .[test]")) is again
+    assert not host.calls("-m venv")
 
 
 def test_a_moved_repository_installs_again(host):
     host.launch("train")
     moved = host.repository.rename(host.repository.with_name("moved here"))
     host.script = moved / "launch.sh"
-    assert host.launch("train").returncode == 0 and host.calls("pip install")
+    assert host.launch("train").returncode == 0
+    assert host.calls("pip install")
 
 
 def test_works_through_symlinks(host):
@@ -193,7 +217,8 @@ def test_works_through_symlinks(host):
 
 def test_the_environment_can_be_elsewhere(host):
     assert host.launch("train", DDIB_VENV="my venv").returncode == 0
-    assert (host.elsewhere / "my venv" / "bin" / "ddib").exists() and not host.venv.exists()
+    assert (host.elsewhere / "my venv" / "bin" / "ddib").exists()
+    assert not host.venv.exists()
 
 
 # ---- Python
@@ -243,7 +268,7 @@ ERROR: No matching distribution found for jax
 
 
 @pytest.mark.parametrize(
-    "says, words",
+    ("says", "words"),
     [
         (
             NO_NETWORK,
@@ -278,7 +303,8 @@ def test_a_failing_addition_leaves_what_works(host):
     host.launch("train")
     fails_in_a_sentence(host.launch("test", STUB_PIP_SAYS=NO_NETWORK), "no package index")
     done = host.launch("train")
-    assert done.returncode == 0 and not host.calls("pip")
+    assert done.returncode == 0
+    assert not host.calls("pip")
 
 
 def test_a_killed_installation_is_made_again_from_the_start(host):
@@ -288,14 +314,16 @@ def test_a_killed_installation_is_made_again_from_the_start(host):
     process.communicate()
     (host.venv / "half").touch()
     assert host.launch("train").returncode == 0
-    assert host.calls("-m venv") and not (host.venv / "half").exists()
+    assert host.calls("-m venv")
+    assert not (host.venv / "half").exists()
 
 
 def test_an_interrupt_ends_it_in_a_sentence(host):
     process = host.start("train", STUB_PIP_SLEEPS="30")
     wait_for(lambda: host.calls_file.exists() and host.calls("pip install"))
     os.killpg(process.pid, signal.SIGINT)
-    assert "interrupted" in process.communicate(timeout=5)[1] and process.returncode == 130
+    assert "interrupted" in process.communicate(timeout=5)[1]
+    assert process.returncode == 130
 
 
 def test_two_at_once_install_once(host):
@@ -316,7 +344,8 @@ def wait_for(condition):
 def test_an_environment_of_the_user_is_used_but_never_deleted(host):
     (host.venv / "bin").mkdir(parents=True)
     shutil.copy(host.bin / "python3", host.venv / "bin" / "python")
-    assert host.launch("train").returncode == 0 and not host.calls("-m venv")
+    assert host.launch("train").returncode == 0
+    assert not host.calls("-m venv")
     fails_in_a_sentence(
         host.launch("train", STUB_VERSION="3.10"), "was not made by launch.sh", "DDIB_VENV="
     )
@@ -334,7 +363,8 @@ def test_a_folder_that_is_no_environment_is_refused(host):
 def test_a_broken_environment_is_made_again(host):
     host.launch("train")
     (host.venv / "bin" / "python").unlink()
-    assert host.launch("train").returncode == 0 and host.calls("-m venv")
+    assert host.launch("train").returncode == 0
+    assert host.calls("-m venv")
 
 
 # ---- Accelerator
@@ -345,7 +375,7 @@ def test_a_broken_environment_is_made_again(host):
     any(Path("/dev").glob("accel[0-9]*")), reason="this host has a TPU, which goes first"
 )
 @pytest.mark.parametrize(
-    "smi, extra",
+    ("smi", "extra"),
     [
         ("echo '580.65.06, 9.0'", "-e .[cuda]"),
         ("printf '595.10, 7.5\\n595.10, 12.0\\n'", "-e .[cuda]"),
@@ -365,7 +395,7 @@ def test_the_extra_for_an_nvidia_driver(host, smi, extra):
 
 
 @pytest.mark.parametrize(
-    "platform, extra",
+    ("platform", "extra"),
     [
         ("cpu", "-e .[test]"),
         ("cuda", "-e .[cuda,test]"),
@@ -387,6 +417,7 @@ def test_an_unknown_platform(host):
 def test_another_accelerator_gets_a_new_environment(host):
     host.launch("test", DDIB_PLATFORM="cuda")
     host.launch("train", DDIB_PLATFORM="cuda12")
-    assert host.calls("-m venv") and host.calls("-e .[cuda12]")
+    assert host.calls("-m venv")
+    assert host.calls("-e .[cuda12]")
     host.launch("train", DDIB_PLATFORM="cpu")
     assert not host.calls("pip")

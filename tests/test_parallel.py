@@ -45,9 +45,11 @@ def runs(tmp_path_factory):
 
 def test_training_is_that_of_one_device(runs):
     (one, _), (eight, _) = runs[1], runs[8]
-    assert one["['devices']"] == 1 and eight["['devices']"] == 8
+    assert one["['devices']"] == 1
+    assert eight["['devices']"] == 8
     trained = [name for name in one if name.startswith("['trained']")]
-    assert len(trained) > 20 and one["['trained'].step"] == eight["['trained'].step"] == 5
+    assert len(trained) > 20
+    assert one["['trained'].step"] == eight["['trained'].step"] == 5
     for name in trained:
         np.testing.assert_allclose(eight[name], one[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
@@ -67,7 +69,8 @@ def test_a_batch_that_does_not_divide_is_one_sentence(runs):
 def test_shard_and_replicate():
     tree = {"a": np.arange(12).reshape(6, 2), "b": np.arange(6)}
     split = parallel.shard(tree, devices=range(3))
-    assert split["a"].shape == (3, 2, 2) and split["b"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert split["a"].shape == (3, 2, 2)
+    assert split["b"].tolist() == [[0, 1], [2, 3], [4, 5]]
     whole = parallel.unreplicate(parallel.replicate(tree))
     assert jax.tree.all(
         jax.tree.map(lambda x, y: isinstance(x, np.ndarray) and np.array_equal(x, y), whole, tree)
@@ -92,7 +95,8 @@ def test_map_batches_compiles_once_and_keeps_the_order():
             double, {"factor": jnp.asarray(factor)}, x, batch_size=3 * count, progress=progress
         )
         np.testing.assert_array_equal(result, factor * x)
-    assert traced == [(3,)] and seen[:3] == [0, 3 * count, 6 * count]
+    assert traced == [(3,)]
+    assert seen[:3] == [0, 3 * count, 6 * count]
 
 
 @pytest.mark.parametrize("lengths", [(0,), (3, 2), (2, 3)])

@@ -46,13 +46,14 @@ def test_the_page(tmp_path):
         "a > b/places": rng.random(20)
     }
     arrays["density/a"] = rng.random((5, 5))
-    facts = {name: "" for name in ("title", "command", "started", "finished")}
+    facts = dict.fromkeys(("title", "command", "started", "finished"), "")
     run = runs.Run(
         "synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}, arrays=arrays
     )
     runs.write_run(tmp_path / "run", run)
     page = write_report(tmp_path / "run").read_text()
-    assert "Likelihood" in page and (tmp_path / "run" / "figures" / "clouds.png").is_file()
+    assert "Likelihood" in page
+    assert (tmp_path / "run" / "figures" / "clouds.png").is_file()
     runs.write_run(
         tmp_path / "empty",
         runs.Run("synthetic_2d", **facts, seconds=1.0, machine={}, versions={}, config={}),

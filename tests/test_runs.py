@@ -61,7 +61,8 @@ def test_an_older_run_is_replaced_and_other_files_stay(tmp_path):
     (home / "notes.txt").write_text("mine")
     write_run(home, small_run(title="Another", arrays={"only": np.ones(2)}))
     again = read_run(home)
-    assert again.title == "Another" and set(again.arrays) == {"only"}
+    assert again.title == "Another"
+    assert set(again.arrays) == {"only"}
     assert (home / "notes.txt").read_text() == "mine"
     assert os.listdir(tmp_path) == ["run"]
 
@@ -72,11 +73,9 @@ def test_what_is_not_finite_is_stored_as_not_measured(tmp_path):
     home = write_run(tmp_path / "run", small_run(metrics=rows, config=config))
     json.loads((home / "run.json").read_text(), parse_constant=pytest.fail)
     again = read_run(home)
-    assert (
-        again.metrics[0].value is None
-        and again.metrics[0].high is None
-        and again.metrics[0].low == 0.5
-    )
+    assert again.metrics[0].value is None
+    assert again.metrics[0].high is None
+    assert again.metrics[0].low == 0.5
     assert again.metrics[0].met() is None
     assert again.config == {"n": 3, "lr": 0.5, "path": str(tmp_path), "pair": [1, 2]}
 

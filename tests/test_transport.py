@@ -46,12 +46,13 @@ def test_every_map_brings_a_cloud_nearer(name):
     )
     target = CLOUD[RNG.permutation(300)] @ STRETCH + [1.0, 0.0, -2.0]
     moved = MAPS[name](CLOUD, target)
-    assert moved.shape == CLOUD.shape and np.isfinite(moved).all()
+    assert moved.shape == CLOUD.shape
+    assert np.isfinite(moved).all()
     assert wasserstein(moved, target) < 0.3 * wasserstein(CLOUD, target)
 
 
 def test_other_points_follow_the_nearest():
-    moved = extended(CLOUD[:5] + 1e-6, CLOUD, CLOUD + [1.0, 2.0, 3.0])
+    moved = extended(CLOUD[:5] + 1e-6, CLOUD, [*CLOUD, 1.0, 2.0, 3.0])
     np.testing.assert_allclose(moved, CLOUD[:5] + 1e-6 + [1.0, 2.0, 3.0])
 
 

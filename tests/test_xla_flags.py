@@ -53,7 +53,7 @@ def test_the_users_own_choice_wins(monkeypatch, flags):
 
 
 @pytest.mark.parametrize(
-    "platforms, expected",
+    ("platforms", "expected"),
     [
         ("cpu", True),
         ("CPU", True),
@@ -70,7 +70,7 @@ def test_platform_that_jax_was_told(monkeypatch, platforms, expected):
 
 
 @pytest.mark.parametrize(
-    "plugin, device, visible, expected",
+    ("plugin", "device", "visible", "expected"),
     [
         ("xla_cuda13", True, None, False),
         ("xla_cuda13", True, "0,1", False),

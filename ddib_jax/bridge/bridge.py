@@ -21,7 +21,7 @@ class Bridge:
     """
 
     model: DiffusionModel
-    sigmas: Float[Array, "n"]
+    sigmas: Float[Array, " n"]
     solver: Solver = struct.field(pytree_node=False, default=HEUN)
 
     @classmethod
@@ -75,7 +75,7 @@ class Bridge:
             None,
         )
 
-    def solved(self, x: Data, *, rising: bool) -> tuple[Data, Float[Array, "b"]]:
+    def solved(self, x: Data, *, rising: bool) -> tuple[Data, Float[Array, " b"]]:
         """The end of the ODE from x, up or down, by an implicit solver, and the relative residual
         of each member [b].
 

@@ -14,7 +14,7 @@ from ddib_jax.types import Data, PRNGKey
 
 def log_likelihood(
     bridge: Bridge, x: Data, key: PRNGKey | None = None, *, probes: int = 1
-) -> Float[Array, "b"]:
+) -> Float[Array, " b"]:
     """log p(x) in nats, p the density of what the bridge decodes from N(0, I): the instantaneous
     change of variables.
 

@@ -26,7 +26,7 @@ class Reference:
     """
 
     images: Float[Array, "n ..."]
-    labels: Int[Array, "n"] | None
+    labels: Int[Array, " n"] | None
 
     @classmethod
     def drawn(
@@ -42,7 +42,7 @@ class Reference:
             jnp.asarray(source.labels[places]) if labelled else None,
         )
 
-    def related(self, label: Int[Array, "b"] | None, null: int) -> Bool[Array, "b n"] | None:
+    def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
         """Which of the images could be meant by a label [b]: those that bear it, and all by the
         null label.
         """

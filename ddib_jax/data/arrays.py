@@ -27,7 +27,7 @@ class ArrayImages:
             with np.load(path, allow_pickle=False) as stored:
                 name = "images" if "images" in stored else "arr_0"
                 self._pixels = stored[name]
-                labels = stored["labels"] if "labels" in stored else None
+                labels = stored.get("labels", None)
         except (KeyError, ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
             raise ValueError(
                 f"{path} is no .npz file with an array `images`, or it is cut short."

@@ -10,7 +10,7 @@ from ddib_jax.data.sources import ImageSource
 
 def batch_at(
     source: ImageSource, step: int, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
-) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, "n"] | None]:
+) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"] | None]:
     """Draw the training batch of global step `step`, counted from 0: images in [-1, 1] and their
     labels.
 
@@ -40,7 +40,7 @@ def batch_at(
     return images, None if source.labels is None else source.labels[indices[part]]
 
 
-def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, "size"]:
+def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, " size"]:
     epochs, offsets = np.divmod(np.arange(start, start + size), length)
     indices = np.empty(size, np.int64)
     for epoch in np.unique(epochs):
@@ -50,5 +50,5 @@ def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, "s
 
 
 @lru_cache(maxsize=4)
-def _permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, "length"]:
+def _permutation(length: int, seed: int, epoch: int) -> Int[np.ndarray, " length"]:
     return np.random.default_rng([seed, epoch]).permutation(length)

@@ -33,7 +33,7 @@ def enot_tint(hue: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3"]:
 
 
 def enot_colour(
-    value: Float[np.ndarray, "n h w"], hue: Float[np.ndarray, "n"]
+    value: Float[np.ndarray, "n h w"], hue: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n h w 3"]:
     """Colour grey images by one hue each, as ENOT does (see `enot_tint`).
 

@@ -28,8 +28,8 @@ class Digits:
     """
 
     pixels: UInt8[np.ndarray, "n 28 28"]
-    labels: Int[np.ndarray, "n"]
-    positions: Int[np.ndarray, "n"]
+    labels: Int[np.ndarray, " n"]
+    positions: Int[np.ndarray, " n"]
     split: str
 
     image_shape: ClassVar[tuple[int, int, int]] = (SIDE + 2 * BORDER, SIDE + 2 * BORDER, 1)
@@ -77,7 +77,7 @@ class ColouredDigits:
     classes: ClassVar[tuple[str, ...]] = Digits.classes
 
     @property
-    def labels(self) -> Int[np.ndarray, "n"]:
+    def labels(self) -> Int[np.ndarray, " n"]:
         """The digit of every image."""
         return self.digits.labels
 
@@ -85,7 +85,7 @@ class ColouredDigits:
         return len(self.digits)
 
     @cached_property
-    def hues(self) -> Float[np.ndarray, "n"]:
+    def hues(self) -> Float[np.ndarray, " n"]:
         """The evaluation hue of every image, in degrees in [0, 360)."""
         split = self.digits.split
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])

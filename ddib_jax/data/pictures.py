@@ -97,7 +97,7 @@ class Pictures:
         view: View,
         read: Callable[[Any, View], UInt8[np.ndarray, "h w 3"]],
         *,
-        labels: Int[np.ndarray, "n"] | None = None,
+        labels: Int[np.ndarray, " n"] | None = None,
         classes: tuple[str, ...] = (),
         memory: int | None = 2**31,
     ):

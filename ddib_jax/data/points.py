@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from ddib_jax.data.sources import ALL, Indices
 
-Drawn = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]
+Drawn = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]
 """Points, and each one's place along the shape in [0, 1), by which figures colour it."""
 
 
@@ -41,11 +41,11 @@ def _checkerboard(count: int, rng: np.random.Generator) -> Drawn:
     return np.stack([x, y + np.floor(x) % 2], axis=1), (2 - x) / 4
 
 
-def _circle(fraction: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
+def _circle(fraction: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
     return np.stack([np.cos(2 * np.pi * fraction), np.sin(2 * np.pi * fraction)], axis=1)
 
 
-def _square(fraction: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
+def _square(fraction: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
     """Along the edge of [-1, 1]^2, from the upper left corner by the right."""
     side, along = np.divmod(4 * fraction, 1)
     x = np.select([side == 0, side == 1, side == 2], [2 * along - 1, 1, 1 - 2 * along], -1.0)
@@ -85,7 +85,7 @@ SHAPES: dict[str, Shape] = {
 
 def draw_points(
     shape: str, count: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
     """`count` points of a named shape, float32 [n 2] of mean 0 and variance 1, and their places
     along it [n] in [0, 1).
 

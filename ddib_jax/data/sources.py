@@ -10,7 +10,7 @@ SPLITS = ("train", "test")
 
 ALL = slice(None)
 
-Indices: TypeAlias = Int[np.ndarray, "n"] | Sequence[int]
+Indices: TypeAlias = Int[np.ndarray, " n"] | Sequence[int]
 """Which images: an array, list or range of places."""
 
 
@@ -26,7 +26,7 @@ class ImageSource(Protocol):
     """
 
     image_shape: tuple[int, ...]
-    labels: Int[np.ndarray, "n"] | None
+    labels: Int[np.ndarray, " n"] | None
     classes: tuple[str, ...]
 
     def __len__(self) -> int: ...

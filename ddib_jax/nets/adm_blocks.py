@@ -126,7 +126,7 @@ class ADM(nn.Module):
         """The channels of every level."""
         return [int(mult * self.model_channels) for mult in self.channel_mult]
 
-    def embedded(self, time: Float[Array, "b"]) -> Float[Array, "b e"]:
+    def embedded(self, time: Float[Array, " b"]) -> Float[Array, "b e"]:
         """The embedding of time that every residual block is told."""
         dtype = jnp.dtype(self.dtype)
         embedding = timestep_embedding(time * self.time_scale, self.model_channels).astype(dtype)

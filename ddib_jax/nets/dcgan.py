@@ -74,7 +74,7 @@ class DCGANDiscriminator(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b s s c"], train: bool = False) -> Float[Array, "b"]:
+    def __call__(self, x: Float[Array, "b s s c"], train: bool = False) -> Float[Array, " b"]:
         """Images in [-1, 1] -> logits; ValueError for images of another size."""
         if x.shape[1:3] != (self.size, self.size):
             raise ValueError(

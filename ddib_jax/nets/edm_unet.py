@@ -137,7 +137,7 @@ class _Shared(nn.Module):
         """
         return self.label_dim if self.label_dim and self.label_dropout else None
 
-    def told(self, cond: Int[Array, "b"] | None) -> Float[Array, "b k"] | None:
+    def told(self, cond: Int[Array, " b"] | None) -> Float[Array, "b k"] | None:
         """Labels as the network is told them; the number after the last class stands for none of
         them.
         """
@@ -182,8 +182,8 @@ class SongUNet(_Shared):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        time: Float[Array, "b"],
-        cond: Int[Array, "b"] | None = None,
+        time: Float[Array, " b"],
+        cond: Int[Array, " b"] | None = None,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
         """x [b h w c] at times [b] -> [b h w out_channels]; ValueError for unknown options."""
@@ -248,7 +248,7 @@ class SongUNet(_Shared):
                 answer = more if answer is None else resampled(answer, taps, "up") + more
         return answer
 
-    def _noise(self, time: Float[Array, "b"]) -> Float[Array, "b w"]:
+    def _noise(self, time: Float[Array, " b"]) -> Float[Array, "b w"]:
         width = self.model_channels * self.channel_mult_noise
         if self.embedding_type == "positional":
             return timestep_embedding(time, width, shift=1.0, cosines_first=False)
@@ -279,8 +279,8 @@ class DhariwalUNet(_Shared):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        time: Float[Array, "b"],
-        cond: Int[Array, "b"] | None = None,
+        time: Float[Array, " b"],
+        cond: Int[Array, " b"] | None = None,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
         """x [b h w c] at times [b] -> [b h w out_channels]."""

@@ -26,7 +26,7 @@ class NoisyClassifier(ADM):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], time: Float[Array, "b"], train: bool = False
+        self, x: Float[Array, "b h w c"], time: Float[Array, " b"], train: bool = False
     ) -> Float[Array, "b k"]:
         """x [b h w c], as the diffusion model sees it; time [b] -> logits [b num_classes];
         ValueError for an unknown pool.

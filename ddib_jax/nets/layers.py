@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 
 def timestep_embedding(
-    time: Float[Array, "b"],
+    time: Float[Array, " b"],
     width: int,
     max_period: float = 10000.0,
     *,

@@ -25,7 +25,7 @@ class MLP(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b d"],
-        time: Float[Array, "b"],
+        time: Float[Array, " b"],
         cond: None = None,
         train: bool = False,
     ) -> Float[Array, "b o"]:

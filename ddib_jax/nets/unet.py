@@ -34,8 +34,8 @@ class UNet(ADM):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        time: Float[Array, "b"],
-        cond: Int[Array, "b"] | None = None,
+        time: Float[Array, " b"],
+        cond: Int[Array, " b"] | None = None,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
         """x [b h w c] -> [b h w out_channels]; time [b]; cond: class labels [b] where num_classes

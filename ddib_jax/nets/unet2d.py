@@ -96,8 +96,8 @@ class UNet2D(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        time: Float[Array, "b"],
-        cond: Int[Array, "b"] | Float[Array, "b e"] | None = None,
+        time: Float[Array, " b"],
+        cond: Int[Array, " b"] | Float[Array, "b e"] | None = None,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
         """x [b h w in_channels] -> [b h w out_channels]; time [b]; cond: class labels [b], or

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ddib_jax.report.style import LIGHT, Theme, canvas
 
-Cloud = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"] | None]
+Cloud = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"] | None]
 """Points, and their places in [0, 1] on a scale of colours, or None for one colour."""
 
 

@@ -27,11 +27,11 @@ class Carry:
     """
 
     second: Array | np.ndarray | None
-    sigmas: Float[Array, "n"]
+    sigmas: Float[Array, " n"]
     solver: ReversibleSolver = struct.field(pytree_node=False)
     rising: bool = struct.field(pytree_node=False)
 
-    def check(self, solver: ReversibleSolver, sigmas: Float[Array, "n"]) -> None:
+    def check(self, solver: ReversibleSolver, sigmas: Float[Array, " n"]) -> None:
         """Raise ValueError where this is the carry of another solver or grid than the given ones.
 
         The noise levels are compared where they are known; under `jit` only their number is.
@@ -53,7 +53,7 @@ def cross(
     solver: Solver,
     f: VectorField,
     y: Array,
-    sigmas: Float[Array, "n"],
+    sigmas: Float[Array, " n"],
     *,
     rising: bool,
     carry: Carry | None = None,

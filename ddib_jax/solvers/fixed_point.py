@@ -18,7 +18,7 @@ class Found:
     """
 
     x: Array
-    residual: Float[Array, "b"]
+    residual: Float[Array, " b"]
     evaluations: Int[Array, ""]
 
 
@@ -60,7 +60,7 @@ class FixedPoint:
         blank = jnp.zeros((self.memory, *flat(start).shape), start.dtype)
 
         def unfinished(state):
-            x, gap, images, gaps, best, count = state
+            _x, gap, _images, _gaps, best, count = state
             return (
                 (count < self.passes)
                 & ~(jnp.max(best.residual) <= wanted)

@@ -36,7 +36,7 @@ class _Stepwise:
         """A first guess of the slope, and no effort yet."""
         return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
-    def effort(self, carry: tuple) -> tuple[Float[Array, "b"], Int[Array, ""]]:
+    def effort(self, carry: tuple) -> tuple[Float[Array, " b"], Int[Array, ""]]:
         """The worst relative residual of every member so far, and the evaluations."""
         return carry[1], carry[2]
 
@@ -121,7 +121,7 @@ class ExactInverse:
         """Nothing: it is a method of the whole grid."""
         return ()
 
-    def effort(self, carry: tuple) -> tuple[Float[Array, "b"], Int[Array, ""]]:
+    def effort(self, carry: tuple) -> tuple[Float[Array, " b"], Int[Array, ""]]:
         """The relative residual of every member, and the evaluations."""
         return carry
 
@@ -134,7 +134,7 @@ class ExactInverse:
         return self.whole(f, y0, jnp.stack([t0, t1]))
 
     def whole(
-        self, f: VectorField, y0: Array, ts: Float[Array, "n"], steps: Count = None
+        self, f: VectorField, y0: Array, ts: Float[Array, " n"], steps: Count = None
     ) -> tuple[Array, tuple]:
         """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
         back = backward(ts, steps)

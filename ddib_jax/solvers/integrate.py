@@ -18,7 +18,7 @@ Count = Int[Array, ""] | int | None
 
 
 def odeint(
-    solver: Solver, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None
+    solver: Solver, f: VectorField, y0: Array, ts: Float[Array, " n"], *, steps: Count = None
 ) -> Array:
     """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along the grid `ts`, rising or falling; returns
     y(ts[-1]).
@@ -33,7 +33,7 @@ def odeint_pair(
     solver: ReversibleSolver,
     f: VectorField,
     y0: Array,
-    ts: Float[Array, "n"],
+    ts: Float[Array, " n"],
     second: Array | None = None,
     *,
     steps: Count = None,
@@ -50,8 +50,8 @@ def odeint_pair(
 
 
 def odeint_effort(
-    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], *, steps: Count = None
-) -> tuple[Array, Float[Array, "b"], Int[Array, ""]]:
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, " n"], *, steps: Count = None
+) -> tuple[Array, Float[Array, " b"], Int[Array, ""]]:
     """As `odeint` with an implicit or adaptive solver; returns y(ts[-1]), its relative residual [b]
     and the evaluations [] it took.
 
@@ -63,7 +63,7 @@ def odeint_effort(
 
 
 def walk(
-    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"], carry: Any, steps: Count = None
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, " n"], carry: Any, steps: Count = None
 ) -> tuple[Array, Any]:
     """The solver's steps along the grid from y0 and its carry; returns the last state and carry."""
     if hasattr(solver, "whole"):  # a method of the grid as a whole, not of its intervals
@@ -80,7 +80,7 @@ def walk(
 
 
 def odeint_path(
-    solver: Any, f: VectorField, y0: Array, ts: Float[Array, "n"]
+    solver: Any, f: VectorField, y0: Array, ts: Float[Array, " n"]
 ) -> Float[Array, "n ..."]:
     """As `odeint`, the states at all of `ts`, the first one y0; raises ValueError for a method that
     has no states between.
@@ -99,7 +99,7 @@ def odeint_path(
     return jnp.concatenate([y0[None], path])
 
 
-def backward(ts: Float[Array, "n"], steps: Count = None) -> Float[Array, "n"]:
+def backward(ts: Float[Array, " n"], steps: Count = None) -> Float[Array, " n"]:
     """The grid from its end to its start; with `steps`, the walked part of it, padded again."""
     return ts[::-1] if steps is None else ts[jnp.clip(steps - jnp.arange(len(ts)), 0)]
 

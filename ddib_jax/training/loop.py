@@ -79,7 +79,7 @@ def fit(
     ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
     replicated, recent, waited = parallel.replicate(state), [], 0.0
     with closing(ahead), _termination() as terminated, _trace(profile) as traced:
-        if any([terminated(step) for step in range(start + 1)]):  # a list: every step is asked for
+        if any(terminated(step) for step in range(start + 1)):  # a list: every step is asked for
             raise Stopped(
                 f"The training was told to stop (SIGTERM) before step {start + 1}. The same command"
                 " goes on from there."
@@ -91,7 +91,7 @@ def fit(
             replicated, metrics = update(replicated, key, batches, shared)
             recent.append((first, metrics))
             traced(count, metrics)
-            stop = any([terminated(step) for step in range(first + 1, done + 1)])
+            stop = any(terminated(step) for step in range(first + 1, done + 1))
             due = {
                 name: stop or done == steps or done % every == 0
                 for name, every in intervals.items()

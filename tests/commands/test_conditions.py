@@ -109,7 +109,8 @@ def test_guided_legs(ddib, animals, pictures, tmp_path):
     )
     assert ddib(*legs, "--out", tmp_path / "plain")[0] == 0
     code, _, err = ddib(*legs, "--target-guidance", "3", "--out", tmp_path / "free")
-    assert code == 0 and "guide both alike if the cycle is to close" in err
+    assert code == 0
+    assert "guide both alike if the cycle is to close" in err
     code, _, err = ddib(
         *legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both"
     )
@@ -208,7 +209,8 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
         code, _, err = ddib(
             "sample", "--model", numbered, *given, "--count", "2", *FEW, "--out", tmp_path / "no"
         )
-        assert code == 1 and said in err
+        assert code == 1
+        assert said in err
     code, _, err = ddib(
         "translate",
         pictures,
@@ -222,7 +224,8 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
         "--out",
         tmp_path / "no",
     )
-    assert code == 1 and "is told embeddings of its classes, not their numbers" in err
+    assert code == 1
+    assert "is told embeddings of its classes, not their numbers" in err
     with pytest.raises(ValueError, match="has no label that means no class"):
         Condition("1", 2.0).model(str(numbered))
 
@@ -272,7 +275,8 @@ def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_pa
         tmp_path / "same",
         *road,
     )
-    assert code == 0 and "cannot cross" not in out
+    assert code == 0
+    assert "cannot cross" not in out
     given, back = (
         np.asarray(Image.open(folder / "a-rgb.png"), int)
         for folder in (pictures, tmp_path / "same")
@@ -289,7 +293,8 @@ def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_pa
         tmp_path / "other",
         *road,
     )
-    assert code == 0 and "under another condition" in out
+    assert code == 0
+    assert "under another condition" in out
 
 
 def test_samples_of_chosen_classes(ddib, animals, tmp_path):
@@ -374,7 +379,10 @@ def test_what_does_not_go_together_is_said(ddib, animals, models, pictures, tmp_
     out = tmp_path / ("out.npz" if words.startswith("encode") else "out")
     places = {"animals": animals, "models": models, "pictures": pictures}
     code, _, err = ddib(*words.format(**places).split(), "--out", out)
-    assert code == 1 and said in err and err.count("\n") == 1 and not out.exists()
+    assert code == 1
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out.exists()
 
 
 def test_mixed_labels_in_one_batch(animals):
@@ -418,7 +426,8 @@ def test_an_animation_of_the_way(ddib, animals, pictures, tmp_path):
     for kind in ("gif", "webp"):
         assert ddib(*legs, "--trajectory", kind, "--out", tmp_path / kind)[0] == 0
         with Image.open(tmp_path / kind / f"path.{kind}") as film:
-            assert film.n_frames == 7 and film.size == (5 * 128, 128)
+            assert film.n_frames == 7
+            assert film.size == (5 * 128, 128)
             film.seek(6)
             last = np.asarray(film.convert("RGB"), int)[:128:16, :128:16]
     assert np.abs(last - shown(tmp_path / "webp")).max() <= 1
@@ -443,7 +452,8 @@ def test_a_batch_is_measured(animals, ddib, pictures, tmp_path, capsys):
         "--out",
         tmp_path / "l.npz",
     )
-    assert code == 0 and "evaluations a second" in out
+    assert code == 0
+    assert "evaluations a second" in out
 
 
 @pytest.fixture
@@ -459,20 +469,22 @@ def classes(tmp_path):
 
 def test_folders_are_classes(classes):
     source = image_folder(classes)
-    assert source.classes == ("bright", "dark") and source.labels.tolist() == [0] * 4 + [1] * 4
+    assert source.classes == ("bright", "dark")
+    assert source.labels.tolist() == [0] * 4 + [1] * 4
     Image.new("RGB", (8, 8)).save(classes / "loose.png")
     loose = image_folder(classes)
-    assert loose.classes == () and loose.labels is None
+    assert loose.classes == ()
+    assert loose.labels is None
 
 
 def test_labels_are_dropped_by_step_alone(classes):
     source = image_folder(classes)
     batch = Batches(source, batch_size=400, seed=3, labelled=True, label_dropout=0.25)
     one, again = batch(7), batch(7)
-    assert np.array_equal(one["label"], again["label"]) and not np.array_equal(
-        one["label"], batch(8)["label"]
-    )
-    assert 60 < int(np.sum(one["label"] == 2)) < 140 and set(one["label"]) == {0, 1, 2}
+    assert np.array_equal(one["label"], again["label"])
+    assert not np.array_equal(one["label"], batch(8)["label"])
+    assert 60 < int(np.sum(one["label"] == 2)) < 140
+    assert set(one["label"]) == {0, 1, 2}
 
 
 def test_half_of_the_images_are_mirrored(classes):
@@ -483,17 +495,16 @@ def test_half_of_the_images_are_mirrored(classes):
     mirrored = np.asarray(
         [np.array_equal(one, other[:, ::-1]) for one, other in zip(plain, turned, strict=True)]
     )
-    assert 16 < mirrored.sum() < 48 and np.array_equal(plain[~mirrored], turned[~mirrored])
+    assert 16 < mirrored.sum() < 48
+    assert np.array_equal(plain[~mirrored], turned[~mirrored])
 
 
 def test_a_reference_of_the_same_class(classes):
     reference = Reference.drawn(image_folder(classes), 8, 0, labelled=True)
     related = np.asarray(reference.related(jnp.asarray([0, 1, 2]), 2))
-    assert (
-        np.array_equal(related[0], np.asarray(reference.labels) == 0)
-        and np.array_equal(related[0], ~related[1])
-        and related[2].all()
-    )
+    assert np.array_equal(related[0], np.asarray(reference.labels) == 0)
+    assert np.array_equal(related[0], ~related[1])
+    assert related[2].all()
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def test_shipped_models_translate_a_data_set(ddib, tmp_path):
 
 def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     here, there = models / "here", models / "there"
-    code, out, err = ddib(
+    code, _out, err = ddib(
         "translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", *FEW
     )
     assert (code, err) == (0, "")
@@ -95,7 +95,8 @@ def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
     )
     assert np.abs(given - back).max() == 0
     code, out, err = ddib("decode", latents, "--model", there, "--out", tmp_path / "there", *road)
-    assert code == 0 and "what its solver carried cannot cross" in out
+    assert code == 0
+    assert "what its solver carried cannot cross" in out
     code, _, err = ddib(
         "decode",
         latents,
@@ -109,15 +110,19 @@ def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
         "log-uniform",
         *FEW,
     )
-    assert code == 1 and err.startswith("ddib: The carry is that of") and err.count("\n") == 1
+    assert code == 1
+    assert err.startswith("ddib: The carry is that of")
+    assert err.count("\n") == 1
     code, _, err = ddib(
         "decode", latents, "--model", here, "--out", tmp_path / "no", *road[:4], "--steps", "4"
     )
-    assert code == 1 and "made on another grid, of 3 steps" in err
+    assert code == 1
+    assert "made on another grid, of 3 steps" in err
     code, _, err = ddib(
         "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", *FEW
     )
-    assert code == 1 and "'heun' carries nothing; reversible solvers are o-belm" in err
+    assert code == 1
+    assert "'heun' carries nothing; reversible solvers are o-belm" in err
 
 
 def test_sample(ddib, models, tmp_path):
@@ -193,9 +198,10 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, arguments, 
         "out": tmp_path / "out",
     }
     before = set(tmp_path.rglob("*"))
-    code, out, err = ddib(*arguments.format(**places).split())
+    code, _out, err = ddib(*arguments.format(**places).split())
     assert code == 1
-    assert err.startswith("ddib: ") and err.count("\n") == 1
+    assert err.startswith("ddib: ")
+    assert err.count("\n") == 1
     assert sentence in err
     assert set(tmp_path.rglob("*")) == before, "something half-written was left behind"
 

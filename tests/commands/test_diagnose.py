@@ -48,10 +48,13 @@ def test_a_healthy_model(ddib, domain, tmp_path):
         "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", *QUICK
     )
     assert (code, err) == (0, "")
-    assert "Verdict: this model is fit to bridge" in out and "BAD" not in out
-    assert "--solver heun --steps" in out and "ddib encode --carry" in out
+    assert "Verdict: this model is fit to bridge" in out
+    assert "BAD" not in out
+    assert "--solver heun --steps" in out
+    assert "ddib encode --carry" in out
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "this model is fit to bridge" in page and "http://" not in page
+    assert "this model is fit to bridge" in page
+    assert "http://" not in page
     assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith(
         "ddib diagnose "
     )
@@ -64,11 +67,9 @@ def test_a_sick_model(ddib, domain, tmp_path):
         "diagnose", domain / "sick", domain / "pictures", "--out", tmp_path / "page", *QUICK
     )
     assert code == 1
-    assert (
-        "BAD" in out
-        and "Verdict: this model is not fit to bridge yet: out of range are" in out
-        and "train longer" in out
-    )
+    assert "BAD" in out
+    assert "Verdict: this model is not fit to bridge yet: out of range are" in out
+    assert "train longer" in out
 
 
 @pytest.mark.parametrize(
@@ -87,5 +88,7 @@ def test_bad_input_is_one_sentence(ddib, domain, tmp_path, arguments, sentence):
     places = {name: domain / name for name in ("healthy", "pictures")}
     code, _, err = ddib("diagnose", *arguments.format(**places).split(), "--out", tmp_path / "page")
     assert code == 1
-    assert err.startswith("ddib: ") and err.count("\n") == 1 and sentence in err
+    assert err.startswith("ddib: ")
+    assert err.count("\n") == 1
+    assert sentence in err
     assert not (tmp_path / "page").exists()

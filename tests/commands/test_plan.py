@@ -26,10 +26,11 @@ def test_costs_of_a_known_program():
     n = 256
     shape = jax.ShapeDtypeStruct((n, n), jnp.float32)
     cost = Cost.of(jax.jit(jnp.matmul).lower(shape, shape).compile())
-    assert cost.flops == pytest.approx(2 * n**3, rel=0.01) and cost.traffic == pytest.approx(
-        3 * 4 * n**2, rel=0.01
-    )
-    assert cost.arguments == 2 * 4 * n**2 and cost.memory >= 3 * 4 * n**2 and cost.collectives == {}
+    assert cost.flops == pytest.approx(2 * n**3, rel=0.01)
+    assert cost.traffic == pytest.approx(3 * 4 * n**2, rel=0.01)
+    assert cost.arguments == 2 * 4 * n**2
+    assert cost.memory >= 3 * 4 * n**2
+    assert cost.collectives == {}
     assert cost.intensity == pytest.approx(cost.flops / cost.traffic)
 
 
@@ -46,7 +47,7 @@ def test_roofline_and_batch_by_hand():
 
 
 @pytest.mark.parametrize(
-    "line, expected",
+    ("line", "expected"),
     [
         (
             (
@@ -84,16 +85,14 @@ def test_a_pmapped_mean_has_its_all_reduce():
 def test_a_plan_for_these_devices(capsys, work, unchecked):
     Plan(**SMALL, work=work, grid_steps=5).run()
     said = capsys.readouterr().out
-    assert (
-        f"{work} on local" in said
-        and "8 images" in said
-        and "GiB a device" in said
-        and "TFLOP a device" in said
-    )
+    assert f"{work} on local" in said
+    assert "8 images" in said
+    assert "GiB a device" in said
+    assert "TFLOP a device" in said
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    ("error", "said"),
     [
         (
             (
@@ -123,10 +122,8 @@ def test_classes_are_planned_for(capsys, unchecked):
         plan = Plan(**SMALL, **options)
         said.append(sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(plan._model).params)))
     plan.run()
-    assert (
-        said[1] - said[0] == 11 * 4 * SMALL["model_channels"]
-        and "8 images" in capsys.readouterr().out
-    )
+    assert said[1] - said[0] == 11 * 4 * SMALL["model_channels"]
+    assert "8 images" in capsys.readouterr().out
 
 
 def test_the_known_networks_have_their_papers_size():
@@ -140,7 +137,7 @@ def test_the_known_networks_have_their_papers_size():
 
 
 @pytest.mark.parametrize(
-    "given, said",
+    ("given", "said"),
     [
         ({"batch_size": 7, "accumulate": 2}, "does not divide over 1 devices in 2 parts"),
         ({"topology": "v5e:3x3x3"}, "topologies are v5e:2x2"),
@@ -164,9 +161,7 @@ def test_a_plan_for_chips_that_are_not_here(capsys, unchecked):
         pytest.skip("compiles for a TPU for a minute or more; set DDIB_PLAN=1")
     Plan(**SMALL | {"topology": "v5e:2x2"}).run()
     said = capsys.readouterr().out
-    assert (
-        "4 x TPU v5e" in said
-        and "fits in 16 GiB" in said
-        and "1 all-reduce of" in said
-        and CHIPS["TPU v5 lite"].memory == 63 * 2**28
-    )
+    assert "4 x TPU v5e" in said
+    assert "fits in 16 GiB" in said
+    assert "1 all-reduce of" in said
+    assert CHIPS["TPU v5 lite"].memory == 63 * 2**28

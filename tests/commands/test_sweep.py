@@ -32,7 +32,8 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
     )
     for _ in range(2):  # the second time over the first
         code, out, err = ddib(*command, tmp_path / "out", *FEW)
-        assert (code, err) == (0, "") and "5 images under 2 coefficients lie in" in out
+        assert (code, err) == (0, "")
+        assert "5 images under 2 coefficients lie in" in out
     found = pixels(tmp_path / "out")
     assert set(found) == {
         f"{path.stem}_{label}.png" for path in pictures.iterdir() for label in ("0", "90")
@@ -107,5 +108,7 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, options, se
         for word in (name, models / model)
     ]
     code, _, err = ddib("sweep", given, *legs, *words, "--out", tmp_path / "out", *FEW)
-    assert code == 1 and err.count("\n") == 1 and sentence in err
+    assert code == 1
+    assert err.count("\n") == 1
+    assert sentence in err
     assert not (tmp_path / "out").exists()

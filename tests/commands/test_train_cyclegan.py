@@ -12,10 +12,22 @@ from ddib_jax.baselines import DCGAN
 from ddib_jax.commands.train_cyclegan import verdicts
 from ddib_jax.commands.umpire import Umpire
 
-SMALL = (
-    "--batch-size 2 --width 8 --blocks 1 --layers 1 --log-every 2 --checkpoint-every 2"
-    " --preview-every 4".split()
-)
+SMALL = [
+    "--batch-size",
+    "2",
+    "--width",
+    "8",
+    "--blocks",
+    "1",
+    "--layers",
+    "1",
+    "--log-every",
+    "2",
+    "--checkpoint-every",
+    "2",
+    "--preview-every",
+    "4",
+]
 
 
 @pytest.fixture
@@ -34,7 +46,8 @@ def domains(tmp_path):
 def test_trained_resumed_and_translated(ddib, domains):
     legs = ("train-cyclegan", "--a", domains / "a", "--b", domains / "b", *SMALL)
     code, out, err = ddib(*legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole")
-    assert (code, err) == (0, "") and "The generators lie in" in out
+    assert (code, err) == (0, "")
+    assert "The generators lie in" in out
     assert (domains / "whole" / "training" / "previews" / "000004.png").is_file()
     made = [domains / "whole" / way / "weights.safetensors" for way in ("ab", "ba")]
     whole = [path.read_bytes() for path in made]
@@ -43,7 +56,9 @@ def test_trained_resumed_and_translated(ddib, domains):
     code, out, _ = ddib(
         *legs, "--steps", "4", "--decay-from", "2", "--out", domains / "whole"
     )  # resumed at its end: the same bits are written again
-    assert code == 0 and "Resuming" in out and [path.read_bytes() for path in made] == whole
+    assert code == 0
+    assert "Resuming" in out
+    assert [path.read_bytes() for path in made] == whole
     translate = ("translate", domains / "a", "--method", "cyclegan")
     assert ddib(*translate, "--model", domains / "whole" / "ab", "--out", domains / "out")[0] == 0
     assert len(list((domains / "out").glob("*.png"))) == 6
@@ -56,7 +71,8 @@ def test_trained_resumed_and_translated(ddib, domains):
         "--out",
         domains / "no",
     )
-    assert code == 1 and "has no way from image to latent" in err
+    assert code == 1
+    assert "has no way from image to latent" in err
     code, _, err = ddib(
         "translate",
         domains / "a",
@@ -67,7 +83,8 @@ def test_trained_resumed_and_translated(ddib, domains):
         "--out",
         domains / "no",
     )
-    assert code == 1 and "holds a generator model; a diffusion model is needed here" in err
+    assert code == 1
+    assert "holds a generator model; a diffusion model is needed here" in err
 
 
 def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
@@ -84,7 +101,8 @@ def test_tied_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
     assert ddib(*words, "--tie", "2", "--out", tmp_path / "tied")[0] == 0
     tied = np.asarray(Image.open(tmp_path / "tied" / "a-rgb.png"), int)
     code, _, err = ddib(*words, "--tie", "99", "--out", tmp_path / "no")
-    assert code == 1 and "99 frequencies of 8 x 8 x 3 cannot be tied" in err
+    assert code == 1
+    assert "99 frequencies of 8 x 8 x 3 cannot be tied" in err
     for options, said in (
         (("--tie", "1", "--trajectory", "gif"), "leave the tie out, or"),
         (("--tie", "1", "--method", "sdedit"), "leave the tie out, or"),
@@ -135,7 +153,8 @@ def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path)
     )
     assert ddib(*words, "--factor", "2", "--out", tmp_path / "ilvr")[0] == 0
     code, _, err = ddib(*words, "--factor", "99", "--out", tmp_path / "no")
-    assert code == 1 and "The factor 99 does not shrink images of" in err
+    assert code == 1
+    assert "The factor 99 does not shrink images of" in err
     words = (
         "translate",
         pictures,
@@ -148,9 +167,11 @@ def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path)
     )
     assert ddib(*words, "--noise", "0.5", "--out", tmp_path / "out")[0] == 0
     code, _, err = ddib(*words, "--noise", "500", "--out", tmp_path / "no")
-    assert code == 1 and "outside of what the model knows, 0.002 to 80" in err
+    assert code == 1
+    assert "outside of what the model knows, 0.002 to 80" in err
     code, _, err = ddib("translate", pictures, "--method", "sdedit", "--out", tmp_path / "no")
-    assert code == 1 and "SDEdit needs the target model" in err
+    assert code == 1
+    assert "SDEdit needs the target model" in err
     code, _, err = ddib(
         "translate",
         pictures,
@@ -161,7 +182,8 @@ def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path)
         "--out",
         tmp_path / "no",
     )
-    assert code == 1 and "holds a diffusion model; a generator model is needed here" in err
+    assert code == 1
+    assert "holds a diffusion model; a generator model is needed here" in err
 
 
 @pytest.mark.parametrize(
@@ -187,7 +209,10 @@ def test_what_does_not_fit_is_said(ddib, domains, change, words):
         for word in (name, domains / value if name in ("--a", "--b") else value)
     ]
     code, _, err = ddib("train-cyclegan", *told, "--out", domains / "out")
-    assert code == 1 and words in err and err.count("\n") == 1 and not (domains / "out").exists()
+    assert code == 1
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (domains / "out").exists()
 
 
 def test_a_lost_game_is_said_once(tmp_path, capsys):
@@ -205,12 +230,12 @@ def test_a_lost_game_is_said_once(tmp_path, capsys):
         )
     umpire.close()
     said = capsys.readouterr().out
-    assert (
-        said.count("the discriminator of a wins") == 1
-        and "step 2" in said
-        and "of b wins" not in said
-    )
-    assert said.count("made of b varies 10%") == 1 and "step 3" in said and "made of a" not in said
+    assert said.count("the discriminator of a wins") == 1
+    assert "step 2" in said
+    assert "of b wins" not in said
+    assert said.count("made of b varies 10%") == 1
+    assert "step 3" in said
+    assert "made of a" not in said
 
 
 @pytest.mark.slow
@@ -233,17 +258,21 @@ def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
         "2",
     )
     code, out, err = ddib(*legs, "--steps", "4", "--out", domains / "whole")
-    assert (code, err) == (0, "") and "The generator lies in" in out
+    assert (code, err) == (0, "")
+    assert "The generator lies in" in out
     written = domains / "whole" / "weights.safetensors"
     whole = written.read_bytes()
     written.unlink()
     code, out, _ = ddib(*legs, "--steps", "4", "--out", domains / "whole")
-    assert code == 0 and "Resuming" in out and written.read_bytes() == whole
+    assert code == 0
+    assert "Resuming" in out
+    assert written.read_bytes() == whole
     with Image.open(domains / "whole" / "samples.png") as sheet:
         assert min(sheet.size) >= 8 * 16
     network, params = pretrained.load_network(domains / "whole", "sampler")
     samples = DCGAN(params, network=network).sample(jax.random.key(0), 3)
-    assert samples.shape == (3, 16, 16, 3) and bool(abs(samples).max() <= 1)
+    assert samples.shape == (3, 16, 16, 3)
+    assert bool(abs(samples).max() <= 1)
     code, _, err = ddib(
         "translate",
         domains / "a",
@@ -254,4 +283,5 @@ def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
         "--out",
         domains / "no",
     )
-    assert code == 1 and "holds a sampler model; a generator model is needed here" in err
+    assert code == 1
+    assert "holds a sampler model; a generator model is needed here" in err

@@ -30,9 +30,9 @@ def test_eager_jitted_and_vmapped_agree(name):
     perturbed = jax.vmap(perturb, (None, 0, None))(context["latent"], coefficients, context)
     for coefficient, found in zip(coefficients, perturbed, strict=True):
         eager = perturb(context["latent"], coefficient, context)
-        assert (
-            eager.shape == SHAPE and eager.dtype == jnp.float64 and bool(jnp.isfinite(eager).all())
-        )
+        assert eager.shape == SHAPE
+        assert eager.dtype == jnp.float64
+        assert bool(jnp.isfinite(eager).all())
         np.testing.assert_allclose(
             jax.jit(perturb)(context["latent"], coefficient, context), eager, atol=1e-12
         )

@@ -2,6 +2,8 @@
 direction.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,7 +123,8 @@ def test_implicit_solvers_count_their_evaluations(name, ends):
     )
     jax.effects_barrier()
     assert len(calls) == int(evaluations)
-    assert residual.shape == (1,) and float(residual[0]) < 1e-13
+    assert residual.shape == (1,)
+    assert float(residual[0]) < 1e-13
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
@@ -183,7 +186,7 @@ def test_ddim_is_euler():
     eps = lambda x_t, bar: jnp.tanh(x_t) * bar  # any noise prediction
     x_t = jnp.asarray([0.3, -1.2])
     start = x_t / jnp.sqrt(bars[0])
-    for bar, after in zip(bars[:-1], bars[1:], strict=True):
+    for bar, after in itertools.pairwise(bars):
         noise = eps(x_t, bar)
         clean = (x_t - jnp.sqrt(1 - bar) * noise) / jnp.sqrt(bar)
         x_t = jnp.sqrt(after) * clean + jnp.sqrt(1 - after) * noise

@@ -16,17 +16,20 @@ def test_images_and_labels_are_the_files(tmp_path):
     np.testing.assert_allclose(source.take([3, 1]), PIXELS[[3, 1]] / 127.5 - 1, atol=1e-6)
     assert len(load_dataset(f"npz:{tmp_path}", "test")) == 2
     images, labels = batch_at(source, 0, batch_size=4, seed=0)
-    assert images.shape == (4, 6, 6, 3) and labels.shape == (4,)
+    assert images.shape == (4, 6, 6, 3)
+    assert labels.shape == (4,)
 
 
 def test_samples_of_guided_diffusion_are_read(tmp_path):
     np.savez(tmp_path / "samples.npz", PIXELS)
     source = load_dataset(f"npz:{tmp_path / 'samples.npz'}")
-    assert len(source) == 5 and source.labels is None and source.classes == ()
+    assert len(source) == 5
+    assert source.labels is None
+    assert source.classes == ()
 
 
 @pytest.mark.parametrize(
-    "stored, said",
+    ("stored", "said"),
     [
         ({"pictures": PIXELS}, "no .npz file with an array `images`"),
         ({"images": PIXELS / 255}, r"are float64 \(5, 6, 6, 3\): expected bytes"),

@@ -51,7 +51,8 @@ def test_images_are_value_times_tint():
     rng = np.random.default_rng(0)
     value, hue = rng.random((6, 4, 5), np.float32), rng.uniform(0, 360, 6)
     rgb = enot_colour(value, hue)
-    assert rgb.shape == (6, 4, 5, 3) and rgb.dtype == np.float32
+    assert rgb.shape == (6, 4, 5, 3)
+    assert rgb.dtype == np.float32
     for image, grey, angle in zip(rgb, value, hue, strict=True):
         np.testing.assert_allclose(image, grey[..., None] * np.array(scalar_tint(angle)), atol=1e-6)
     assert (enot_colour(np.zeros((6, 4, 5), np.float32), hue) == 0).all()

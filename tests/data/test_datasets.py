@@ -50,8 +50,11 @@ def test_names_of_all_digits(idx_directory, monkeypatch):
     assert len(load_dataset("digits", "test", directory=idx_directory)) == 10000
     monkeypatch.setenv("DDIB_DATA", str(idx_directory.parent))
     three, some = load_dataset("digits:3", "test"), load_dataset("mnist:1,2,3", "test")
-    assert isinstance(three, ColouredDigits) and (three.labels == 3).all() and len(three) == 1010
-    assert isinstance(some, Digits) and set(some.labels) == {1, 2, 3}
+    assert isinstance(three, ColouredDigits)
+    assert (three.labels == 3).all()
+    assert len(three) == 1010
+    assert isinstance(some, Digits)
+    assert set(some.labels) == {1, 2, 3}
 
 
 def test_hues_agree_between_bundle_and_idx_files(idx_directory):
@@ -167,7 +170,7 @@ class {name}(tfds.core.GeneratorBasedBuilder):
 
 
 @needs_tfds
-@pytest.mark.parametrize("name, channels", [("Blobs", 3), ("Stains", 1)])
+@pytest.mark.parametrize(("name", "channels"), [("Blobs", 3), ("Stains", 1)])
 def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channels):
     pytest.importorskip(
         "importlib_resources",
@@ -185,7 +188,8 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
     where = f"tfds:{name.lower()}"
     source = load_dataset(where, directory=tmp_path / "data", image_size=4)
     assert (source.image_shape, len(source), source.classes) == ((4, 4, 3), 5, ("cat", "dog"))
-    assert isinstance(source, ImageSource) and sorted(source.labels) == [0, 0, 0, 1, 1]
+    assert isinstance(source, ImageSource)
+    assert sorted(source.labels) == [0, 0, 0, 1, 1]
     written = {}
     for seed in range(5):
         with Image.open(module.png(seed, channels)) as picture:
@@ -239,7 +243,8 @@ def test_tensorflow_datasets_prepared(split, idx_directory):
         tfds_digits(split, data_dir=os.environ["DDIB_TFDS"]),
         mnist_idx(idx_directory, split),
     )
-    assert digits.pixels.dtype == np.uint8 and digits.pixels.shape == files.pixels.shape
+    assert digits.pixels.dtype == np.uint8
+    assert digits.pixels.shape == files.pixels.shape
 
     def rows(source):
         return sorted(

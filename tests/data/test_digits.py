@@ -21,7 +21,8 @@ def idx(array):
 def test_bundle_counts(split):
     digits = bundled_digits(split)
     assert dict(zip(*np.unique(digits.labels, return_counts=True), strict=True)) == COUNTS[split]
-    assert digits.pixels.dtype == np.uint8 and digits.pixels.shape[1:] == (28, 28)
+    assert digits.pixels.dtype == np.uint8
+    assert digits.pixels.shape[1:] == (28, 28)
     assert (np.diff(digits.positions) > 0).all()
 
 
@@ -55,7 +56,8 @@ def test_bundle_is_remade_to_the_bit(tmp_path, idx_directory):
 def test_grey_digits_are_padded_with_black(fives):
     images = fives.take(np.array([3, 0]), None)
     assert isinstance(fives, ImageSource)
-    assert images.shape == (2, *fives.image_shape) == (2, 32, 32, 1) and images.dtype == np.float32
+    assert images.shape == (2, *fives.image_shape) == (2, 32, 32, 1)
+    assert images.dtype == np.float32
     np.testing.assert_allclose(
         images[:, 2:-2, 2:-2, 0], fives.pixels[[3, 0]] / 127.5 - 1, atol=1e-6
     )
@@ -69,10 +71,10 @@ def test_coloured_digits_are_grey_digits_times_a_colour(fives):
     indices = np.arange(50)
     images = source.take(indices, None)
     assert isinstance(source, ImageSource)
-    assert (
-        images.shape == (50, *source.image_shape) == (50, 32, 32, 3) and images.dtype == np.float32
-    )
-    assert images.min() == -1 and images.max() <= 1
+    assert images.shape == (50, *source.image_shape) == (50, 32, 32, 3)
+    assert images.dtype == np.float32
+    assert images.min() == -1
+    assert images.max() <= 1
     np.testing.assert_allclose(
         images.max(-1, keepdims=True).max((1, 2)), fives.take(indices).max((1, 2)), atol=1e-6
     )
@@ -94,7 +96,9 @@ def test_evaluation_view_does_not_depend_on_batching_or_subset():
 def test_evaluation_hues_depend_on_seed_and_split(fives):
     hues = ColouredDigits(fives, seed=0).hues
     np.testing.assert_array_equal(hues, ColouredDigits(fives, seed=0).hues)
-    assert hues.shape == (892,) and hues.min() >= 0 and hues.max() < 360
+    assert hues.shape == (892,)
+    assert hues.min() >= 0
+    assert hues.max() < 360
     assert not np.allclose(hues, ColouredDigits(fives, seed=1).hues)
     train = Digits(fives.pixels, fives.labels, fives.positions, "train")
     assert not np.allclose(hues, ColouredDigits(train, seed=0).hues)

@@ -115,13 +115,15 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     source = image_folder(tmp_path)
-    assert isinstance(source, ImageSource) and source.labels is None
+    assert isinstance(source, ImageSource)
+    assert source.labels is None
     assert [path.relative_to(tmp_path).as_posix() for path in source.items] == [
         "a.png",
         "b/1.png",
         "c.jpeg",
     ]
-    assert len(source) == 3 and source.image_shape == (4, 4, 3)
+    assert len(source) == 3
+    assert source.image_shape == (4, 4, 3)
     images = source.take(np.array([2, 0]), None)
     np.testing.assert_allclose(images.mean((1, 2, 3)), np.array([160, 80]) / 127.5 - 1, atol=0.01)
 
@@ -223,4 +225,5 @@ def test_cyclegans_layout_is_read_where_it_lies(tmp_path):
         ("B", "test", 40),
     ):
         source = load_dataset(f"{side}:{tmp_path}", split)
-        assert len(source) == 1 and round(float((source.take([0]).mean() + 1) * 127.5)) == value
+        assert len(source) == 1
+        assert round(float((source.take([0]).mean() + 1) * 127.5)) == value

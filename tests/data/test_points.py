@@ -21,10 +21,12 @@ from ddib_jax.data import (
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_have_mean_0_and_variance_1(shape):
     points, places = draw_points(shape, 200_000, np.random.default_rng(0))
-    assert points.shape == (200_000, 2) and points.dtype == np.float32
+    assert points.shape == (200_000, 2)
+    assert points.dtype == np.float32
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=0.012)
     assert points.var(axis=0).mean() == pytest.approx(1, abs=0.01)
-    assert places.min() >= 0 and places.max() < 1
+    assert places.min() >= 0
+    assert places.max() < 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -40,7 +42,8 @@ def test_places_follow_the_shape(shape):
 
 def test_a_set_is_fixed_and_draws_are_new():
     points = load_dataset("moons")
-    assert isinstance(points, ImageSource) and points.image_shape == (2,)
+    assert isinstance(points, ImageSource)
+    assert points.image_shape == (2,)
     np.testing.assert_array_equal(points.take([3, 5]), Points("moons").take([3, 5]))
     assert not np.array_equal(points.take([3, 5]), load_dataset("moons", "test").take([3, 5]))
     first, second = (batch_at(points, step, batch_size=8, seed=0)[0] for step in (0, 1))
@@ -66,7 +69,9 @@ def test_bytes_come_back(space, photo):
     if space == "lab":
         pytest.importorskip("skimage", reason="extra 'colours'")
     cloud = PixelCloud(photo, space)
-    assert cloud.image_shape == (3,) and len(cloud) == 35 and cloud.size == (5, 7)
+    assert cloud.image_shape == (3,)
+    assert len(cloud) == 35
+    assert cloud.size == (5, 7)
     points = cloud.take(range(35))
     assert np.abs(points).max() <= 1.1
     np.testing.assert_array_equal(points, to_points(cloud.pixels, space))

@@ -42,7 +42,8 @@ def test_images_that_cannot_be_measured_are_left_out_and_not_counted():
     assert bootstrap(values, np.mean).value == 2
     assert bootstrap(values, np.mean).n == 3
     nothing = bootstrap(np.full(3, np.nan), np.mean)
-    assert np.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (None, None, 0)
+    assert np.isnan(nothing.value)
+    assert (nothing.low, nothing.high, nothing.n) == (None, None, 0)
     assert (
         bootstrap_of_means(np.full((3, 1), np.nan), lambda means: means[0]).n
         == share(np.array([np.nan])).n

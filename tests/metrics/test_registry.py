@@ -34,9 +34,12 @@ def samples():
 def test_every_metric_gives_an_estimate_with_words(samples, name):
     metric = METRICS[name]
     found = metric(samples)
-    assert isinstance(found, Estimate) and np.isfinite(found.value) and found.n > 0
+    assert isinstance(found, Estimate)
+    assert np.isfinite(found.value)
+    assert found.n > 0
     assert (found.low is None) == (metric.summarise is None)
-    assert metric.label and metric.available(samples)
+    assert metric.label
+    assert metric.available(samples)
     assert not metric.available({})
 
 

@@ -20,7 +20,7 @@ CATS, DOGS = range(281, 286), range(151, 269)
 
 
 @pytest.mark.parametrize(
-    "side, stride, size", [(3, 1, 8), (3, 2, 8), (3, 2, 7), (5, 1, 9), (5, 2, 8), (5, 2, 11)]
+    ("side", "stride", "size"), [(3, 1, 8), (3, 2, 8), (3, 2, 7), (5, 1, 9), (5, 2, 8), (5, 2, 11)]
 )
 def test_shifted_images_make_the_grouped_convolution(side, stride, size):
     layer, x = (
@@ -71,7 +71,8 @@ def test_weights_are_read_strictly(weights, tmp_path):
     network, loaded = pretrained.load_efficientnet(tmp_path / "whole.npz")
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
     logits, features = network.apply({"params": loaded}, jnp.zeros((2, 40, 40, 3)))
-    assert logits.shape == (2, 1000) and features.shape == (2, FEATURES)
+    assert logits.shape == (2, 1000)
+    assert features.shape == (2, FEATURES)
     np.savez(
         tmp_path / "less.npz",
         **{name: array for name, array in state.items() if name != "_fc.bias"},

@@ -177,7 +177,8 @@ def test_there_and_back_is_exact(tmp_path, name):
     pretrained.save_diffusers(tmp_path / "ours", pretrained.load(tmp_path / "theirs"))
     again = diffusers.UNet2DModel.from_pretrained(tmp_path / "ours" / "unet")
     mine, yours = again.state_dict(), twin.state_dict()
-    assert mine.keys() == yours.keys() and all(torch.equal(mine[key], yours[key]) for key in yours)
+    assert mine.keys() == yours.keys()
+    assert all(torch.equal(mine[key], yours[key]) for key in yours)
     assert (
         diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler").config.clip_sample
         is False

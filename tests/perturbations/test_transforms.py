@@ -129,9 +129,8 @@ def test_sequences_apply_in_order_and_hold_what_is_fixed():
     expected = perturbed("blur", 1.0, jnp.rot90(LATENT, 1, axes=(1, 2)))
     np.testing.assert_allclose(both(LATENT, jnp.asarray(90.0), CONTEXT), expected, atol=1e-5)
     assert both.steps[1] == Fixed(PERTURBATIONS["blur"], 1.0)
-    assert both == parse_perturbation(["rotate", "blur=1"], [5.0]) and hash(both) == hash(
-        parse_perturbation(["rotate", "blur=1"], [])
-    )
+    assert both == parse_perturbation(["rotate", "blur=1"], [5.0])
+    assert hash(both) == hash(parse_perturbation(["rotate", "blur=1"], []))
 
 
 def test_a_sequence_is_applied_place_by_place():

@@ -86,7 +86,8 @@ def test_saved_as_a_model_directory(tmp_path):
     model = pretrained.load(tmp_path / "model.safetensors")
     pretrained.save_model(tmp_path / "native", model, facts={"data": {}, "training": {}})
     again = pretrained.load(tmp_path / "native")
-    assert again.network == model.network and again.schedule == model.schedule
+    assert again.network == model.network
+    assert again.schedule == model.schedule
     assert jax.tree.all(jax.tree.map(np.array_equal, again.params, model.params))
 
 

@@ -76,14 +76,12 @@ def rewritten(path, flags):
 def test_guided_diffusion_there_and_back(written):
     path, model, _ = written
     found = pretrained.load(path)
-    assert (
-        same(found, model) and found.network == model.network and found.schedule == model.schedule
-    )
-    assert (
-        len(pretrained.fingerprint(path)) == 16
-        and pretrained.class_names(path) == ()
-        and pretrained.facts(path) == {}
-    )
+    assert same(found, model)
+    assert found.network == model.network
+    assert found.schedule == model.schedule
+    assert len(pretrained.fingerprint(path)) == 16
+    assert pretrained.class_names(path) == ()
+    assert pretrained.facts(path) == {}
 
 
 def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
@@ -211,9 +209,11 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     }
     (tmp_path / "classifier.json").write_text(json.dumps(flags))
     found, loaded = pretrained.load_noisy_classifier(tmp_path / "classifier.pt")
-    assert found == network and jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
+    assert found == network
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
     logits = found.apply({"params": loaded}, jnp.zeros((2, *SHAPE)), jnp.zeros(2))
-    assert logits.shape == (2, 3) and bool(jnp.isfinite(logits).all())
+    assert logits.shape == (2, 3)
+    assert bool(jnp.isfinite(logits).all())
 
 
 @pytest.mark.parametrize(
@@ -243,9 +243,9 @@ def test_diffusers_there_and_back(tmp_path, meaning):
     )
     pretrained.save_diffusers(tmp_path / "folder", model)
     found = pretrained.load(tmp_path / "folder")
-    assert (
-        same(found, model) and found.network == network and found.precondition == model.precondition
-    )
+    assert same(found, model)
+    assert found.network == network
+    assert found.precondition == model.precondition
     np.testing.assert_allclose(found.schedule.sigma_range, model.schedule.sigma_range, rtol=1e-12)
     pretrained.save_model(tmp_path / "native", found, facts={"data": {}, "training": {}})
     assert same(pretrained.load(tmp_path / "native"), model)

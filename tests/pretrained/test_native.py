@@ -201,7 +201,7 @@ def test_what_is_missing_is_said(directory):
 
 @pytest.mark.parametrize("share", [0.0, 1e-5, 0.5, 0.9999])
 @pytest.mark.parametrize(
-    "name, said",
+    ("name", "said"),
     [("weights.safetensors", "cut short or damaged"), ("model.json", "not valid JSON")],
 )
 def test_files_cut_short(directory, share, name, said):
@@ -225,7 +225,8 @@ def edited(directory, part, **changes):
 
 
 @pytest.mark.parametrize(
-    "part, known", [("network", "unet"), ("schedule", "linear-vp"), ("preconditioning", "wiener")]
+    ("part", "known"),
+    [("network", "unet"), ("schedule", "linear-vp"), ("preconditioning", "wiener")],
 )
 @pytest.mark.parametrize("name", ["transformer", None, ["unet"], ""])
 def test_unknown_names_are_told_with_the_known_ones(directory, part, known, name):
@@ -243,7 +244,7 @@ def test_parts_that_are_missing_or_have_unknown_options(directory, part):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         ({"model_channels": 64}, ["input_blocks.0.0/bias is (32,), not (64,)", "more."]),
         ({"num_res_blocks": 2}, ["is missing"]),
@@ -296,7 +297,7 @@ def rewritten(directory, change):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         (lambda arrays: arrays.pop("params/out.2/bias"), ["not those", "out.2/bias is missing."]),
         (
@@ -346,7 +347,8 @@ def test_a_classifier_comes_back_and_is_no_diffusion_model(tmp_path, directory):
         facts={"accuracy": 0.99},
     )
     loaded, found = load_network(tmp_path / "c", "classifier")
-    assert loaded == network and describe(tmp_path / "c")["accuracy"] == 0.99
+    assert loaded == network
+    assert describe(tmp_path / "c")["accuracy"] == 0.99
     same(found, params)
     refused(tmp_path / "c", "holds a classifier model; a diffusion model is needed here")
     refused(

@@ -37,7 +37,8 @@ def file(tmp_path):
 
 def test_what_is_written_is_read(file):
     found = open_weights(file)
-    assert list(found) == list(STATE) and len(found) == 3
+    assert list(found) == list(STATE)
+    assert len(found) == 3
     assert all(
         np.array_equal(found[key], STATE[key]) and found[key].dtype == np.float32 for key in STATE
     )
@@ -46,9 +47,8 @@ def test_what_is_written_is_read(file):
 def test_torch_reads_what_is_written(file):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
     found = torch.load(file, weights_only=True)
-    assert list(found) == list(STATE) and all(
-        np.array_equal(found[key].numpy(), STATE[key]) for key in STATE
-    )
+    assert list(found) == list(STATE)
+    assert all(np.array_equal(found[key].numpy(), STATE[key]) for key in STATE)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "bool"])
@@ -117,7 +117,9 @@ def test_damaged_files_are_named(file, tmp_path):
 def test_safetensors(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors", metadata={"format": "pt"})
     found = open_weights(tmp_path / "model.safetensors")
-    assert set(found) == set(STATE) and len(found) == 3 and found.metadata == {"format": "pt"}
+    assert set(found) == set(STATE)
+    assert len(found) == 3
+    assert found.metadata == {"format": "pt"}
     assert all(np.array_equal(found[key], STATE[key]) for key in STATE)
     with pytest.raises(KeyError):
         found["absent"]
@@ -143,7 +145,8 @@ def test_weights_in_several_files_are_one(tmp_path):
     }
     where = {key: name for name, state in parts.items() for key in state}
     found = open_weights(sharded(tmp_path, parts, where))
-    assert set(found) == set(STATE) and all(np.array_equal(found[key], STATE[key]) for key in STATE)
+    assert set(found) == set(STATE)
+    assert all(np.array_equal(found[key], STATE[key]) for key in STATE)
     with pytest.raises(ValueError, match="w-1.safetensors do not agree on z"):
         open_weights(sharded(tmp_path, parts, where | {"z": "w-1.safetensors"}))
     with pytest.raises(

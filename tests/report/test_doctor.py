@@ -53,7 +53,9 @@ def inversion_run():
 
 def test_the_inversion_page(tmp_path):
     page = write_report(write_run(tmp_path / "run", inversion_run())).read_text()
-    assert "The shipped models" in page and "overflow" in page and "Stability" in page
+    assert "The shipped models" in page
+    assert "overflow" in page
+    assert "Stability" in page
     names = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
     drawn = {name for name in QUANTITIES if name not in ("handed", "cycle_carried")}
     assert names == {f"shipped-{name}{suffix}" for name in drawn for suffix in ("", "-dark")}

@@ -36,7 +36,8 @@ def test_captions_make_room(tmp_path, images):
     lined = Image.open(
         contact_sheet({"a": images}, tmp_path / "lined.png", captions=["one\ntwo"] * 5)
     )
-    assert plain.width == lined.width and plain.height < lined.height
+    assert plain.width == lined.width
+    assert plain.height < lined.height
 
 
 def test_a_gallery_holds_every_pair(tmp_path, images):

@@ -70,7 +70,8 @@ def test_another_configuration_is_refused_and_its_fields_named(saved):
     assert "attention was [8, 4], is [8]; data was 'five', is 'seven'; seed was None, is 1" in str(
         error.value
     )
-    assert "steps" not in str(error.value).split("(")[1] and "\n" not in str(error.value)
+    assert "steps" not in str(error.value).split("(")[1]
+    assert "\n" not in str(error.value)
     same_bits(Checkpoints(saved, CONFIGURATION).restore(state(0)), state(4))
 
 
@@ -119,16 +120,15 @@ def test_a_failed_write_is_one_sentence_and_the_last_good_step_stays(
     with pytest.raises(OSError) as error:
         checkpoints.save(8, state(8)) if later == "save" else checkpoints.close()
     said = str(error.value)
-    assert (
-        said.startswith(f"A checkpoint could not be written to {saved} (Failed to write ")
-        and "\n" not in said
-    )
+    assert said.startswith(f"A checkpoint could not be written to {saved} (Failed to write ")
+    assert "\n" not in said
     assert said.endswith(
         "File too large); the checkpoint of step 4 is good and stays. Is the disk full?"
     )
     checkpoints.close()  # said once
     assert names(saved) == ["2", "4"]
-    assert capfd.readouterr().err == "" and not caplog.records
+    assert capfd.readouterr().err == ""
+    assert not caplog.records
     same_bits(Checkpoints(saved, CONFIGURATION).restore(state(0)), state(4))
 
 
@@ -157,10 +157,8 @@ def test_a_damaged_step_is_set_aside_for_the_one_before(saved, damage, capfd):
     checkpoints = Checkpoints(saved, CONFIGURATION)
     same_bits(checkpoints.restore(state(0)), state(2))
     said = capfd.readouterr().err
-    assert (
-        said.startswith("The checkpoint of step 4 cannot be read and is now ")
-        and said.count("\n") == 1
-    )
+    assert said.startswith("The checkpoint of step 4 cannot be read and is now ")
+    assert said.count("\n") == 1
     assert said.endswith("going on from step 2).\n")
     assert names(saved) == ["2", "damaged-4"]
     checkpoints.save(4, state(4))

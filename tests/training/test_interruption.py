@@ -45,7 +45,8 @@ def trained(directory, *, stop_at=None):
 
 def test_resumed_is_never_interrupted(tmp_path):
     start, through = trained(tmp_path / "through")
-    assert start == 0 and int(through.step) == 10
+    assert start == 0
+    assert int(through.step) == 10
     for stop_at in (7, 9):
         with pytest.raises(RuntimeError, match="stopped"):
             trained(tmp_path / "resumed", stop_at=stop_at)
@@ -56,7 +57,8 @@ def test_resumed_is_never_interrupted(tmp_path):
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("through", "resumed")]
     assert [line["step"] for line in logs[0]] == [2, 4, 6, 8, 10]
     assert [line["step"] for line in logs[1]] == [2, 4, 6, 8, 10]
-    assert logs[0][-1]["grad_norm"] > 0 and logs[1][2]["loss"] == logs[0][2]["loss"]
+    assert logs[0][-1]["grad_norm"] > 0
+    assert logs[1][2]["loss"] == logs[0][2]["loss"]
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
@@ -70,9 +72,8 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump, when):
         trained(tmp_path / "jumped", stop_at=8)
     _, jumped = trained(tmp_path / "jumped")
     same_bits(through, jumped)
-    assert next(asked) > when and all(
-        line["seconds"] >= 0 for line in read_log(tmp_path / "jumped" / "log.jsonl")
-    )
+    assert next(asked) > when
+    assert all(line["seconds"] >= 0 for line in read_log(tmp_path / "jumped" / "log.jsonl"))
 
 
 def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
@@ -148,7 +149,8 @@ def test_a_killed_process_goes_on_with_the_same_bits(tmp_path, through):
     done = run(log.parent, tmp_path / "killed.npz")
     assert done.returncode == 0, done.stderr
     start = int(done.stdout.split()[-1])
-    assert 6 <= start < STEPS and start % 3 == 0
+    assert 6 <= start < STEPS
+    assert start % 3 == 0
     same_arrays(through / "final.npz", tmp_path / "killed.npz")
     assert [line["step"] for line in read_log(log)] == list(range(1, STEPS + 1))
     assert not list((log.parent / "steps").glob("*tmp*"))

@@ -24,11 +24,9 @@ def test_lines_after_the_resumed_step_are_dropped(tmp_path):
     write(tmp_path, [6, 8], start=4, quiet=True)
     lines = read_log(tmp_path / "log.jsonl")
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    assert (
-        lines[-1]["loss"] == 0.125
-        and lines[-1]["steps_per_second"] > 0
-        and lines[-1]["seconds"] > 0
-    )
+    assert lines[-1]["loss"] == 0.125
+    assert lines[-1]["steps_per_second"] > 0
+    assert lines[-1]["seconds"] > 0
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 4
 
 
@@ -54,7 +52,8 @@ def scalars(directory):
 def test_tensorboard_gets_the_same_scalars(tmp_path):
     write(tmp_path, [2, 4], quiet=True)
     found = scalars(tmp_path / "tensorboard")
-    assert ("loss", 2, 0.5) in found and ("loss", 4, 0.25) in found
+    assert ("loss", 2, 0.5) in found
+    assert ("loss", 4, 0.25) in found
     assert {name for name, _, _ in found} == {"loss", "steps_per_second", "seconds"}
 
 

@@ -23,7 +23,8 @@ def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     final = fit(state, KEY, poisoned(batch_at, 2, 5), **options, log=log, log_every=3)
     log.close()
     first, second = read_log(tmp_path / "log.jsonl")
-    assert first["skipped"] == 1 and second["skipped"] == 2 == int(final.skipped)
+    assert first["skipped"] == 1
+    assert second["skipped"] == 2 == int(final.skipped)
     assert all(
         np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second)
     )
@@ -117,7 +118,8 @@ def test_the_watch_sees_the_host_and_the_last_step_is_always_due(tmp_path):
         state, KEY, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5
     )
     log.close()
-    assert list(seen) == [3, 6, 7] and [int(state.step) for state in seen.values()] == [3, 6, 7]
+    assert list(seen) == [3, 6, 7]
+    assert [int(state.step) for state in seen.values()] == [3, 6, 7]
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((seen, final)))
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [5, 7]
     same_bits(final, seen[7])

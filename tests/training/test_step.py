@@ -25,7 +25,8 @@ def stepped(state, batch, **options):
 def test_the_state_begins_with_its_average_at_the_parameters():
     params = {"w": jnp.arange(3.0)}
     state = TrainState.create(params, optax.adam(1e-3))
-    assert state.step.dtype == jnp.int32 and int(state.step) == 0
+    assert state.step.dtype == jnp.int32
+    assert int(state.step) == 0
     np.testing.assert_array_equal(state.ema["w"], params["w"])
     assert state.ema["w"].unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
     assert len(jax.tree.leaves(state)) == 1 + 1 + 1 + 3 + 1
@@ -47,7 +48,7 @@ def test_the_average_ramps_up_to_its_decay():
     assert int(late.step) == 10**6 + 1
 
 
-@pytest.mark.parametrize("norm, clipped", [(50.0, 2.0), (0.5, 0.5)])
+@pytest.mark.parametrize(("norm", "clipped"), [(50.0, 2.0), (0.5, 0.5)])
 def test_the_global_norm_is_clipped_and_told_as_it_was(norm, clipped):
     tx = adamw(1e-3, 10, warmup=1, weight_decay=0.0, clip_norm=2.0)
     state = TrainState.create({"w": jnp.zeros(4), "b": jnp.zeros(1)}, tx)
@@ -101,7 +102,9 @@ def test_noise_is_of_the_step_and_the_key_alone():
         float(step(state.replace(step=jnp.asarray(at)), key, None, jnp.asarray(100.0))[1]["loss"])
         for at, key in [(3, KEY), (3, KEY), (4, KEY), (3, jax.random.key(8))]
     ]
-    assert said[0] == said[1] and len(set(said)) == 3 and all(90 < value < 110 for value in said)
+    assert said[0] == said[1]
+    assert len(set(said)) == 3
+    assert all(90 < value < 110 for value in said)
 
 
 def test_a_bfloat16_network_keeps_float32_parameters():
