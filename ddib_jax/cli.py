@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 from jax.errors import JaxRuntimeError
 
-from ddib_jax import hosts, parallel
+from ddib_jax import distributed, parallel
 from ddib_jax.commands import COMMANDS
 from ddib_jax.training import Stopped
 
@@ -38,19 +38,19 @@ def main(args: Sequence[str] | None = None) -> int:
             return command.run() or 0
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
             print(f"ddib: {error}", file=sys.stderr)
-            return hosts.leave(1)
+            return distributed.leave(1)
         except Stopped as stopped:
             print(f"ddib: {stopped}", file=sys.stderr)
             return _TERMINATED
         except JaxRuntimeError as error:
-            if hosts.share().count == 1:
+            if distributed.shard().count == 1:
                 raise
             print(
                 "ddib: another process failed, or the network between them"
                 f" ({str(error).splitlines()[0][:200]}).",
                 file=sys.stderr,
             )
-            return hosts.leave(1)
+            return distributed.leave(1)
 
 
 def _said(show: Callable) -> Callable:

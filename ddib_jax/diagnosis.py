@@ -83,7 +83,7 @@ _LATENTS: Mapping[str, tuple[float, float, str]] = {
             " levels"
         ),
     ),
-    "latent_lowest": (
+    "latent_channel_std": (
         0.5,
         2.0,
         (
@@ -259,7 +259,7 @@ def steps_within(solver: Solver, evaluations: int) -> int:
 
 
 @dataclass(frozen=True)
-class Trip:
+class RoundTrip:
     """Encoding and decoding again: which way, the evaluations of a leg, and what it gave.
 
     error: relative RMSE of the image that came back. latent: that of the latent to the reference's.
@@ -283,7 +283,7 @@ def round_trips(
     budgets: Sequence[int],
     *,
     grid: str = "log-uniform",
-) -> list[Trip]:
+) -> list[RoundTrip]:
     """Every solver's round trip at about so many evaluations a leg; reversible ones with their
     carry and without.
 
@@ -309,7 +309,7 @@ def round_trips(
                 inverse = solver.inverse if carried else solver
                 back = road.walk(inverse, model, there.end, rising=False, second=there.second)
                 trips.append(
-                    Trip(
+                    RoundTrip(
                         name,
                         carried,
                         steps,
@@ -324,8 +324,8 @@ def round_trips(
 
 
 def recommended(
-    trips: Iterable[Trip], error: float, latent: float, *, carried: bool = False
-) -> Trip | None:
+    trips: Iterable[RoundTrip], error: float, latent: float, *, carried: bool = False
+) -> RoundTrip | None:
     """The trip of the fewest evaluations, then seconds, whose errors are at most the wanted ones;
     None where there is none.
     """

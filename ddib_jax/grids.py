@@ -45,7 +45,9 @@ def log_normal_grid(
     """
     normal = NormalDist(mean, std)
     low, high = (normal.cdf(math.log(sigma)) for sigma in (sigma_min, sigma_max))
-    inner = [math.exp(normal.inv_cdf(share)) for share in np.linspace(low, high, steps + 1)[1:-1]]
+    inner = [
+        math.exp(normal.inv_cdf(fraction)) for fraction in np.linspace(low, high, steps + 1)[1:-1]
+    ]
     return _grid(np.asarray([sigma_min, *inner, sigma_max]))
 
 

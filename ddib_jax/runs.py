@@ -34,7 +34,7 @@ class MetricRow:
     """One measured figure: its name and label, value with the ends of its 95 % interval, unit, and
     what was wanted of it.
 
-    `value` None means "not measured"; `unit` "share" is a share in [0, 1]; `target` is a number to
+    `value` None means "not measured"; `unit` "proportion" is a proportion in [0, 1]; `target` is a number to
     reach or a word for the reader; `n` is the number of images behind the value.
     """
 

@@ -48,7 +48,7 @@ def sweep(
     return jax.lax.map(one, coefficients, batch_size=together)
 
 
-class Swept(NamedTuple):
+class SweepResult(NamedTuple):
     """A sweep over k coefficients and n images: the translations, and the perturbed latents they
     were decoded from.
     """
@@ -64,17 +64,17 @@ def translate_sweep(
     *,
     latents: Images | None = None,
     key: PRNGKey | None = None,
-    places: np.ndarray | None = None,
+    indices: np.ndarray | None = None,
     batch_size: int = 64,
     progress: Callable = iter,
-) -> Swept:
+) -> SweepResult:
     """The sweep of any number of images [n h w c], in batches on all local devices; host arrays.
 
     Encoding, perturbing and decoding are programs of their own, so that another perturbation
     compiles neither network again; `batch_size` images at a time bound the memory. latents: those
     of the images under `ddib.source`, if they are known; nothing is encoded again then, and a
     perturbation that does not look at the images needs none. An image's `other` is the one before
-    it, its noise that of `translate`, by its place or its number in `places` [n]. Raises as
+    it, its noise that of `translate`, by its place or its number in `indices` [n]. Raises as
     `translate` does, and ValueError for a perturbation that needs images where there are none.
     """
     check_meeting(ddib.source.model, ddib.target.model)
@@ -93,7 +93,7 @@ def translate_sweep(
     def encoded(held: DDIB) -> np.ndarray:
         if not before:
             return bridge.encode(held.source, images, **options) if latents is None else latents
-        seen = _perturbed(held, "image", images, key, {}, places, batch_size)
+        seen = _perturbed(held, "image", images, key, {}, indices, batch_size)
         return bridge.encode(held.legs()[0], seen, **options)
 
     coefficients = jnp.asarray(coefficients, jnp.float32)
@@ -107,7 +107,7 @@ def translate_sweep(
             "other": neighbour(latent),
             **({} if images is None else {"image": images}),
         }
-        perturbed.append(_perturbed(held, "latent", latent, key, context, places, batch_size))
+        perturbed.append(_perturbed(held, "latent", latent, key, context, indices, batch_size))
         held_at.append((held, latent))
     if before:
         parts = [
@@ -121,7 +121,7 @@ def translate_sweep(
             np.concatenate(perturbed),
             **options,
         )
-    return Swept(
+    return SweepResult(
         np.reshape(parts, (len(coefficients), -1, *np.shape(perturbed)[2:])), np.stack(perturbed)
     )
 
@@ -134,19 +134,19 @@ def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) 
 
 def _perturbed(
     ddib: DDIB,
-    place: str,
+    stage: str,
     arrays: np.ndarray,
     key: PRNGKey,
     context: dict,
-    places: np.ndarray | None,
+    indices: np.ndarray | None,
     batch_size: int,
 ) -> np.ndarray:
     tree = (jnp.asarray(ddib.coefficient), key)
-    fn = _perturber(ddib.perturb, place, tuple(context))
+    fn = _perturber(ddib.perturb, stage, tuple(context))
     return parallel.map_batches(
         fn,
         tree,
-        np.arange(len(arrays)) if places is None else places,
+        np.arange(len(arrays)) if indices is None else indices,
         arrays,
         *context.values(),
         batch_size=batch_size,
@@ -154,12 +154,12 @@ def _perturbed(
 
 
 @functools.cache
-def _perturber(perturb: Perturbation, place: str, names: tuple[str, ...]) -> Callable:
+def _perturber(perturb: Perturbation, stage: str, names: tuple[str, ...]) -> Callable:
     """The function of a batch that `parallel.map_batches` maps."""
 
     def perturbed(tree, index, array, *context):
         coefficient, key = tree
         given = dict(zip(names, context, strict=True)) | {"noise": fixed_noise(key, index, array)}
-        return at(perturb, place, array, coefficient, given)
+        return at(perturb, stage, array, coefficient, given)
 
     return perturbed

@@ -56,23 +56,23 @@ def earth_mover(source: Points, target: Points) -> Points:
     return np.asarray(target)[assignment(source, target)[0]]
 
 
-def sinkhorn(source: Points, target: OtherPoints, share: float = 0.01) -> Points:
+def sinkhorn(source: Points, target: OtherPoints, fraction: float = 0.01) -> Points:
     """Every source point at the mean of where the entropic plan sends it (Cuturi 2013; Pooladian
     and Niles-Weed 2021), by ott-jax.
 
-    The regularisation is `share` of the mean squared distance.
+    The regularisation is `fraction` of the mean squared distance.
     """
     clouds, linear = _library("ott.geometry.pointcloud"), _library("ott.solvers.linear")
     geometry = clouds.PointCloud(
         np.asarray(source, np.float32),
         np.asarray(target, np.float32),
-        epsilon=share,
+        epsilon=fraction,
         relative_epsilon="mean",
     )
     solved = linear.solve(geometry, max_iterations=2000)
     if not bool(solved.converged):
         raise FloatingPointError(
-            f"Sinkhorn's iterations did not converge at a regularisation of {share:g} of the mean"
+            f"Sinkhorn's iterations did not converge at a regularisation of {fraction:g} of the mean"
             " cost; take more."
         )
     return np.asarray(solved.to_dual_potentials().transport(np.asarray(source, np.float32)))

@@ -47,7 +47,7 @@ class Config:
     target: str = "seven"
     """Model of the sevens."""
     classifier: str = "digit-classifier"
-    """The judge."""
+    """The classifier."""
     steps: int = 60
     """Steps of the ODE's grid, each way."""
     solver: str = "dpmpp-2m"
@@ -94,13 +94,13 @@ def main(config: Config) -> Path:
     )
     cycle = bridge.decode(here, back, batch_size=size, progress=progress("closing the cycle"))
 
-    judge = Classifier(
+    classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier"))
     )
-    logits, features = classify(judge, translation)
-    _, real = classify(judge, sevens.take(range(len(sevens))))
+    logits, features = classify(classifier, translation)
+    _, real = classify(classifier, sevens.take(range(len(sevens))))
     others = ddib_jax.load_dataset("seven", "train", seed=config.seed)
-    _, pool = classify(judge, others.take(range(len(others))))
+    _, pool = classify(classifier, others.take(range(len(others))))
 
     samples = {
         "source": source,
@@ -117,7 +117,7 @@ def main(config: Config) -> Path:
     }
     metrics, ways = evaluate(samples, TARGETS), {}
     for name, (words, ddib) in other_ways(here, there, config).items():
-        ways[name], rows = translated(name, words, ddib, samples, judge, config)
+        ways[name], rows = translated(name, words, ddib, samples, classifier, config)
         metrics += rows
     spread_words, spread_table = spread(here, source, latent, config)
     run = runs.Run(
@@ -177,7 +177,12 @@ def other_ways(
 
 
 def translated(
-    name: str, words: str, ddib: ddib_jax.DDIB, samples: dict, judge: Classifier, config: Config
+    name: str,
+    words: str,
+    ddib: ddib_jax.DDIB,
+    samples: dict,
+    classifier: Classifier,
+    config: Config,
 ) -> tuple[np.ndarray, tuple[runs.MetricRow, ...]]:
     """Another translation of the same latents, and its figures."""
     images = ddib_jax.translate_sweep(
@@ -188,7 +193,7 @@ def translated(
         batch_size=config.batch_size,
         progress=progress(f"decoding, {name}"),
     ).images[0]
-    logits, features = classify(judge, images)
+    logits, features = classify(classifier, images)
     others = {"translation": images, "translation_logits": logits, "translation_features": features}
     kept = {name: samples[name] for name in ("source", "target_class", "target_features")}
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}

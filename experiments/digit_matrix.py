@@ -60,10 +60,10 @@ def main(config: Config) -> Path:
             ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance))
         )
     digits = ddib_jax.load_dataset("digits", "test", directory=config.data_dir)
-    places = np.concatenate(
+    indices = np.concatenate(
         [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]
     )
-    source, labels = digits.take(places), digits.labels[places]
+    source, labels = digits.take(indices), digits.labels[indices]
     here = ddib_jax.Bridge.over(
         model.given(jnp.asarray(0)),
         steps=config.steps,
@@ -75,7 +75,7 @@ def main(config: Config) -> Path:
     back = bridge.decode(
         here, latents, labels=labels, progress=progress("decoding to the same"), **options
     )
-    judge = Classifier(
+    classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
     )
     shares, hues, shown = np.zeros((10, 10)), np.zeros((10, 10)), []
@@ -87,7 +87,7 @@ def main(config: Config) -> Path:
             progress=progress(f"decoding to {target}"),
             **options,
         )
-        called = classify(judge, translation)[0].argmax(axis=1)
+        called = classify(classifier, translation)[0].argmax(axis=1)
         errors = hue_error(source, translation)
         for label in range(len(DIGITS)):
             mine = labels == label
@@ -112,7 +112,7 @@ def main(config: Config) -> Path:
                 "called_target",
                 "Called the target, mean over pairs of unlike digits",
                 float(shares[apart].mean()),
-                unit="share",
+                unit="proportion",
                 better="higher",
                 n=90,
             ),
@@ -120,7 +120,7 @@ def main(config: Config) -> Path:
                 "called_target_worst",
                 "Called the target, worst pair",
                 float(shares[apart].min()),
-                unit="share",
+                unit="proportion",
                 better="higher",
                 n=90,
             ),

@@ -53,11 +53,11 @@ class Config:
 def main(config: Config) -> Path | None:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    places = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
+    folders = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
     for side in [config.only] if config.only else SIDES:
         Train(
             data=f"{SIDES[side]}:{config.data}",
-            out=places[side],
+            out=folders[side],
             image_size=config.image_size,
             steps=config.steps,
             batch_size=config.training_batch,
@@ -78,7 +78,7 @@ def main(config: Config) -> Path | None:
             grid=config.grid,
             solver=get_solver(config.solver),
         )
-        for side, place in places.items()
+        for side, place in folders.items()
     }
     rows, shown = [], {}
     for here, there in (("labels", "photo"), ("photo", "labels")):
@@ -101,7 +101,7 @@ def main(config: Config) -> Path | None:
             for name, found in others.items()
         ]
         shown |= {here: truth[here], f"{here} → {there}": made}
-    curve = {side: read_log(place / "training" / "log.jsonl") for side, place in places.items()}
+    curve = {side: read_log(place / "training" / "log.jsonl") for side, place in folders.items()}
     losses = tuple(
         zip(
             (line["step"] for line in curve["photo"]),

@@ -26,10 +26,10 @@ import tyro
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
+from ddib_jax.analytic import mixture_model
 from ddib_jax.commands.train import machine
 from ddib_jax.diagnosis import Road, steps_within
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.exact import mixture_model
 from ddib_jax.files import drafted
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse, relative_rmse

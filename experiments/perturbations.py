@@ -175,10 +175,10 @@ def main(config: Config) -> Path:
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
-    judge = Classifier(
+    classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier"))
     )
-    _, real = classify(judge, sevens.take(range(len(sevens))))
+    _, real = classify(classifier, sevens.take(range(len(sevens))))
 
     parts = {}
     for way in WAYS:
@@ -197,7 +197,7 @@ def main(config: Config) -> Path:
                         progress=progress(f"{way}: encoding"),
                     )
                 print(f"{way}: {experiment.title}", flush=True)
-                part = measured(first, there, experiment, images, latents, judge, real, config)
+                part = measured(first, there, experiment, images, latents, classifier, real, config)
                 runs.write_run(place, replace(part, config=settings))
             parts[way, experiment.slug] = part
     run = summed_up(parts, chosen, images, config, started)
@@ -253,7 +253,7 @@ def finished(place: Path, settings: dict) -> runs.Run | None:
 
 
 def measured(
-    first, there, experiment: Experiment, images, latents, judge, real, config: Config
+    first, there, experiment: Experiment, images, latents, classifier, real, config: Config
 ) -> runs.Run:
     """One experiment in one way: swept, judged, its figures with their intervals."""
     begun = datetime.datetime.now(datetime.UTC)
@@ -268,7 +268,7 @@ def measured(
     swept = ddib_jax.translate_sweep(ddib, images, experiment.swept, **options)
     rows, numbers = [], []
     for coefficient, translation, latent in zip(experiment.swept, *swept, strict=True):
-        logits, features = classify(judge, translation)
+        logits, features = classify(classifier, translation)
         samples = {
             "source": images,
             "translation": translation,

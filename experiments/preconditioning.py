@@ -32,7 +32,7 @@ SHOWN = (
     "hue_error_p90",
     "reconstruction_error",
     "latent_variance",
-    "latent_lowest",
+    "latent_channel_std",
 )
 
 
@@ -56,27 +56,29 @@ def main(config: Config) -> str:
     """
     fives = ddib_jax.load_dataset("five", "test")
     source = fives.take(range(config.count))
-    judge = Classifier(
+    classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
     )
     table = []
     for name in config.preconditionings:
-        places = {
+        folders = {
             digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")
         }
-        for digit, place in places.items():
+        for digit, place in folders.items():
             Train(data=digit, out=place, steps=config.steps, preconditioning=name).run()
         here, there = (
             ddib_jax.Bridge.over(ddib_jax.load(place), steps=config.ode_steps)
-            for place in places.values()
+            for place in folders.values()
         )
         latent = bridge.encode(here, source)
         samples = {"source": source, "latent": latent, "target_class": 7}
         samples["translation"] = bridge.decode(there, latent)
         samples["reconstruction"] = bridge.decode(here, latent)
-        samples["translation_logits"], _ = classify(judge, samples["translation"])
+        samples["translation_logits"], _ = classify(classifier, samples["translation"])
         rows = {row.name: row for row in evaluate(samples)}
-        losses = [line["loss"] for line in read_log(places["five"] / "training" / "log.jsonl")[-5:]]
+        losses = [
+            line["loss"] for line in read_log(folders["five"] / "training" / "log.jsonl")[-5:]
+        ]
         table.append((name, float(np.mean(losses)), *(rows[shown].value for shown in SHOWN)))
     labels = [rows[shown].label for shown in SHOWN]
     text = markdown_table(

@@ -108,8 +108,8 @@ def main(config: Config) -> Path:
     papers: list[dict] = [{} for _ in pairs]
     if config.reference_steps:
         few = {
-            name: (points[: config.reference_count], places)
-            for name, (points, places) in clouds.items()
+            name: (points[: config.reference_count], positions)
+            for name, (points, positions) in clouds.items()
         }
         for shifted in (True, False):
             papers = [
@@ -388,13 +388,13 @@ def _shown(models, clouds, method, grid) -> dict[str, np.ndarray]:
     name, _, steps = method
     arrays = {}
     for pair in SHOWN:
-        points, places = clouds[pair[0]]
+        points, positions = clouds[pair[0]]
         found = _around(*(_bridge(models[domain], name, steps, grid) for domain in pair), points)
         parts = zip(
             ("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True
         )
         arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {
-            f"{pair[0]} > {pair[1]}/places": places
+            f"{pair[0]} > {pair[1]}/positions": positions
         }
     return arrays
 

@@ -18,7 +18,7 @@ if (
 import jax
 import numpy as np
 
-from ddib_jax import hosts
+from ddib_jax import distributed
 from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit
 
 STEPS = 24
@@ -26,7 +26,7 @@ STEPS = 24
 
 def main(directory: str, index: int, count: int, port: int) -> int:
     if count > 1:
-        hosts.join_hosts(f"127.0.0.1:{port}", count, index)
+        distributed.join_hosts(f"127.0.0.1:{port}", count, index)
     from tests.training.problem import (
         KEY,
         arrays,
@@ -34,7 +34,7 @@ def main(directory: str, index: int, count: int, port: int) -> int:
     )  # computes, which joined processes must not have done
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
-    index, count = hosts.share()
+    index, count = distributed.shard()
 
     def batch_at(step):
         if step == int(os.environ.get("DIE_AT", "-1")):

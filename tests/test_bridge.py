@@ -11,9 +11,9 @@ import pytest
 
 import ddib_jax
 from ddib_jax import bridge
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.exact import mixture_model
 from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.schedules import EDM

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ddib_jax import diagnosis
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge
 from ddib_jax.diagnosis import (
     Road,
-    Trip,
+    RoundTrip,
     latent_checks,
     recommended,
     round_trips,
@@ -17,7 +18,6 @@ from ddib_jax.diagnosis import (
     steps_within,
 )
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.exact import mixture_model
 from ddib_jax.grids import make_grid
 from ddib_jax.schedules import EDM
 from ddib_jax.solvers import HEUN, SOLVERS, count, get_solver, is_implicit, odeint
@@ -135,10 +135,10 @@ def test_the_cheapest_that_solves_the_ode_is_recommended():
     """A method that inverts itself well with a latent that is not the ODE's is passed over."""
     kept = {"residual": 0.0, "seconds": 1.0}
     trips = [
-        Trip("self-inverse", False, 1, 5, error=1e-9, latent=0.9, **kept),
-        Trip("good", False, 20, 20, error=5e-4, latent=0.01, **kept),
-        Trip("better", False, 40, 40, error=1e-5, latent=0.01, **kept),
-        Trip("carrying", True, 5, 5, error=1e-7, latent=0.01, **kept),
+        RoundTrip("self-inverse", False, 1, 5, error=1e-9, latent=0.9, **kept),
+        RoundTrip("good", False, 20, 20, error=5e-4, latent=0.01, **kept),
+        RoundTrip("better", False, 40, 40, error=1e-5, latent=0.01, **kept),
+        RoundTrip("carrying", True, 5, 5, error=1e-7, latent=0.01, **kept),
     ]
     assert recommended(trips, 1e-3, 0.05).solver == "good"
     assert recommended(trips, 1e-4, 0.05).solver == "better"

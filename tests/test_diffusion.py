@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import (
     DiffusionModel,
@@ -16,7 +17,6 @@ from ddib_jax.diffusion import (
     probability_flow,
     stable_target,
 )
-from ddib_jax.exact import mixture_model
 from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
 from ddib_jax.schedules import EDM, Cosine, Discrete, LinearVP

@@ -10,7 +10,7 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.metrics import digits
 
-JUDGE = Classifier(
+CLASSIFIER = Classifier(
     *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
 )
 
@@ -29,7 +29,7 @@ def test_samples_are_of_their_class():
         np.arange(40) % 10,
     )
     noise = np.asarray(jax.random.normal(jax.random.key(3), (40, 32, 32, 3)))
-    logits, _ = classify(JUDGE, bridge.sample(here, noise, labels=labels))
+    logits, _ = classify(CLASSIFIER, bridge.sample(here, noise, labels=labels))
     assert np.mean(logits.argmax(axis=1) == labels) > 0.7
 
 
@@ -41,5 +41,5 @@ def test_fives_become_eights_of_their_colour():
         Bridge.over(model.given(np.int32(label)), steps=15, grid="log-uniform") for label in (5, 8)
     )
     eights = bridge.decode(there, bridge.encode(here, fives))
-    assert np.mean(classify(JUDGE, eights)[0].argmax(axis=1) == 8) > 0.5
+    assert np.mean(classify(CLASSIFIER, eights)[0].argmax(axis=1) == 8) > 0.5
     assert np.nanmedian(digits.hue_error(fives, eights)) < 30

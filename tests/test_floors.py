@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
     {"types", "files", "xla_flags"},
-    {"parallel", "hosts", "runs", "nets", "costs"},
+    {"parallel", "distributed", "runs", "nets", "roofline"},
     {
         "schedules",
         "grids",
@@ -27,7 +27,7 @@ FLOORS = [
         "report",
     },
     {"diffusion", "evaluation"},
-    {"bridge", "pretrained", "exact"},
+    {"bridge", "pretrained", "analytic"},
     {"sweep", "diagnosis", "baselines"},
     {"commands"},
     {"cli"},
@@ -93,7 +93,7 @@ def test_pmap_is_said_in_one_file():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 250
+    assert len(path.read_text().splitlines()) <= 320
 
 
 def test_the_map_is_true():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ddib_jax import bridge
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.exact import mixture_model
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from ddib_jax.preconditioning import Sample
 from ddib_jax.schedules import EDM

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge, log_likelihood
-from ddib_jax.exact import mixture_model
 from ddib_jax.grids import make_grid
 from ddib_jax.solvers import get_solver
 

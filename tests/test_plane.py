@@ -43,7 +43,7 @@ def test_a_cycle_closes():
 def test_the_page(tmp_path):
     rng, cloud = np.random.default_rng(0), lambda: np.random.default_rng(0).normal(size=(20, 2))
     arrays = {f"a > b/{part}": cloud() for part in ("source", "latent", "target", "cycle")} | {
-        "a > b/places": rng.random(20)
+        "a > b/positions": rng.random(20)
     }
     arrays["density/a"] = rng.random((5, 5))
     facts = dict.fromkeys(("title", "command", "started", "finished"), "")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ddib_jax import bridge
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.exact import mixture_model
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.schedules import EDM
 from ddib_jax.sweep import sweep, translate_sweep

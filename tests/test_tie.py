@@ -9,10 +9,10 @@ import pytest
 
 import ddib_jax
 from ddib_jax import bridge
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge, Tie
 from ddib_jax.bridge.tie import projection
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.exact import mixture_model
 from ddib_jax.perturbations import get_perturbation
 from ddib_jax.solvers import get_solver, odeint
 

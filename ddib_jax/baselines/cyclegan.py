@@ -29,7 +29,7 @@ class CycleGAN:
         return self.network.apply({"params": self.params}, image)
 
 
-def players(
+def cyclegan_parameters(
     key: PRNGKey,
     generator: Network,
     discriminator: PatchDiscriminator,
@@ -65,7 +65,7 @@ def optimiser(learning_rate: float, steps: int, decay_from: int) -> optax.Gradie
     )
 
 
-def two_player(
+def cyclegan_gradients(
     generator: Network,
     discriminator: PatchDiscriminator,
     loss: Callable,
@@ -84,19 +84,19 @@ def two_player(
     batch of what is made over that of real images).
     """
     made = lambda params, x: generator.apply({"params": params}, x)
-    judged = lambda params, x: discriminator.apply({"params": params}, x)
+    logits_of = lambda params, x: discriminator.apply({"params": params}, x)
     apart = lambda x, y: jnp.mean(jnp.abs(x - y))
 
     def grad_fn(params, key, batch, shared):
         a, b = batch["a"], batch["b"]
-        judges = params["discriminators"]
+        discriminators = params["discriminators"]
 
         def generators_loss(generators):
             fakes = {"b": made(generators["ab"], a), "a": made(generators["ba"], b)}
             around = apart(made(generators["ba"], fakes["b"]), a) + apart(
                 made(generators["ab"], fakes["a"]), b
             )
-            fooled = sum(loss(judged(judges[side], fakes[side]), 1.0) for side in SIDES)
+            fooled = sum(loss(logits_of(discriminators[side], fakes[side]), 1.0) for side in SIDES)
             kept = (
                 apart(made(generators["ab"], b), b) + apart(made(generators["ba"], a), a)
                 if identity
@@ -116,21 +116,21 @@ def two_player(
                 params["pools"][side], own, fakes[side], axis_name
             )
 
-        def judges_loss(judges):
+        def discriminator_loss(discriminators):
             real = {"a": a, "b": b}
             lost = {
                 side: (
                     0.5
                     * (
-                        loss(judged(judges[side], real[side]), 1.0)
-                        + loss(judged(judges[side], shown[side]), 0.0)
+                        loss(logits_of(discriminators[side], real[side]), 1.0)
+                        + loss(logits_of(discriminators[side], shown[side]), 0.0)
                     )
                 )
                 for side in SIDES
             }
             return sum(lost.values()), lost
 
-        (_, lost), counters = jax.value_and_grad(judges_loss, has_aux=True)(judges)
+        (_, lost), counters = jax.value_and_grad(discriminator_loss, has_aux=True)(discriminators)
         metrics = {
             "loss": total,
             **metrics,

@@ -29,7 +29,7 @@ class DCGAN:
         )
 
 
-def dcgan_players(
+def dcgan_parameters(
     key: PRNGKey, generator: DCGANGenerator, discriminator: DCGANDiscriminator
 ) -> dict[str, Any]:
     """Both networks' weights and the running statistics of their batch normalisation, as one tree
@@ -57,7 +57,7 @@ def dcgan_optimiser(learning_rate: float) -> optax.GradientTransformation:
     )
 
 
-def dcgan_game(generator: DCGANGenerator, discriminator: DCGANDiscriminator) -> Callable:
+def dcgan_gradients(generator: DCGANGenerator, discriminator: DCGANDiscriminator) -> Callable:
     """The `grad_fn` of min_G max_D E[log D(x)] + E[log(1 - D(G(z)))], G by the non-saturating -log
     D(G(z)); both at the same parameters.
 
@@ -72,7 +72,7 @@ def dcgan_game(generator: DCGANGenerator, discriminator: DCGANDiscriminator) -> 
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
         z = jax.vmap(lambda key: jax.random.normal(key, (generator.latent,)))(keys)
 
-        def judged(weights, stats, x):
+        def logits_of(weights, stats, x):
             logits, after = discriminator.apply(
                 {"params": weights, "batch_stats": stats}, x, train=True, mutable="batch_stats"
             )
@@ -85,7 +85,7 @@ def dcgan_game(generator: DCGANGenerator, discriminator: DCGANDiscriminator) -> 
                 train=True,
                 mutable="batch_stats",
             )
-            logits, _ = judged(params["discriminator"], stats["discriminator"], fake)
+            logits, _ = logits_of(params["discriminator"], stats["discriminator"], fake)
             return vanilla(logits, 1.0), (fake, after["batch_stats"])
 
         (loss, (fake, made)), moves = jax.value_and_grad(generator_loss, has_aux=True)(
@@ -93,8 +93,8 @@ def dcgan_game(generator: DCGANGenerator, discriminator: DCGANDiscriminator) -> 
         )
 
         def discriminator_loss(weights):
-            real, after = judged(weights, stats["discriminator"], x)
-            false, after = judged(weights, after, fake)
+            real, after = logits_of(weights, stats["discriminator"], x)
+            false, after = logits_of(weights, after, fake)
             return vanilla(real, 1.0) + vanilla(false, 0.0), (
                 after,
                 jnp.mean(real),

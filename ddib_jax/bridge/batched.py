@@ -167,9 +167,9 @@ def _labelled(fn: Callable) -> Callable:
     )
 
 
-def _translate(tree, place, image, other):
+def _translate(tree, index, image, other):
     ddib, key = tree
-    context = ddib.encode(image, fixed_noise(key, place, image), other)
+    context = ddib.encode(image, fixed_noise(key, index, image), other)
     return ddib.decode(context), jnp.stack(_moments(context["latent"]), axis=1)
 
 

@@ -115,5 +115,5 @@ class Bridge:
         squeezed evenly in log sigma.
         """
         logs = jnp.log(self.sigmas)
-        share = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
-        return self.replace(sigmas=jnp.exp(logs[0] + share * (logs - logs[0])))
+        fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
+        return self.replace(sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.tie import Tie
-from ddib_jax.perturbations import PERTURBATIONS, at, needs, place_of, steps_of
+from ddib_jax.perturbations import PERTURBATIONS, at, needs, stage_of, steps_of
 from ddib_jax.types import Context, Data, Perturbation, PRNGKey, Scalar
 
 _SAME_END = 1e-3
@@ -78,7 +78,7 @@ class DDIB:
         """The two bridges up to the noise level at which they meet: all the way, unless the
         perturbation lowers it.
         """
-        if all(place_of(step) != "level" for step in steps_of(self.perturb)):
+        if all(stage_of(step) != "level" for step in steps_of(self.perturb)):
             return self.source, self.target
         return tuple(
             leg.up_to(at(self.perturb, "level", leg.sigmas[-1], self._scalar(leg.sigmas), {}))
@@ -108,11 +108,11 @@ class DDIB:
         return jnp.asarray(self.coefficient, like.dtype)
 
 
-def fixed_noise(key: PRNGKey, place: Array, like: Array) -> Array:
-    """Gaussian noise of every image's own: it depends on the key and the image's place alone, not
+def fixed_noise(key: PRNGKey, index: Array, like: Array) -> Array:
+    """Gaussian noise of every image's own: it depends on the key and the image's index alone, not
     on the batching.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, place)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
 
 

@@ -101,9 +101,9 @@ def recoloured(
     """Bytes of RGB [n 3] translated from the palette of one model to that of the other; equal
     pixels stay equal.
     """
-    colours, places = np.unique(pixels, axis=0, return_inverse=True)
+    colours, inverse = np.unique(pixels, axis=0, return_inverse=True)
     points = translated(source, target, to_points(colours, space))
-    return to_pixels(points, space)[places.reshape(-1)]
+    return to_pixels(points, space)[inverse.reshape(-1)]
 
 
 def translated(source: DiffusionModel, target: DiffusionModel, points: np.ndarray) -> np.ndarray:

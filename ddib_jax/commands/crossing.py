@@ -16,8 +16,8 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
-from ddib_jax.hosts import Share
 from ddib_jax.solvers import Carry, get_solver
 
 
@@ -80,7 +80,7 @@ def read_inputs(
     split: str,
     limit: int | None,
     background: str = "white",
-    share: Share = Share(),
+    shard: Shard = Shard(),
 ) -> tuple[list[str], np.ndarray]:
     """Names and images [n h w c] of image files, folders and data sets, fitted to a model's
     `shape`; of several hosts, every one's own.
@@ -102,16 +102,16 @@ def read_inputs(
     names, images = names[:limit], np.concatenate(parts)[:limit]
     if len(set(names)) < len(names):
         names = [f"{name}-{place:05d}" for place, name in enumerate(names)]
-    if len(names) < share.count:
+    if len(names) < shard.count:
         raise ValueError(
-            f"There are {len(names)} images for {share.count} processes; start no more processes"
+            f"There are {len(names)} images for {shard.count} processes; start no more processes"
             " than there are images."
         )
-    mine = slice(share.index, None, share.count)
+    mine = slice(shard.index, None, shard.count)
     return names[mine], images[mine]
 
 
-class Encoded(NamedTuple):
+class LatentFile(NamedTuple):
     """What `ddib encode` wrote: names, latents [n h w c], the fingerprint of their model, and what
     its solver carried, if anything.
     """
@@ -122,7 +122,7 @@ class Encoded(NamedTuple):
     carry: Carry | None
 
 
-def write_latents(path: Path, encoded: Encoded, solver: str) -> None:
+def write_latents(path: Path, encoded: LatentFile, solver: str) -> None:
     """Write latents, and the second states, grid and solver of their carry where they have one, as
     .npz; ValueError for another ending.
     """
@@ -138,7 +138,7 @@ def write_latents(path: Path, encoded: Encoded, solver: str) -> None:
         np.savez(draft / path.name, latents=latents, names=np.asarray(names), model=model, **kept)
 
 
-def read_latents(path: Path) -> Encoded:
+def read_latents(path: Path) -> LatentFile:
     """What `ddib encode` wrote.
 
     Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds
@@ -157,7 +157,7 @@ def read_latents(path: Path) -> Encoded:
                     rising=True,
                 )
             names = [str(name) for name in stored["names"]]
-            return Encoded(
+            return LatentFile(
                 names, np.asarray(stored["latents"], np.float32), str(stored["model"]), carry
             )
     except (KeyError, ValueError, OSError, EOFError) as error:

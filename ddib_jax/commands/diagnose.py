@@ -18,7 +18,7 @@ from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.train import machine
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
-from ddib_jax.diagnosis import Check, Trip
+from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.report import write_report
 from ddib_jax.report.tables import number
@@ -116,7 +116,7 @@ class Diagnose:
             carried: diagnosis.recommended(trips, self.error, self.latent_error, carried=carried)
             for carried in (False, True)
         }
-        fit, verdict = judged(checks, best[False], self.error)
+        fit, conclusion = assessed(checks, best[False], self.error)
         advice = advised(best, trips, self.error, self.grid)
         weights, each = diagnosis.memory(model, get_solver("heun"), min(64, max(8, self.limit)))
         cost = (
@@ -125,9 +125,9 @@ class Diagnose:
         )
         print(f"\n{advice}\n" + "\n".join(f"{label}: {value:.3g}" for label, value in cost))
         page = self._write(
-            started, model, about, checks, trips, cost, verdict, advice, images, latents, samples
+            started, model, about, checks, trips, cost, conclusion, advice, images, latents, samples
         )
-        print(f"\nVerdict: {verdict}\nThe page lies in {page}")
+        print(f"\nVerdict: {conclusion}\nThe page lies in {page}")
         return 0 if fit else 1
 
     def _inputs(self, facts: dict[str, Any]) -> tuple[str, ...]:
@@ -140,7 +140,18 @@ class Diagnose:
         return self.images or (name,)
 
     def _write(
-        self, started, model, about, checks, trips, cost, verdict, advice, images, latents, samples
+        self,
+        started,
+        model,
+        about,
+        checks,
+        trips,
+        cost,
+        conclusion,
+        advice,
+        images,
+        latents,
+        samples,
     ) -> Path:
         out = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
         columns = (
@@ -184,7 +195,7 @@ class Diagnose:
             **runs.circumstances("ddib", started, machine()),
             config={"error": self.error, "grid": self.grid, "limit": self.limit, "seed": self.seed},
             tables=tables,
-            texts={"summary": verdict, "verdict": verdict, "recommended": advice},
+            texts={"summary": conclusion, "conclusion": conclusion, "recommended": advice},
             arrays={
                 "images": to_bytes(images),
                 "samples": to_bytes(samples),
@@ -227,7 +238,7 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
     )
 
 
-def judged(checks: tuple[Check, ...], best: Trip | None, error: float) -> tuple[bool, str]:
+def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) -> tuple[bool, str]:
     """Whether the model is fit to bridge, and why, in words for anybody."""
     bad = [check for check in checks if not check.passed]
     if not bad and best:
@@ -256,7 +267,9 @@ def judged(checks: tuple[Check, ...], best: Trip | None, error: float) -> tuple[
     return False, "this model is not fit to bridge yet: " + ". Also, ".join(reasons) + "."
 
 
-def advised(best: dict[bool, Trip | None], trips: list[Trip], error: float, grid: str) -> str:
+def advised(
+    best: dict[bool, RoundTrip | None], trips: list[RoundTrip], error: float, grid: str
+) -> str:
     """Which solver and how many steps to take for the wanted error."""
     plain, carried = best[False], best[True]
     if plain is None:
@@ -283,7 +296,7 @@ def advised(best: dict[bool, Trip | None], trips: list[Trip], error: float, grid
     return words
 
 
-def _name(trip: Trip) -> str:
+def _name(trip: RoundTrip) -> str:
     return trip.solver + (" + carry" if trip.carried else "")
 
 

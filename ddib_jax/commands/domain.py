@@ -12,9 +12,9 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from ddib_jax import hosts
+from ddib_jax import distributed
 from ddib_jax.data import ImageSource, batch_at
-from ddib_jax.hosts import Share
+from ddib_jax.distributed import Shard
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.types import Preconditioning
 
@@ -36,10 +36,10 @@ class Reference:
         if count == 0:
             return None
         rng = np.random.default_rng([seed, len(source), count])
-        places = _drawn(source, count, rng)
+        indices = _drawn(source, count, rng)
         return cls(
-            jnp.asarray(source.take(places, rng)),
-            jnp.asarray(source.labels[places]) if labelled else None,
+            jnp.asarray(source.take(indices, rng)),
+            jnp.asarray(source.labels[indices]) if labelled else None,
         )
 
     def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
@@ -52,7 +52,7 @@ class Reference:
 
 
 def statistics(
-    kind: str, source: ImageSource, *, rank: int, seed: int, workshop: Path
+    kind: str, source: ImageSource, *, rank: int, seed: int, work_dir: Path
 ) -> Preconditioning:
     """A preconditioning fitted to up to 8,192 training images (4,096 where they have more values
     than that); a Wiener filter is kept, so that a resumed run has the same bits.
@@ -65,15 +65,15 @@ def statistics(
     sample = _drawn(source, 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1), rng)
     if kind == "edm":
         return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
-    kept = workshop / "wiener.npz"
-    if not kept.exists() and hosts.share().index == 0:
+    kept = work_dir / "wiener.npz"
+    if not kept.exists() and distributed.shard().index == 0:
         fitted = made.fit(source.take(sample, rng), min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(
             draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)}
         )
         draft.rename(kept)
-    hosts.barrier("statistics")
+    distributed.barrier("statistics")
     return made(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
 
 
@@ -84,7 +84,7 @@ class Batches:
 
     A share `label_dropout` of the labels is the null label instead, the number after the last class
     (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right. Of the
-    `batch_size` images, this host's `share` is given.
+    `batch_size` images, this host's `shard` is given.
     """
 
     source: ImageSource
@@ -93,13 +93,13 @@ class Batches:
     labelled: bool = False
     label_dropout: float = 0.0
     flip: bool = False
-    share: Share = Share()
+    shard: Shard = Shard()
 
     def __call__(self, step: int) -> dict[str, Any]:
         images, labels = batch_at(
-            self.source, step, batch_size=self.batch_size, seed=self.seed, shard=self.share
+            self.source, step, batch_size=self.batch_size, seed=self.seed, shard=self.shard
         )
-        index = np.arange(len(images)) + self.share.index * len(images)
+        index = np.arange(len(images)) + self.shard.index * len(images)
         if self.flip:
             mirrored = (
                 np.random.default_rng([self.seed, step, 0, 2]).random(self.batch_size)[index] < 0.5

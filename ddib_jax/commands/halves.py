@@ -14,9 +14,9 @@ from ddib_jax import bridge, pretrained
 from ddib_jax.commands.conditions import Condition, class_labels
 from ddib_jax.commands.crossing import (
     Crossing,
-    Encoded,
     Flat,
     Inputs,
+    LatentFile,
     progress,
     read_inputs,
     read_latents,
@@ -77,7 +77,7 @@ class Encode:
         latents, carry = found if self.carry else (found, None)
         write_latents(
             self.out,
-            Encoded(names, latents, self.condition.mark(self.model), carry),
+            LatentFile(names, latents, self.condition.mark(self.model), carry),
             self.crossing.solver,
         )
         print(f"{len(names)} latents lie in {self.out}.")

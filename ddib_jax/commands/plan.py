@@ -18,10 +18,10 @@ from jaxtyping import Array
 from ddib_jax import parallel, pretrained
 from ddib_jax.commands.domain import Reference
 from ddib_jax.commands.recipe import Recipe
-from ddib_jax.costs import CHIPS, Chip, Cost
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
+from ddib_jax.roofline import CHIPS, Chip, Cost
 from ddib_jax.solvers import count, get_solver, is_implicit
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import WEIGHTINGS

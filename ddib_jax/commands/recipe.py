@@ -61,7 +61,7 @@ class Recipe:
     is then many domains.
     """
     label_dropout: float = 0.0
-    """Share of the images of a conditional training that are shown without their label, for
+    """Shard of the images of a conditional training that are shown without their label, for
     classifier-free guidance; .1 is usual.
     """
     model_channels: int = 32

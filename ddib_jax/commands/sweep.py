@@ -8,14 +8,14 @@ from typing import Literal
 import jax
 import numpy as np
 
-from ddib_jax import bridge, hosts
+from ddib_jax import bridge, distributed
 from ddib_jax.bridge import DDIB, Tie
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs, read_latents
-from ddib_jax.commands.hosts import Hosts, Joined
+from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.data.png import write_images
+from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
-from ddib_jax.hosts import Share
 from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.sweep import translate_sweep
@@ -64,7 +64,7 @@ class Sweep:
 
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
-        share = self.hosts.join()
+        shard = self.hosts.join()
         if self.release is not None and self.tie is None:
             raise ValueError(
                 "There is no tie to release; name the frequencies to tie (--tie), or leave"
@@ -78,7 +78,7 @@ class Sweep:
             Condition(self.target_class).model(self.target),
         )
         bridge.check_meeting(source, target)
-        if share.count > 1 and "other" in needs(perturb):
+        if shard.count > 1 and "other" in needs(perturb):
             raise ValueError(
                 "This perturbation looks at an image's neighbour, which another process may have;"
                 " sweep it on one."
@@ -90,7 +90,7 @@ class Sweep:
             tie=None if self.tie is None else Tie(self.tie, self.release),
         )
         ddib.check_tie()
-        names, images, latents = self._read(source.data_shape, share)
+        names, images, latents = self._read(source.data_shape, shard)
         swept = translate_sweep(
             ddib,
             images,
@@ -99,7 +99,7 @@ class Sweep:
             key=jax.random.key(self.seed),
             batch_size=self.crossing.batch(ddib.source, len(names)),
             progress=progress("sweeping"),
-            places=share.index + share.count * np.arange(len(names)),
+            indices=shard.index + shard.count * np.arange(len(names)),
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
         rows = {} if images is None else {"source": images[:SHOWN]}
@@ -107,9 +107,9 @@ class Sweep:
         with drafted(self.out) as draft:
             for label, translations in zip(labels, swept.images, strict=True):
                 write_images(draft, [f"{name}_{label}" for name in names], translations)
-            if share.index == 0:
+            if shard.index == 0:
                 contact_sheet(rows, draft / "sheet.png")
-        hosts.barrier("swept")
+        distributed.barrier("swept")
         print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
@@ -121,7 +121,7 @@ class Sweep:
         return get_perturbation(swept[0]).sweep if swept else (0.0,)
 
     def _read(
-        self, shape: tuple[int, ...], share: Share
+        self, shape: tuple[int, ...], shard: Shard
     ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
         if (
             len(self.input) != 1
@@ -129,7 +129,7 @@ class Sweep:
             or self.input[0].startswith("npz:")
         ):
             return (
-                *read_inputs(self.input, shape, split=self.split, limit=self.limit, share=share),
+                *read_inputs(self.input, shape, split=self.split, limit=self.limit, shard=shard),
                 None,
             )
         names, latents, model, _ = read_latents(Path(self.input[0]))
@@ -138,10 +138,10 @@ class Sweep:
                 f"The latents in {self.input[0]} were encoded by another model than"
                 f" '{self.source}'; name that one as --source."
             )
-        if len(names[: self.limit]) < share.count:
+        if len(names[: self.limit]) < shard.count:
             raise ValueError(
-                f"There are {len(names[: self.limit])} latents for {share.count} processes; start"
+                f"There are {len(names[: self.limit])} latents for {shard.count} processes; start"
                 " no more processes than there are latents."
             )
-        mine = slice(share.index, self.limit, share.count)
+        mine = slice(shard.index, self.limit, shard.count)
         return names[mine], None, latents[mine]

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from ddib_jax import hosts, preconditioning, pretrained
+from ddib_jax import distributed, preconditioning, pretrained
+from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.domain import Batches, Reference, statistics
-from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import ImageSource, in_workers, load_dataset
@@ -70,19 +70,19 @@ class Train(Recipe):
 
     def run(self) -> None:
         """Train, with previews, and write the model directory."""
-        share = self.hosts.join(heed_sigterm=True)
+        shard = self.hosts.join(heed_sigterm=True)
         source = load_dataset(
             self.data, "train", directory=self.data_dir, image_size=self.image_size, crop=self.crop
         )
         self._check(source)
-        workshop = self.out / "training"
-        checkpoints = Checkpoints(workshop, self._configuration(), defaults=defaults(self))
-        model = self._model(source, workshop)
+        work_dir = self.out / "training"
+        checkpoints = Checkpoints(work_dir, self._configuration(), defaults=defaults(self))
+        model = self._model(source, work_dir)
         tx = self.tx()
         state = TrainState.create(model.params, tx)
         state = checkpoints.restore(state) or state
         start, last = int(state.step), min(self.steps, self.stop_at or self.steps)
-        if start and share.index == 0:
+        if start and shard.index == 0:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         batch = Batches(
             source,
@@ -91,16 +91,16 @@ class Train(Recipe):
             self.conditional,
             self.label_dropout,
             self.flip,
-            share,
+            shard,
         )
         made = (
             in_workers(batch, start, last, self.workers)
             if self.workers
             else (batch(step) for step in range(start, last))
         )
-        log = TrainingLog(workshop, start=start, steps=last) if share.index == 0 else None
+        log = TrainingLog(work_dir, start=start, steps=last) if shard.index == 0 else None
         watch = lambda step, state: preview(
-            model.replace(params=state.ema), workshop / "previews" / f"{step:06d}.png"
+            model.replace(params=state.ema), work_dir / "previews" / f"{step:06d}.png"
         )
         try:
             state = fit(
@@ -121,26 +121,26 @@ class Train(Recipe):
                 checkpoint_every=self.checkpoint_every,
                 log=log,
                 log_every=self.log_every,
-                watch=watch if share.index == 0 else None,
+                watch=watch if shard.index == 0 else None,
                 watch_every=self.preview_every,
-                profile=workshop / "profile" if self.profile and share.index == 0 else None,
+                profile=work_dir / "profile" if self.profile and shard.index == 0 else None,
             )
         finally:
             made.close()
             if log:
                 log.close()
             checkpoints.close()
-        if share.index == 0:
-            self._write(model.replace(params=state.ema), source, workshop)
-        hosts.barrier("model written")
+        if shard.index == 0:
+            self._write(model.replace(params=state.ema), source, work_dir)
+        distributed.barrier("model written")
 
-    def _model(self, source: ImageSource, workshop: Path) -> DiffusionModel:
+    def _model(self, source: ImageSource, work_dir: Path) -> DiffusionModel:
         start = pretrained.load(self.init) if self.init else None
         precondition = (
             start.precondition
             if start
             else statistics(
-                self.preconditioning, source, rank=self.rank, seed=self.seed, workshop=workshop
+                self.preconditioning, source, rank=self.rank, seed=self.seed, work_dir=work_dir
             )
         )
         classes = len(source.classes) + (self.label_dropout > 0) if self.conditional else None
@@ -152,12 +152,12 @@ class Train(Recipe):
         if self.weighting != "edm":
             return made()
         return made(
-            statistics("edm", source, rank=self.rank, seed=self.seed, workshop=self.out).sigma_data
+            statistics("edm", source, rank=self.rank, seed=self.seed, work_dir=self.out).sigma_data
         )
 
-    def _write(self, model: DiffusionModel, source: ImageSource, workshop: Path) -> None:
-        samples = preview(model, workshop / "samples.png")
-        facts = {"data": self._data_facts(source), "training": self._training_facts(workshop)}
+    def _write(self, model: DiffusionModel, source: ImageSource, work_dir: Path) -> None:
+        samples = preview(model, work_dir / "samples.png")
+        facts = {"data": self._data_facts(source), "training": self._training_facts(work_dir)}
         if self.conditional:
             facts = {"classes": list(source.classes), **facts}
         dtype = "float16" if self.float16_weights else "float32"
@@ -237,8 +237,8 @@ class Train(Recipe):
             "images": len(source),
         }
 
-    def _training_facts(self, workshop: Path) -> dict:
-        lines = read_log(workshop / "log.jsonl")
+    def _training_facts(self, work_dir: Path) -> dict:
+        lines = read_log(work_dir / "log.jsonl")
         return {
             "command": shlex.join(["ddib", *sys.argv[1:]]),
             **{

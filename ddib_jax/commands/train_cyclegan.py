@@ -8,12 +8,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax import hosts, parallel, pretrained
+from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
-from ddib_jax.baselines.cyclegan import SIDES, optimiser, players, two_player
+from ddib_jax.baselines.cyclegan import SIDES, cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.game import Game
-from ddib_jax.commands.umpire import verdict
+from ddib_jax.commands.gan import Game
+from ddib_jax.commands.monitor import imbalance
 from ddib_jax.data import ALL, ImageSource, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
@@ -54,7 +54,7 @@ class TrainCyclegan(Game):
 
     def run(self) -> None:
         """Train, with previews, and write both generators."""
-        share = self.hosts.join(heed_sigterm=True)
+        shard = self.hosts.join(heed_sigterm=True)
         sources = {
             side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size)
             for side, name in (("a", self.a), ("b", self.b))
@@ -66,13 +66,15 @@ class TrainCyclegan(Game):
             else UnetGenerator(shape[-1], self.width, self.downs)
         )
         discriminator = PatchDiscriminator(self.width, self.layers)
-        params = players(jax.random.key(self.seed), generator, discriminator, shape, self.pool)
+        params = cyclegan_parameters(
+            jax.random.key(self.seed), generator, discriminator, shape, self.pool
+        )
         tx = optimiser(
             self.learning_rate,
             self.steps,
             self.steps // 2 if self.decay_from is None else self.decay_from,
         )
-        game = two_player(
+        game = cyclegan_gradients(
             generator,
             discriminator,
             GAN_LOSSES[self.loss],
@@ -82,7 +84,7 @@ class TrainCyclegan(Game):
         )
         batches = {
             side: Batches(
-                sources[side], self.batch_size, 2 * self.seed + i, flip=self.flip, share=share
+                sources[side], self.batch_size, 2 * self.seed + i, flip=self.flip, shard=shard
             )
             for i, side in enumerate(SIDES)
         }
@@ -99,8 +101,8 @@ class TrainCyclegan(Game):
             write_grid(path, np.concatenate([row[:count] for row in rows]), columns=count)
 
         batch = lambda step: {side: made(step)["image"] for side, made in batches.items()}
-        state = self.play(params, game, tx, batch, verdicts=verdicts, watch=watch, share=share)
-        for way in ("ab", "ba") if share.index == 0 else ():
+        state = self.play(params, game, tx, batch, findings=findings, watch=watch, shard=shard)
+        for way in ("ab", "ba") if shard.index == 0 else ():
             facts = {
                 "data": {
                     "from": Path(getattr(self, way[0])).name,
@@ -116,17 +118,17 @@ class TrainCyclegan(Game):
                 image_shape=shape,
                 facts=facts,
             )
-        hosts.barrier("generators written")
-        if share.index == 0:
+        distributed.barrier("generators written")
+        if shard.index == 0:
             print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 
-def verdicts(scalars: dict[str, float]) -> dict[str, str]:
+def findings(scalars: dict[str, float]) -> dict[str, str]:
     """What is lost on either side."""
     return {
         kind: words
         for side in SIDES
-        for kind, words in verdict(
+        for kind, words in imbalance(
             side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]
         ).items()
     }

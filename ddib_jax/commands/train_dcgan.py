@@ -6,12 +6,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ddib_jax import hosts, parallel, pretrained
+from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.baselines import DCGAN
-from ddib_jax.baselines.dcgan import dcgan_game, dcgan_optimiser, dcgan_players
+from ddib_jax.baselines.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
 from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.game import Game
-from ddib_jax.commands.umpire import verdict
+from ddib_jax.commands.gan import Game
+from ddib_jax.commands.monitor import imbalance
 from ddib_jax.data import load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import DCGANDiscriminator, DCGANGenerator
@@ -39,7 +39,7 @@ class TrainDcgan(Game):
 
     def run(self) -> None:
         """Train, with previews, and write the generator."""
-        share = self.hosts.join(heed_sigterm=True)
+        shard = self.hosts.join(heed_sigterm=True)
         source = load_dataset(
             self.data, "train", directory=self.data_dir, image_size=self.image_size
         )
@@ -51,12 +51,12 @@ class TrainDcgan(Game):
         size, channels = self.enlarge * source.image_shape[0], source.image_shape[2]
         generator = DCGANGenerator(size, channels, self.width, self.latent)
         discriminator = DCGANDiscriminator(size, self.width)
-        params = dcgan_players(jax.random.key(self.seed), generator, discriminator)
+        params = dcgan_parameters(jax.random.key(self.seed), generator, discriminator)
         axis = {"axis_name": parallel.BATCH_AXIS}
-        game = dcgan_game(generator.clone(**axis), discriminator.clone(**axis))
+        game = dcgan_gradients(generator.clone(**axis), discriminator.clone(**axis))
         plain, key = generator.clone(normalised=False), jax.random.key(self.seed)
         sampled = jax.jit(lambda params: DCGAN(params, network=plain).sample(key, 64))
-        batches = Batches(source, self.batch_size, self.seed, share=share)
+        batches = Batches(source, self.batch_size, self.seed, shard=shard)
 
         def batch(step: int) -> dict:
             made = batches(step)
@@ -67,8 +67,8 @@ class TrainDcgan(Game):
         def weights(state: TrainState) -> dict:
             return folded(state.params["generator"], state.params["stats"]["generator"])
 
-        def verdicts(scalars: dict) -> dict[str, str]:
-            return verdict(self.data, scalars["discriminator"], scalars["spread"])
+        def findings(scalars: dict) -> dict[str, str]:
+            return imbalance(self.data, scalars["discriminator"], scalars["spread"])
 
         watch = lambda path, state: write_grid(path, np.asarray(sampled(weights(state))))
         state = self.play(
@@ -76,11 +76,11 @@ class TrainDcgan(Game):
             game,
             dcgan_optimiser(self.learning_rate),
             batch,
-            verdicts=verdicts,
+            findings=findings,
             watch=watch,
-            share=share,
+            shard=shard,
         )
-        if share.index == 0:
+        if shard.index == 0:
             facts = {"data": {"name": Path(self.data).name}, "training": self.training(state)}
             pretrained.save_network(
                 self.out,
@@ -92,4 +92,4 @@ class TrainDcgan(Game):
             )
             write_grid(self.out / "samples.png", np.asarray(sampled(weights(state))))
             print(f"The generator lies in {self.out}.")
-        hosts.barrier("generator written")
+        distributed.barrier("generator written")

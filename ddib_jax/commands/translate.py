@@ -9,12 +9,12 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from ddib_jax import baselines, bridge, hosts, pretrained
+from ddib_jax import baselines, bridge, distributed, pretrained
 from ddib_jax.bridge import DDIB, Bridge, Tie
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs
+from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.film import FILMED, write_path
-from ddib_jax.commands.hosts import Hosts, Joined
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
 
@@ -83,7 +83,7 @@ class Translate:
 
     def run(self) -> None:
         """Read, translate, write."""
-        share = self.hosts.join()
+        shard = self.hosts.join()
         self._check()
         names, images, translations, legs = {
             "ddib": self._ddib,
@@ -93,7 +93,7 @@ class Translate:
         }[self.method]()
         with drafted(self.out) as draft:
             write_images(draft, names, translations)
-            if share.index == 0:
+            if shard.index == 0:
                 columns = min(len(names), 16)
                 rows = [
                     part[i : i + columns]
@@ -105,9 +105,9 @@ class Translate:
                     np.concatenate([_filled(row, columns) for row in rows]),
                     columns,
                 )
-            if self.trajectory and share.index == 0:
+            if self.trajectory and shard.index == 0:
                 write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
-        hosts.barrier("translated")
+        distributed.barrier("translated")
         print(f"{len(names)} translations lie in {self.out}.")
 
     def _ddib(self):
@@ -169,13 +169,13 @@ class Translate:
         made = method(there)
         names, images = self._read(target.data_shape)
         size = self.crossing.batch(there, len(images))
-        share = hosts.share()
-        places = share.index + share.count * np.arange(len(images))
+        shard = distributed.shard()
+        indices = shard.index + shard.count * np.arange(len(images))
         return (
             names,
             images,
             baselines.translate(
-                made, images, places=places, batch_size=size, progress=progress("denoising")
+                made, images, indices=indices, batch_size=size, progress=progress("denoising")
             ),
             (),
         )
@@ -227,7 +227,7 @@ class Translate:
             split=self.split,
             limit=self.limit,
             background=self.background,
-            share=hosts.share(),
+            shard=distributed.shard(),
         )
 
     def _names(self) -> tuple[str, str]:

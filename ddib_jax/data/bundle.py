@@ -24,7 +24,7 @@ def write_bundle(directory: str | Path, output: str | Path) -> None:
     reproducibly.
 
     For each split it holds `SPLIT_pixels` (n, 28, 28) and `SPLIT_labels` (n,), both uint8, and
-    `SPLIT_positions` (n,) uint16, the places in MNIST's file. Raises as `mnist_idx` does, before
+    `SPLIT_positions` (n,) uint16, the indices in MNIST's file. Raises as `mnist_idx` does, before
     anything is written.
     """
     splits = [mnist_idx(directory, split).only(BUNDLED) for split in SPLITS]

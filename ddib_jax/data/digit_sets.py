@@ -36,7 +36,7 @@ def bundled_digits(split: str) -> Digits:
 def find_digits(digits: Collection[int], split: str, directory: str | Path | None = None) -> Digits:
     """Read the given digits of an MNIST split, grey, from the first place that can hold them.
 
-    The places are the IDX files in `directory` where it is given; the bundle where it has all the
+    The files are the IDX files in `directory` where it is given; the bundle where it has all the
     digits; the IDX files in the folder that the environment variable DDIB_DATA names; what
     tensorflow-datasets has prepared. IDX files are looked for in the folder itself, in its `mnist`
     and in its `MNIST/raw`. Raises FileNotFoundError if no place has them.

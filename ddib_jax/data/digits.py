@@ -22,7 +22,7 @@ _VALUES = np.arange(256, dtype=np.float32) / np.float32(255)
 class Digits:
     """Grey MNIST digits, padded 28 -> 32 with black; an `ImageSource` of 32x32x1.
 
-    `positions` are the places of the images in the original MNIST file of their split, which name
+    `positions` are the indices of the images in the original MNIST file of their split, which name
     an image whatever subset it is read through. `take` returns float32 in [-1, 1] and has nothing
     to augment.
     """

@@ -86,7 +86,7 @@ SHAPES: dict[str, Shape] = {
 def draw_points(
     shape: str, count: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
-    """`count` points of a named shape, float32 [n 2] of mean 0 and variance 1, and their places
+    """`count` points of a named shape, float32 [n 2] of mean 0 and variance 1, and their positions
     along it [n] in [0, 1).
 
     Raises ValueError, with the list, for an unknown shape.
@@ -94,8 +94,8 @@ def draw_points(
     if shape not in SHAPES:
         raise ValueError(f"unknown shape {shape!r}: expected {', '.join(SHAPES)}")
     kind = SHAPES[shape]
-    points, places = kind.draw(count, rng)
-    return ((points - kind.mean) / np.sqrt(kind.variance)).astype(np.float32), places.astype(
+    points, positions = kind.draw(count, rng)
+    return ((points - kind.mean) / np.sqrt(kind.variance)).astype(np.float32), positions.astype(
         np.float32
     )
 
@@ -109,7 +109,7 @@ class Points:
 
     def __init__(self, shape: str, size: int = 100_000, seed: int = 0):
         self.shape = shape
-        self._points, self.places = draw_points(shape, size, np.random.default_rng(seed))
+        self._points, self.positions = draw_points(shape, size, np.random.default_rng(seed))
 
     def __len__(self) -> int:
         return len(self._points)

@@ -11,7 +11,7 @@ SPLITS = ("train", "test")
 ALL = slice(None)
 
 Indices: TypeAlias = Int[np.ndarray, " n"] | Sequence[int]
-"""Which images: an array, list or range of places."""
+"""Which images: an array, list or range of indices."""
 
 
 @runtime_checkable

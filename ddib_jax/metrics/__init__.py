@@ -21,7 +21,7 @@ from ddib_jax.metrics.intervals import (
     bootstrap_of_means,
     correlation,
     percentile_90,
-    share,
+    proportion,
     spread,
 )
 from ddib_jax.metrics.metric import Metric
@@ -50,7 +50,7 @@ def _change(measure: Callable) -> Callable:
 
 
 def _floor(reference: np.ndarray, pool: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    return distributional.frechet_floor(reference, pool, size=len(translation))
+    return distributional.frechet_real(reference, pool, size=len(translation))
 
 
 def _latent(
@@ -68,23 +68,23 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Translations called the target",
             ("translation_logits", "target_class"),
             digits.called,
-            share,
-            "share",
+            proportion,
+            "proportion",
             "higher",
         ),
         "called_source": Metric(
             "Translations still called the source",
             ("translation_logits", "source_class"),
             digits.called,
-            share,
-            "share",
+            proportion,
+            "proportion",
         ),
         "label_kept": Metric(
             "Translations of the source's label",
             ("translation_logits", "labels"),
             digits.label_kept,
-            share,
-            "share",
+            proportion,
+            "proportion",
             "higher",
         ),
         "hue_error": Metric(
@@ -103,8 +103,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "Pairs without a hue",
             _PAIR,
             digits.hue_unmeasured,
-            share,
-            "share",
+            proportion,
+            "proportion",
             "lower",
             "dark or grey",
         ),
@@ -172,7 +172,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "",
             "lower",
         ),
-        "frechet_floor": Metric(
+        "frechet_real": Metric(
             "Fréchet distance, real against real",
             ("target_features", "target_pool_features", "translation_features"),
             _floor,
@@ -204,7 +204,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             latents.neighbour_correlation_of,
             "0",
         ),
-        "latent_lowest": _latent(
+        "latent_channel_std": _latent(
             "Latent, deviation of its channel sums",
             latents.channel_sums,
             latents.lowest_frequency_deviation_of,
@@ -222,5 +222,5 @@ __all__ = [
     "pooled_relative_rmse",
     "relative_rmse",
     "rmse",
-    "share",
+    "proportion",
 ]

@@ -75,7 +75,7 @@ def hue_error(
     """Circular hue error between every source and its translation, `hue_distance` of their `hue`.
 
     Shapes: two sets [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 180], 90 on average by chance.
-    NaN where either image has no hue: such images take no part in a median, and the share of them
+    NaN where either image has no hue: such images take no part in a median, and the proportion of them
     is `hue_unmeasured`, to be reported beside it.
 
     Raises:
@@ -94,7 +94,7 @@ def hue_unmeasured(
     source: Float[AnyArray, "n h w 3"], translation: Float[AnyArray, "n h w 3"]
 ) -> Float[np.ndarray, " n"]:
     """1 for every pair that has no `hue_error` (an image is dark or grey), else 0; its mean is
-    their share.
+    their proportion.
 
     Raises:
         ValueError: as `hue_error`.
@@ -194,7 +194,7 @@ def label_kept(
 
 def called(logits: Float[AnyArray, "n k"], wanted: int | Sequence[int]) -> Float[np.ndarray, " n"]:
     """1 for every image whose largest logit is that of a wanted class, else 0; its mean is the
-    share called so.
+    proportion called so.
 
     Shapes: [n, k] logits or probabilities and one class or several -> [n].
 

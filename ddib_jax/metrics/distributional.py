@@ -44,7 +44,7 @@ def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d
 
     The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2), symmetric, by eigendecomposition
     in float64. Shapes: [n, d] and [m, d] -> one number; in squared feature units, 0 or more. It is
-    biased upward by small sets: compare only at equal sizes, and beside `frechet_floor`.
+    biased upward by small sets: compare only at equal sizes, and beside `frechet_real`.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
@@ -85,7 +85,7 @@ def kernel_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d"
     return within(a) + within(b) - 2 * float(kernel(a, b).mean())
 
 
-def frechet_floor(
+def frechet_real(
     reference: Float[AnyArray, "n d"],
     pool: Float[AnyArray, "m d"],
     *,

@@ -30,7 +30,7 @@ def _tails(draws: np.ndarray, confidence: float) -> tuple[float | None, float | 
     finite = draws[np.isfinite(draws)]
     if not 0.0 < confidence < 1.0:
         raise ValueError(
-            f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95."
+            f"The confidence is {confidence}; give a proportion between 0 and 1, such as 0.95."
         )
     if finite.size == 0:
         return None, None
@@ -100,13 +100,13 @@ def bootstrap_of_means(
     return Estimate(float(function(rows.mean(axis=0))), *_tails(draws, confidence), len(rows))
 
 
-def share(
+def proportion(
     successes: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"], *, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The share of ones with the score interval of Wilson (1927), which keeps a width at 0 and at 1
+    """The proportion of ones with the score interval of Wilson (1927), which keeps a width at 0 and at 1
     where a bootstrap has none.
 
-    Shapes: [n] of zeros and ones, NaN left out -> a share in [0, 1].
+    Shapes: [n] of zeros and ones, NaN left out -> a proportion in [0, 1].
 
     Raises:
         ValueError: a value is neither 0 nor 1, or the confidence is not between 0 and 1.
@@ -114,12 +114,12 @@ def share(
     rows = measured(np.asarray(successes, np.float64))
     if not np.isin(rows, (0.0, 1.0)).all():
         raise ValueError(
-            "A share is of zeros and ones, and another value was found; give a truth value per"
+            "A proportion is of zeros and ones, and another value was found; give a truth value per"
             " image."
         )
     if not 0.0 < confidence < 1.0:
         raise ValueError(
-            f"The confidence is {confidence}; give a share between 0 and 1, such as 0.95."
+            f"The confidence is {confidence}; give a proportion between 0 and 1, such as 0.95."
         )
     n = len(rows)
     if n == 0:
@@ -131,7 +131,7 @@ def share(
 
 
 def spread(values: Float[np.ndarray, " n"], *, confidence: float = CONFIDENCE) -> Estimate:
-    """The median of repeated draws and the range that holds the given share of them: not an
+    """The median of repeated draws and the range that holds the given proportion of them: not an
     interval of the median.
 
     Shapes: [n] -> one estimate in the values' unit; NaN left out.

@@ -15,7 +15,7 @@ class Metric:
     `Estimate` of the values.
 
     `measure` gives one value or one row an image, or a single number, whose estimate then has no
-    interval. `unit` is "" for a plain number and "share" for a share in [0, 1]; `better` says which
+    interval. `unit` is "" for a plain number and "proportion" for a proportion in [0, 1]; `better` says which
     way is up, None where neither is; `note` is a line for the reader of a table.
     """
 

@@ -1,6 +1,6 @@
 """The networks of CycleGAN and pix2pix (Zhu et al. 2017; Isola et al. 2017) in linen.
 
-Submodules of the ResNet generator and of the discriminator bear the places of their twins in
+Submodules of the ResNet generator and of the discriminator bear the names of their twins in
 pytorch-CycleGAN-and-pix2pix (`model.10.conv_block.1` ...), so that a parameter's path, joined with
 dots, is its key there. NHWC throughout; images in [-1, 1].
 """

@@ -1,7 +1,7 @@
 """The networks of DCGAN (Radford et al. 2016) in linen: images of 64 pixels by five transposed
 convolutions, of 32 by four, of 128 by six.
 
-Submodules bear the places of their twins in PyTorch's DCGAN example (`main.0`, `main.1` ...). NHWC;
+Submodules bear the names of their twins in PyTorch's DCGAN example (`main.0`, `main.1` ...). NHWC;
 images in [-1, 1].
 """
 

@@ -79,10 +79,10 @@ class DepthwiseConv(nn.Module):
         ]
         x = jnp.pad(x, ((0, 0), *((room // 2, room - room // 2) for room in rooms), (0, 0)))
         ends = [(made - 1) * self.stride + 1 for made in sizes]
-        places = [(i, j) for i in range(self.side) for j in range(self.side)]
+        offsets = [(i, j) for i in range(self.side) for j in range(self.side)]
         return sum(
             x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride] * kernel[i, j, 0]
-            for i, j in places
+            for i, j in offsets
         )
 
 

@@ -69,10 +69,10 @@ class AttentionPool(nn.Module):
         b, height, width, c = x.shape
         x = x.reshape(b, height * width, c)
         x = jnp.concatenate([x.mean(1, keepdims=True), x], axis=1)
-        places = self.param(
+        positions = self.param(
             "positional_embedding", nn.initializers.normal(c**-0.5), (c, height * width + 1)
         )
-        qkv = nn.Dense(3 * c, name="qkv_proj")(x + places.T[None])
+        qkv = nn.Dense(3 * c, name="qkv_proj")(x + positions.T[None])
         q, k, v = (
             part.reshape(b, -1, self.heads, c // self.heads) for part in jnp.split(qkv, 3, axis=-1)
         )

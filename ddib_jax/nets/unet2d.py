@@ -214,8 +214,8 @@ class UNet2D(nn.Module):
 
             def projected(t):
                 below = jnp.clip(jnp.floor(t).astype(jnp.int32), 0, len(table) - 2)
-                share = (t - below)[:, None]
-                return (1 - share) * table[below] + share * table[below + 1]
+                fraction = (t - below)[:, None]
+                return (1 - fraction) * table[below] + fraction * table[below + 1]
 
         else:
 

@@ -17,8 +17,8 @@ from ddib_jax.perturbations.transform import (
     at,
     check_coefficient,
     needs,
-    place_of,
     sequence,
+    stage_of,
     steps_of,
 )
 
@@ -91,7 +91,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             0,
             (0.5, 1.0, 2.0, 4.0),
             "the image blurred before encoding, pixels",
-            place="image",
+            stage="image",
         ),
         "blur": Transform(
             spatial.blur, 0, 100, 0, (0.25, 0.5, 1.0, 2.0), "the latent blurred, pixels"
@@ -193,7 +193,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             1e6,
             (0.5, 1.0, 2.0, 5.0, 20.0),
             "the bridges meet at this sigma",
-            place="level",
+            stage="level",
         ),
     }
 )
@@ -242,7 +242,7 @@ __all__ = [
     "get_perturbation",
     "needs",
     "parse_perturbation",
-    "place_of",
+    "stage_of",
     "sequence",
     "steps_of",
 ]

@@ -107,14 +107,14 @@ def _cells(latent: Array, size: Scalar) -> Array:
     return (odd & (size > 0))[None, :, :, None]
 
 
-def _slerp(latent: Array, partner: Array, share: Scalar) -> Array:
+def _slerp(latent: Array, partner: Array, fraction: Scalar) -> Array:
     length = root_mean_square(latent)
     first, second = latent / length, partner / root_mean_square(partner)
     cosine = jnp.clip(jnp.mean(first * second, _IMAGE, keepdims=True), -0.9999, 0.9999)
     angle = jnp.arccos(cosine)
     return (
         length
-        * (jnp.sin((1 - share) * angle) * first + jnp.sin(share * angle) * second)
+        * (jnp.sin((1 - fraction) * angle) * first + jnp.sin(fraction * angle) * second)
         / jnp.sin(angle)
     )
 

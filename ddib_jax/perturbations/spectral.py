@@ -35,8 +35,8 @@ def phase_of_noise(latent: Latent, coefficient: Scalar, context: Context) -> Lat
     them (0: its own).
     """
     ours, theirs = (jnp.fft.fft2(a, axes=_AXES) for a in (latent, context["noise"]))
-    share = coefficient.astype(ours.dtype)
-    direction = (1 - share) * _unit(ours) + share * _unit(theirs)
+    proportion = coefficient.astype(ours.dtype)
+    direction = (1 - proportion) * _unit(ours) + proportion * _unit(theirs)
     return _inverse(_scaled(_unit(direction), jnp.abs(ours)), latent)
 
 

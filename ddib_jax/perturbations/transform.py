@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from ddib_jax.types import Context, Scalar
 
-Place = Literal["image", "level", "latent"]
+Stage = Literal["image", "level", "latent"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Transform:
     sweep: tuple[float | int, ...]
     words: str
     needs: tuple[str, ...] = ()
-    place: Place = "latent"
+    stage: Stage = "latent"
     whole: bool = False
     keeps_variance: bool = False
 
@@ -68,7 +68,7 @@ class Sequence:
     steps: tuple[Transform | Fixed, ...]
 
     def __post_init__(self):
-        order = [("image", "level", "latent").index(place_of(step)) for step in self.steps]
+        order = [("image", "level", "latent").index(stage_of(step)) for step in self.steps]
         if order != sorted(order):
             raise ValueError(
                 "A perturbation of the image or of the noise level comes before the latent's own;"
@@ -80,9 +80,9 @@ class Sequence:
         return at(self, "latent", latent, coefficient, context)
 
 
-def place_of(step: Any) -> Place:
+def stage_of(step: Any) -> Stage:
     """Where a perturbation acts; a plain function acts on the latent."""
-    return getattr(getattr(step, "transform", step), "place", "latent")
+    return getattr(getattr(step, "transform", step), "stage", "latent")
 
 
 def steps_of(perturbation: Any) -> tuple[Any, ...]:
@@ -91,11 +91,11 @@ def steps_of(perturbation: Any) -> tuple[Any, ...]:
 
 
 def at(
-    perturbation: Any, place: Place, value: Array, coefficient: Scalar, context: Context
+    perturbation: Any, stage: Stage, value: Array, coefficient: Scalar, context: Context
 ) -> Array:
-    """`value` after those steps of the perturbation that act on `place`."""
+    """`value` after those steps of the perturbation that act on `stage`."""
     for step in steps_of(perturbation):
-        if place_of(step) == place:
+        if stage_of(step) == stage:
             value = step(value, coefficient, context)
     return value
 
@@ -113,7 +113,7 @@ def needs(perturbation: Any) -> frozenset[str]:
 
 def acts_before_latent(perturbation: Any) -> bool:
     """Whether every coefficient needs an encoding of its own."""
-    return any(place_of(step) != "latent" for step in steps_of(perturbation))
+    return any(stage_of(step) != "latent" for step in steps_of(perturbation))
 
 
 def check_coefficient(name: str, transform: Transform, coefficient: float | int) -> None:

@@ -198,8 +198,8 @@ def _meaning(path: Path) -> tuple[NoiseSchedule, Preconditioning]:
     """What the scheduler says of the model: which noise level a time step is, and what the network
     predicts.
     """
-    places = [path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"]
-    config = _json(next((place for place in places if place.is_file()), places[0]))
+    candidates = [path / "scheduler" / "scheduler_config.json", path / "scheduler_config.json"]
+    config = _json(next((file for file in candidates if file.is_file()), candidates[0]))
     kind, prediction = config.get("_class_name", ""), config.get("prediction_type", "epsilon")
     if config.get("predict_epsilon") is False:  # what diffusers before 0.9 called it
         prediction = "sample"

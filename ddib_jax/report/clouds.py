@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ddib_jax.report.style import LIGHT, Theme, canvas
 
 Cloud = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"] | None]
-"""Points, and their places in [0, 1] on a scale of colours, or None for one colour."""
+"""Points, and their positions in [0, 1] on a scale of colours, or None for one colour."""
 
 
 def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, theme: Theme = LIGHT) -> None:
@@ -23,11 +23,11 @@ def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, theme: Theme =
         path, theme, columns, (size * columns, (size + 0.3) * len(rows)), len(rows)
     ) as axes:
         clouds = [cloud for row in rows for cloud in row.items()]
-        for plane, (title, (points, places)) in zip(axes, clouds, strict=True):
+        for plane, (title, (points, positions)) in zip(axes, clouds, strict=True):
             colours = (
                 {"color": theme.accent}
-                if places is None
-                else {"c": places, "cmap": "turbo", "vmin": 0, "vmax": 1}
+                if positions is None
+                else {"c": positions, "cmap": "turbo", "vmin": 0, "vmax": 1}
             )
             plane.scatter(points[:, 0], points[:, 1], s=3.0, linewidths=0, **colours)
             plane.set(

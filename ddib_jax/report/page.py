@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 from ddib_jax.report.style import Picture
-from ddib_jax.report.tables import html_metrics, html_table, target_text, value_text, verdict
+from ddib_jax.report.tables import html_metrics, html_table, outcome, target_text, value_text
 from ddib_jax.runs import MetricRow, Run, Table
 
 TILES = 4
@@ -58,7 +58,7 @@ def _picture(picture: Picture) -> str:
 
 def _tile(row: MetricRow) -> str:
     value, interval = value_text(row)
-    words = verdict(row)
+    words = outcome(row)
     badge = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
     wanted = " · ".join(
         part for part in (interval, f"wanted {target_text(row)}".replace(" ", "\u00a0")) if part

@@ -13,7 +13,7 @@ PARTS = ("source", "latent", "target", "cycle")
 def synthetic_2d(run: Run, figures: Path) -> list[Section]:
     """The sections of the study of the plane: clouds, cycles, transport, likelihood.
 
-    Arrays: `PAIR/source`, `PAIR/latent`, `PAIR/target`, `PAIR/cycle` [n 2] and `PAIR/places` [n] in
+    Arrays: `PAIR/source`, `PAIR/latent`, `PAIR/target`, `PAIR/cycle` [n 2] and `PAIR/positions` [n] in
     [0, 1), PAIR being "one > other"; `density/NAME` [h w]. Raises ValueError where there is no
     pair.
     """
@@ -34,7 +34,7 @@ def synthetic_2d(run: Run, figures: Path) -> list[Section]:
         )
         rows.append(
             {
-                titles[part]: (run.arrays[f"{pair}/{part}"], run.arrays[f"{pair}/places"])
+                titles[part]: (run.arrays[f"{pair}/{part}"], run.arrays[f"{pair}/positions"])
                 for part in PARTS
             }
         )

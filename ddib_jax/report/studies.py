@@ -8,11 +8,11 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.report.doctor import diagnosis, inversion
+from ddib_jax.report.diagnosis import diagnosis, inversion
 from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
-from ddib_jax.report.laboratory import perturbations
 from ddib_jax.report.methods import compare_methods
 from ddib_jax.report.page import Section
+from ddib_jax.report.perturbation_study import perturbations
 from ddib_jax.report.plane import synthetic_2d
 from ddib_jax.report.sheets import contact_sheet, gallery, latent_images
 from ddib_jax.report.style import Picture, in_both_themes

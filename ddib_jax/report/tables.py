@@ -38,7 +38,7 @@ def _scientific(value: float) -> str:
 
 
 def _with_unit(words: str, unit: str) -> str:
-    return {"": words, "share": f"{words} %", "°": f"{words}°"}.get(unit, f"{words} {unit}")
+    return {"": words, "proportion": f"{words} %", "°": f"{words}°"}.get(unit, f"{words} {unit}")
 
 
 def value_text(row: MetricRow) -> tuple[str, str]:
@@ -47,18 +47,18 @@ def value_text(row: MetricRow) -> tuple[str, str]:
     """
     if row.value is None:
         return "not measured", ""
-    factor = 100.0 if row.unit == "share" else 1.0
+    factor = 100.0 if row.unit == "proportion" else 1.0
     ends = [end for end in (row.low, row.high) if end is not None]
     largest = max(abs(value) for value in (row.value, *ends)) * factor
     if 0 < largest < 1e-3:
         shown = [_scientific(value * factor) for value in (row.value, *ends)]
     else:
-        places = (
+        digits = (
             min(_decimals(row, factor), max(0, 4 - math.floor(math.log10(largest))))
             if largest
             else _decimals(row, factor)
         )
-        shown = [f"{value * factor:.{places}f}" for value in (row.value, *ends)]
+        shown = [f"{value * factor:.{digits}f}" for value in (row.value, *ends)]
     return _with_unit(shown[0], row.unit), f"[{', '.join(shown[1:])}]" if len(ends) == 2 else ""
 
 
@@ -68,17 +68,17 @@ def target_text(row: MetricRow) -> str:
         return row.target or ""
     sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[row.better]
     return sign + _with_unit(
-        f"{row.target * 100.0 if row.unit == 'share' else row.target:g}", row.unit
+        f"{row.target * 100.0 if row.unit == 'proportion' else row.target:g}", row.unit
     )
 
 
-def verdict(row: MetricRow) -> str:
+def outcome(row: MetricRow) -> str:
     """ "met", "not met", or "" where nothing was to be met."""
     return {True: "met", False: "not met", None: ""}[row.met()]
 
 
 def _cells(row: MetricRow) -> tuple[str, str, str, str]:
-    return row.label, " ".join(value_text(row)).strip(), target_text(row), verdict(row)
+    return row.label, " ".join(value_text(row)).strip(), target_text(row), outcome(row)
 
 
 def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -129,7 +129,7 @@ def html_metrics(run: Run) -> str:
     for row in run.metrics:
         value, interval = value_text(row)
         note = f"<small>{escape(row.note)}</small>" if row.note else ""
-        words = verdict(row)
+        words = outcome(row)
         mark = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
         body.append(
             f'<tr><th scope="row">{escape(row.label)}{note}</th><td class="value">{escape(value)}'

@@ -28,7 +28,7 @@ def trade_off_figure(
     are joined and named.
     """
     with canvas(path, theme, len(panels), (6.4 * len(panels), 5.8)) as axes:
-        for plane, (title, (hue, share, names)) in zip(axes, panels.items(), strict=True):
+        for plane, (title, (hue, proportion, names)) in zip(axes, panels.items(), strict=True):
             corner = Rectangle(
                 (0, 100 * WANTED_SHARE),
                 WANTED_HUE,
@@ -40,7 +40,7 @@ def trade_off_figure(
             plane.add_patch(corner)
             plane.scatter(
                 hue,
-                100 * share,
+                100 * proportion,
                 s=26,
                 c=theme.accent,
                 alpha=0.75,
@@ -48,11 +48,11 @@ def trade_off_figure(
                 linewidths=0.4,
                 zorder=3,
             )
-            best = frontier(hue, share)
-            plane.plot(hue[best], 100 * share[best], color=theme.warm, linewidth=1.2, zorder=2)
+            best = frontier(hue, proportion)
+            plane.plot(hue[best], 100 * proportion[best], color=theme.warm, linewidth=1.2, zorder=2)
             plane.scatter(
                 hue[best],
-                100 * share[best],
+                100 * proportion[best],
                 s=34,
                 c=theme.warm,
                 edgecolors=theme.paper,
@@ -62,11 +62,13 @@ def trade_off_figure(
             named = best[-NAMED:]
             for rank, index in enumerate(named):
                 down = (
-                    (rank - len(named)) * 15 if share[index] > 0.5 else 8 + 15 * (len(named) - rank)
+                    (rank - len(named)) * 15
+                    if proportion[index] > 0.5
+                    else 8 + 15 * (len(named) - rank)
                 )
                 plane.annotate(
                     names[index],
-                    (hue[index], 100 * share[index]),
+                    (hue[index], 100 * proportion[index]),
                     (22, down),
                     textcoords="offset points",
                     fontsize=8.5,
@@ -82,15 +84,15 @@ def trade_off_figure(
             )
 
 
-def frontier(hue: Float[np.ndarray, " m"], share: Float[np.ndarray, " m"]) -> list[int]:
+def frontier(hue: Float[np.ndarray, " m"], proportion: Float[np.ndarray, " m"]) -> list[int]:
     """Places of the dots that no other dot beats in both, by rising hue error; a NaN is never among
     them.
     """
     best, reached = [], -1.0
-    for index in np.lexsort((-share, np.where(np.isnan(hue), np.inf, hue))):
-        if np.isfinite(hue[index]) and share[index] > reached:
+    for index in np.lexsort((-proportion, np.where(np.isnan(hue), np.inf, hue))):
+        if np.isfinite(hue[index]) and proportion[index] > reached:
             best.append(int(index))
-            reached = share[index]
+            reached = proportion[index]
     return best
 
 
@@ -107,17 +109,22 @@ def equivariance_figure(
     `turned` is that distance; `unturned` is that of decode(z) itself from rotate(decode(z)), what
     no equivariance at all would give.
     """
-    places = np.arange(len(angles))
+    positions = np.arange(len(angles))
     with canvas(path, theme, 1, (7.2, 4.6)) as (plane,):
         plane.plot(
-            places,
+            positions,
             unturned,
             color=theme.muted,
             marker="o",
             label="decode(z): no equivariance at all",
         )
         plane.plot(
-            places, turned, color=theme.accent, marker="o", linewidth=2.2, label="decode(rotate(z))"
+            positions,
+            turned,
+            color=theme.accent,
+            marker="o",
+            linewidth=2.2,
+            label="decode(rotate(z))",
         )
         plane.set(
             title="Distance from rotate(decode(z))",
@@ -125,5 +132,5 @@ def equivariance_figure(
             ylabel="relative RMSE",
             ylim=(0, None),
         )
-        plane.set_xticks(places, [f"{angle:g}" for angle in angles])
+        plane.set_xticks(positions, [f"{angle:g}" for angle in angles])
         plane.legend(loc="lower right")

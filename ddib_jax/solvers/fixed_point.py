@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 
 @struct.dataclass
-class Found:
+class FixedPointResult:
     """A fixed point [b ...], its residual |g(x) - x| / (1 + |x|) of every member [b] (root mean
     squares), and the evaluations of g.
     """
@@ -39,7 +39,7 @@ class FixedPoint:
     newton: int = 3
     krylov: int = 8
 
-    def __call__(self, g: Callable[[Array], Array], start: Array) -> Found:
+    def __call__(self, g: Callable[[Array], Array], start: Array) -> FixedPointResult:
         """A fixed point of g: [b ...] -> [b ...], which treats the members of the batch apart."""
         wanted = self.wanted(start.dtype)
         found = self._anderson(g, start, wanted)
@@ -53,7 +53,7 @@ class FixedPoint:
         """The residual that counts as reached for numbers of this type."""
         return self.tolerance * float(jnp.finfo(dtype).eps)
 
-    def _anderson(self, g, start, wanted) -> Found:
+    def _anderson(self, g, start, wanted) -> FixedPointResult:
         flat = lambda a: a.reshape(len(a), -1)
         first = g(start)
         gap = first - start
@@ -75,16 +75,16 @@ class FixedPoint:
             slot = (count - 1) % self.memory
             images = images.at[slot].set(flat(new + new_gap - value))
             gaps = gaps.at[slot].set(flat(new_gap - gap))
-            now = Found(new, _residual(new, new_gap), count + 1)
+            now = FixedPointResult(new, _residual(new, new_gap), count + 1)
             return new, new_gap, images, gaps, _better(now, best), count + 1
 
-        best = Found(start, _residual(start, gap), jnp.asarray(1))
+        best = FixedPointResult(start, _residual(start, gap), jnp.asarray(1))
         state = jax.lax.while_loop(
             unfinished, again, (start, gap, blank, blank, best, jnp.asarray(1))
         )
         return state[4].replace(evaluations=state[5])
 
-    def _newton(self, g, found, wanted) -> Found:
+    def _newton(self, g, found, wanted) -> FixedPointResult:
         def unfinished(state):
             count, found = state
             return (count < self.newton) & ~(jnp.max(found.residual) <= wanted)
@@ -100,7 +100,7 @@ class FixedPoint:
                 solve_method="batched",
             )
             x = found.x + step
-            now = Found(x, _residual(x, g(x) - x), found.evaluations + self.krylov + 2)
+            now = FixedPointResult(x, _residual(x, g(x) - x), found.evaluations + self.krylov + 2)
             return count + 1, _better(now, found)
 
         return jax.lax.while_loop(unfinished, again, (0, found))[1]
@@ -128,7 +128,7 @@ def _residual(x, gap):
 def _better(new, old):
     wins = new.residual < old.residual
     column = wins.reshape(-1, *[1] * (new.x.ndim - 1))
-    return Found(
+    return FixedPointResult(
         jnp.where(column, new.x, old.x),
         jnp.where(wins, new.residual, old.residual),
         new.evaluations,

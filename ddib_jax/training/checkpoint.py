@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ddib_jax import hosts
+from ddib_jax import distributed
 from ddib_jax.files import drafted
 
 
@@ -43,7 +43,7 @@ class Checkpoints:
         self.directory = Path(directory).absolute()
         _check_configuration(self.directory, configuration, defaults)
         self._remove_drafts()
-        hosts.barrier("drafts removed")
+        distributed.barrier("drafts removed")
         _hush()
         self._begun: tuple[int, Any] | None = None
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
@@ -58,9 +58,9 @@ class Checkpoints:
         """
         template = jax.tree.map(np.asarray, template)
         damaged: dict[int, Exception] = {}
-        for step in hosts.from_first(sorted(self._manager.all_steps(), reverse=True)):
+        for step in distributed.from_first(sorted(self._manager.all_steps(), reverse=True)):
             state, error = self._read(step, template)
-            if not hosts.agreed(error is None):
+            if not distributed.agreed(error is None):
                 damaged[step] = error or OSError("another process cannot read it")
                 continue
             self._set_aside(
@@ -80,7 +80,7 @@ class Checkpoints:
 
     def _read(self, step: int, template: Any) -> tuple[Any, Exception | None]:
         """The state of a step, read by this host for itself, or what went wrong."""
-        own = hosts.share().index
+        own = distributed.shard().index
         alone = ocp.options.MultiprocessingOptions(
             primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
         )
@@ -110,7 +110,7 @@ class Checkpoints:
         self.wait()
         self._begun = (step, state)
         with self._reported():
-            self._manager.save(step, args=ocp.args.StandardSave(hosts.on_all_hosts(state)))
+            self._manager.save(step, args=ocp.args.StandardSave(distributed.on_all_hosts(state)))
 
     def wait(self) -> None:
         """Wait until what `save` began is written; raises as `save` does.
@@ -125,7 +125,7 @@ class Checkpoints:
             if (
                 not isinstance(error.__cause__, TimeoutError)
                 or self._begun is None
-                or hosts.share().count > 1
+                or distributed.shard().count > 1
             ):
                 raise
             step, state = self._begun
@@ -166,7 +166,7 @@ class Checkpoints:
         return self.directory / "steps" / str(step)
 
     def _set_aside(self, reasons: dict[int, str]) -> None:
-        if hosts.share().index == 0:
+        if distributed.shard().index == 0:
             for step, reason in reasons.items():
                 place = self._place(step).with_name(f"damaged-{step}")
                 shutil.rmtree(place, ignore_errors=True)
@@ -176,11 +176,11 @@ class Checkpoints:
                     file=sys.stderr,
                     flush=True,
                 )
-        hosts.barrier("damaged set aside")
+        distributed.barrier("damaged set aside")
         self._manager.reload()
 
     def _remove_drafts(self) -> None:
-        if hosts.share().index > 0:
+        if distributed.shard().index > 0:
             return
         for _ in range(20):  # a writing thread that is still dying may refill a draft for a moment
             for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
@@ -235,10 +235,10 @@ def _check_configuration(
     directory: Path, configuration: dict[str, Any], defaults: Mapping[str, Any]
 ) -> None:
     path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
-    if not path.exists() and hosts.share().index == 0:
+    if not path.exists() and distributed.shard().index == 0:
         with drafted(directory) as draft:
             (draft / path.name).write_text(json.dumps(wanted, indent=1))
-    hosts.barrier("configuration")
+    distributed.barrier("configuration")
     try:
         found = json.loads(path.read_text())
         found = {

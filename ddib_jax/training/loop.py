@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from ddib_jax import hosts, parallel
+from ddib_jax import distributed, parallel
 from ddib_jax.training.checkpoint import Checkpoints
 from ddib_jax.training.log import TrainingLog
 from ddib_jax.training.state import TrainState
@@ -52,7 +52,7 @@ def fit(
     """Train from `state` (on the host) to step `steps`, data-parallel over the devices of all
     hosts; returns host arrays.
 
-    batch_at(step) gives this host's share of the batch of a step, a pure function of it, called
+    batch_at(step) gives this host's shard of the batch of a step, a pure function of it, called
     ahead in a thread; noise is folded from `key` and the step: a training resumed from a checkpoint
     ends with the same bits as one never interrupted. `shared` goes to `grad_fn` as it is; `watch`
     is handed the host's state every `watch_every` steps (previews). `steps_per_call` steps run as
@@ -152,7 +152,7 @@ def _termination() -> Iterator[Callable[[int], bool]]:
     handled = threading.current_thread() is threading.main_thread() and jax.process_count() == 1
     before = signal.signal(signal.SIGTERM, lambda *_: noted.set()) if handled else None
     try:
-        yield lambda step: noted.is_set() or hosts.told_to_stop(step)
+        yield lambda step: noted.is_set() or distributed.told_to_stop(step)
     finally:
         if handled:
             signal.signal(signal.SIGTERM, before)

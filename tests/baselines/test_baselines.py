@@ -9,9 +9,9 @@ import pytest
 
 from ddib_jax import baselines
 from ddib_jax.adversarial import GAN_LOSSES
-from ddib_jax.baselines.cyclegan import optimiser, players, two_player
+from ddib_jax.analytic import mixture_model
+from ddib_jax.baselines.cyclegan import cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.bridge import Bridge
-from ddib_jax.exact import mixture_model
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator
 from ddib_jax.training import TrainState
 from ddib_jax.training.step import train_step
@@ -91,12 +91,12 @@ def test_every_method_is_a_translator(method, images):
 
 @pytest.fixture(scope="module")
 def game():
-    """A small game between black and white: generators, discriminator, players, its gradient
+    """A small game between black and white: generators, discriminator, cyclegan_parameters, its gradient
     function.
     """
     generator, discriminator = ResnetGenerator(1, 8, 1), PatchDiscriminator(8, 1)
-    params = players(jax.random.key(0), generator, discriminator, (8, 8, 1), 4)
-    return generator, params, two_player(generator, discriminator, GAN_LOSSES["lsgan"])
+    params = cyclegan_parameters(jax.random.key(0), generator, discriminator, (8, 8, 1), 4)
+    return generator, params, cyclegan_gradients(generator, discriminator, GAN_LOSSES["lsgan"])
 
 
 def batch(step):

@@ -49,7 +49,7 @@ def animals(tmp_path_factory):
     )
     facts = {"classes": ["cat", "dog"], "data": {}, "training": {}}
     pretrained.save_model(home / "model", model, facts=facts)
-    judge = NoisyClassifier(
+    classifier = NoisyClassifier(
         model_channels=64,
         channel_mult=(1,),
         num_res_blocks=1,
@@ -58,12 +58,14 @@ def animals(tmp_path_factory):
         resblock_updown=True,
         num_classes=2,
     )
-    weights = jax.jit(judge.init)(jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros(1))["params"]
+    weights = jax.jit(classifier.init)(jax.random.key(1), jnp.zeros((1, *SHAPE)), jnp.zeros(1))[
+        "params"
+    ]
     weights = jax.tree.map(
         lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), weights
     )
     save_state_dict(
-        home / "judge.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj"))
+        home / "classifier.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj"))
     )
     flags = {
         "image_size": 8,
@@ -72,7 +74,7 @@ def animals(tmp_path_factory):
         "classifier_attention_resolutions": "",
         "out_channels": 2,
     }
-    (home / "judge.json").write_text(json.dumps(flags))
+    (home / "classifier.json").write_text(json.dumps(flags))
     return home
 
 
@@ -115,9 +117,9 @@ def test_guided_legs(ddib, animals, pictures, tmp_path):
         *legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both"
     )
     assert (code, err) == (0, "")
-    judge = ("--target-classifier", animals / "judge.pt", "--target-guidance", "5")
-    assert ddib(*legs, *judge, "--out", tmp_path / "judged")[0] == 0
-    made = [shown(tmp_path / name) for name in ("plain", "free", "both", "judged")]
+    classifier = ("--target-classifier", animals / "classifier.pt", "--target-guidance", "5")
+    assert ddib(*legs, *classifier, "--out", tmp_path / "guided")[0] == 0
+    made = [shown(tmp_path / name) for name in ("plain", "free", "both", "guided")]
     assert all(not np.array_equal(one, other) for i, one in enumerate(made) for other in made[:i])
 
 
@@ -238,7 +240,7 @@ def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pict
             "--target-class",
             "1",
             "--target-classifier",
-            animals / "judge.pt",
+            animals / "classifier.pt",
             "--out",
             tmp_path / "one",
         )[0]
@@ -359,9 +361,9 @@ def test_samples_of_chosen_classes(ddib, animals, tmp_path):
         (
             (
                 "translate {pictures} --source {models}/here --target {models}/there"
-                " --target-classifier {animals}/judge.pt"
+                " --target-classifier {animals}/classifier.pt"
             ),
-            "judge.pt has classes (0 to 1)",
+            "classifier.pt has classes (0 to 1)",
         ),
         (
             (

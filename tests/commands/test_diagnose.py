@@ -48,7 +48,7 @@ def test_a_healthy_model(ddib, domain, tmp_path):
         "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", *QUICK
     )
     assert (code, err) == (0, "")
-    assert "Verdict: this model is fit to bridge" in out
+    assert "Conclusion: this model is fit to bridge" in out
     assert "BAD" not in out
     assert "--solver heun --steps" in out
     assert "ddib encode --carry" in out
@@ -68,7 +68,7 @@ def test_a_sick_model(ddib, domain, tmp_path):
     )
     assert code == 1
     assert "BAD" in out
-    assert "Verdict: this model is not fit to bridge yet: out of range are" in out
+    assert "Conclusion: this model is not fit to bridge yet: out of range are" in out
     assert "train longer" in out
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ddib_jax import parallel
 from ddib_jax.commands.plan import KNOWN, Plan, shortage
-from ddib_jax.costs import CHIPS, Chip, Cost, collectives
+from ddib_jax.roofline import CHIPS, Chip, Cost, collectives
 
 SMALL = {
     "image_size": 8,

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ddib_jax import pretrained
 from ddib_jax.baselines import DCGAN
-from ddib_jax.commands.train_cyclegan import verdicts
-from ddib_jax.commands.umpire import Umpire
+from ddib_jax.commands.monitor import Monitor
+from ddib_jax.commands.train_cyclegan import findings
 
 SMALL = [
     "--batch-size",
@@ -216,9 +216,9 @@ def test_what_does_not_fit_is_said(ddib, domains, change, words):
 
 
 def test_a_lost_game_is_said_once(tmp_path, capsys):
-    umpire = Umpire(tmp_path, verdicts, start=0, steps=3, quiet=True)
+    monitor = Monitor(tmp_path, findings, start=0, steps=3, quiet=True)
     for step in (1, 2, 3):
-        umpire.write(
+        monitor.write(
             step,
             {
                 "loss": 1.0,
@@ -228,7 +228,7 @@ def test_a_lost_game_is_said_once(tmp_path, capsys):
                 "spread_b": 0.9 if step < 3 else 0.1,
             },
         )
-    umpire.close()
+    monitor.close()
     said = capsys.readouterr().out
     assert said.count("the discriminator of a wins") == 1
     assert "step 2" in said

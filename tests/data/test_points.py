@@ -20,22 +20,22 @@ from ddib_jax.data import (
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shapes_have_mean_0_and_variance_1(shape):
-    points, places = draw_points(shape, 200_000, np.random.default_rng(0))
+    points, positions = draw_points(shape, 200_000, np.random.default_rng(0))
     assert points.shape == (200_000, 2)
     assert points.dtype == np.float32
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=0.012)
     assert points.var(axis=0).mean() == pytest.approx(1, abs=0.01)
-    assert places.min() >= 0
-    assert places.max() < 1
+    assert positions.min() >= 0
+    assert positions.max() < 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_places_follow_the_shape(shape):
-    """Neighbours in the order of places are neighbours in the plane, but for a few jumps and the
+    """Neighbours in the order of positions are neighbours in the plane, but for a few jumps and the
     width of a band.
     """
-    points, places = draw_points(shape, 20_000, np.random.default_rng(0))
-    steps = np.linalg.norm(np.diff(points[np.argsort(places)], axis=0), axis=1)
+    points, positions = draw_points(shape, 20_000, np.random.default_rng(0))
+    steps = np.linalg.norm(np.diff(points[np.argsort(positions)], axis=0), axis=1)
     strangers = np.linalg.norm(np.diff(points, axis=0), axis=1)
     assert np.median(steps) < (0.8 if shape == "checkerboard" else 0.2) * np.median(strangers)
 

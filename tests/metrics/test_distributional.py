@@ -4,7 +4,7 @@ from scipy.linalg import sqrtm
 
 from ddib_jax.metrics.distributional import (
     frechet_distance,
-    frechet_floor,
+    frechet_real,
     kernel_distance,
     split_halves,
 )
@@ -55,10 +55,10 @@ def test_kernel_distance_is_unbiased_and_sees_a_shift():
 def test_floor_lies_below_another_distribution_and_falls_with_the_size():
     rng = np.random.default_rng(5)
     reference, pool = rng.normal(size=(300, 10)), rng.normal(size=(900, 10))
-    floor = frechet_floor(reference, pool, size=200, repeats=5)
+    floor = frechet_real(reference, pool, size=200, repeats=5)
     assert floor.shape == (5,)
     assert floor.max() < frechet_distance(rng.normal(size=(200, 10)) + 1, reference)
-    assert frechet_floor(reference, pool, size=800, repeats=5).mean() < floor.mean()
+    assert frechet_real(reference, pool, size=800, repeats=5).mean() < floor.mean()
 
 
 def test_halves_are_disjoint_and_equal():
@@ -77,4 +77,4 @@ def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(ValueError, match="NaN or an infinity"):
         frechet_distance(np.full((4, 3), np.nan), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="pool of 4"):
-        frechet_floor(np.zeros((4, 3)), np.zeros((4, 3)), size=5)
+        frechet_real(np.zeros((4, 3)), np.zeros((4, 3)), size=5)

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ddib_jax.metrics import bootstrap, correlation, share
+from ddib_jax.metrics import bootstrap, correlation, proportion
 from ddib_jax.metrics.intervals import bootstrap_of_means, percentile_90, spread
 
 
@@ -46,21 +46,21 @@ def test_images_that_cannot_be_measured_are_left_out_and_not_counted():
     assert (nothing.low, nothing.high, nothing.n) == (None, None, 0)
     assert (
         bootstrap_of_means(np.full((3, 1), np.nan), lambda means: means[0]).n
-        == share(np.array([np.nan])).n
+        == proportion(np.array([np.nan])).n
         == 0
     )
     assert spread(np.array([np.nan])).n == 0
 
 
 def test_share_is_wilsons_interval():
-    found = share(np.repeat([1.0, 0.0], [15, 5]))
+    found = proportion(np.repeat([1.0, 0.0], [15, 5]))
     assert found.value == 0.75
     assert (found.low, found.high) == pytest.approx((0.531299, 0.888138), abs=1e-5)
-    everything = share(np.ones(892, bool))
+    everything = proportion(np.ones(892, bool))
     assert everything.value == everything.high == 1
     assert 0.99 < everything.low < 1
     with pytest.raises(ValueError, match="zeros and ones"):
-        share(np.array([0.5]))
+        proportion(np.array([0.5]))
 
 
 def test_spread_holds_most_draws():
@@ -75,7 +75,7 @@ def test_statistics():
     assert np.isnan(correlation(np.stack([ramp, np.ones(11)], axis=1)))
 
 
-@pytest.mark.parametrize("estimate", [partial(bootstrap, statistic=np.mean), share, spread])
+@pytest.mark.parametrize("estimate", [partial(bootstrap, statistic=np.mean), proportion, spread])
 def test_a_confidence_beyond_its_range_is_refused(estimate):
     with pytest.raises(ValueError, match="between 0 and 1"):
         estimate(np.ones(3), confidence=95.0)

@@ -18,13 +18,15 @@ def white():
         ("latent_kurtosis", 0),
         ("latent_ks", 0),
         ("latent_neighbours", 0),
-        ("latent_lowest", 1),
+        ("latent_channel_std", 1),
     ],
 )
 def test_white_noise_is_called_white(white, name, ideal):
     estimate = METRICS[name]({"latent": white})
     assert estimate.n == len(white)
-    assert estimate.value == pytest.approx(ideal, abs=0.12 if name == "latent_lowest" else 0.03)
+    assert estimate.value == pytest.approx(
+        ideal, abs=0.12 if name == "latent_channel_std" else 0.03
+    )
     assert estimate.low <= estimate.high
 
 

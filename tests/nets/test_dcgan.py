@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ddib_jax.adversarial import vanilla
-from ddib_jax.baselines.dcgan import dcgan_game, dcgan_optimiser, dcgan_players
+from ddib_jax.baselines.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
 from ddib_jax.nets import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.dcgan import folded
 from ddib_jax.training import TrainState, train_step
@@ -152,7 +152,7 @@ def test_sizes_and_counts_of_the_paper():
 def test_a_step_moves_both_players_and_their_statistics():
     generator, discriminator = DCGANGenerator(16, 3, 4, 7), DCGANDiscriminator(16, 4)
     tx = dcgan_optimiser(1e-3)
-    state = TrainState.create(dcgan_players(jax.random.key(0), generator, discriminator), tx)
+    state = TrainState.create(dcgan_parameters(jax.random.key(0), generator, discriminator), tx)
     batch = {
         "image": jnp.asarray(RNG.uniform(-1, 1, (6, 16, 16, 3)), jnp.float32),
         "index": jnp.arange(6),
@@ -162,7 +162,7 @@ def test_a_step_moves_both_players_and_their_statistics():
             state,
             jax.random.key(1),
             batch,
-            grad_fn=dcgan_game(generator, discriminator),
+            grad_fn=dcgan_gradients(generator, discriminator),
             tx=tx,
             ema_decay=0.0,
         )

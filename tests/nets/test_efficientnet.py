@@ -93,11 +93,11 @@ def test_it_knows_cats_from_dogs():
         pytest.skip(
             "EfficientNet-Lite0's weights are not in ../shared/data/nets beside the repository"
         )
-    judge = Classifier(*reversed(pretrained.load_efficientnet(path)))
+    classifier = Classifier(*reversed(pretrained.load_efficientnet(path)))
     margins = []
     for species in ("cats", "dogs"):
         logits, _ = classify(
-            judge,
+            classifier,
             image_folder(SHARED / "cats_dogs_64" / "test" / species).take(range(40)),
             batch_size=20,
         )

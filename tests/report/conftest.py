@@ -58,7 +58,7 @@ def synthetic_run(n=300, name="coloured_mnist"):
             0.9776,
             0.957,
             0.987,
-            "share",
+            "proportion",
             "higher",
             0.97,
             "",
@@ -100,7 +100,7 @@ def synthetic_run(n=300, name="coloured_mnist"):
             "beside its floor",
         ),
         MetricRow(
-            "frechet_floor",
+            "frechet_real",
             "Fréchet distance, real against real",
             3.2,
             2.91,

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge
-from ddib_jax.exact import mixture_model
 from ddib_jax.solvers import Adaptive, odeint, odeint_effort
 
 pytest.importorskip("diffrax", reason="diffrax is not installed (extra 'adaptive')")

@@ -12,12 +12,12 @@ COLUMNS = 12
 
 
 def diagnosis(run: Run, figures: Path) -> list[Section]:
-    """The sections of a diagnosis: verdict, checks with what the model sees and makes, round trips,
+    """The sections of a diagnosis: conclusion, checks with what the model sees and makes, round trips,
     cost, what the directory holds.
 
     The run holds the tables `checks`, `round_trips` (solver, carried, steps, evaluations, error,
     ...), `model` and `cost`, the images `images`, `samples` [n h w c] and `latents` [n h w c], and
-    the texts `verdict` and `recommended`.
+    the texts `conclusion` and `recommended`.
 
     Raises:
         ValueError: a table or an array of these is missing.
@@ -30,7 +30,7 @@ def diagnosis(run: Run, figures: Path) -> list[Section]:
     }
     sheet = contact_sheet(rows, figures / "images.png")
     return [
-        Section("Verdict", run.texts.get("verdict", "")),
+        Section("Conclusion", run.texts.get("conclusion", "")),
         Section(
             "Is the model good enough to bridge?",
             "A latent of a good model is white Gaussian noise, and what it makes of such noise"

@@ -8,7 +8,7 @@ import pytest
 
 from ddib_jax.report import write_report
 from ddib_jax.report.curves import CEILING, FLOOR, error_figure
-from ddib_jax.report.doctor import QUANTITIES
+from ddib_jax.report.diagnosis import QUANTITIES
 from ddib_jax.runs import Table, write_run
 from tests.report.conftest import synthetic_run
 

@@ -11,33 +11,33 @@ real one, below which it is all alike.
 """
 
 
-class Umpire(TrainingLog):
-    """A training's log that also says, once each, what `verdicts` finds in its scalars: kind ->
+class Monitor(TrainingLog):
+    """A training's log that also says, once each, what `findings` finds in its scalars: kind ->
     words.
     """
 
     def __init__(
         self,
         directory: Path,
-        verdicts: Callable[[dict], dict[str, str]],
+        findings: Callable[[dict], dict[str, str]],
         *,
         start: int,
         steps: int,
         quiet: bool = False,
     ):
         super().__init__(directory, start=start, steps=steps, quiet=quiet)
-        self._verdicts, self._told = verdicts, set()
+        self._findings, self._told = findings, set()
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
         """Record the scalars of a step, and say what is lost."""
         super().write(step, scalars)
-        for kind, words in self._verdicts(scalars).items():
+        for kind, words in self._findings(scalars).items():
             if kind not in self._told:
                 self._told.add(kind)
                 print(f"step {step}: {words}", flush=True)
 
 
-def verdict(name: str, loss: float, spread: float) -> dict[str, str]:
+def imbalance(name: str, loss: float, spread: float) -> dict[str, str]:
     """What is lost in a game on images of `name`: by the discriminator's loss, and by how much what
     is made varies beside real images (0 where unknown).
     """

@@ -19,16 +19,16 @@ others.
 """
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Which part of the work is this host's: part `index` of `count` equal ones."""
 
     index: int = 0
     count: int = 1
 
 
-def share() -> Share:
-    """This host's share."""
-    return Share(jax.process_index(), jax.process_count())
+def shard() -> Shard:
+    """This host's shard of the work."""
+    return Shard(jax.process_index(), jax.process_count())
 
 
 def join_hosts(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax import hosts
-from ddib_jax.hosts import Share
+from ddib_jax import distributed
+from ddib_jax.distributed import Shard
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Hosts:
     process: int | None = None
     """Which of them this is, from 0."""
 
-    def join(self, *, heed_sigterm: bool = False) -> Share:
-        """This process's share of the work, after meeting the others; raises ValueError where they
+    def join(self, *, heed_sigterm: bool = False) -> Shard:
+        """This process's shard of the work, after meeting the others; raises ValueError where they
         cannot be met.
 
-        With `heed_sigterm`, SIGTERM is left to `hosts.told_to_stop`.
+        With `heed_sigterm`, SIGTERM is left to `distributed.told_to_stop`.
         """
         if self.coordinator == "auto":
-            hosts.join_hosts(heed_sigterm=heed_sigterm)
+            distributed.join_hosts(heed_sigterm=heed_sigterm)
         elif self.coordinator is not None:
             if self.processes is None or self.process is None:
                 raise ValueError(
@@ -43,7 +43,7 @@ class Hosts:
                 raise ValueError(
                     f"Process {self.process} of {self.processes}: they are counted from 0."
                 )
-            hosts.join_hosts(
+            distributed.join_hosts(
                 self.coordinator, self.processes, self.process, heed_sigterm=heed_sigterm
             )
         elif self.processes is not None or self.process is not None:
@@ -51,7 +51,7 @@ class Hosts:
                 "Several processes meet at a coordinator; give --coordinator HOST:PORT."
             )
         elif _together():
-            hosts.join_hosts(heed_sigterm=heed_sigterm)
+            distributed.join_hosts(heed_sigterm=heed_sigterm)
         elif any(
             os.environ.get(name, "1") not in ("", "1")
             for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -60,7 +60,7 @@ class Hosts:
                 "mpirun started several processes in a way that JAX cannot read; give --coordinator"
                 " HOST:PORT, --processes N and --process I."
             )
-        return hosts.share()
+        return distributed.shard()
 
 
 Joined = Annotated[Hosts, tyro.conf.OmitArgPrefixes]

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import optax
 
-from ddib_jax.commands.hosts import Hosts, Joined
+from ddib_jax.commands.distributed import Hosts, Joined
+from ddib_jax.commands.monitor import Monitor
 from ddib_jax.commands.train import defaults, machine
-from ddib_jax.commands.umpire import Umpire
-from ddib_jax.hosts import Share
+from ddib_jax.distributed import Shard
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
 
 _FREE = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every", "hosts")
@@ -50,25 +50,25 @@ class Game:
         tx: optax.GradientTransformation,
         batch: Callable[[int], Any],
         *,
-        verdicts: Callable,
+        findings: Callable,
         watch: Callable,
-        share: Share,
+        shard: Shard,
     ) -> TrainState:
         """The state after the last step. batch: step -> this host's part of its batch; watch: (path
         of a picture, state), called by the first host.
         """
-        workshop = self.out / "training"
+        work_dir = self.out / "training"
         checkpoints = Checkpoints(
-            workshop,
+            work_dir,
             {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE},
             defaults=defaults(self),
         )
         state = TrainState.create(params, tx)
         state = checkpoints.restore(state) or state
-        start, first = int(state.step), share.index == 0
+        start, first = int(state.step), shard.index == 0
         if start and first:
             print(f"Resuming {self.out} at step {start}.", flush=True)
-        log = Umpire(workshop, verdicts, start=start, steps=self.steps) if first else None
+        log = Monitor(work_dir, findings, start=start, steps=self.steps) if first else None
         try:
             return fit(
                 state,
@@ -83,7 +83,7 @@ class Game:
                 log=log,
                 log_every=self.log_every,
                 watch=(
-                    (lambda step, state: watch(workshop / "previews" / f"{step:06d}.png", state))
+                    (lambda step, state: watch(work_dir / "previews" / f"{step:06d}.png", state))
                     if first
                     else None
                 ),

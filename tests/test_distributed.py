@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ddib_jax import hosts
-from ddib_jax.commands.hosts import Hosts
+from ddib_jax import distributed
+from ddib_jax.commands.distributed import Hosts
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -275,6 +275,6 @@ def test_incomplete_hosts_are_one_sentence(given, said):
 def test_a_single_process_is_all_of_it(monkeypatch):
     for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.setenv(name, "1")
-    assert Hosts().join() == hosts.Share(0, 1)
-    hosts.barrier("nobody else")
-    assert hosts.told_to_stop(3) is False
+    assert Hosts().join() == distributed.Shard(0, 1)
+    distributed.barrier("nobody else")
+    assert distributed.told_to_stop(3) is False
