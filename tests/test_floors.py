@@ -28,7 +28,7 @@ FLOORS = [
     },
     {"diffusion", "evaluation"},
     {"bridge", "pretrained", "analytic"},
-    {"sweep", "diagnosis", "baselines"},
+    {"translation", "diagnosis", "baselines"},
     {"commands"},
     {"cli"},
 ]

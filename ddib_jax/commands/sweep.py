@@ -18,7 +18,7 @@ from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
-from ddib_jax.sweep import translate_sweep
+from ddib_jax.translation import translate_sweep
 
 SHOWN = 16
 
