@@ -38,9 +38,7 @@ def parse(args: Sequence[str] | None = None) -> Any:
 
     command = COMMANDS[name]
     options = command.load()
-    return cli(
-        options, args=rest, prog=f"ddib {name}", description=_description(options, command)
-    )
+    return cli(options, args=rest, prog=f"ddib {name}", description=_description(options, command))
 
 
 def main(args: Sequence[str] | None = None) -> int:

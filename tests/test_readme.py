@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tyro
 
 from ddib_jax.cli import parse
+from ddib_jax.options import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -147,7 +147,7 @@ def test_commands_parse(line):
 @pytest.mark.parametrize("line", cases(studies))
 def test_studies_parse(line):
     _, script, *arguments = shlex.split(line)
-    tyro.cli(configuration(script), args=arguments)
+    cli(configuration(script), args=arguments)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
@@ -185,7 +185,8 @@ def test_tables_are_whole():
     for place in sorted(linked):
         with place.open(newline="") as file:
             head, *rows = csv.reader(file)
-        assert rows and all(head[:-1]), place.name
+        assert rows, place.name
+        assert all(head[:-1]), place.name
         assert {len(row) for row in rows} == {len(head)}, place.name
 
 
