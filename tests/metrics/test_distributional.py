@@ -76,5 +76,5 @@ def test_bad_input_is_refused_in_a_sentence():
         kernel_distance(np.zeros((4, 3)), np.zeros((4, 2)))
     with pytest.raises(ValueError, match="NaN or an infinity"):
         frechet_distance(np.full((4, 3), np.nan), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="pool of 4"):
+    with pytest.raises(ValueError, match="Real sets of 5 were asked of a pool of 4"):
         frechet_real(np.zeros((4, 3)), np.zeros((4, 3)), size=5)
