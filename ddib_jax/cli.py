@@ -1,36 +1,57 @@
 """The `ddib` command."""
 
+import difflib
+import inspect
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import tyro
-from jax.errors import JaxRuntimeError
-
-from ddib_jax import distributed, parallel
-from ddib_jax.commands import COMMANDS
-from ddib_jax.training import Stopped
+import ddib_jax
+from ddib_jax.commands import COMMANDS, Command
 
 _TERMINATED = 143
 """The exit code of a process that SIGTERM ended, as shells count it."""
+_COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
+_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def parse(args: Sequence[str] | None = None) -> Any:
-    """The sub-command that the command line (or `args`) asks for, with its options, not yet run."""
-    description = "Unpaired image-to-image translation with diffusion bridges."
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="ddib", description=description, args=args
-    )
+    """The command that the command line (or `args`) asks for, with its options, not yet run.
+
+    Raises SystemExit: 0 after help or the version, 2 for a wrong command line.
+    """
+    name, *rest = list(sys.argv[1:] if args is None else args) or [""]
+    if name in ("-h", "--help"):
+        print(_overview())
+        sys.exit(0)
+    if name == "--version":
+        print(_versions())
+        sys.exit(0)
+    if name in _COMPLETION:
+        return _completion([name, *rest])
+    if name not in COMMANDS:
+        sys.exit(_unknown(name))
+    from ddib_jax.options import cli  # here: an overview of the commands does not wait for it
+
+    command = COMMANDS[name]
+    options = command.load()
+    return cli(options, args=rest, prog=f"ddib {name}", description=_description(options, command))
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the sub-command of the command line (or of `args`); a wrong input is one sentence and
-    exit code 1.
+    """Run the command of the command line (or of `args`); a wrong input is one sentence and 1.
 
-    A command that judges (`diagnose`) returns its own exit code.
+    A command that examines (`diagnose`) returns its own exit code.
     """
     command = parse(args)
+    from jax.errors import JaxRuntimeError
+
+    from ddib_jax import distributed, parallel
+    from ddib_jax.training import Stopped
+
     parallel.keep_compiled()
     with warnings.catch_warnings():
         warnings.showwarning = _said(warnings.showwarning)
@@ -51,6 +72,60 @@ def main(args: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return distributed.leave(1)
+
+
+def _overview() -> str:
+    """What `ddib --help` prints: the commands in groups, a line each."""
+    lines = ["usage: ddib [-h] [--version] COMMAND ...", "", ddib_jax.__doc__.splitlines()[0], ""]
+    width = max(map(len, COMMANDS)) + 2
+    for group in dict.fromkeys(command.group for command in COMMANDS.values()):
+        lines.append(f"{group}:")
+        lines += [
+            f"  {name:{width}}{command.summary}"
+            for name, command in COMMANDS.items()
+            if command.group == group
+        ]
+        lines.append("")
+    return "\n".join([*lines, "`ddib COMMAND --help` shows a command's options, with examples."])
+
+
+def _versions() -> str:
+    """The version of this package, of Python, and of the libraries that decide about numbers."""
+    parts = [f"ddib_jax {ddib_jax.__version__}", f"Python {sys.version.split()[0]}"]
+    for library in _LIBRARIES:
+        try:
+            parts.append(f"{library} {version(library)}")
+        except PackageNotFoundError:
+            parts.append(f"{library} missing")
+    return ", ".join(parts)
+
+
+def _unknown(name: str) -> int:
+    """Says that there is no such command, and which are near; the exit code."""
+    if not name:
+        print(_overview(), file=sys.stderr)
+    else:
+        near = difflib.get_close_matches(name, COMMANDS, n=2)
+        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        print(
+            f"ddib: There is no command '{name}'.{guess} `ddib --help` lists them all.",
+            file=sys.stderr,
+        )
+    return 2
+
+
+def _completion(args: list[str]) -> Any:
+    """The completion script for a shell, which needs the options of all commands."""
+    import tyro
+
+    commands = {name: command.load() for name, command in COMMANDS.items()}
+    return tyro.extras.subcommand_cli_from_dict(commands, prog="ddib", args=args)
+
+
+def _description(options: type, command: Command) -> str:
+    """The command's docstring, and its examples."""
+    examples = textwrap.indent("\n".join(command.examples), "  ")
+    return f"{inspect.cleandoc(options.__doc__ or '')}\n\nexamples:\n{examples}"
 
 
 def _said(show: Callable) -> Callable:

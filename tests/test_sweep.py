@@ -9,7 +9,7 @@ from ddib_jax import bridge, schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
-from ddib_jax.sweep import sweep, translate_sweep
+from ddib_jax.translation import sweep, translate_sweep
 
 SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).normal(0, 0.4, size=(5, *SHAPE)).astype(np.float32)

@@ -1,31 +1,127 @@
-"""The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`, composed from
-the rooms below.
+"""The sub-commands of `ddib`: each a frozen dataclass of its options with a `run`.
+
+A command is imported when it is asked for, so that `ddib --help` needs neither JAX nor the rest.
 """
 
-from ddib_jax.commands.colours import Colours
-from ddib_jax.commands.convert import Convert
-from ddib_jax.commands.diagnose import Diagnose
-from ddib_jax.commands.halves import Decode, Encode, Sample
-from ddib_jax.commands.plan import Plan
-from ddib_jax.commands.sweep import Sweep
-from ddib_jax.commands.train import Train
-from ddib_jax.commands.train_classifier import TrainClassifier
-from ddib_jax.commands.train_cyclegan import TrainCyclegan
-from ddib_jax.commands.train_dcgan import TrainDcgan
-from ddib_jax.commands.translate import Translate
+import importlib
+from dataclasses import dataclass
 
-COMMANDS: dict[str, type] = {
-    "train": Train,
-    "train-classifier": TrainClassifier,
-    "train-cyclegan": TrainCyclegan,
-    "train-dcgan": TrainDcgan,
-    "translate": Translate,
-    "sweep": Sweep,
-    "sample": Sample,
-    "encode": Encode,
-    "decode": Decode,
-    "diagnose": Diagnose,
-    "colours": Colours,
-    "convert": Convert,
-    "plan": Plan,
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table below: what a command is for, and where its options are.
+
+    summary: one line, shown by `ddib --help`. options: the dataclass, as "module:Class" in this
+    package. examples: command lines, shown by the command's own help.
+    """
+
+    group: str
+    summary: str
+    options: str
+    examples: tuple[str, ...]
+
+    def load(self) -> type:
+        """The dataclass of its options."""
+        module, name = self.options.split(":")
+        return getattr(importlib.import_module(f"ddib_jax.commands.{module}"), name)
+
+
+COMMANDS: dict[str, Command] = {
+    "translate": Command(
+        group="translate",
+        summary="Translate images of one domain into another.",
+        options="translate:Translate",
+        examples=(
+            "ddib translate five --source five --target seven --limit 64 --out sevens",
+            "ddib translate photo.png --source models/photos --target models/paintings --out out",
+            "ddib translate five --method sdedit --target seven --noise 1 --limit 64 --out edited",
+        ),
+    ),
+    "sweep": Command(
+        group="translate",
+        summary="Translate images with their latents perturbed, once for every coefficient.",
+        options="sweep:Sweep",
+        examples=(
+            "ddib sweep five --source five --target seven --perturb blur --coefficients 0 0.5 1"
+            " --limit 12 --out swept",
+        ),
+    ),
+    "encode": Command(
+        group="translate",
+        summary="Encode images to latents, which may travel to whoever holds the other model.",
+        options="halves:Encode",
+        examples=("ddib encode five --model five --limit 64 --out latents.npz",),
+    ),
+    "decode": Command(
+        group="translate",
+        summary="Decode latents to images of a model's domain.",
+        options="halves:Decode",
+        examples=("ddib decode latents.npz --model seven --out sevens",),
+    ),
+    "sample": Command(
+        group="translate",
+        summary="Draw images from a model.",
+        options="halves:Sample",
+        examples=(
+            "ddib sample --model seven --out samples",
+            "ddib sample --model digits --class 1,2,3 --out samples",
+        ),
+    ),
+    "colours": Command(
+        group="translate",
+        summary="Give an image the palette of another one.",
+        options="colours:Colours",
+        examples=("ddib colours photo.jpg --like painting.jpg --out recoloured.png",),
+    ),
+    "train": Command(
+        group="train",
+        summary="Train a diffusion model of one domain.",
+        options="train:Train",
+        examples=(
+            "ddib train --data folder/of/photos --image-size 32 --out models/photos",
+            "ddib train --data seven --init five --steps 600 --out models/sevens",
+        ),
+    ),
+    "train-classifier": Command(
+        group="train",
+        summary="Train a classifier of digits, by which translations are measured.",
+        options="train_classifier:TrainClassifier",
+        examples=("ddib train-classifier --data five+seven --out models/classifier",),
+    ),
+    "train-cyclegan": Command(
+        group="train",
+        summary="Train a CycleGAN on two domains.",
+        options="train_cyclegan:TrainCyclegan",
+        examples=(
+            "ddib train-cyclegan --a horse2zebra/trainA --b horse2zebra/trainB --image-size 128"
+            " --out models/zebras",
+        ),
+    ),
+    "train-dcgan": Command(
+        group="train",
+        summary="Train a DCGAN on one domain.",
+        options="train_dcgan:TrainDcgan",
+        examples=("ddib train-dcgan --data five --steps 1200 --out models/fives-gan",),
+    ),
+    "diagnose": Command(
+        group="examine",
+        summary="Examine a model and say whether it is fit to bridge.",
+        options="diagnose:Diagnose",
+        examples=(
+            "ddib diagnose five",
+            "ddib diagnose models/photos folder/of/photos --error 1e-2",
+        ),
+    ),
+    "plan": Command(
+        group="examine",
+        summary="Say whether a training or a translation fits on chips, and how long it takes.",
+        options="plan:Plan",
+        examples=("ddib plan --like five --batch-size 16384 --topology v5e:16x16",),
+    ),
+    "convert": Command(
+        group="convert",
+        summary="Write a model in another format, its weights bit for bit.",
+        options="convert:Convert",
+        examples=("ddib convert 256x256_diffusion_uncond.pt --to ddib --out models/imagenet",),
+    ),
 }

@@ -40,6 +40,7 @@ class Colours:
     space: Literal["lab", "rgb"] = "lab"
     """The space of the colours; CIELAB needs the extra `colours`."""
     training_steps: int = 600
+    """Steps over which each image's cloud of colours is learnt."""
     models: Path | None = None
     """Where the models of images are kept, each under a name made of its pixels and options; the
     user's cache unless given.

@@ -25,6 +25,7 @@ class Convert:
     model.
     """
     to: Literal["ddib", "diffusers", "guided-diffusion"]
+    """A model directory of this package, a folder of diffusers, or a file of guided-diffusion."""
     out: Path
     """The folder to write: a model directory, a diffusers folder, or model.pt beside its
     flags.json; with the classes' names in classes.json.

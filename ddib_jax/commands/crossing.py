@@ -48,7 +48,7 @@ class Crossing:
         return measured_batch(bridge, count) if self.batch_size == "auto" else self.batch_size
 
 
-Inputs = tyro.conf.Positional[list[str]]
+Inputs = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT [INPUT ...]")]
 Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes]
 
 

@@ -57,11 +57,15 @@ class Diagnose:
         "implicit-midpoint",
         "rex-midpoint",
     )
+    """Solvers to try; an unknown name gives the list."""
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: str = "log-uniform"
+    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
+    """Which split of a named data set."""
     seed: int = 0
+    """Seed of the samples' latents."""
 
     def run(self) -> int:
         """Examine, print, write a page; returns 0 for a model that is fit to bridge, else 1."""

@@ -36,11 +36,17 @@ class Game:
     image_size: int | None = None
     """Crop and resize a folder's images to this size."""
     steps: int = 4000
+    """Steps of training."""
     learning_rate: float = 2e-4
+    """Learning rate of Adam, for all networks."""
     seed: int = 0
+    """Seed of weights, batches and pools."""
     log_every: int = 20
+    """Steps between lines of the log."""
     checkpoint_every: int = 500
+    """Steps between checkpoints."""
     preview_every: int = 500
+    """Steps between previews."""
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def play(

@@ -42,6 +42,7 @@ class Encode:
     background: str = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
+    """Which split of a named data set."""
     limit: int | None = None
     """Take only the first images."""
     carry: bool = False
@@ -132,7 +133,9 @@ class Sample:
     label: Annotated[str, tyro.conf.arg(name="class")] = "all"
     """Classes of a class-conditional model, parted by commas, in turn."""
     count: int = 64
+    """How many images in all; several classes take turns."""
     seed: int = 0
+    """Seed of the latents."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:

@@ -64,7 +64,9 @@ class Plan(Recipe):
     directory, adm-64 or adm-256.
     """
     image_size: int = 32
+    """Side of the images in pixels."""
     channels: int = 3
+    """Channels of the images."""
     classes: int | None = None
     """How many, of a --conditional model."""
     topology: str = "local"
@@ -74,6 +76,7 @@ class Plan(Recipe):
     work: Literal["training", "translation"] = "training"
     """A step of training, or the evaluations of a translation's two legs."""
     solver: str = "heun"
+    """Solver of a translation; an unknown name gives the list."""
     grid_steps: int = 40
     """Steps of the grid, each way, of a translation."""
     effort: float = -1.0

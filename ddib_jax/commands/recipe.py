@@ -27,12 +27,21 @@ class Recipe:
     remat: bool = False
     """Compute the U-Net's blocks anew on the way back: less memory, about a third more time."""
     learning_rate: float = 1e-3
+    """Peak learning rate of AdamW, which falls to nothing along a cosine."""
     warmup: int = 200
+    """Steps over which the learning rate rises."""
     weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
     clip_norm: float = 1.0
+    """Norm that a longer gradient is shortened to."""
     ema_decay: float = 0.999
+    """Decay of the exponential moving average of the weights, which is what is kept."""
     seed: int = 0
+    """Seed of weights, batches, noise and dropout."""
     preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
+    """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v, the noise
+    (epsilon), or the image (sample).
+    """
     rank: int = 128
     """Principal directions of the Wiener preconditioning, at most one fewer than the values of an
     image.
@@ -46,6 +55,7 @@ class Recipe:
     sigma_max: float = 80.0
     """Where the EDM schedule's latents lie; it wants to be much larger than the data."""
     noise_mean: float = 0.2
+    """log sigma ~ N(noise_mean, noise_std^2) in training with the EDM schedule."""
     noise_std: float = 1.5
     """log sigma ~ N(noise_mean, noise_std^2) in training."""
     weighting: Literal["network", "edm", "min-snr"] = "network"
@@ -61,20 +71,29 @@ class Recipe:
     is then many domains.
     """
     label_dropout: float = 0.0
-    """Shard of the images of a conditional training that are shown without their label, for
+    """Fraction of the images of a conditional training that are shown without their label, for
     classifier-free guidance; .1 is usual.
     """
     model_channels: int = 32
+    """Channels of the U-Net's first level."""
     channel_mult: tuple[int, ...] = (1, 2, 4)
+    """Channels of each level, in units of the first's; every level but the last halves the
+    resolution.
+    """
     num_res_blocks: int = 1
+    """Residual blocks a level."""
     attention_resolutions: tuple[int, ...] = (8, 4)
+    """Resolutions, in pixels, at which the U-Net attends."""
     patch_size: int = 2
+    """Side of the patches of pixels that the U-Net takes as channels."""
     width: int = 128
     """Width of the network that learns points: those of the plane, or the pixels of an image
     (lab:IMAGE, rgb:IMAGE).
     """
     blocks: int = 3
+    """Residual blocks of the network that learns points."""
     dropout: float = 0.0
+    """Probability of dropout in the residual blocks."""
     bf16: bool = False
     """Compute in bfloat16; parameters stay float32."""
 

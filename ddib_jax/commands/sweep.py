@@ -18,7 +18,7 @@ from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
-from ddib_jax.sweep import translate_sweep
+from ddib_jax.translation import translate_sweep
 
 SHOWN = 16
 
@@ -44,6 +44,7 @@ class Sweep:
     source_class: str | None = None
     """The class of the images, by name or number, where the source model has classes."""
     target_class: str | None = None
+    """The class to translate into, where the target model has classes."""
     tie: int | None = None
     """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
     release: float | None = None
@@ -55,6 +56,7 @@ class Sweep:
     coefficients: tuple[float, ...] | None = None
     """Default: those that the study tries."""
     split: Literal["train", "test"] = "test"
+    """Which split of a named data set."""
     limit: int | None = None
     """Take only the first images."""
     seed: int = 0

@@ -62,8 +62,11 @@ class Train(Recipe):
     float16_weights: bool = False
     """Store the weights in half the space."""
     log_every: int = 20
+    """Steps between lines of the log."""
     checkpoint_every: int = 500
+    """Steps between checkpoints."""
     preview_every: int = 500
+    """Steps between previews of samples."""
     profile: bool = False
     """Write a trace of some steps to OUT/training/profile, for TensorBoard or xprof."""
     hosts: Joined = dataclasses.field(default_factory=Hosts)

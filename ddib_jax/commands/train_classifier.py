@@ -26,12 +26,17 @@ class TrainClassifier:
     out: Path
     """The model directory to write."""
     data: str = "digits"
+    """A labelled data set: digits, five+seven, npz:FILE ..."""
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
     steps: int = 900
+    """Steps of training."""
     batch_size: int = 128
+    """Images a step."""
     learning_rate: float = 2e-3
+    """Peak learning rate of AdamW."""
     seed: int = 0
+    """Seed of weights, batches and dropout."""
 
     def run(self) -> None:
         """Train, test, write the model directory."""

@@ -36,6 +36,7 @@ class TrainCyclegan(Game):
     batch_size: int = 4
     """Images a step, of each domain, over all devices of all hosts."""
     generator: Literal["resnet", "unet"] = "resnet"
+    """Kind of the generators: residual blocks at a quarter of the resolution, or a U-Net."""
     width: int = 32
     """Channels of the first layer of generators and discriminators; the paper has 64."""
     blocks: int = 6
@@ -45,10 +46,13 @@ class TrainCyclegan(Game):
     layers: int = 3
     """Halvings of the discriminator; 3 look at patches of 70 x 70, 2 at 34 x 34."""
     loss: Literal["lsgan", "vanilla"] = "lsgan"
+    """Least squares, or the cross entropy of the first GAN."""
     cycle: float = 10.0
+    """Weight of the L1 distance around the cycle."""
     identity: float = 0.5
     """Weight, in units of the cycle's, of leaving alone what is in the target domain already."""
     pool: int = 50
+    """How many generated images a discriminator may be shown again."""
     flip: bool = False
     """Mirror half of the images left to right."""
 

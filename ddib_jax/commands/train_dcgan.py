@@ -33,9 +33,11 @@ class TrainDcgan(Game):
     enlarge: int = 1
     """Repeat every pixel so often each way: 2 makes 64 of a digit's 32."""
     batch_size: int = 64
+    """Images a step, over all devices of all hosts."""
     width: int = 32
     """Channels before the last layer; the paper has 64."""
     latent: int = 100
+    """Numbers of Gaussian noise that an image is generated from."""
 
     def run(self) -> None:
         """Train, with previews, and write the generator."""

@@ -40,16 +40,19 @@ class Translate:
     source_class: str | None = None
     """The class of the images, by name or number, where the source model has classes."""
     target_class: str | None = None
+    """The class to translate into, where the target model has classes."""
     source_guidance: float | None = None
     """Scale of the guidance towards the class, one for each leg; guide both alike if a cycle is to
     close.
     """
     target_guidance: float | None = None
+    """Scale of the guidance of decoding."""
     source_classifier: Path | None = None
     """A classifier of noisy images that guides the leg (guided-diffusion's .pt with its flags
     beside it).
     """
     target_classifier: Path | None = None
+    """A classifier of noisy images that guides decoding."""
     method: Literal["ddib", "sdedit", "ilvr", "cyclegan"] = "ddib"
     """SDEdit and ILVR take the target model alone; CycleGAN takes, as --model, a generator that
     `ddib train-cyclegan` wrote (OUT/ab or OUT/ba).
@@ -76,6 +79,7 @@ class Translate:
     background: str = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
+    """Which split of a named data set."""
     limit: int | None = None
     """Take only the first images."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
