@@ -46,7 +46,7 @@ def test_every_map_brings_a_cloud_nearer(name):
 
 
 def test_other_points_follow_the_nearest():
-    moved = extended(CLOUD[:5] + 1e-6, CLOUD, [*CLOUD, 1.0, 2.0, 3.0])
+    moved = extended(CLOUD[:5] + 1e-6, CLOUD, CLOUD + np.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(moved, CLOUD[:5] + 1e-6 + [1.0, 2.0, 3.0])
 
 
