@@ -1,6 +1,4 @@
-"""What a game between generators and discriminators needs: its losses, and a pool of what
-generators made before.
-"""
+"""Adversarial losses, and the pool of past images that discriminators are trained on."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,22 +18,23 @@ def least_squares(logits: Float[Array, "..."], real: float) -> Float[Array, ""]:
 
 
 def vanilla(logits: Float[Array, "..."], real: float) -> Float[Array, ""]:
-    """Mean cross entropy of sigmoid(logits) to real, 1 or 0 (Goodfellow et al. 2014, its
-    non-saturating form).
+    """Mean cross entropy of sigmoid(logits) to real, which is 1 or 0.
+
+    The loss of Goodfellow et al. (2014), for generators in its non-saturating form.
     """
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, jnp.full_like(logits, real)))
 
 
 GAN_LOSSES: dict[str, Callable] = {"lsgan": least_squares, "vanilla": vanilla}
+"""Name -> loss, called with (logits, real)."""
 
 
 @struct.dataclass
 class ImagePool:
-    """The last images that a generator made, of which a discriminator is shown some in place of new
-    ones (Shrivastava et al. 2017).
+    """Past images of a generator, of which a discriminator gets some in place of new ones.
 
-    images [n h w c]; filled []: how many of them are there yet, a float so that a pool can lie
-    among trained arrays.
+    Shrivastava et al. (2017). images [n h w c]; filled []: the number of them so far, a float, so
+    that a pool can be one of the trained parameters.
     """
 
     images: Any
@@ -43,33 +42,33 @@ class ImagePool:
 
     @classmethod
     def empty(cls, size: int, shape: tuple[int, ...]) -> "ImagePool":
-        """A pool for `size` images of a shape."""
+        """A pool for `size` images of `shape`, [h w c]."""
         return cls(jnp.zeros((size, *shape)), jnp.zeros(()))
 
     def exchanged(
-        self, key: PRNGKey, made: Float[Array, "b ..."]
+        self, key: PRNGKey, generated: Float[Array, "b ..."]
     ) -> tuple[Float[Array, "b ..."], "ImagePool"]:
-        """What to show for the images made, and the pool after: a pool that is not full takes each,
-        a full one swaps every other one for one of its own.
+        """The images [b ...] for the discriminator, and the pool after them.
+
+        A pool that is not full stores each generated image and returns it. A full one returns every
+        other image, on average, from its store, and stores the generated one in its stead.
         """
         size = len(self.images)
         if size == 0:
-            return made, self
+            return generated, self
 
-        def one(pool, item):
+        def exchange_one(pool, item):
             key, image = item
-            place_key, swap_key = jax.random.split(key)
-            full = pool.filled >= size
-            place = jnp.where(
-                full, jax.random.randint(place_key, (), 0, size), pool.filled.astype(jnp.int32)
-            )
-            swaps = full & jax.random.bernoulli(swap_key)
-            shown = jnp.where(swaps, pool.images[place], image)
-            taken = jnp.where(full & ~swaps, pool.images[place], image)
-            return (
-                ImagePool(pool.images.at[place].set(taken), jnp.minimum(pool.filled + 1, size)),
-                shown,
-            )
+            index_key, swap_key = jax.random.split(key)
+            is_full = pool.filled >= size
+            random_index = jax.random.randint(index_key, (), 0, size)
+            index = jnp.where(is_full, random_index, pool.filled.astype(jnp.int32))
+            swaps = is_full & jax.random.bernoulli(swap_key)
+            stored = pool.images[index]
+            returned = jnp.where(swaps, stored, image)
+            images = pool.images.at[index].set(jnp.where(is_full & ~swaps, stored, image))
+            return ImagePool(images, jnp.minimum(pool.filled + 1, size)), returned
 
-        pool, shown = jax.lax.scan(one, self, (jax.random.split(key, len(made)), made))
-        return shown, pool
+        keys = jax.random.split(key, len(generated))
+        pool, returned = jax.lax.scan(exchange_one, self, (keys, generated))
+        return returned, pool

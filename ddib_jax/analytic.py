@@ -1,6 +1,4 @@
-"""Models whose denoiser is known: the ground truth that solvers, bridges and metrics are held
-against.
-"""
+"""Models whose denoiser is known in closed form: ground truth for solvers, bridges and metrics."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +7,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddib_jax import schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.preconditioning import Sample
-from ddib_jax.schedules import EDM
 from ddib_jax.types import NoiseSchedule
+
+_EDM = schedules.EDM()
 
 
 @dataclass(frozen=True)
 class MixtureDenoiser:
-    """The exact denoiser of a mixture of isotropic Gaussians, as a network that predicts the
-    sample.
+    """The exact denoiser of a mixture of isotropic Gaussians, as a network of sample prediction.
 
-    With variances of zero the mixture is a finite data set and this is its empirical score's
-    denoiser, a softmax over the data (Karras et al. 2022, appendix B.3).
+    With variances of zero the mixture is a finite data set and this is the denoiser of its
+    empirical score, a softmax over the data (Karras et al. 2022, appendix B.3). It is a `Network`,
+    whose parameters are `means` [k ...], `variances` [k] and `log_weights` [k].
     """
 
     schedule: NoiseSchedule
@@ -38,27 +38,26 @@ class MixtureDenoiser:
         centres = means.reshape(len(means), -1)
         total = variances[None] + sigma**2
         gaps = noisy[:, None] - centres[None]
-        log_density = -0.5 * jnp.sum(gaps**2, axis=2) / total - 0.5 * centres.shape[1] * jnp.log(
-            total
-        )
-        shares = jax.nn.softmax(log_weights[None] + log_density, axis=1)
-        kept = shares * (variances[None] / total)
-        return ((shares - kept) @ centres + jnp.sum(kept, axis=1, keepdims=True) * noisy).reshape(
-            x.shape
-        )
+        log_scale = 0.5 * centres.shape[1] * jnp.log(total)
+        log_density = -0.5 * jnp.sum(gaps**2, axis=2) / total - log_scale
+        posterior = jax.nn.softmax(log_weights[None] + log_density, axis=1)
+        # of each component the Wiener filter: gain * noisy + (1 - gain) * centre
+        gain = posterior * (variances[None] / total)
+        denoised = (posterior - gain) @ centres + jnp.sum(gain, axis=1, keepdims=True) * noisy
+        return denoised.reshape(x.shape)
 
 
 def mixture_model(
     means: Float[Array, "k ..."],
     variances: Float[Array, " k"],
-    weights: Float[Array, " k"] | None = None,
     *,
-    schedule: NoiseSchedule = EDM(),
+    weights: Float[Array, " k"] | None = None,
+    schedule: NoiseSchedule = _EDM,
 ) -> DiffusionModel:
-    """The exact diffusion model of the mixture of N(means[i], variances[i] I), of equal weights
-    unless given.
+    """The exact diffusion model of a mixture of N(means[i], variances[i] I).
 
-    One mean is a Gaussian; variances of zero make the model of the data set `means`.
+    Weights are equal unless given, and need not sum to 1. One mean is a Gaussian; variances of zero
+    make the model of the data set `means`.
     """
     means, variances = jnp.asarray(means), jnp.asarray(variances)
     weights = jnp.ones_like(variances) if weights is None else jnp.asarray(weights)

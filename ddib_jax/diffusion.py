@@ -1,5 +1,6 @@
-"""What every checkpoint loads into, the ODE it defines and the loss that trains it."""
+"""`DiffusionModel`, the ODE that it defines and the loss that trains it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from ddib_jax import weightings
 from ddib_jax.types import (
     Guidance,
     Network,
@@ -16,9 +18,9 @@ from ddib_jax.types import (
     PRNGKey,
     VectorField,
 )
-from ddib_jax.weightings import Network as NetworkWeighting
 
-GOLDEN = 0.6180339887498949
+GOLDEN_RATIO = 0.6180339887498949
+_UNWEIGHTED = weightings.Unweighted()
 
 
 @struct.dataclass
@@ -41,8 +43,7 @@ class DiffusionModel:
     def denoise(
         self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options
     ) -> Float[Array, "b ..."]:
-        """The expectation of the clean data given x = data + sigma * noise (Karras et al. 2022, eq.
-        7).
+        """E[data | x = data + sigma * noise] [b ...] (Karras et al. 2022, eq. 7).
 
         x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
         of more output channels than the data (learned variances) has only its first ones used.
@@ -50,31 +51,31 @@ class DiffusionModel:
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
-        def own(x, cond=self.cond):
-            cond = (
-                jnp.broadcast_to(cond, (len(x),))
-                if cond is not None and jnp.ndim(cond) == 0
-                else cond
-            )
+        def unguided(x, cond=self.cond):
+            if cond is not None and jnp.ndim(cond) == 0:
+                cond = jnp.broadcast_to(cond, (len(x),))
             inputs = self.precondition.inputs(x, sigma)
             output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
             return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
 
-        return own(x) if self.guidance is None else self.guidance(own, x, sigma, time)
+        if self.guidance is None:
+            return unguided(x)
+        return self.guidance(unguided, x, sigma, time)
 
     def given(self, cond: Any) -> "DiffusionModel":
         """This model under a condition: one class-conditional model is many domains."""
         return self.replace(cond=cond)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":
-        """This model turned by a guidance in both directions, or by none."""
+        """This model under a guidance, encoding and decoding alike, or under none."""
         return self.replace(guidance=guidance)
 
 
 def probability_flow(model: DiffusionModel) -> VectorField:
-    """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma (Karras et al. 2022, eq. 1 and
-    3).
+    """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma.
+
+    Karras et al. (2022), equations 1 and 3, in the coordinates x = x_t / alpha_t.
     """
 
     def slope(sigma, x):
@@ -97,9 +98,7 @@ class LogNormal:
 
 @struct.dataclass
 class UniformTime:
-    """Noise levels for training with the model's time uniform over [t_min, t_max], as
-    DDPM trains.
-    """
+    """Noise levels for training as DDPM's, with the model's time uniform over [t_min, t_max]."""
 
     schedule: NoiseSchedule = struct.field(pytree_node=False)
     t_min: float = struct.field(pytree_node=False)
@@ -111,40 +110,45 @@ class UniformTime:
 
 
 def denoising_loss(
-    model: DiffusionModel,
     key: PRNGKey,
+    model: DiffusionModel,
     image: Float[Array, "b ..."],
-    noise_level,
+    noise_level: Callable[[Float[Array, " b"]], Float[Array, " b"]],
     *,
     index: Int[Array, " b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
     related: Bool[Array, "b n"] | None = None,
-    weighting=NetworkWeighting(),
+    weighting: Callable[[Array, Preconditioning], Array] = _UNWEIGHTED,
     **options,
 ) -> Float[Array, ""]:
-    """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2] (Karras et al. 2022,
-    eq. 8).
+    """Denoising score matching, E[weight(sigma) (D(x + sigma n, sigma) - x)^2], n ~ N(0, I).
 
-    The default weight makes it the plain squared error of the network's output in every
-    preconditioning (`WEIGHTINGS`). Dropout's masks are those of the first image's place.
-    `noise_level` maps uniform numbers to sigmas. `index` is each image's place in the global batch
-    (default 0 ... b-1): its noise depends on key and place alone, so that a batch split over
-    devices sees the noise of one that is not; the quantiles of a batch follow the golden-ratio
-    sequence, which covers them evenly. With `reference`, images of the domain, the network is shown
-    their `stable_target` in place of x; `related` says which of them share an image's label.
+    Karras et al. (2022), equation 8. The default weight makes it the plain squared error of the
+    network's output in every preconditioning (`weightings`). `options` go to the network.
+
+    image: clean data x [b ...]. noise_level: maps quantiles [b] in (0, 1) to sigmas [b]. index [b]:
+    that of each image in the global batch, by default 0 ... b-1; the image's noise depends on key
+    and index alone, so that a batch split over devices has the noise of one that is not. reference
+    [n ...]: images of the domain, whose `stable_target` then takes the place of x. related [b n]:
+    which of them share an image's label.
     """
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
-    u = jax.random.uniform(level_key) + GOLDEN * index.astype(image.dtype)
+    # the golden-ratio sequence, shifted at random: it covers the quantiles of a batch evenly
+    u = jax.random.uniform(level_key) + GOLDEN_RATIO * index.astype(image.dtype)
     sigma = noise_level(jnp.clip(u - jnp.floor(u), 1e-6, 1 - 1e-6))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
     column = sigma.reshape(-1, *[1] * (image.ndim - 1))
     noisy = image + column * noise
-    target = image if reference is None else stable_target(image, noisy, sigma, reference, related)
-    denoised = model.denoise(
-        noisy, sigma, rngs={"dropout": jax.random.fold_in(network_key, index[0])}, **options
+    target = (
+        image
+        if reference is None
+        else stable_target(image, noisy, sigma, reference, related=related)
     )
+    # one key a device: the masks of dropout are drawn for the device's whole part of the batch
+    rngs = {"dropout": jax.random.fold_in(network_key, index[0])}
+    denoised = model.denoise(noisy, sigma, rngs=rngs, **options)
     return jnp.mean(weighting(column, model.precondition) * jnp.square(denoised - target))
 
 
@@ -153,27 +157,28 @@ def stable_target(
     noisy: Float[Array, "b ..."],
     sigma: Float[Array, " b"],
     reference: Float[Array, "n ..."],
+    *,
     related: Bool[Array, "b n"] | None = None,
 ) -> Float[Array, "b ..."]:
-    """E[data | noisy] if the data were `reference` and the image itself (the stable target field of
-    Xu et al. 2023).
+    """E[data | noisy] [b ...] if the data were `reference` and the image itself.
 
-    A single image is a noisy answer to what the denoiser is asked: at a noise level where many
-    images could have made `noisy`, this is nearly the average that the network can at best learn,
-    and where only one could, it is that image. It has the bias of a self-normalised average, which
-    vanishes as n grows. image and noisy [b ...], sigma [b], reference [n ...], of the domain, of
-    which only the `related` ones count where they are given; costs two products [b d] x [d n].
+    The stable target field of Xu et al. (2023). As a training target a single image is noisy: at a
+    noise level where many images could have made `noisy`, this is nearly the average that the
+    network can at best learn, and where only one could, it is that image. It has the bias of a
+    self-normalised average, which vanishes as n grows.
+
+    image and noisy [b ...]; sigma [b]; reference [n ...], images of the domain, of which only the
+    `related` ones [b n] count where these are given. Costs two products [b d] x [d n].
     """
-    own, seen, others = (a.reshape(len(a), -1) for a in (image, noisy, reference))
-    half = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)
-    # log-densities times sigma^2, less what all of them share
-    theirs = seen @ others.T - half(others)[None]
-    theirs = theirs if related is None else jnp.where(related, theirs, -jnp.inf)
-    near = jnp.concatenate(
-        [jnp.sum(seen * own, axis=1, keepdims=True) - half(own)[:, None], theirs], axis=1
-    )
-    near = (near - jnp.max(near, axis=1, keepdims=True)) / jnp.square(sigma)[:, None]
-    shares = jax.nn.softmax(
-        jnp.maximum(near, -100.0), axis=1
-    )  # XLA's vectorised exp on CPU gives NaN below about -1e9
-    return (shares[:, :1] * own + shares[:, 1:] @ others).reshape(image.shape)
+    own, noisy, others = (a.reshape(len(a), -1) for a in (image, noisy, reference))
+    half_square = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)
+    # -|noisy - data|^2 / 2, the log-densities times sigma^2, less |noisy|^2 / 2, common to all
+    own_logits = jnp.sum(noisy * own, axis=1, keepdims=True) - half_square(own)[:, None]
+    other_logits = noisy @ others.T - half_square(others)[None]
+    if related is not None:
+        other_logits = jnp.where(related, other_logits, -jnp.inf)
+    logits = jnp.concatenate([own_logits, other_logits], axis=1)
+    logits = (logits - jnp.max(logits, axis=1, keepdims=True)) / jnp.square(sigma)[:, None]
+    # bounded, for XLA's vectorised exp on CPU gives NaN below about -1e9
+    weights = jax.nn.softmax(jnp.maximum(logits, -100.0), axis=1)
+    return (weights[:, :1] * own + weights[:, 1:] @ others).reshape(image.shape)

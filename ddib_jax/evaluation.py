@@ -1,6 +1,4 @@
-"""A translated data set -> figures: what the judge sees in it, and every metric that can be
-measured.
-"""
+"""Figures of a translated data set: a classifier's outputs, and every metric that applies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +8,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax import parallel
-from ddib_jax.metrics import METRICS
+from ddib_jax.metrics import METRICS, Estimate, Metric
 from ddib_jax.runs import MetricRow
 from ddib_jax.types import Image, Network, Params
 
@@ -34,19 +32,22 @@ def classify(
     batch_size: int = 256,
     progress: Callable = iter,
 ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n d"]]:
-    """Logits and features of any number of images, in batches on all local devices; host arrays."""
+    """Logits [n classes] and features [n d] of any number of images [n h w c] in [-1, 1].
+
+    In batches on all local devices; arrays of the host.
+    """
     return parallel.map_batches(
         Classifier.__call__, classifier, images, batch_size=batch_size, progress=progress
     )
 
 
 def evaluate(
-    samples: Mapping[str, Any], targets: Mapping[str, float | str] | None = None
+    samples: Mapping[str, Any], *, targets: Mapping[str, float | str] | None = None
 ) -> tuple[MetricRow, ...]:
-    """One row for every metric of `METRICS` whose samples are there, in the registry's order.
+    """One row for every metric of `METRICS` whose samples are present, in the registry's order.
 
-    samples: as `ddib_jax.metrics` names them. targets: what is wanted of a metric, by its name.
-    Raises ValueError for a target of no measured metric.
+    samples: as `ddib_jax.metrics` names them. targets: the value aimed at, by a metric's name.
+    Raises ValueError for a target of a metric that is not measured.
     """
     measured = {name: metric for name, metric in METRICS.items() if metric.available(samples)}
     targets = targets or {}
@@ -55,21 +56,21 @@ def evaluate(
             f"There is no figure for {', '.join(sorted(unknown))}; measured are"
             f" {', '.join(measured)}."
         )
-    rows = []
-    for name, metric in measured.items():
-        estimate = metric(samples)
-        rows.append(
-            MetricRow(
-                name,
-                metric.label,
-                estimate.value,
-                estimate.low,
-                estimate.high,
-                unit=metric.unit,
-                better=metric.better,
-                target=targets.get(name),
-                note=metric.note,
-                n=estimate.n,
-            )
-        )
-    return tuple(rows)
+    return tuple(
+        _row(name, metric, metric(samples), targets.get(name)) for name, metric in measured.items()
+    )
+
+
+def _row(name: str, metric: Metric, estimate: Estimate, target: float | str | None) -> MetricRow:
+    return MetricRow(
+        name,
+        metric.label,
+        estimate.value,
+        estimate.low,
+        estimate.high,
+        unit=metric.unit,
+        better=metric.better,
+        target=target,
+        note=metric.note,
+        n=estimate.n,
+    )

@@ -1,5 +1,6 @@
-"""Grids of noise levels: steps + 1 of them, ascending. Encoding reads a grid upward, decoding reads
-the same one downward.
+"""Grids of noise levels: steps + 1 of them, ascending.
+
+Encoding reads a grid upward, decoding reads the same one downward.
 """
 
 import math
@@ -12,21 +13,21 @@ from jaxtyping import Array, Float
 
 from ddib_jax.types import NoiseSchedule
 
+Grid = Float[Array, " n"]
+
 
 def karras_grid(
-    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0
-):
-    """Noise levels whose rho-th roots are evenly spaced (Karras et al. 2022, eq. 5). Returns [steps
-    + 1], ascending.
-    """
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, *, rho: float = 7.0
+) -> Grid:
+    """Noise levels [steps + 1] whose rho-th roots are evenly spaced (Karras et al. 2022, eq. 5)."""
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return _grid(np.linspace(low, high, steps + 1) ** rho)
 
 
-def log_uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
-    """Noise levels evenly spaced in log sigma, that is in log-SNR. Returns [steps + 1],
-    ascending.
-    """
+def log_uniform_grid(
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float
+) -> Grid:
+    """Noise levels [steps + 1] evenly spaced in log sigma, that is in log-SNR."""
     return _grid(np.geomspace(sigma_min, sigma_max, steps + 1))
 
 
@@ -35,32 +36,31 @@ def log_normal_grid(
     steps: int,
     sigma_min: float,
     sigma_max: float,
+    *,
     mean: float = -1.0,
     std: float = 1.5,
-):
-    """Noise levels at even quantiles of log sigma ~ N(mean, std^2), cut to the range: dense where
-    data of unit variance take shape.
+) -> Grid:
+    """Noise levels [steps + 1] at even quantiles of log sigma ~ N(mean, std^2), cut to the range.
 
-    Returns [steps + 1], ascending.
+    They are dense where data of unit variance take shape.
     """
     normal = NormalDist(mean, std)
     low, high = (normal.cdf(math.log(sigma)) for sigma in (sigma_min, sigma_max))
-    inner = [
-        math.exp(normal.inv_cdf(fraction)) for fraction in np.linspace(low, high, steps + 1)[1:-1]
-    ]
+    quantiles = np.linspace(low, high, steps + 1)[1:-1]
+    inner = [math.exp(normal.inv_cdf(quantile)) for quantile in quantiles]
+    # the ends as they were given: the quantile of a cumulative probability near 0 or 1 is not exact
     return _grid(np.asarray([sigma_min, *inner, sigma_max]))
 
 
-def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float):
-    """Noise levels evenly spaced in the model's own time, as DDIM steps (Song et al. 2021). Returns
-    [steps + 1].
-    """
+def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float) -> Grid:
+    """Noise levels [steps + 1] evenly spaced in the model's time, as DDIM's (Song et al. 2021)."""
     first, last = np.asarray(schedule.time(jnp.asarray([sigma_min, sigma_max])), np.float64)
     return _grid(np.asarray(schedule.sigma(jnp.asarray(np.linspace(first, last, steps + 1)))))
 
 
-def _grid(levels: np.ndarray) -> Float[Array, " n"]:
+def _grid(levels: np.ndarray) -> Grid:
     grid = jnp.asarray(levels, jnp.zeros(()).dtype)
+    # checked after rounding to the default dtype, in which close levels may have become one
     if len(grid) < 2 or not bool(jnp.all(grid > 0)) or not bool(jnp.all(jnp.diff(grid) > 0)):
         raise ValueError(
             f"A grid needs at least one step and rising positive noise levels; got {len(grid) - 1}"
@@ -75,30 +75,29 @@ GRIDS: dict[str, Callable[..., Array]] = {
     "log-normal": log_normal_grid,
     "uniform": uniform_grid,
 }
+"""Name -> grid, called with (schedule, steps, sigma_min, sigma_max)."""
 
 
 def make_grid(
     name: str,
     schedule: NoiseSchedule,
     steps: int,
+    *,
     sigma_min: float | None = None,
     sigma_max: float | None = None,
-) -> Float[Array, " n"]:
-    """The grid `name` of `steps` steps over the schedule's own range of noise levels, or over the
-    one given.
+) -> Grid:
+    """The registered grid `name`, of [steps + 1] ascending noise levels.
 
-    Raises ValueError for an unknown name, fewer than one step, or a range that is not rising and
-    positive.
+    Its ends are those of the schedule's range, unless others are given. Raises ValueError for an
+    unknown name, fewer than one step, or a range that is not rising and positive.
     """
     if name not in GRIDS:
         raise ValueError(f"Unknown grid '{name}'; known are {', '.join(GRIDS)}.")
     if steps < 1:
         raise ValueError(f"A grid needs at least one step, got {steps}.")
     low, high = schedule.sigma_range
-    low, high = (
-        (low if sigma_min is None else sigma_min),
-        (high if sigma_max is None else sigma_max),
-    )
+    low = low if sigma_min is None else sigma_min
+    high = high if sigma_max is None else sigma_max
     if not 0 < low < high:
         raise ValueError(
             f"Noise levels must satisfy 0 < sigma_min < sigma_max, got {low:g} and {high:g}."

@@ -1,16 +1,17 @@
 """How the output of a network becomes a denoiser: six parameterisations, one family.
 
-Every one is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that
-Gaussian, and `scale(sigma)` times the network's output F corrects it:
+Each is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that Gaussian,
+and `scale(sigma)` times the network's output F corrects it:
 
     D(x, sigma) = prior(x, sigma) + scale(sigma) * F(inputs(x, sigma), t)
 
-    Epsilon   infinitely broad         prior x                          scale -sigma
-    Score     infinitely broad         prior x                          scale sigma
-    Velocity  N(0, I)                  prior x / (1 + sigma^2)          scale -sigma / sqrt(1 + sigma^2)
-    Sample    a point at 0             prior 0                          scale 1
-    EDM       N(0, sigma_data^2 I)     prior of Karras et al. (2022)    scale its posterior deviation
-    Wiener    N(mean, covariance)      the domain's own Wiener filter   scale its posterior deviation
+              belief                  prior                          scale
+    Epsilon   infinitely broad        x                              -sigma
+    Score     infinitely broad        x                              sigma
+    Velocity  N(0, I)                 x / (1 + sigma^2)              -sigma / sqrt(1 + sigma^2)
+    Sample    a point at 0            0                              1
+    EDM       N(0, sigma_data^2 I)    c_skip x                       its posterior deviation, c_out
+    Wiener    N(mean, covariance)     the domain's Wiener filter     its posterior deviation
 
 The signs of Epsilon and Velocity make F the noise epsilon of Ho et al. (2020) and the velocity v of
 Salimans and Ho (2022). `sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the
@@ -42,8 +43,9 @@ class Epsilon:
 
 @struct.dataclass
 class Score:
-    """The network predicts sigma times the score, from unscaled x (the VE models of Song et al.
-    2021): D = x + sigma F.
+    """The network predicts sigma times the score, from unscaled x: D = x + sigma F.
+
+    So do the VE models of Song et al. (2021).
     """
 
     def prior(self, x: Array, sigma: Array) -> Array:
@@ -61,8 +63,9 @@ class Score:
 
 @struct.dataclass
 class Velocity:
-    """The network predicts v = alpha eps - sigma_t x0 (Salimans and Ho 2022): D = alpha x_t -
-    sigma_t F.
+    """The network predicts v = alpha_t eps - sigma_t x0: D = alpha_t x_t - sigma_t F.
+
+    Salimans and Ho (2022).
     """
 
     def prior(self, x: Array, sigma: Array) -> Array:
@@ -97,8 +100,9 @@ class Sample:
 
 @struct.dataclass
 class EDM:
-    """The preconditioning of Karras et al. (2022), table 1: c_skip, c_out and c_in of data N(0,
-    sigma_data^2).
+    """The preconditioning of Karras et al. (2022), table 1: c_skip, c_out and c_in.
+
+    They are those of data N(0, sigma_data^2 I).
     """
 
     sigma_data: float = struct.field(pytree_node=False, default=0.5)
@@ -122,10 +126,10 @@ class Wiener:
 
     The data are believed N(mean, Sigma), Sigma = V diag(variances) V^T + rest (I - V V^T) from the
     leading principal directions V of the training set; the prior is mean + Sigma (Sigma +
-    sigma^2)^-1 (x - mean), exact in the limit of large sigma, where it decides what a global
-    property such as colour becomes. The network sees the noisy image and the filter's estimate side
-    by side (2 c channels), and its output is scaled by the filter's root mean posterior variance,
-    so that its target has unit variance at every sigma.
+    sigma^2)^-1 (x - mean), exact in the limit of large sigma, where it decides global properties
+    such as colour. The network's input is the noisy image beside the filter's estimate (2 c
+    channels), and its output is scaled by the filter's root mean posterior variance, so that its
+    target has unit variance at every sigma.
 
     mean [h w c]; directions [k h w c], orthonormal; variances [k]; rest, a scalar: all are leaves,
     so that models of two domains share one compiled program. Of points [d], d - 1 directions are
@@ -138,45 +142,35 @@ class Wiener:
     rest: Float[Array, ""]
 
     @classmethod
-    def fit(cls, images: Float[np.ndarray, "n ..."], rank: int = 128) -> "Wiener":
-        """The mean and the `rank` leading principal directions of `images`, in float64, rounded to
-        float16.
+    def fit(cls, images: Float[np.ndarray, "n ..."], *, rank: int = 128) -> "Wiener":
+        """The mean and the `rank` leading principal directions of `images`, found in float64.
 
-        The rounding is that of a stored model, so that training and loading agree. Raises
-        ValueError for fewer images than `rank` + 1 and for images without variance.
+        They are rounded to float16, as in a stored model, so that training and loading agree.
+        Raises ValueError for fewer images than `rank` + 1 and for images without variance.
         """
         flat = np.asarray(images, np.float64).reshape(len(images), -1)
-        if len(flat) <= rank or rank >= flat.shape[1]:
+        count, size = flat.shape
+        if count <= rank or rank >= size:
             raise ValueError(
-                f"{rank} directions of {flat.shape[1]} need more images than {len(flat)}, or a"
-                " lower rank."
+                f"{rank} directions of {size} need more images than {count}, or a lower rank."
             )
         mean = flat.mean(0)
         flat = flat - mean
-        few = (
-            len(flat) < flat.shape[1]
-            # then the images' products with each other are the smaller matrix, of the same
-            # eigenvalues
-        )
-        variances, directions = np.linalg.eigh(
-            (flat @ flat.T if few else flat.T @ flat) / (len(flat) - 1)
-        )
-        total, variances, directions = (
-            variances.sum(),
-            variances[::-1][:rank],
-            directions[:, ::-1][:, :rank],
-        )
-        if few:
-            directions = (
-                flat.T
-                @ directions
-                / np.sqrt(np.maximum(variances, np.finfo(float).tiny) * (len(flat) - 1))
-            )
+        # Of few images, their products with each other are the smaller matrix. It has the same
+        # eigenvalues, and eigenvectors u from which the directions follow as X^T u, normalised.
+        is_few = count < size
+        gram = flat @ flat.T if is_few else flat.T @ flat
+        variances, vectors = np.linalg.eigh(gram / (count - 1))
+        total = variances.sum()
+        variances, directions = variances[::-1][:rank], vectors[:, ::-1][:, :rank]
+        if is_few:
+            lengths = np.sqrt(np.maximum(variances, np.finfo(float).tiny) * (count - 1))
+            directions = flat.T @ directions / lengths
         if not total > 0:
             raise ValueError(
                 "The images are all equal; a Wiener preconditioning needs some variance."
             )
-        rest = max((total - variances.sum()) / (flat.shape[1] - rank), 1e-6)
+        rest = max((total - variances.sum()) / (size - rank), 1e-6)
         half = lambda a: jnp.asarray(np.asarray(a, np.float16), jnp.float32)
         return cls(
             mean=half(mean.reshape(images.shape[1:])),
@@ -188,7 +182,7 @@ class Wiener:
     def prior(self, x: Array, sigma: Array) -> Array:
         """mean + Sigma (Sigma + sigma^2)^-1 (x - mean)."""
         square = jnp.reshape(sigma, (-1, 1)) ** 2
-        basis = self.directions.reshape(len(self.variances), -1)
+        basis = self.directions.reshape(len(self.variances), -1)  # V^T
         centred = (x - self.mean[None]).reshape(len(x), -1)
         rest = self.rest / (self.rest + square)
         gains = self.variances[None] / (self.variances[None] + square) - rest
@@ -204,12 +198,9 @@ class Wiener:
         return jnp.reshape(jnp.sqrt((leading + rest) / dimensions), jnp.shape(sigma))
 
     def inputs(self, x: Array, sigma: Array) -> Array:
-        """The noisy image and the Wiener estimate, both centred and of about unit variance [b h w
-        2c].
-        """
-        variance = (
-            jnp.sum(self.variances) + (self.mean.size - len(self.variances)) * self.rest
-        ) / self.mean.size
+        """The noisy image and the Wiener estimate [b h w 2c], both centred, of variance about 1."""
+        trace = jnp.sum(self.variances) + (self.mean.size - len(self.variances)) * self.rest
+        variance = trace / self.mean.size
         noisy = (x - self.mean[None]) / jnp.sqrt(sigma**2 + variance)
         estimate = (self.prior(x, sigma) - self.mean[None]) / jnp.sqrt(variance)
         return jnp.concatenate([noisy, estimate], axis=-1)
@@ -227,3 +218,4 @@ PRECONDITIONINGS: dict[str, type] = {
     "edm": EDM,
     "wiener": Wiener,
 }
+"""Name -> class of preconditionings."""

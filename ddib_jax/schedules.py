@@ -5,6 +5,7 @@ the map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance
 with cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -16,10 +17,10 @@ from ddib_jax.types import NoiseSchedule
 
 @dataclass(frozen=True)
 class LinearVP:
-    """The continuous linear-beta VP schedule of Song et al. (2021), t in [0, 1]: sigma^2 =
-    exp(B(t)) - 1.
+    """The continuous linear-beta VP schedule of Song et al. (2021), t in [0, 1].
 
-    B(t) = beta_min t + (beta_max - beta_min) t^2 / 2 is the integral of beta.
+    sigma^2 = exp(B(t)) - 1, where B(t) = beta_min t + (beta_max - beta_min) t^2 / 2 is the integral
+    of beta.
     """
 
     beta_min: float = 0.1
@@ -39,16 +40,15 @@ class LinearVP:
 
     @property
     def sigma_range(self) -> tuple[float, float]:
-        """The lowest and the highest noise level that the model has seen."""
+        """The lowest and the highest noise level that the model was trained on."""
         return _range_in_time(self, self.t_min, 1.0)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """The cosine schedule of Nichol and Dhariwal (2021), t in [0, 1]: alpha_bar = cos^2(a(t)) /
-    cos^2(a(0)).
+    """The cosine schedule of Nichol and Dhariwal (2021), t in [0, 1].
 
-    The angle is a(t) = (t + offset) / (1 + offset) * pi / 2.
+    alpha_bar = cos^2(a(t)) / cos^2(a(0)), with the angle a(t) = (t + offset) / (1 + offset) pi / 2.
     """
 
     offset: float = 0.008
@@ -56,8 +56,9 @@ class Cosine:
     t_max: float = 0.9946
 
     def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
-        """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a), without
-        cancellation.
+        """The noise level of time `t`: sigma^2 = sin(a - a0) sin(a + a0) / cos^2(a).
+
+        In this form nothing cancels near t = 0, as it would in 1 / alpha_bar - 1.
         """
         first = float(self.offset / (1 + self.offset) * np.pi / 2)
         step = jnp.asarray(t) / (1 + self.offset) * (np.pi / 2)
@@ -75,17 +76,17 @@ class Cosine:
 
     @property
     def sigma_range(self) -> tuple[float, float]:
-        """The lowest and the highest noise level that the model has seen."""
+        """The lowest and the highest noise level that the model was trained on."""
         return _range_in_time(self, self.t_min, self.t_max)
 
 
 @dataclass(frozen=True)
 class Discrete:
-    """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM and its descendants
-    train with.
+    """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM's (Ho et al. 2020).
 
     Between the table's entries log sigma is linear in t, and so it goes on beyond both ends: t <->
     sigma is a bijection of the reals to the positive reals that meets the table at every integer.
+    Raises ValueError for a table that does not fall strictly between 1 and 0.
     """
 
     alphas_cumprod: tuple[float, ...]
@@ -100,25 +101,19 @@ class Discrete:
             )
 
     @classmethod
-    def from_betas(cls, betas) -> "Discrete":
-        """The schedule of per-step variances `betas` [T] (Ho et al. 2020): alpha_bar = cumprod(1 -
-        beta).
-        """
+    def from_betas(cls, betas: np.ndarray | Sequence[float]) -> "Discrete":
+        """The schedule of per-step variances `betas` [T]: alpha_bar = cumprod(1 - beta)."""
         return cls(tuple(np.cumprod(1.0 - np.asarray(betas, np.float64)).tolist()))
 
     @classmethod
-    def linear(cls, steps: int = 1000) -> "Discrete":
-        """DDPM's linear betas, 1e-4 to 0.02 at 1000 steps, scaled to `steps` as in
-        improved-diffusion.
-        """
+    def linear(cls, steps: int) -> "Discrete":
+        """DDPM's linear betas, 1e-4 to 0.02 at 1000 steps, scaled as in improved-diffusion."""
         scale = 1000 / steps
         return cls.from_betas(np.linspace(scale * 1e-4, scale * 0.02, steps, dtype=np.float64))
 
     @classmethod
-    def cosine(cls, steps: int = 1000, max_beta: float = 0.999) -> "Discrete":
-        """improved-diffusion's cosine betas, each at most `max_beta` (Nichol and Dhariwal 2021, eq.
-        17).
-        """
+    def cosine(cls, steps: int, *, max_beta: float = 0.999) -> "Discrete":
+        """The cosine betas of Nichol and Dhariwal (2021, eq. 17), each at most `max_beta`."""
         angle = (np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2
         bar = np.cos(angle) ** 2
         return cls.from_betas(np.minimum(1 - bar[1:] / bar[:-1], max_beta))
@@ -175,9 +170,7 @@ class EDM:
 
 @dataclass(frozen=True)
 class VE(EDM):
-    """The variance-exploding schedule as Karras et al. (2022, table 1) have it: time is c_noise =
-    log(sigma / 2).
-    """
+    """The variance-exploding schedule of Karras et al. (2022, table 1): time is log(sigma / 2)."""
 
     sigma_min: float = 0.02
     sigma_max: float = 100.0
@@ -203,3 +196,4 @@ SCHEDULES: dict[str, type] = {
     "edm": EDM,
     "ve": VE,
 }
+"""Name -> class of schedules."""

@@ -1,5 +1,7 @@
-"""How much each noise level counts in training: weights of the squared error of the
-denoised image.
+"""Weights of noise levels in training: factors of the squared error of the denoised image.
+
+A weighting is called with (sigma, preconditioning), sigma a scalar or an array, and returns weights
+of the shape of sigma.
 """
 
 from dataclasses import dataclass
@@ -13,12 +15,11 @@ Sigma = Float[Array, "..."]
 
 
 @dataclass(frozen=True)
-class Network:
-    """1 / scale(sigma)^2: every noise level's error counts as the network sees it, whatever the
-    preconditioning.
-    """
+class Unweighted:
+    """1 / scale(sigma)^2, which makes the loss the plain squared error of the network's output."""
 
     def __call__(self, sigma: Sigma, precondition: Preconditioning) -> Sigma:
+        """The weights at sigma, which depend on the preconditioning's scale."""
         return 1 / jnp.square(precondition.scale(sigma))
 
 
@@ -29,20 +30,20 @@ class EDM:
     sigma_data: float = 0.5
 
     def __call__(self, sigma: Sigma, precondition: Preconditioning) -> Sigma:
+        """The weights at sigma, whatever the preconditioning."""
         return (jnp.square(sigma) + self.sigma_data**2) / jnp.square(sigma * self.sigma_data)
 
 
 @dataclass(frozen=True)
 class MinSNR:
-    """min(1 / sigma^2, gamma), the signal-to-noise ratio up to a bound (Hang et al. 2023, section
-    3.4, gamma = 5).
-    """
+    """min(1 / sigma^2, gamma), a bounded signal-to-noise ratio (Hang et al. 2023, section 3.4)."""
 
     gamma: float = 5.0
 
     def __call__(self, sigma: Sigma, precondition: Preconditioning) -> Sigma:
+        """The weights at sigma, whatever the preconditioning."""
         return jnp.minimum(1 / jnp.square(sigma), self.gamma)
 
 
-WEIGHTINGS = {"network": Network, "edm": EDM, "min-snr": MinSNR}
-"""Name -> weighting, called with (sigma, preconditioning)."""
+WEIGHTINGS = {"network": Unweighted, "edm": EDM, "min-snr": MinSNR}
+"""Name -> weighting."""

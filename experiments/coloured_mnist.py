@@ -115,7 +115,7 @@ def main(config: Config) -> Path:
         "target_features": real,
         "target_pool_features": pool,
     }
-    metrics, ways = evaluate(samples, TARGETS), {}
+    metrics, ways = evaluate(samples, targets=TARGETS), {}
     for name, (words, ddib) in other_ways(here, there, config).items():
         ways[name], rows = translated(name, words, ddib, samples, classifier, config)
         metrics += rows
@@ -198,7 +198,7 @@ def translated(
     kept = {name: samples[name] for name in ("source", "target_class", "target_features")}
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}
     shown = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
-    rows = {row.name: row for row in evaluate(kept | others, targets)}
+    rows = {row.name: row for row in evaluate(kept | others, targets=targets)}
     return images, tuple(
         replace(rows[metric], name=f"{name}_{metric}", label=f"{rows[metric].label}; {words}")
         for metric in shown

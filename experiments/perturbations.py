@@ -422,7 +422,7 @@ def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.nda
 
 def note(experiment: Experiment) -> str:
     """The perturbations in words, as the command line takes them."""
-    parts = [get_perturbation(word.partition("=")[0]).words for word in experiment.words]
+    parts = [get_perturbation(word.partition("=")[0]).description for word in experiment.words]
     then = f" --then {' '.join(experiment.words[1:])}" if len(experiment.words) > 1 else ""
     return f"{'; then '.join(parts).capitalize()}. ddib sweep --perturb {experiment.words[0]}{then}"
 

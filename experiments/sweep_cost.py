@@ -52,7 +52,7 @@ def main(config: Config) -> str:
     for count in config.counts:
         coefficients = jnp.linspace(0.0, 1.0, count)
         program = jax.jit(
-            lambda held, batch, many: ddib_jax.sweep(held, key, batch, many, at_once=config.at_once)
+            lambda held, batch, many: ddib_jax.sweep(key, held, batch, many, at_once=config.at_once)
         )
         together = program.lower(ddib, images, coefficients).compile()
 

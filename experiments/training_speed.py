@@ -38,7 +38,7 @@ from ddib_jax.data.pictures import View
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import Table
 from ddib_jax.training import TrainingLog, TrainState, fit, read_log, train_steps
-from ddib_jax.weightings import Network
+from ddib_jax.weightings import Unweighted
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"model_channels": 32, "channel_mult": (1, 2), "attention_resolutions": (), "patch_size": 4}
@@ -74,7 +74,7 @@ def learner(batch_size: int) -> tuple:
         state,
         Batches(source, batch_size, 0),
         {
-            "grad_fn": recipe.grad_fn(model, Network(), 0),
+            "grad_fn": recipe.grad_fn(model, Unweighted(), 0),
             "tx": tx,
             "shared": (model.precondition, None),
         },

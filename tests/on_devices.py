@@ -25,7 +25,7 @@ class Tiny(nn.Module):
 
 
 def trained(steps: int, batch_size: int) -> TrainState:
-    statistics, network = Wiener.fit(IMAGES, 4), Tiny()
+    statistics, network = Wiener.fit(IMAGES, rank=4), Tiny()
     params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))[
         "params"
     ]
@@ -41,7 +41,7 @@ def trained(steps: int, batch_size: int) -> TrainState:
     def loss(params, key, batch, shared):
         learner = model.replace(params=params, precondition=shared)
         return denoising_loss(
-            learner, key, batch["image"], LogNormal(), index=batch["index"], train=True
+            key, learner, batch["image"], LogNormal(), index=batch["index"], train=True
         )
 
     def batch_at(step):

@@ -1,11 +1,13 @@
-"""The doctor on models whose health is known."""
+"""`ddib diagnose` on models that are exact, or wrong in a known way."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import diagnosis
+from ddib_jax import diagnosis, schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge
 from ddib_jax.diagnosis import (
@@ -19,7 +21,6 @@ from ddib_jax.diagnosis import (
 )
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.grids import make_grid
-from ddib_jax.schedules import EDM
 from ddib_jax.solvers import HEUN, SOLVERS, count, get_solver, is_implicit, odeint
 
 SHAPE = (8, 8, 1)
@@ -27,7 +28,7 @@ SHAPE = (8, 8, 1)
 
 def gaussian(mean=0.2, variance=0.25):
     return mixture_model(
-        jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=EDM(0.05, 80.0)
+        jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=schedules.EDM(0.05, 80.0)
     )
 
 
@@ -42,8 +43,8 @@ def failed(checks):
 
 
 def test_an_exact_model_passes():
-    here = Bridge.over(gaussian(), steps=40, grid="log-uniform")
-    latents = diagnosis.noisy_latents(here, images(), jax.random.key(0))
+    bridge = Bridge.over(gaussian(), steps=40, grid="log-uniform")
+    latents = diagnosis.noisy_latents(jax.random.key(0), bridge, images())
     assert abs(latents.var() - 1) < 0.05
     assert not failed(latent_checks(latents))
     assert not failed(sample_checks(images(32) * 0.98, images()))
@@ -58,12 +59,11 @@ def test_an_exact_model_passes():
     ],
 )
 def test_images_of_another_domain_are_found_out(domain, label):
-    here = Bridge.over(gaussian(), steps=40, grid="log-uniform")
-    found = failed(
-        latent_checks(diagnosis.noisy_latents(here, images(**domain), jax.random.key(0)))
-    )
-    assert label in found
-    assert "Latent, Kolmogorov–Smirnov distance" in found
+    bridge = Bridge.over(gaussian(), steps=40, grid="log-uniform")
+    latents = diagnosis.noisy_latents(jax.random.key(0), bridge, images(**domain))
+    labels = failed(latent_checks(latents))
+    assert label in labels
+    assert "Latent, Kolmogorov–Smirnov distance" in labels
 
 
 def test_faults_of_latents_are_told_apart():
@@ -78,7 +78,7 @@ def test_faults_of_latents_are_told_apart():
 
 
 def test_grid_noise_is_no_sample():
-    """What a model that gives every image back may still make of noise."""
+    """A model that gives every image back may still generate such samples."""
     smooth = np.cumsum(np.cumsum(images(), axis=1), axis=2) * 0.2
     checks = sample_checks(
         np.random.default_rng(1).normal(size=smooth.shape) * smooth.std() + smooth.mean(), smooth
@@ -95,7 +95,7 @@ def test_steps_fit_the_budget(name):
         assert count(solver, steps + 1) > budget
 
 
-def test_a_padded_road_leads_where_the_grid_does():
+def test_a_padded_grid_has_the_end_of_the_grid():
     model, x = gaussian(), jnp.asarray(images(2))
     sigmas = make_grid("log-uniform", model.schedule, 7)
     leg = Road.of(sigmas, 12).walk(HEUN, model, x, rising=True)
@@ -133,12 +133,12 @@ def test_round_trips():
 
 def test_the_cheapest_that_solves_the_ode_is_recommended():
     """A method that inverts itself well with a latent that is not the ODE's is passed over."""
-    kept = {"residual": 0.0, "seconds": 1.0}
+    trip = functools.partial(RoundTrip, residual=0.0, seconds=1.0)
     trips = [
-        RoundTrip("self-inverse", False, 1, 5, error=1e-9, latent=0.9, **kept),
-        RoundTrip("good", False, 20, 20, error=5e-4, latent=0.01, **kept),
-        RoundTrip("better", False, 40, 40, error=1e-5, latent=0.01, **kept),
-        RoundTrip("carrying", True, 5, 5, error=1e-7, latent=0.01, **kept),
+        trip("self-inverse", carried=False, steps=1, evaluations=5, error=1e-9, latent=0.9),
+        trip("good", carried=False, steps=20, evaluations=20, error=5e-4, latent=0.01),
+        trip("better", carried=False, steps=40, evaluations=40, error=1e-5, latent=0.01),
+        trip("carrying", carried=True, steps=5, evaluations=5, error=1e-7, latent=0.01),
     ]
     assert recommended(trips, 1e-3, 0.05).solver == "good"
     assert recommended(trips, 1e-4, 0.05).solver == "better"

@@ -1,12 +1,11 @@
-"""The whole chain on models whose truth is known: Gaussian, mixture, and the empirical score of a
-finite data set.
-"""
+"""Model, ODE, bridge and loss on models in closed form: Gaussian, mixture, empirical score."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddib_jax import preconditioning, schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import (
@@ -17,27 +16,26 @@ from ddib_jax.diffusion import (
     probability_flow,
     stable_target,
 )
-from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
-from ddib_jax.schedules import EDM, Cosine, Discrete, LinearVP
+from ddib_jax.schedules import Cosine, Discrete, LinearVP
 from ddib_jax.solvers import RK4, SOLVERS, is_implicit
 
 SHAPE = (2, 2, 1)
 SCHEDULES = {
-    "edm": EDM(),
+    "edm": schedules.EDM(),
     "linear-vp": LinearVP(),
     "cosine": Cosine(),
     "discrete": Discrete.linear(1000),
 }
 
 
-def gaussian(mean=0.3, variance=0.25, schedule=EDM()):
+def gaussian(mean=0.3, variance=0.25, schedule=SCHEDULES["edm"]):
     return mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance]), schedule=schedule)
 
 
 def mixture():
     means = jnp.asarray(np.random.default_rng(0).normal(size=(3, *SHAPE)))
-    return mixture_model(means, jnp.asarray([0.05, 0.1, 0.2]), jnp.asarray([0.5, 0.3, 0.2]))
+    return mixture_model(means, jnp.asarray([0.05, 0.1, 0.2]), weights=jnp.asarray([0.5, 0.3, 0.2]))
 
 
 @pytest.mark.usefixtures("strict")
@@ -70,9 +68,7 @@ def test_bridge_of_a_gaussian_is_the_known_linear_map(name):
 @pytest.mark.parametrize("model", [gaussian, mixture], ids=["gaussian", "mixture"])
 @pytest.mark.parametrize("name", [name for name in SOLVERS if not is_implicit(SOLVERS[name])])
 def test_invertible_to_the_order_of_the_solver(name, model):
-    """Halving the steps' size shrinks the round trip's error by at least 2^order: it is the
-    method's, not the model's.
-    """
+    """The round trip's error is the method's, not the model's: of half the step size, 2^-order."""
     bridge_model, solver = model(), SOLVERS[name]
     image = jnp.asarray(np.random.default_rng(3).normal(size=(6, *SHAPE)) * 0.5)
 
@@ -112,19 +108,20 @@ def test_latents_of_a_mixture_are_standard_normal():
 
 @pytest.mark.usefixtures("strict")
 def test_empirical_score_translates_data_to_data():
-    """With the exact scores of two finite sets, an image of one becomes (nearly) an image of the
-    other, and comes back.
+    """With the exact scores of two finite sets, an image of one becomes one of the other.
+
+    Nearly so; and it comes back.
     """
     rng = np.random.default_rng(6)
     ours, theirs = (jnp.asarray(rng.normal(size=(8, *SHAPE))) for _ in range(2))
-    here, there = (
+    source, target = (
         Bridge.over(mixture_model(data, jnp.zeros(8)), steps=400) for data in (ours, theirs)
     )
     noisy = ours + 0.002 * jnp.asarray(rng.normal(size=ours.shape))
-    translated = DDIB(here, there)(jax.random.key(0), noisy)
+    translated = DDIB(source, target)(jax.random.key(0), noisy)
     gaps = jnp.sqrt(jnp.sum((translated[:, None] - theirs[None]) ** 2, axis=(2, 3, 4)))
     assert float(gaps.min(axis=1).max()) < 0.03
-    back = DDIB(there, here)(jax.random.key(0), translated)
+    back = DDIB(target, source)(jax.random.key(0), translated)
     assert float(jnp.abs(back - ours).max()) < 0.05
 
 
@@ -140,13 +137,11 @@ def test_flow_is_the_ode_of_the_paper():
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize(
     "precondition",
-    [Epsilon(), Velocity(), EDMPreconditioning(0.5)],
+    [Epsilon(), Velocity(), preconditioning.EDM(0.5)],
     ids=["epsilon", "velocity", "edm"],
 )
 def test_every_preconditioning_integrates_the_same_ode(precondition):
-    """A network that predicts exactly what its preconditioning asks of it makes the
-    same denoiser.
-    """
+    """A network that predicts exactly what its preconditioning asks for is the same denoiser."""
     truth = gaussian()
 
     class Exact:
@@ -163,20 +158,18 @@ def test_every_preconditioning_integrates_the_same_ode(precondition):
         {}, precondition, network=Exact(), schedule=truth.schedule, data_shape=SHAPE
     )
     image = jnp.asarray(np.random.default_rng(7).normal(size=(3, *SHAPE)))
-    found, expected = (Bridge.over(m, steps=20).encode(image) for m in (model, truth))
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    latent, expected = (Bridge.over(m, steps=20).encode(image) for m in (model, truth))
+    np.testing.assert_allclose(latent, expected, rtol=1e-8)
 
 
 @pytest.mark.usefixtures("strict")
 def test_loss_is_least_for_the_exact_denoiser():
-    """On Gaussian data the loss of the right Gaussian is below that of wrong ones, and is its known
-    value.
-    """
+    """On Gaussian data that of the right Gaussian has its closed form, and lies below others'."""
     data = 0.3 + 0.5 * jnp.asarray(np.random.default_rng(8).normal(size=(20_000, *SHAPE)))
 
     def loss(mean, variance):
         return float(
-            denoising_loss(gaussian(mean, variance), jax.random.key(0), data, LogNormal(-0.5, 0.8))
+            denoising_loss(jax.random.key(0), gaussian(mean, variance), data, LogNormal(-0.5, 0.8))
         )
 
     right = loss(0.3, 0.25)
@@ -185,15 +178,13 @@ def test_loss_is_least_for_the_exact_denoiser():
     assert right == pytest.approx(float(jnp.mean(0.25 * sigma**2 / (0.25 + sigma**2))), rel=0.03)
 
 
-def test_noise_depends_on_the_place_in_the_batch_alone():
-    """The mean of the halves' losses is the whole's: a batch split over devices sees the noise of
-    one that is not.
-    """
+def test_noise_depends_on_the_index_in_the_batch_alone():
+    """The mean of the halves' losses is the whole's: splitting a batch over devices is harmless."""
     data = jnp.asarray(np.random.default_rng(9).normal(size=(8, *SHAPE)), jnp.float32)
     model, key, level = gaussian(), jax.random.key(1), LogNormal(0.0, 1.0)
-    whole = denoising_loss(model, key, data, level)
+    whole = denoising_loss(key, model, data, level)
     halves = [
-        denoising_loss(model, key, data[i : i + 4], level, index=jnp.arange(i, i + 4))
+        denoising_loss(key, model, data[i : i + 4], level, index=jnp.arange(i, i + 4))
         for i in (0, 4)
     ]
     assert float(whole) == pytest.approx(float(sum(halves)) / 2, rel=1e-5)
@@ -216,46 +207,38 @@ def test_stable_target_is_the_posterior_mean_of_the_reference_and_the_image():
     image, reference, noise = (jnp.asarray(rng.normal(size=(n, *SHAPE))) for n in (3, 7, 3))
     for sigma in (0.3, 1.0, 5.0):
         noisy = image + sigma * noise
-        found = stable_target(image, noisy, jnp.full(3, sigma), reference)
+        targets = stable_target(image, noisy, jnp.full(3, sigma), reference)
         for i in range(3):
-            known = mixture_model(jnp.concatenate([image[i : i + 1], reference]), jnp.zeros(8))
-            np.testing.assert_allclose(
-                found[i], known.denoise(noisy[i : i + 1], jnp.asarray(sigma))[0], atol=1e-6
-            )
+            exact = mixture_model(jnp.concatenate([image[i : i + 1], reference]), jnp.zeros(8))
+            expected = exact.denoise(noisy[i : i + 1], jnp.asarray(sigma))[0]
+            np.testing.assert_allclose(targets[i], expected, atol=1e-6)
     near = stable_target(image, image + 1e-3 * noise, jnp.full(3, 1e-3), reference)
     np.testing.assert_allclose(near, image, atol=1e-12)
 
 
 @pytest.mark.usefixtures("strict")
 def test_stable_target_is_finite_at_any_noise_level():
-    """Where the levels are so low that distances over sigma^2 go beyond what XLA's exponential on
-    CPU bears.
-    """
+    """Also where distances over sigma^2 lie beyond the domain of XLA's exponential on CPU."""
     rng = np.random.default_rng(0)
     reference, image = (jnp.asarray(rng.normal(size=(n, 32, 32, 3)), jnp.float32) for n in (512, 4))
     for sigma in (1e-2, 1e-4, 1e-6):
-        found = jax.jit(stable_target)(image, image, jnp.full(4, sigma), reference)
-        np.testing.assert_allclose(found, image, atol=1e-5)
+        targets = jax.jit(stable_target)(image, image, jnp.full(4, sigma), reference)
+        np.testing.assert_allclose(targets, image, atol=1e-5)
 
 
 def test_stable_target_leads_to_the_same_denoiser_with_less_noise():
-    """Its loss is least for the exact denoiser too, and at high noise its gradients scatter far
-    less.
-    """
+    """Its loss is least for the exact denoiser too; at high noise gradients scatter far less."""
     rng = np.random.default_rng(11)
     data = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(512, *SHAPE)))
     reference, level = 0.3 + 0.5 * jnp.asarray(rng.normal(size=(2048, *SHAPE))), LogNormal(1.0, 0.5)
 
     def slopes(batch, **options):
-        loss = lambda mean, key, part: denoising_loss(gaussian(mean), key, part, level, **options)
+        loss = lambda mean, key, part: denoising_loss(key, gaussian(mean), part, level, **options)
         gradient = jax.jit(jax.grad(loss))
         return jnp.stack([gradient(0.3, jax.random.key(i), part) for i, part in enumerate(batch)])
 
-    plain, stable = (
-        slopes(data.reshape(16, 32, *SHAPE)),
-        slopes(data.reshape(16, 32, *SHAPE), reference=reference),
-    )
+    batches = data.reshape(16, 32, *SHAPE)
+    plain, stable = slopes(batches), slopes(batches, reference=reference)
     assert float(stable.std()) < 0.25 * float(plain.std())
-    assert abs(float(stable.mean())) < 0.1 * abs(
-        float(slopes(data.reshape(16, 32, *SHAPE) + 0.3, reference=reference + 0.3).mean())
-    )
+    shifted = slopes(batches + 0.3, reference=reference + 0.3)
+    assert abs(float(stable.mean())) < 0.1 * abs(float(shifted.mean()))

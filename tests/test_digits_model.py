@@ -16,20 +16,18 @@ CLASSIFIER = Classifier(
 
 
 def test_what_it_is():
-    place = pretrained.find("digits")
+    directory = pretrained.find("digits")
     assert pretrained.class_names("digits") == tuple("0123456789")
     assert pretrained.load("digits").network.num_classes == 11
-    assert sum(path.stat().st_size for path in place.iterdir()) <= 8 * 2**20
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 8 * 2**20
 
 
 @pytest.mark.slow
 def test_samples_are_of_their_class():
-    here, labels = (
-        Bridge.over(pretrained.load("digits"), steps=12, grid="log-uniform"),
-        np.arange(40) % 10,
-    )
+    digit_bridge = Bridge.over(pretrained.load("digits"), steps=12, grid="log-uniform")
+    labels = np.arange(40) % 10
     noise = np.asarray(jax.random.normal(jax.random.key(3), (40, 32, 32, 3)))
-    logits, _ = classify(CLASSIFIER, bridge.sample(here, noise, labels=labels))
+    logits, _ = classify(CLASSIFIER, bridge.sample(digit_bridge, noise, labels=labels))
     assert np.mean(logits.argmax(axis=1) == labels) > 0.7
 
 
@@ -37,9 +35,9 @@ def test_samples_are_of_their_class():
 def test_fives_become_eights_of_their_colour():
     model = pretrained.load("digits")
     fives = ddib_jax.load_dataset("five", "test").take(range(24))
-    here, there = (
+    five, eight = (
         Bridge.over(model.given(np.int32(label)), steps=15, grid="log-uniform") for label in (5, 8)
     )
-    eights = bridge.decode(there, bridge.encode(here, fives))
+    eights = bridge.decode(eight, bridge.encode(five, fives))
     assert np.mean(classify(CLASSIFIER, eights)[0].argmax(axis=1) == 8) > 0.5
     assert np.nanmedian(digits.hue_error(fives, eights)) < 30

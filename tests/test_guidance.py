@@ -1,19 +1,16 @@
-"""Guidance on models whose guided denoiser is known: mixtures, whose components are
-their classes.
-"""
+"""Guidance on mixtures, whose components are their classes: the guided denoiser is known."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import bridge
+from ddib_jax import bridge, schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from ddib_jax.preconditioning import Sample
-from ddib_jax.schedules import EDM
 
 SHAPE = (2, 2, 1)
 MEANS = np.stack([np.full(SHAPE, -0.6), np.full(SHAPE, 0.7)])
@@ -26,12 +23,13 @@ def mixture(*components):
 
 
 class NoisyClassifier:
-    """log p(component | noisy x) of the mixture, exact at every noise level; called on x / sqrt(1 +
-    sigma^2) and EDM's time.
+    """log p(component | noisy x) of the mixture, exact at every noise level.
+
+    Called on x / sqrt(1 + sigma^2) and EDM's time.
     """
 
     def apply(self, variables, x, time):
-        sigma = EDM().sigma(time)[:, None]
+        sigma = schedules.EDM().sigma(time)[:, None]
         noisy = x.reshape(len(x), -1) * jnp.sqrt(1 + sigma**2)
         total = jnp.asarray(VARIANCES)[None] + sigma**2
         gaps = jnp.sum((noisy[:, None] - jnp.asarray(MEANS).reshape(1, 2, -1)) ** 2, axis=2)
@@ -43,14 +41,12 @@ class Conditional:
 
     def apply(self, variables, x, time, cond=None):
         models = (mixture(0), mixture(1), mixture())
-        answers = jnp.stack(
-            [model.network.apply({"params": model.params}, x, time) for model in models]
-        )
-        return answers[cond, jnp.arange(len(x))]
+        outputs = [model.network.apply({"params": model.params}, x, time) for model in models]
+        return jnp.stack(outputs)[cond, jnp.arange(len(x))]
 
 
 def conditional(label):
-    options = {"network": Conditional(), "schedule": EDM(), "data_shape": SHAPE}
+    options = {"network": Conditional(), "schedule": schedules.EDM(), "data_shape": SHAPE}
     return DiffusionModel({}, Sample(), jnp.full(5, label), **options)
 
 
@@ -76,12 +72,8 @@ def test_classifier_free_guidance_extrapolates(x):
     x, sigma, null = jnp.asarray(x), jnp.asarray(0.7), jnp.asarray(2)
     free, own = conditional(2).denoise(x, sigma), conditional(0).denoise(x, sigma)
     for scale, truth in ((0.0, free), (1.0, own), (3.0, free + 3 * (own - free))):
-        found = (
-            conditional(0)
-            .guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
-            .denoise(x, sigma)
-        )
-        np.testing.assert_allclose(found, truth, atol=1e-12)
+        guided = conditional(0).guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
+        np.testing.assert_allclose(guided.denoise(x, sigma), truth, atol=1e-12)
 
 
 def test_a_new_scale_or_label_does_not_retrace():
@@ -95,48 +87,41 @@ def test_a_new_scale_or_label_does_not_retrace():
 
     x, network = jnp.ones((5, *SHAPE)), NoisyClassifier()
     for scale, label in ((1.0, 0), (2.0, 1)):
-        run(
-            mixture().guided(
-                ClassifierGuidance({}, jnp.asarray(label), jnp.asarray(scale), network=network)
-            ),
-            x,
-        )
+        guidance = ClassifierGuidance({}, jnp.asarray(label), jnp.asarray(scale), network=network)
+        run(mixture().guided(guidance), x)
     assert traces == 1
 
 
 @pytest.mark.usefixtures("strict")
 def test_a_guided_bridge_is_guided_in_both_directions(x):
-    """Guided up and guided down by the same solver, the image comes back; unguided down, it does
-    not.
-    """
+    """Decoded under the guidance of its encoding the image comes back; without, it does not."""
     model = conditional(0).guided(ClassifierFreeGuidance(jnp.asarray(2), jnp.asarray(2.0)))
-    there = Bridge.over(model, steps=200, grid="log-uniform")
+    guided = Bridge.over(model, steps=200, grid="log-uniform")
     x = jnp.asarray(x)
-    latent = there.encode(x)
-    assert float(jnp.abs(there.decode(latent) - x).max()) < 1e-3
+    latent = guided.encode(x)
+    assert float(jnp.abs(guided.decode(latent) - x).max()) < 1e-3
     plain = Bridge.over(model.guided(None), steps=200, grid="log-uniform")
     assert float(jnp.abs(plain.decode(latent) - x).max()) > 0.05
 
 
-def test_legs_that_are_guided_unalike_are_warned_of(x, recwarn):
-    model = mixture()
-    guided = [
-        model.guided(
-            ClassifierGuidance({}, jnp.asarray(0), jnp.asarray(s), network=NoisyClassifier())
-        )
-        for s in (1.0, 2.0)
-    ]
+def test_bridges_that_are_guided_unalike_are_warned_of(x, recwarn):
+    def guidance(scale):
+        return ClassifierGuidance({}, jnp.asarray(0), jnp.asarray(scale), network=NoisyClassifier())
+
     images = np.asarray(x, np.float32)
-    bridges = [Bridge.over(one, steps=10) for one in (model, *guided)]
-    for here, there in ((0, 0), (1, 1)):
-        bridge.translate(DDIB(bridges[here], bridges[there]), images)
-    assert not [warning for warning in recwarn if "leg" in str(warning.message)]
+    bridges = [
+        Bridge.over(mixture().guided(guidance(scale) if scale else None), steps=10)
+        for scale in (None, 1.0, 2.0)
+    ]
+    for alike in bridges[:2]:
+        bridge.translate(DDIB(alike, alike), images)
+    assert not [warning for warning in recwarn if "guide both alike" in str(warning.message)]
     with pytest.warns(
         UserWarning,
-        match="source leg is unguided and the target leg under ClassifierGuidance of scale 1",
+        match="source is unguided and the target under ClassifierGuidance of scale 1",
     ):
         bridge.translate(DDIB(bridges[0], bridges[1]), images)
     with pytest.warns(
-        UserWarning, match="of scale 1 and the target leg under ClassifierGuidance of scale 2"
+        UserWarning, match="of scale 1 and the target under ClassifierGuidance of scale 2"
     ):
         bridge.translate(DDIB(bridges[1], bridges[2]), images)

@@ -1,6 +1,4 @@
-"""The likelihood against densities in closed form, and Hutchinson's estimate against the exact
-trace.
-"""
+"""The likelihood against closed forms, and Hutchinson's estimate against the exact trace."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +16,7 @@ def bridge(model, steps, solver="rk4"):
 
 
 def test_a_gaussian(strict):
-    """N(m, v I) seen at sigma_min: N(m, v + sigma_min^2), but for what sigma_max leaves of the mean
-    and the variance.
-    """
+    """N(m, v I) at sigma_min: N(m, v + sigma_min^2), but for what sigma_max leaves of m and v."""
     model = mixture_model(jnp.zeros((1, 3)), jnp.asarray([0.25]))
     x = jnp.asarray(np.random.default_rng(0).normal(size=(7, 3)))
     low, high = model.schedule.sigma_range
@@ -47,7 +43,10 @@ def test_hutchinson_has_no_bias(strict):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)))
     exact = log_likelihood(bridge(model, 30), x)
     estimates = jnp.stack(
-        [log_likelihood(bridge(model, 30), x, jax.random.key(seed), probes=64) for seed in range(4)]
+        [
+            log_likelihood(bridge(model, 30), x, key=jax.random.key(seed), probes=64)
+            for seed in range(4)
+        ]
     )
     error = jnp.std(estimates, axis=0) / 2
     assert np.all(np.abs(estimates.mean(axis=0) - exact) < 5 * error + 0.02)

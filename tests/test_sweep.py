@@ -1,17 +1,14 @@
-"""Sweeps: the same results as one translation after another, encoded once, in memory that does not
-grow.
-"""
+"""Sweeps: the results of single translations, encoded once, in memory that does not grow."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import bridge
+from ddib_jax import bridge, schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
-from ddib_jax.schedules import EDM
 from ddib_jax.translation import sweep, translate_sweep
 
 SHAPE = (8, 8, 3)
@@ -23,7 +20,9 @@ def legs(steps=6, shape=SHAPE):
     rng = np.random.default_rng(1)
     means = [jnp.asarray(rng.normal(size=(3, *shape)), jnp.float32) for _ in range(2)]
     return [
-        Bridge.over(mixture_model(mean, jnp.full(3, 0.2), schedule=EDM(0.02, 40.0)), steps=steps)
+        Bridge.over(
+            mixture_model(mean, jnp.full(3, 0.2), schedule=schedules.EDM(0.02, 40.0)), steps=steps
+        )
         for mean in means
     ]
 
@@ -43,26 +42,28 @@ WORDS = {
 def test_both_sweeps_are_one_translation_a_coefficient(words):
     """Whatever a perturbation looks at and wherever it acts."""
     ddib, coefficients = DDIB(*legs(), perturb=parse_perturbation(words, [])), (0.3, 0.7)
-    alone, one = jax.jit(DDIB.__call__), jax.jit(sweep)
-    found = one(ddib, KEY, jnp.asarray(IMAGES), jnp.asarray(coefficients))
-    swept = translate_sweep(ddib, IMAGES, coefficients, key=KEY, batch_size=2)
-    assert swept.images.shape == swept.latents.shape == (2, *IMAGES.shape)
-    for place, coefficient in enumerate(coefficients):
-        held = ddib.replace(coefficient=jnp.asarray(coefficient))
-        np.testing.assert_allclose(found[place], alone(held, KEY, jnp.asarray(IMAGES)), atol=2e-4)
+    translate = jax.jit(DDIB.__call__)
+    pure = jax.jit(sweep)(KEY, ddib, jnp.asarray(IMAGES), jnp.asarray(coefficients))
+    batched = translate_sweep(ddib, IMAGES, coefficients, key=KEY, batch_size=2)
+    assert batched.images.shape == batched.latents.shape == (2, *IMAGES.shape)
+    for row, coefficient in enumerate(coefficients):
+        single = ddib.replace(coefficient=jnp.asarray(coefficient))
         np.testing.assert_allclose(
-            swept.images[place], bridge.translate(held, IMAGES, key=KEY, batch_size=2), atol=2e-4
+            pure[row], translate(single, KEY, jnp.asarray(IMAGES)), atol=2e-4
+        )
+        np.testing.assert_allclose(
+            batched.images[row], bridge.translate(single, IMAGES, key=KEY, batch_size=2), atol=2e-4
         )
 
 
-def test_known_latents_are_not_encoded_again():
-    here, there = legs()
-    ddib = DDIB(here, there, perturb=get_perturbation("slerp-other"))
-    latents = bridge.encode(here, IMAGES)
+def test_given_latents_are_not_encoded_again():
+    source, target = legs()
+    ddib = DDIB(source, target, perturb=get_perturbation("slerp-other"))
+    latents = bridge.encode(source, IMAGES)
     expected = translate_sweep(ddib, IMAGES, [0.3, 1.0], key=KEY)
-    blind = DDIB(here.replace(sigmas=here.sigmas * jnp.nan), there, perturb=ddib.perturb)
-    found = translate_sweep(blind, None, [0.3, 1.0], latents=latents, key=KEY)
-    np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
+    blind = DDIB(source.replace(sigmas=source.sigmas * jnp.nan), target, perturb=ddib.perturb)
+    result = translate_sweep(blind, None, [0.3, 1.0], latents=latents, key=KEY)
+    np.testing.assert_allclose(result.images, expected.images, atol=1e-5)
 
 
 def test_neither_coefficients_nor_models_retrace():
@@ -72,15 +73,15 @@ def test_neither_coefficients_nor_models_retrace():
     def run(ddib, coefficients):
         nonlocal traces
         traces += 1
-        return sweep(ddib, KEY, jnp.asarray(IMAGES), coefficients)
+        return sweep(KEY, ddib, jnp.asarray(IMAGES), coefficients)
 
-    here, there = legs()
+    source, target = legs()
     first = run(
-        DDIB(here, there, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
+        DDIB(source, target, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
         jnp.asarray([5.0, 10.0]),
     )
     second = run(
-        DDIB(there, here, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
+        DDIB(target, source, perturb=parse_perturbation(["rotate", "blur=0.5"], [])),
         jnp.asarray([7.0, 10.0]),
     )
     assert traces == 1
@@ -91,21 +92,19 @@ def test_neither_coefficients_nor_models_retrace():
 def test_chunks_do_not_matter(at_once):
     ddib = DDIB(*legs(), perturb=get_perturbation("add-noise"))
     coefficients, images = jnp.asarray([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), jnp.asarray(IMAGES)
-    expected = jax.jit(sweep)(ddib, KEY, images, coefficients)
+    expected = jax.jit(sweep)(KEY, ddib, images, coefficients)
     np.testing.assert_allclose(
-        sweep(ddib, KEY, images, coefficients, at_once=at_once), expected, atol=1e-4
+        sweep(KEY, ddib, images, coefficients, at_once=at_once), expected, atol=1e-4
     )
 
 
 def test_memory_does_not_grow_with_the_number_of_coefficients(unchecked):
-    """The compiled program's temporary memory is the same for 4 and for 64 coefficients; a plain
-    vmap's is not.
-    """
+    """The program's temporary memory is that of 4 coefficients for 64; a plain vmap's is not."""
     ddib = DDIB(*legs(shape=(32, 32, 3)), perturb=get_perturbation("add-noise"))
     image = jnp.zeros((4, 32, 32, 3))
 
     def memory(count, at_once):
-        run = jax.jit(lambda d, i, c: sweep(d, KEY, i, c, at_once=at_once))
+        run = jax.jit(lambda d, i, c: sweep(KEY, d, i, c, at_once=at_once))
         return (
             run.lower(ddib, image, jnp.linspace(0, 1, count))
             .compile()
@@ -119,21 +118,21 @@ def test_memory_does_not_grow_with_the_number_of_coefficients(unchecked):
 
 
 def test_latents_alone_do_where_no_image_is_looked_at():
-    here, there = legs()
+    source, target = legs()
     for words in (["blend-image"], ["blur-image"], ["partial-noise"]):
-        ddib = DDIB(here, there, perturb=parse_perturbation(words, []))
+        ddib = DDIB(source, target, perturb=parse_perturbation(words, []))
         with pytest.raises(ValueError, match="looks at the source images"):
             translate_sweep(ddib, None, [0.5], latents=IMAGES)
     with pytest.raises(ValueError, match="takes latents of 8 x 8 x 3; these are of 4 x 4 x 3"):
-        translate_sweep(DDIB(here, there), None, [0], latents=np.zeros((2, 4, 4, 3), np.float32))
+        translate_sweep(DDIB(source, target), None, [0], latents=np.zeros((2, 4, 4, 3), np.float32))
 
 
 def test_a_lower_meeting_level_is_reached_by_as_many_steps():
-    here, there = legs()
-    ddib = DDIB(here, there, 2.0, perturb=get_perturbation("partial-noise"))
+    source, target = legs()
+    ddib = DDIB(source, target, 2.0, perturb=get_perturbation("partial-noise"))
     for leg in ddib.legs():
-        assert len(leg.sigmas) == len(here.sigmas)
+        assert len(leg.sigmas) == len(source.sigmas)
         np.testing.assert_allclose([leg.sigmas[0], leg.sigmas[-1]], [0.02, 2.0], rtol=1e-5)
     np.testing.assert_allclose(
-        ddib.replace(coefficient=1e6).legs()[0].sigmas, here.sigmas, rtol=1e-5
+        ddib.replace(coefficient=1e6).legs()[0].sigmas, source.sigmas, rtol=1e-5
     )

@@ -1,6 +1,4 @@
-"""Two bridges crossed together: what is tied is the source's to the last bit, the rest is the
-target's, and the pair is led back.
-"""
+"""Tied bridges: low frequencies are the source's, the rest the target's, and the pair inverts."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +19,7 @@ SHAPE = (8, 6, 2)
 
 @pytest.fixture
 def means():
-    """Of two mixtures of three."""
+    """The means of two mixtures of three Gaussians."""
     return [
         0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)).astype(np.float32)
         for seed in (0, 1)
@@ -45,15 +43,13 @@ def legs(means):
 @pytest.fixture
 def images(means):
     """Images of the source."""
-    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * np.random.default_rng(
-        2
-    ).normal(size=(5, *SHAPE)).astype(np.float32)
+    noise = np.random.default_rng(2).normal(size=(5, *SHAPE)).astype(np.float32)
+    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * noise
 
 
 def low(x, count):
-    return np.einsum(
-        "ij,bjkc,kl->bilc", projection(SHAPE[0], count), x, projection(SHAPE[1], count)
-    )
+    rows, columns = (projection(size, count) for size in SHAPE[:2])
+    return np.einsum("ij,bjkc,kl->bilc", rows, x, columns)
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 1), (7, 3), (4, 4)])
@@ -74,9 +70,7 @@ def test_what_is_tied_is_the_sources_and_the_rest_is_not(legs, images, count):
 
 
 def test_released_it_is_the_targets_again(legs, images):
-    """Released at once it is the plain DDIB, and released late it has left the source's low
-    frequencies a little.
-    """
+    """Released at once it is the plain DDIB; released late it is near the source's frequencies."""
     at_once, early, late = (
         bridge.translate(DDIB(*legs, tie=Tie(2, release)), images) for release in (79.9, 0.5, None)
     )
@@ -88,17 +82,13 @@ def test_released_it_is_the_targets_again(legs, images):
 
 @pytest.mark.parametrize(("name", "least"), [("heun", 1.7), ("dpmpp-2m", 1.6), ("rk4", 3.0)])
 def test_a_released_tie_has_the_order_of_its_solver(strict, means, name, least):
-    """The solver starts afresh where the tie lets go, on a level of the grid, so that no step
-    crosses the jump of the slope.
-    """
+    """The solver starts afresh on the level of the release: no step spans the jump of the slope."""
     sigmas = np.geomspace(0.002, 80, 25)
     release = sigmas[9] * 0.999
-    errors = []
 
     def end(solver, refined):
-        levels = jnp.asarray(
-            np.exp(np.interp(np.linspace(0, 24, 24 * refined + 1), np.arange(25), np.log(sigmas)))
-        )
+        positions = np.linspace(0, 24, 24 * refined + 1)
+        levels = jnp.asarray(np.exp(np.interp(positions, np.arange(25), np.log(sigmas))))
         source, target = (
             Bridge(
                 mixture_model(jnp.asarray(mean, jnp.float64), jnp.full(3, 0.1)),
@@ -115,7 +105,7 @@ def test_a_released_tie_has_the_order_of_its_solver(strict, means, name, least):
     assert np.log2(errors[0] / errors[1]) > least, errors
 
 
-def test_a_tie_that_is_not_held_changes_nothing(legs, images):
+def test_a_tie_released_at_the_start_changes_nothing(legs, images):
     noisy = DDIB(*legs, 1.0, perturb=get_perturbation("add-noise"))
     level = DDIB(*legs, 1.0, perturb=get_perturbation("partial-noise"))
     for plain, release in ((noisy, 79.9), (level, 2.0)):
@@ -132,10 +122,8 @@ def test_a_domain_tied_to_itself_gives_the_image_back(legs, images):
 
 
 def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
-    """Isotropic Gaussians never mix frequencies, so that a tie exchanges the low ones and leaves
-    the others as they were.
-    """
-    ours, theirs = (
+    """Isotropic Gaussians never mix frequencies: a tie exchanges the low ones and no others."""
+    source, target = (
         Bridge.over(
             mixture_model(jnp.full((1, *SHAPE), mean), jnp.asarray([variance])),
             steps=60,
@@ -144,7 +132,7 @@ def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
         for mean, variance in ((0.5, 0.04), (-0.5, 0.3))
     )
     images = np.random.default_rng(2).normal(0.5, 0.2, size=(4, *SHAPE)).astype(np.float32)
-    free, tied = (bridge.translate(DDIB(ours, theirs, tie=tie), images) for tie in (None, Tie(2)))
+    free, tied = (bridge.translate(DDIB(source, target, tie=tie), images) for tie in (None, Tie(2)))
     np.testing.assert_allclose(tied, low(images, 2) + free - low(free, 2), atol=1e-3)
 
 
@@ -156,19 +144,13 @@ def test_the_pair_is_led_back_to_the_latent(legs, images):
     y = source.decode(latent)
     rows, columns = (jnp.asarray(projection(size, 2), jnp.float32) for size in SHAPE[:2])
 
-    def together(sigma, pair):
+    def coupled(sigma, pair):
         y, x = jnp.split(pair, 2)
-        here, there = (
-            probability_flow(source.model)(sigma, y),
-            probability_flow(target.model)(sigma, x),
-        )
-        return jnp.concatenate(
-            [here, there + jnp.einsum("ij,bjkc,kl->bilc", rows, here - there, columns)]
-        )
+        dy, dx = probability_flow(source.model)(sigma, y), probability_flow(target.model)(sigma, x)
+        return jnp.concatenate([dy, dx + jnp.einsum("ij,bjkc,kl->bilc", rows, dy - dx, columns)])
 
-    back = odeint(target.solver, together, jnp.concatenate([y, x]), target.sigmas) / jnp.sqrt(
-        1 + target.sigmas[-1] ** 2
-    )
+    end = odeint(target.solver, coupled, jnp.concatenate([y, x]), target.sigmas)
+    back = end / jnp.sqrt(1 + target.sigmas[-1] ** 2)
     np.testing.assert_allclose(back, jnp.concatenate([latent, latent]), atol=2e-4)
 
 
@@ -176,7 +158,7 @@ def test_sweeps_are_tied_too(legs, images):
     ddib = DDIB(*legs, perturb=get_perturbation("blur"), tie=Tie(1))
     coefficients = (0.0, 1.0)
     swept = ddib_jax.translate_sweep(ddib, images, coefficients, batch_size=2).images
-    whole = ddib_jax.sweep(ddib, jax.random.key(0), jnp.asarray(images), jnp.asarray(coefficients))
+    whole = ddib_jax.sweep(jax.random.key(0), ddib, jnp.asarray(images), jnp.asarray(coefficients))
     np.testing.assert_allclose(swept, whole, atol=1e-4)
     np.testing.assert_allclose(
         swept[0], bridge.translate(DDIB(*legs, tie=Tie(1)), images), atol=1e-4
@@ -185,9 +167,8 @@ def test_sweeps_are_tied_too(legs, images):
     for part in swept:
         np.testing.assert_allclose(low(part, 1), low(images, 1), atol=2e-4)
     level = DDIB(*legs, perturb=get_perturbation("partial-noise"), tie=Tie(1))
-    np.testing.assert_allclose(
-        low(ddib_jax.translate_sweep(level, images, (2.0,)).images[0], 1), low(images, 1), atol=2e-3
-    )
+    translations = ddib_jax.translate_sweep(level, images, (2.0,)).images[0]
+    np.testing.assert_allclose(low(translations, 1), low(images, 1), atol=2e-3)
 
 
 def test_what_cannot_be_tied_is_said(legs, images):

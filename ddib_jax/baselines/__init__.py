@@ -1,6 +1,4 @@
-"""Other methods of translation, each a `Translator`: a pytree that is called with a key
-on images.
-"""
+"""Other methods of translation, each a `Translator`: a pytree called with (key, images)."""
 
 from collections.abc import Callable
 
@@ -26,31 +24,30 @@ def translate(
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images:
-    """Any number of images [n h w c] translated by any method, in batches on all local devices;
-    host arrays.
+    """The translations [n h w c] of any number of images [n h w c] in [-1, 1] by any method.
 
-    Image i has its noise from `key` (default 0) and i, or its index in `indices` [n], so that the
-    batching does not matter. Raises FloatingPointError for a result that is not finite.
+    In batches on all local devices; arrays of the host. Image i has its noise from `key` (default
+    0) and i, or its index in `indices` [n], so that the batching does not matter. Raises
+    FloatingPointError for a result that is not finite.
     """
-    key = jax.random.key(0) if key is None else key
-    return check_finite(
-        parallel.map_batches(
-            _each,
-            (method, key),
-            np.arange(len(images)) if indices is None else indices,
-            images,
-            batch_size=batch_size,
-            progress=progress,
-        ),
-        "translations",
+    translations = parallel.map_batches(
+        _translate_each,
+        (method, jax.random.key(0) if key is None else key),
+        np.arange(len(images)) if indices is None else indices,
+        images,
+        batch_size=batch_size,
+        progress=progress,
     )
+    return check_finite(translations, "translations")
 
 
-def _each(tree, indices, images):
+def _translate_each(tree, indices, images):
     method, key = tree
-    return jax.vmap(lambda index, image: method(jax.random.fold_in(key, index), image[None])[0])(
-        indices, images
-    )
+
+    def translate_one(index, image):
+        return method(jax.random.fold_in(key, index), image[None])[0]
+
+    return jax.vmap(translate_one)(indices, images)
 
 
 __all__ = ["DCGAN", "ILVR", "CycleGAN", "Identity", "Nearest", "SDEdit", "translate"]

@@ -1,8 +1,10 @@
-"""CycleGAN (Zhu et al. 2017): two generators that undo each other, each against a discriminator;
-trained by the loop that trains all else.
+"""CycleGAN (Zhu et al. 2017): two generators that undo each other, each against a discriminator.
+
+What is here are its parameters, optimiser and gradients, for `training.fit`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,23 +38,25 @@ def cyclegan_parameters(
     shape: tuple[int, ...],
     pool: int,
 ) -> dict[str, Any]:
-    """Both generators (`ab`, `ba`), both discriminators and both pools of past fakes, as one tree
-    of parameters.
+    """Generators (`ab`, `ba`), discriminators (`a`, `b`) and pools of past fakes, as one tree.
+
+    shape: that of an image, [h w c]. pool: how many images each pool is for.
     """
     x, keys = jnp.zeros((1, *shape)), jax.random.split(key, 4)
-    made = lambda network, key: jax.jit(network.init)(key, x)["params"]
+    init = lambda network, key: jax.jit(network.init)(key, x)["params"]
     return {
-        "generators": {"ab": made(generator, keys[0]), "ba": made(generator, keys[1])},
-        "discriminators": {"a": made(discriminator, keys[2]), "b": made(discriminator, keys[3])},
+        "generators": {"ab": init(generator, keys[0]), "ba": init(generator, keys[1])},
+        "discriminators": {"a": init(discriminator, keys[2]), "b": init(discriminator, keys[3])},
         "pools": {side: ImagePool.empty(pool, shape) for side in SIDES},
     }
 
 
 def optimiser(learning_rate: float, steps: int, decay_from: int) -> optax.GradientTransformation:
-    """Adam (.5, .999) at a rate that is constant up to a step and then falls to nothing; a pool is
-    moved by its "gradient" as it is.
+    """Adam (.5, .999) at a rate that is constant up to step `decay_from`, then falls to 0 linearly.
+
+    The "gradient" of a pool is its change, so SGD at rate 1 applies it as it is.
     """
-    falling = optax.join_schedules(
+    rate = optax.join_schedules(
         [
             optax.constant_schedule(learning_rate),
             optax.linear_schedule(learning_rate, 0.0, max(1, steps - decay_from)),
@@ -61,7 +65,7 @@ def optimiser(learning_rate: float, steps: int, decay_from: int) -> optax.Gradie
     )
     kinds = lambda params: {name: "pool" if name == "pools" else "network" for name in params}
     return optax.multi_transform(
-        {"network": optax.adam(falling, b1=0.5, b2=0.999), "pool": optax.sgd(1.0)}, kinds
+        {"network": optax.adam(rate, b1=0.5, b2=0.999), "pool": optax.sgd(1.0)}, kinds
     )
 
 
@@ -74,104 +78,93 @@ def cyclegan_gradients(
     identity: float = 0.5,
     axis_name: str | None = None,
 ) -> Callable:
-    """The `grad_fn` of the game: (params, key, batch of `a` and `b`, shared) -> (metrics,
-    gradients).
+    """The `grad_fn` of training: (params, key, batch, shared) -> (metrics, gradients).
 
-    Generators minimise loss(D(fake), 1) + cycle (L1 around the cycle + identity L1 of what is in
-    the target domain already); discriminators half of loss(real, 1) + loss(shown, 0), shown from
-    the pool. All are taken at the same parameters. Metrics: `loss` of the generators,
-    `adversarial`, `cycle`, and for each side `discriminator_a` and `spread_a` (deviation over the
-    batch of what is made over that of real images).
+    The batch has images `a` and `b` [b h w c]. Generators minimise loss(D(fake), 1) + cycle (L1
+    around the cycle + identity L1 of images that are of the target domain already); discriminators
+    half of loss(D(real), 1) + loss(D(past fake), 0), the past fakes from the pool. All gradients
+    are taken at the same parameters. Metrics: `loss` of the generators, `adversarial`, `cycle`, and
+    for each side `discriminator_a` and `spread_a`, the deviation over the batch of generated images
+    over that of real ones.
     """
-    made = lambda params, x: generator.apply({"params": params}, x)
+    generate = lambda params, x: generator.apply({"params": params}, x)
     logits_of = lambda params, x: discriminator.apply({"params": params}, x)
-    apart = lambda x, y: jnp.mean(jnp.abs(x - y))
+    l1 = lambda x, y: jnp.mean(jnp.abs(x - y))
 
     def grad_fn(params, key, batch, shared):
         a, b = batch["a"], batch["b"]
         discriminators = params["discriminators"]
 
         def generators_loss(generators):
-            fakes = {"b": made(generators["ab"], a), "a": made(generators["ba"], b)}
-            around = apart(made(generators["ba"], fakes["b"]), a) + apart(
-                made(generators["ab"], fakes["a"]), b
+            to_a, to_b = (partial(generate, generators[name]) for name in ("ba", "ab"))
+            fakes = {"b": to_b(a), "a": to_a(b)}
+            cycled = l1(to_a(fakes["b"]), a) + l1(to_b(fakes["a"]), b)
+            adversarial = sum(
+                loss(logits_of(discriminators[side], fakes[side]), 1.0) for side in SIDES
             )
-            fooled = sum(loss(logits_of(discriminators[side], fakes[side]), 1.0) for side in SIDES)
-            kept = (
-                apart(made(generators["ab"], b), b) + apart(made(generators["ba"], a), a)
-                if identity
-                else 0.0
-            )
-            return fooled + cycle * (around + identity * kept), (
-                fakes,
-                {"adversarial": fooled, "cycle": around},
-            )
+            unchanged = l1(to_b(b), b) + l1(to_a(a), a) if identity else 0.0
+            total = adversarial + cycle * (cycled + identity * unchanged)
+            return total, (fakes, {"adversarial": adversarial, "cycle": cycled})
 
-        (total, (fakes, metrics)), moves = jax.value_and_grad(generators_loss, has_aux=True)(
-            params["generators"]
-        )
-        shown, pools = {}, {}
-        for side, own in zip(SIDES, jax.random.split(key), strict=True):
-            shown[side], pools[side] = _exchanged(
-                params["pools"][side], own, fakes[side], axis_name
+        (total, (fakes, metrics)), generator_grads = jax.value_and_grad(
+            generators_loss, has_aux=True
+        )(params["generators"])
+
+        past_fakes, pools = {}, {}
+        for side, side_key in zip(SIDES, jax.random.split(key), strict=True):
+            past_fakes[side], pools[side] = _exchanged(
+                side_key, params["pools"][side], fakes[side], axis_name
             )
 
         def discriminator_loss(discriminators):
-            real = {"a": a, "b": b}
-            lost = {
-                side: (
-                    0.5
-                    * (
-                        loss(logits_of(discriminators[side], real[side]), 1.0)
-                        + loss(logits_of(discriminators[side], shown[side]), 0.0)
-                    )
-                )
-                for side in SIDES
-            }
-            return sum(lost.values()), lost
+            def of_side(side):
+                real = loss(logits_of(discriminators[side], batch[side]), 1.0)
+                fake = loss(logits_of(discriminators[side], past_fakes[side]), 0.0)
+                return 0.5 * (real + fake)
 
-        (_, lost), counters = jax.value_and_grad(discriminator_loss, has_aux=True)(discriminators)
-        metrics = {
-            "loss": total,
-            **metrics,
-            **{f"discriminator_{side}": lost[side] for side in SIDES},
-        }
+            losses = {side: of_side(side) for side in SIDES}
+            return sum(losses.values()), losses
+
+        (_, losses), discriminator_grads = jax.value_and_grad(discriminator_loss, has_aux=True)(
+            discriminators
+        )
+        metrics = {"loss": total, **metrics}
+        metrics |= {f"discriminator_{side}": losses[side] for side in SIDES}
         metrics |= {
             f"spread_{side}": _spread(fakes[side], batch[side], axis_name) for side in SIDES
         }
-        back = jax.tree.map(lambda old, new: old - new, params["pools"], pools)
-        return metrics, {"generators": moves, "discriminators": counters, "pools": back}
+        return metrics, {
+            "generators": generator_grads,
+            "discriminators": discriminator_grads,
+            # the training loop knows gradients alone: of a pool, old - new
+            "pools": jax.tree.map(lambda old, new: old - new, params["pools"], pools),
+        }
 
     return grad_fn
 
 
 def _exchanged(
-    pool: ImagePool, key: PRNGKey, fakes: Image, axis_name: str | None
+    key: PRNGKey, pool: ImagePool, fakes: Image, axis_name: str | None
 ) -> tuple[Image, ImagePool]:
-    """What this device shows its discriminator; every device exchanges the images of all, so that
-    their pools stay one.
+    """The fakes for this device's discriminator, and the pool after them.
+
+    Every device exchanges the images of all devices, so that their pools stay equal.
     """
     if axis_name is None:
         return pool.exchanged(key, fakes)
-    everybody = _gathered(fakes, axis_name)
-    shown, pool = pool.exchanged(key, everybody)
-    return (
-        jax.lax.dynamic_slice_in_dim(shown, jax.lax.axis_index(axis_name) * len(fakes), len(fakes)),
-        pool,
-    )
+    returned, pool = pool.exchanged(key, _gathered(fakes, axis_name))
+    start = jax.lax.axis_index(axis_name) * len(fakes)
+    return jax.lax.dynamic_slice_in_dim(returned, start, len(fakes)), pool
 
 
 def _gathered(images: Image, axis_name: str | None) -> Image:
     """The images of all devices."""
-    return (
-        images
-        if axis_name is None
-        else jax.lax.all_gather(images, axis_name).reshape(-1, *images.shape[1:])
-    )
+    if axis_name is None:
+        return images
+    return jax.lax.all_gather(images, axis_name).reshape(-1, *images.shape[1:])
 
 
 def _spread(fakes: Image, real: Image, axis_name: str | None) -> jax.Array:
-    made, wanted = (
-        jnp.mean(jnp.std(_gathered(images, axis_name), axis=0)) for images in (fakes, real)
-    )
-    return made / jnp.maximum(wanted, 1e-6)
+    """Of all devices' batches the deviation of the fakes over that of the real images."""
+    deviation = lambda images: jnp.mean(jnp.std(_gathered(images, axis_name), axis=0))
+    return deviation(fakes) / jnp.maximum(deviation(real), 1e-6)

@@ -1,4 +1,4 @@
-"""SDEdit (Meng et al. 2022): noise to a middling level, then denoise as the target model does."""
+"""SDEdit (Meng et al. 2022): noise up to a middle level, then the target model's ODE down."""
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,10 @@ from ddib_jax.types import Image, PRNGKey
 
 @struct.dataclass
 class SDEdit:
-    """Images with fresh noise of deviation `sigma`, decoded from there by the target's
-    probability-flow ODE.
+    """Images with fresh noise of deviation `sigma`, decoded by the target's probability-flow ODE.
 
-    target: the bridge of the target domain, whose grid is squeezed to end at sigma. A higher level
-    makes more of a target image and keeps less of the source.
+    target: the bridge of the target domain, whose grid is compressed to end at sigma. The higher
+    the level, the closer the result is to target images and the less is kept of the source.
     """
 
     target: Bridge

@@ -1,4 +1,4 @@
-"""Methods that do nothing clever, which every other one is held beside."""
+"""Trivial baselines: the source itself, and the nearest real target image."""
 
 import jax.numpy as jnp
 from flax import struct
@@ -9,7 +9,7 @@ from ddib_jax.types import Image, PRNGKey
 
 @struct.dataclass
 class Identity:
-    """The source as it is: all of it kept, nothing translated."""
+    """The source as it is: everything of it is kept, and nothing translated."""
 
     def __call__(self, key: PRNGKey, image: Image) -> Image:
         """Images [b h w c] -> the same."""
@@ -18,14 +18,16 @@ class Identity:
 
 @struct.dataclass
 class Nearest:
-    """The real target image that is nearest in L2: as real as can be, and what it keeps is chance.
-    targets [n h w c].
+    """The real target image that is nearest in L2, of `targets` [n h w c].
+
+    Its images are real by construction, and keep of the source what they happen to share with it.
     """
 
     targets: Float[Array, "n ..."]
 
     def __call__(self, key: PRNGKey, image: Image) -> Image:
-        """Images [b h w c] -> their neighbours among the targets."""
-        mine, theirs = image.reshape(len(image), -1), self.targets.reshape(len(self.targets), -1)
-        distances = jnp.sum(theirs**2, axis=1)[None] - 2 * mine @ theirs.T
+        """Images [b h w c] -> their nearest targets [b h w c]."""
+        sources, targets = (a.reshape(len(a), -1) for a in (image, self.targets))
+        # squared distances, less |source|^2, which is common to all targets
+        distances = jnp.sum(targets**2, axis=1)[None] - 2 * sources @ targets.T
         return self.targets[jnp.argmin(distances, axis=1)]

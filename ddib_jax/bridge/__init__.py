@@ -1,6 +1,4 @@
-"""Bridges between images and latents, two of them as a DDIB, and any number of images
-across them.
-"""
+"""Bridges between images and latents, a pair of them as a DDIB, and batched translation."""
 
 from ddib_jax.bridge.batched import decode, decode_tied, encode, sample, translate
 from ddib_jax.bridge.bridge import Bridge

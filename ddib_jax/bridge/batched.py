@@ -1,5 +1,6 @@
-"""Any number of images across bridges, in batches on all local devices; arrays of the host in and
-out.
+"""Encoding, decoding and translation of any number of images, in batches on all local devices.
+
+Images, latents and results are arrays of the host [n h w c], or [n d] of points.
 """
 
 import functools
@@ -32,12 +33,13 @@ def encode(
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images | tuple[Images, Carry]:
-    """The latents of any number of images [n h w c]; with a reversible solver and `return_carry`
-    also what `decode` takes.
+    """The latents of any number of images [n h w c] in [-1, 1].
 
-    labels [n]: each image's own class, in place of the model's `cond`. Raises ValueError where the
-    images are not of the model's shape or not finite, FloatingPointError where a latent is not
-    finite or an implicit solver did not reach its tolerance. Warns of latents far from N(0, I).
+    labels [n]: each image's own class, in place of the model's `cond`. With a reversible solver,
+    `return_carry` also returns what `decode` needs to give the images back exactly. Raises
+    ValueError where the images are not of the model's shape or not finite, FloatingPointError where
+    a latent is not finite or an implicit solver did not reach its tolerance. Warns of latents far
+    from N(0, I).
     """
     check_shape(bridge, images, "images")
     if not np.isfinite(images).all():
@@ -50,7 +52,7 @@ def encode(
         latents = _mapped(Bridge.encode, bridge, (images,), labels, **options)
         _check_solved(bridge, latents, images, labels, rising=True, **options)
     check_finite(latents, "latents")
-    warn_of_latents(np.stack(_moments(latents), axis=1))
+    warn_of_latents(_moments(latents))
     return (latents, carry) if return_carry else latents
 
 
@@ -63,10 +65,11 @@ def decode(
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images:
-    """The images of any number of latents [n h w c], with the `carry` of their encoding exactly;
-    raises as `encode` does.
+    """The images of any number of latents [n h w c] of unit variance.
 
-    Raises ValueError for a carry of another solver, grid or number of latents.
+    With the `carry` of their encoding these are the encoded images, up to rounding. labels [n]: as
+    in `encode`. Raises as `encode` does, and ValueError for a carry of another solver, grid or
+    number of latents.
     """
     check_shape(bridge, latents, "latents")
     options = {"batch_size": batch_size, "progress": progress}
@@ -80,30 +83,33 @@ def decode(
                 f"The carry is that of {len(carry.second)} other latents than these {len(latents)};"
                 " give those that came with it."
             )
-        images = _mapped(_decoder(carry.rising), bridge, (latents, carry.second), labels, **options)
+        decoder, pair = _decoder(rising=carry.rising), (latents, carry.second)
+        images = _mapped(decoder, bridge, pair, labels, **options)
     return check_finite(images, "images")
 
 
 def decode_tied(
     ddib: DDIB,
     latents: Images,
-    perturbed: Images | None = None,
     *,
+    perturbed: Images | None = None,
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images:
-    """The translations [n h w c] of the source's latents, or of these once perturbed, under the tie
-    of the DDIB; raises as `decode` and `Tie.decode` do.
+    """The translations [n h w c] of the source's latents under the tie of the DDIB.
+
+    The target starts from `perturbed` [n h w c] where it is given. Raises as `decode` and
+    `Tie.decode` do, and ValueError for a DDIB without a tie.
     """
     if ddib.tie is None:
         raise ValueError("This DDIB has no tie; decode by its target alone.")
     ddib.check_tie()
     check_shape(ddib.target, latents, "latents")
     arrays = (latents, latents if perturbed is None else perturbed)
-    return check_finite(
-        parallel.map_batches(_decode_tied, ddib, *arrays, batch_size=batch_size, progress=progress),
-        "translations",
+    translations = parallel.map_batches(
+        _decode_tied, ddib, *arrays, batch_size=batch_size, progress=progress
     )
+    return check_finite(translations, "translations")
 
 
 def sample(
@@ -114,7 +120,7 @@ def sample(
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images:
-    """The samples [n h w c] that Gaussian latents become; labels and errors as in `encode`."""
+    """The samples [n h w c] of Gaussian latents [n h w c]; labels and errors as in `encode`."""
     check_shape(bridge, latents, "latents")
     images = _mapped(
         Bridge.sample, bridge, (latents,), labels, batch_size=batch_size, progress=progress
@@ -130,12 +136,12 @@ def translate(
     batch_size: int = 64,
     progress: Callable = iter,
 ) -> Images:
-    """Any number of source images [n h w c] in [-1, 1] translated.
+    """The translations [n h w c] of any number of source images [n h w c] in [-1, 1].
 
     Image i has its noise from `key` (default 0) and i, so that the batching does not matter. Raises
     ValueError where source, target and images are not of one shape, FloatingPointError for a result
-    that is not finite. Warns of latents far from N(0, I), and of legs that are guided in different
-    ways.
+    that is not finite. Warns of latents far from N(0, I), and of bridges that are guided in
+    different ways.
     """
     check_meeting(ddib.source.model, ddib.target.model)
     check_shape(ddib.source, images, "images")
@@ -143,43 +149,42 @@ def translate(
     warn_of_guidance(ddib.source.model, ddib.target.model)
     key = jax.random.key(0) if key is None else key
     options = {"batch_size": batch_size, "progress": progress}
-    results, moments = parallel.map_batches(
-        _translate, (ddib, key), np.arange(len(images)), images, neighbour(images), **options
-    )
-    _check_solved(ddib.legs()[0], results, images, None, rising=True, **options)
+    arrays = (np.arange(len(images)), images, neighbour(images))
+    translations, moments = parallel.map_batches(_translate, (ddib, key), *arrays, **options)
+    _check_solved(ddib.legs()[0], translations, images, None, rising=True, **options)
     warn_of_latents(moments)
-    return check_finite(results, "translations")
+    return check_finite(translations, "translations")
 
 
 def _mapped(fn: Callable, bridge: Bridge, arrays: tuple, labels: Labels | None, **options):
     if labels is None:
         return parallel.map_batches(fn, bridge, *arrays, **options)
-    return parallel.map_batches(
-        _labelled(fn), bridge, np.asarray(labels, np.int32), *arrays, **options
-    )
+    labels = np.asarray(labels, np.int32)
+    return parallel.map_batches(_labelled(fn), bridge, labels, *arrays, **options)
+
+
+# `parallel.map_batches` compiles a function once for as long as it is given the same object, so
+# the functions below are made once for each argument that is closed over.
 
 
 @functools.cache
 def _labelled(fn: Callable) -> Callable:
     """`fn` of a bridge and arrays as a function of a bridge, labels and arrays."""
-    return lambda bridge, labels, *arrays: fn(
-        bridge.replace(model=bridge.model.given(labels)), *arrays
-    )
+
+    def with_labels(bridge, labels, *arrays):
+        return fn(bridge.replace(model=bridge.model.given(labels)), *arrays)
+
+    return with_labels
 
 
-def _translate(tree, index, image, other):
-    ddib, key = tree
-    context = ddib.encode(image, fixed_noise(key, index, image), other)
-    return ddib.decode(context), jnp.stack(_moments(context["latent"]), axis=1)
+@functools.cache
+def _decoder(*, rising: bool) -> Callable:
+    """The decoder of latents and second states, whose encoding went up (`rising`) or down."""
 
+    def decode_pair(bridge, latent, second):
+        return bridge.decode(latent, carry=Carry(second, bridge.sigmas, bridge.solver, rising))
 
-def _decode_tied(ddib, latent, perturbed):
-    return ddib.tie.decode(*ddib.legs(), latent, perturbed)
-
-
-def _moments(latents):
-    axes = tuple(range(1, latents.ndim))
-    return latents.mean(axes), (latents**2).mean(axes)
+    return decode_pair
 
 
 def _encode_pair(bridge, image):
@@ -187,14 +192,20 @@ def _encode_pair(bridge, image):
     return latent, carry.second
 
 
-@functools.cache
-def _decoder(rising: bool) -> Callable:
-    """The function of a batch of latents and second states that were made going up, or down."""
+def _decode_tied(ddib, latent, perturbed):
+    return ddib.tie.decode(*ddib.legs(), latent, perturbed=perturbed)
 
-    def decoded(bridge, latent, second):
-        return bridge.decode(latent, carry=Carry(second, bridge.sigmas, bridge.solver, rising))
 
-    return decoded
+def _translate(tree, index, image, other):
+    ddib, key = tree
+    context = ddib.encode(image, fixed_noise(key, index, image), other)
+    return ddib.decode(context), _moments(context["latent"])
+
+
+def _moments(latents):
+    """The mean and the mean square of every latent, [n 2]."""
+    axes, xp = tuple(range(1, latents.ndim)), jnp if isinstance(latents, jax.Array) else np
+    return xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1)
 
 
 def _check_solved(
@@ -206,20 +217,22 @@ def _check_solved(
     rising: bool,
     **options,
 ) -> None:
-    """Raise FloatingPointError, with the residual, where results [n h w c] hold what an implicit
-    solver did not find.
+    """Raise FloatingPointError, with the residual, where an implicit solver did not converge.
+
+    That is where results [n h w c] are not finite: what was solved for is then solved again from
+    `start`, images or latents [n h w c], for its residuals, which `Bridge.encode` does not return.
     """
     if not is_implicit(bridge.solver) or np.isfinite(results).all():
         return
     x = start if rising else start * np.sqrt(1 + np.square(bridge.sigmas[-1]))
     residuals = _mapped(_residual_up if rising else _residual_down, bridge, (x,), labels, **options)
-    wanted = bridge.solver.solve.wanted(residuals.dtype)
-    missed = int((~(residuals <= wanted)).sum())
-    if missed:
+    threshold = bridge.solver.solve.threshold(residuals.dtype)
+    count = int((~(residuals <= threshold)).sum())
+    if count:
         raise FloatingPointError(
-            f"{type(bridge.solver).__name__} did not converge on {missed} of {len(residuals)}"
-            f" images: the worst relative residual is {residuals.max():.2g} where {wanted:.2g} is"
-            " wanted; take more steps or a reversible solver."
+            f"{type(bridge.solver).__name__} did not converge on {count} of {len(residuals)}"
+            f" images: the worst relative residual is {residuals.max():.2g} where {threshold:.2g}"
+            " is wanted; take more steps or a reversible solver."
         )
 
 

@@ -1,4 +1,4 @@
-"""What is refused, and what is warned of, where images, latents and models meet."""
+"""Checks of images, latents and models before and after a translation: errors and warnings."""
 
 import warnings
 
@@ -15,30 +15,31 @@ def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
     """Raise ValueError where the latents of `source` are not of the shape that `target` decodes."""
     if source.data_shape != target.data_shape:
         raise ValueError(
-            f"The two models cannot meet: the source makes latents of {_words(source.data_shape)},"
-            f" the target decodes {_words(target.data_shape)}; train both at one size and number of"
+            f"The two models cannot meet: the source makes latents of {_by(source.data_shape)},"
+            f" the target decodes {_by(target.data_shape)}; train both at one size and number of"
             " channels."
         )
 
 
 def check_shape(bridge: Bridge, arrays: Images, kind: str) -> None:
-    """Raise ValueError where the arrays are none, or not of the shape of the bridge's model."""
-    expected = bridge.model.data_shape
-    if len(arrays) == 0 or np.shape(arrays)[1:] != expected:
-        found = (
-            "none were given"
-            if len(arrays) == 0
-            else f"these are of {_words(np.shape(arrays)[1:])}"
-        )
-        raise ValueError(f"The model takes {kind} of {_words(expected)}; {found}.")
+    """Raise ValueError where the arrays [n ...] are none, or not of the shape of the model's data.
+
+    kind: what the error calls them, "images" or "latents".
+    """
+    expected, shape = bridge.model.data_shape, np.shape(arrays)[1:]
+    if len(arrays) == 0:
+        raise ValueError(f"The model takes {kind} of {_by(expected)}; none were given.")
+    if shape != expected:
+        raise ValueError(f"The model takes {kind} of {_by(expected)}; these are of {_by(shape)}.")
 
 
-def _words(shape: tuple[int, ...]) -> str:
+def _by(shape: tuple[int, ...]) -> str:
+    """The shape as people write it: "32 x 32 x 3"."""
     return " x ".join(map(str, shape))
 
 
 def check_finite(arrays: np.ndarray, kind: str) -> np.ndarray:
-    """The arrays [n ...]; raises FloatingPointError where one is not finite."""
+    """The arrays [n ...] as they are; raises FloatingPointError where one is not finite."""
     broken = int((~np.isfinite(arrays).reshape(len(arrays), -1).all(axis=1)).sum())
     if broken:
         raise FloatingPointError(
@@ -49,29 +50,31 @@ def check_finite(arrays: np.ndarray, kind: str) -> np.ndarray:
 
 
 def warn_of_guidance(source: DiffusionModel, target: DiffusionModel) -> None:
-    """Warn where the two legs are guided in different ways, or by different scales: the way back is
-    another one then.
+    """Warn where source and target are guided in different ways, or by different scales.
+
+    Translating back then follows another ODE, and the cycle does not close.
     """
-    told = [
-        None if model.guidance is None else (type(model.guidance).__name__, _scale(model))
-        for model in (source, target)
-    ]
-    if told[0] != told[1]:
-        words = ["unguided" if one is None else f"under {one[0]} of scale {one[1]}" for one in told]
+    ours, theirs = _guidance(source), _guidance(target)
+    if ours != theirs:
         warnings.warn(
-            f"The source leg is {words[0]} and the target leg {words[1]}; guide both alike if the"
-            " cycle is to close.",
+            f"The source is {ours} and the target {theirs}; guide both alike if the cycle is to"
+            " close.",
             stacklevel=3,
         )
 
 
-def _scale(model: DiffusionModel) -> str:
-    return ", ".join(f"{scale:g}" for scale in np.unique(jax.device_get(model.guidance.scale)))
+def _guidance(model: DiffusionModel) -> str:
+    if model.guidance is None:
+        return "unguided"
+    scales = np.unique(jax.device_get(model.guidance.scale))
+    words = ", ".join(f"{scale:g}" for scale in scales)
+    return f"under {type(model.guidance).__name__} of scale {words}"
 
 
 def warn_of_latents(moments: Float[np.ndarray, "n 2"]) -> None:
-    """Warn where latents, of these means and mean squares, are far from N(0, I): their model does
-    not know these images.
+    """Warn where latents are far from N(0, I), from the mean and mean square of each.
+
+    The source model then does not know the images that they are the latents of.
     """
     mean, square = np.mean(moments, axis=0)
     variance = square - mean**2

@@ -46,7 +46,7 @@ class Condition:
             )
             scale = 1.0 if self.guidance is None else self.guidance
             schedule = (
-                None if isinstance(model.schedule, Discrete) else Discrete.linear()
+                None if isinstance(model.schedule, Discrete) else Discrete.linear(1000)
             )  # what such classifiers were trained on
             guide = ClassifierGuidance(
                 params, jnp.asarray(label), jnp.asarray(scale), network=network, schedule=schedule

@@ -93,7 +93,7 @@ class Diagnose:
 
         here = Bridge.over(model, steps=20, grid=self.grid)
         key = jax.random.key(self.seed)
-        latents = diagnosis.noisy_latents(here, images, key, progress=progress("encoding"))
+        latents = diagnosis.noisy_latents(key, here, images, progress=progress("encoding"))
         noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
         samples = bridge.sample(here, noise, progress=progress("sampling"))
         checks = (*diagnosis.latent_checks(latents), *diagnosis.sample_checks(samples, images))

@@ -67,7 +67,7 @@ def statistics(
         return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
     kept = work_dir / "wiener.npz"
     if not kept.exists() and distributed.shard().index == 0:
-        fitted = made.fit(source.take(sample, rng), min(rank, values - 1))
+        fitted = made.fit(source.take(sample, rng), rank=min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(
             draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)}

@@ -146,7 +146,7 @@ class Recipe:
                     "reference": reference.images,
                     "related": reference.related(label, null),
                 }
-            return denoising_loss(learner, key, batch["image"], noise_level, **options)
+            return denoising_loss(key, learner, batch["image"], noise_level, **options)
 
         return accumulated(gradients(loss), self.accumulate)
 

@@ -1,11 +1,16 @@
 """Metrics: pure functions on arrays, each named in `METRICS` with the samples that it takes.
 
-The names of samples, all of one order and length where they are per image: `source`, `translation`,
-`reconstruction`, `cycle` images [n h w 3] in [-1, 1]; `latent` [n h w c]; `translation_logits` [n
-k] with `source_class` and `target_class` (a class or several), or with `labels` [n] that a
-translation should keep; `partner` [n h w 3], the true translations where they are known;
-`translation_features`, `target_features`, `target_pool_features` [m d]: of the translations, of
-real images of the target domain, and of other real images of it, from which the floor is drawn.
+Samples by name, in one order and of one length where they are per image:
+
+    source, translation, reconstruction, cycle   images [n h w 3] in [-1, 1]
+    partner                     the true translations [n h w 3], where there are any
+    latent                      [n h w c]
+    translation_logits          [n k]
+    source_class, target_class  a class, or several
+    labels                      [n], those that a translation should keep
+    translation_features        [n d], of the translations
+    target_features             [m d], of real images of the target domain
+    target_pool_features        [p d], of other real images of it, for real-against-real distances
 """
 
 from collections.abc import Callable, Mapping
@@ -49,14 +54,20 @@ def _change(measure: Callable) -> Callable:
     return lambda source, translation: measure(translation) - measure(source)
 
 
-def _floor(reference: np.ndarray, pool: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def _frechet_real(reference: np.ndarray, pool: np.ndarray, translation: np.ndarray) -> np.ndarray:
     return distributional.frechet_real(reference, pool, size=len(translation))
 
 
 def _latent(
     label: str, measure: Callable, function: Callable[[np.ndarray], float], ideal: str
 ) -> Metric:
-    return Metric(label, ("latent",), measure, _of_means(function), note=f"{ideal} for N(0, I)")
+    return Metric(
+        label,
+        takes=("latent",),
+        measure=measure,
+        summarise=_of_means(function),
+        note=f"{ideal} for N(0, I)",
+    )
 
 
 _PAIR = ("source", "translation")
@@ -66,152 +77,172 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "called_target": Metric(
             "Translations called the target",
-            ("translation_logits", "target_class"),
-            digits.called,
-            proportion,
-            "proportion",
-            "higher",
+            takes=("translation_logits", "target_class"),
+            measure=digits.called,
+            summarise=proportion,
+            unit="proportion",
+            better="higher",
         ),
         "called_source": Metric(
             "Translations still called the source",
-            ("translation_logits", "source_class"),
-            digits.called,
-            proportion,
-            "proportion",
+            takes=("translation_logits", "source_class"),
+            measure=digits.called,
+            summarise=proportion,
+            unit="proportion",
         ),
         "label_kept": Metric(
             "Translations of the source's label",
-            ("translation_logits", "labels"),
-            digits.label_kept,
-            proportion,
-            "proportion",
-            "higher",
+            takes=("translation_logits", "labels"),
+            measure=digits.label_kept,
+            summarise=proportion,
+            unit="proportion",
+            better="higher",
         ),
         "hue_error": Metric(
             "Hue error, median",
-            _PAIR,
-            digits.hue_error,
-            _median,
-            "°",
-            "lower",
-            "of pairs that have a hue; about 90° by chance",
+            takes=_PAIR,
+            measure=digits.hue_error,
+            summarise=_median,
+            unit="°",
+            better="lower",
+            note="of pairs that have a hue; about 90° by chance",
         ),
         "hue_error_p90": Metric(
-            "Hue error, 90th percentile", _PAIR, digits.hue_error, _p90, "°", "lower"
+            "Hue error, 90th percentile",
+            takes=_PAIR,
+            measure=digits.hue_error,
+            summarise=_p90,
+            unit="°",
+            better="lower",
         ),
         "hue_unmeasured": Metric(
             "Pairs without a hue",
-            _PAIR,
-            digits.hue_unmeasured,
-            proportion,
-            "proportion",
-            "lower",
-            "dark or grey",
+            takes=_PAIR,
+            measure=digits.hue_unmeasured,
+            summarise=proportion,
+            unit="proportion",
+            better="lower",
+            note="dark or grey",
         ),
         "saturation_change": Metric(
-            "Change of saturation", _PAIR, _change(digits.saturation), _mean_of_images
+            "Change of saturation",
+            takes=_PAIR,
+            measure=_change(digits.saturation),
+            summarise=_mean_of_images,
         ),
         "thickness_change": Metric(
             "Change of stroke thickness",
-            _PAIR,
-            _change(digits.stroke_thickness),
-            _mean_of_images,
-            "px",
+            takes=_PAIR,
+            measure=_change(digits.stroke_thickness),
+            summarise=_mean_of_images,
+            unit="px",
         ),
         "thickness_correlation": Metric(
             "Stroke thickness kept, correlation",
-            _PAIR,
-            _both(digits.stroke_thickness),
-            _correlation,
-            "",
-            "higher",
+            takes=_PAIR,
+            measure=_both(digits.stroke_thickness),
+            summarise=_correlation,
+            better="higher",
         ),
         "area_correlation": Metric(
             "Stroke area kept, correlation",
-            _PAIR,
-            _both(digits.stroke_area),
-            _correlation,
-            "",
-            "higher",
+            takes=_PAIR,
+            measure=_both(digits.stroke_area),
+            summarise=_correlation,
+            better="higher",
         ),
         "slant_correlation": Metric(
-            "Slant kept, correlation", _PAIR, _both(digits.stroke_slant), _correlation, "", "higher"
+            "Slant kept, correlation",
+            takes=_PAIR,
+            measure=_both(digits.stroke_slant),
+            summarise=_correlation,
+            better="higher",
         ),
         "source_distance": Metric(
-            "Distance to the source, RMSE", ("translation", "source"), rmse, _mean_of_images
+            "Distance to the source, RMSE",
+            takes=("translation", "source"),
+            measure=rmse,
+            summarise=_mean_of_images,
         ),
         "partner_error": Metric(
             "Error to the true partner, RMSE",
-            ("translation", "partner"),
-            rmse,
-            _mean_of_images,
-            "",
-            "lower",
+            takes=("translation", "partner"),
+            measure=rmse,
+            summarise=_mean_of_images,
+            better="lower",
         ),
         "reconstruction_error": Metric(
             "Encode → decode, relative RMSE",
-            ("reconstruction", "source"),
-            relative_rmse,
-            _mean_of_images,
-            "",
-            "lower",
+            takes=("reconstruction", "source"),
+            measure=relative_rmse,
+            summarise=_mean_of_images,
+            better="lower",
         ),
         "cycle_error": Metric(
             "Cycle there and back, relative RMSE",
-            ("cycle", "source"),
-            relative_rmse,
-            _mean_of_images,
-            "",
-            "lower",
+            takes=("cycle", "source"),
+            measure=relative_rmse,
+            summarise=_mean_of_images,
+            better="lower",
         ),
         "frechet": Metric(
             "Fréchet distance to real targets",
-            _FEATURES,
-            distributional.frechet_distance,
-            None,
-            "",
-            "lower",
+            takes=_FEATURES,
+            measure=distributional.frechet_distance,
+            better="lower",
         ),
         "frechet_real": Metric(
             "Fréchet distance, real against real",
-            ("target_features", "target_pool_features", "translation_features"),
-            _floor,
-            spread,
+            takes=("target_features", "target_pool_features", "translation_features"),
+            measure=_frechet_real,
+            summarise=spread,
             note="median and 95 % range over 20 real sets as large as the translations'",
         ),
         "kernel_distance": Metric(
             "Kernel distance to real targets",
-            _FEATURES,
-            distributional.kernel_distance,
-            None,
-            "",
-            "lower",
+            takes=_FEATURES,
+            measure=distributional.kernel_distance,
+            better="lower",
         ),
-        "latent_mean": _latent("Latent mean", latents.moments, latents.mean_of, "0"),
-        "latent_variance": _latent("Latent variance", latents.moments, latents.variance_of, "1"),
+        "latent_mean": _latent(
+            "Latent mean",
+            measure=latents.moments,
+            function=latents.mean_of,
+            ideal="0",
+        ),
+        "latent_variance": _latent(
+            "Latent variance",
+            measure=latents.moments,
+            function=latents.variance_of,
+            ideal="1",
+        ),
         "latent_kurtosis": _latent(
-            "Latent excess kurtosis", latents.moments, latents.excess_kurtosis_of, "0"
+            "Latent excess kurtosis",
+            measure=latents.moments,
+            function=latents.excess_kurtosis_of,
+            ideal="0",
         ),
         "latent_ks": _latent(
             "Latent, Kolmogorov–Smirnov distance",
-            latents.gaussian_distribution,
-            latents.kolmogorov_smirnov_of,
-            "0",
+            measure=latents.gaussian_distribution,
+            function=latents.kolmogorov_smirnov_of,
+            ideal="0",
         ),
         "latent_neighbours": _latent(
             "Latent, correlation of neighbours",
-            latents.neighbour_moments,
-            latents.neighbour_correlation_of,
-            "0",
+            measure=latents.neighbour_moments,
+            function=latents.neighbour_correlation_of,
+            ideal="0",
         ),
         "latent_channel_std": _latent(
             "Latent, deviation of its channel sums",
-            latents.channel_sums,
-            latents.lowest_frequency_deviation_of,
-            "1",
+            measure=latents.channel_sums,
+            function=latents.lowest_frequency_deviation_of,
+            ideal="1",
         ),
     }
 )
+"""Name -> metric."""
 
 __all__ = [
     "METRICS",
@@ -220,7 +251,7 @@ __all__ = [
     "bootstrap",
     "correlation",
     "pooled_relative_rmse",
+    "proportion",
     "relative_rmse",
     "rmse",
-    "proportion",
 ]

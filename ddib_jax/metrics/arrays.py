@@ -1,4 +1,4 @@
-"""What every metric expects of its arrays; statistics are computed in float64 on the host."""
+"""Conversion of the metrics' arrays to float64 on the host, with checks of shape and value."""
 
 from typing import TypeAlias
 
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 AnyArray: TypeAlias = np.ndarray | jax.Array
-"""A metric takes arrays of the host or of a device."""
+"""An array of the host or of a device."""
 
 
 def host(array: Shaped[AnyArray, "..."]) -> Float[np.ndarray, "..."]:
@@ -25,14 +25,14 @@ def host_pair(
     """
     if first.shape != second.shape or first.ndim == 0 or first.shape[0] == 0:
         raise ValueError(
-            f"The two sets have shapes {first.shape} and {second.shape}; "
-            "give two sets of one and the same shape, with at least one image."
+            f"The two sets have shapes {first.shape} and {second.shape}; give two sets of one and"
+            " the same shape, with at least one image."
         )
     return host(first), host(second)
 
 
 def host_rgb(images: Shaped[AnyArray, "..."]) -> Float[np.ndarray, "n h w 3"]:
-    """Images of [-1, 1] as RGB values in [0, 1], what lies outside clipped as an 8-bit file would.
+    """Images of [-1, 1] as RGB values in [0, 1], clipped to the range as in an 8-bit file.
 
     Raises:
         ValueError: the images are not of shape [n, h, w, 3], or hold a NaN or an infinity.

@@ -1,5 +1,4 @@
-"""What a coloured digit is: its hue, its saturation, how thick and how large its stroke is, what it
-is called.
+"""Coloured digits: hue, saturation, the stroke's thickness, area and slant, and the class.
 
 All are computed on RGB values in [0, 1]; V = max(R, G, B) is the value of the HSV model (Smith,
 1978) and C = max - min its chroma. A bright pixel has V > 0.5.
@@ -14,6 +13,7 @@ from ddib_jax.metrics.arrays import AnyArray, host, host_rgb
 
 BRIGHT = 0.5
 """Pixels of a larger value belong to the digit."""
+
 LEAST_CHROMA = 0.05
 """A digit whose bright pixels have a smaller mean chroma is grey: it has no hue."""
 
@@ -31,12 +31,11 @@ def _bright_mean(
 
 
 def hue(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """Hue of every image: circular mean (Mardia, 1972) of the HSV hues of its bright pixels,
-    weighted by chroma.
+    """Hue of every image, the circular mean of its bright pixels' HSV hues (Mardia, 1972).
 
-    Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 360), red at 0, green at 120. NaN for
-    an image with no bright pixel, or whose bright pixels are grey (mean chroma below 0.05) or of
-    hues that cancel to less than that.
+    The mean is weighted by chroma. Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 360),
+    red at 0, green at 120. NaN for an image with no bright pixel, or whose bright pixels are grey
+    (mean chroma below 0.05) or of hues that cancel to less than that.
 
     Raises:
         ValueError: the images are not RGB, or hold a value that is not finite.
@@ -55,6 +54,7 @@ def hue(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
     bright = value > BRIGHT
     east = _bright_mean(chroma * np.cos(angle), bright)
     north = _bright_mean(chroma * np.sin(angle), bright)
+    # twice: a tiny negative angle % 360 is rounded to 360 itself
     degrees = np.degrees(np.arctan2(north, east)) % 360.0 % 360.0
     return np.where(np.hypot(east, north) >= LEAST_CHROMA, degrees, np.nan)
 
@@ -75,11 +75,11 @@ def hue_error(
     """Circular hue error between every source and its translation, `hue_distance` of their `hue`.
 
     Shapes: two sets [n, h, w, 3] in [-1, 1] -> [n] in degrees, [0, 180], 90 on average by chance.
-    NaN where either image has no hue: such images take no part in a median, and the proportion of them
-    is `hue_unmeasured`, to be reported beside it.
+    NaN where either image has no hue: such images take no part in a median, and their proportion,
+    `hue_unmeasured`, is to be reported beside it.
 
     Raises:
-        ValueError: the images are not RGB, hold a value that is not finite, or are not equally many.
+        ValueError: the images are not RGB, hold a value that is not finite, or differ in number.
     """
     first, second = hue(source), hue(translation)
     if len(first) != len(second):
@@ -93,8 +93,9 @@ def hue_error(
 def hue_unmeasured(
     source: Float[AnyArray, "n h w 3"], translation: Float[AnyArray, "n h w 3"]
 ) -> Float[np.ndarray, " n"]:
-    """1 for every pair that has no `hue_error` (an image is dark or grey), else 0; its mean is
-    their proportion.
+    """1 for every pair without a `hue_error`, for an image is dark or grey, else 0.
+
+    Shapes: two sets [n, h, w, 3] in [-1, 1] -> [n]; the mean is the proportion of such pairs.
 
     Raises:
         ValueError: as `hue_error`.
@@ -128,14 +129,14 @@ def stroke_area(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
 
 
 def stroke_thickness(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """Stroke thickness of every image: the short side t of the rectangle that has its area A and
-    its perimeter P.
+    """Stroke thickness of every image, the short side t of a rectangle of its area and perimeter.
 
-    t solves t^2 - t P/2 + A = 0. A = sum(V) and, by the coarea formula (Fleming and Rishel, 1960),
-    P = total variation of V, with V divided by its largest value, so that neither brightness nor
-    colour counts. Where no rectangle fits (P^2 < 16 A, a round blot), t = P/4, the side of the
-    square. On MNIST it correlates .98 with the mean ridge of the distance transform. Shapes: RGB
-    [n, h, w, 3] in [-1, 1] -> [n] in pixels; NaN for an image with no bright pixel.
+    t solves t^2 - t P/2 + A = 0 of area A and perimeter P. A = sum(V) and, by the coarea formula
+    (Fleming and Rishel, 1960), P = total variation of V, with V divided by its largest value, so
+    that neither brightness nor colour counts. Where no rectangle fits (P^2 < 16 A, a round blot),
+    t = P/4, the side of the square. On MNIST it correlates .98 with the mean ridge of the distance
+    transform. Shapes: RGB [n, h, w, 3] in [-1, 1] -> [n] in pixels; NaN for an image with no bright
+    pixel.
 
     Raises:
         ValueError: the images are not RGB, or hold a value that is not finite.
@@ -152,12 +153,11 @@ def stroke_thickness(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " 
 
 
 def stroke_slant(images: Float[AnyArray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-    """How far the stroke of every image leans to the right: arctan of the shear cov(x, y) / var(y)
-    of its value V.
+    """Slant of the stroke of every image, arctan of the shear cov(x, y) / var(y) of its value V.
 
-    It is the angle that the usual deskewing of digits takes out (LeCun et al. 1998). Shapes: RGB
-    [n, h, w, 3] in [-1, 1] -> [n] in degrees, (-90, 90), positive where the top lies to the right;
-    NaN for an image with no bright pixel.
+    It is the angle that the usual deskewing of digits removes (LeCun et al. 1998). Shapes: RGB [n,
+    h, w, 3] in [-1, 1] -> [n] in degrees, (-90, 90), positive where the top lies to the right; NaN
+    for an image with no bright pixel.
 
     Raises:
         ValueError: as `hue`.
@@ -183,28 +183,28 @@ def label_kept(
     Raises:
         ValueError: the logits are not [n, k] of as many images as labels, or hold a NaN.
     """
-    scores, wanted = host(logits), host(labels)
-    if scores.ndim != 2 or len(scores) != len(wanted) or np.isnan(scores).any():
+    scores, expected = host(logits), host(labels)
+    if scores.ndim != 2 or len(scores) != len(expected) or np.isnan(scores).any():
         raise ValueError(
-            f"Labels of {len(wanted)} images were asked of logits of shape {scores.shape}; give"
+            f"Labels of {len(expected)} images were asked of logits of shape {scores.shape}; give"
             " finite ones [n, k]."
         )
-    return (scores.argmax(axis=1) == wanted).astype(np.float64)
+    return (scores.argmax(axis=1) == expected).astype(np.float64)
 
 
-def called(logits: Float[AnyArray, "n k"], wanted: int | Sequence[int]) -> Float[np.ndarray, " n"]:
-    """1 for every image whose largest logit is that of a wanted class, else 0; its mean is the
-    proportion called so.
+def called(logits: Float[AnyArray, "n k"], target: int | Sequence[int]) -> Float[np.ndarray, " n"]:
+    """1 for every image whose largest logit is that of the target class, else 0.
 
-    Shapes: [n, k] logits or probabilities and one class or several -> [n].
+    Shapes: [n, k] logits or probabilities and one class or several -> [n]; the mean is the
+    proportion of images that are classified so.
 
     Raises:
-        ValueError: the logits are not [n, k], hold a NaN, or a wanted class is not below k.
+        ValueError: the logits are not [n, k], hold a NaN, or a class is not below k.
     """
-    classes = np.atleast_1d(wanted)
+    classes = np.atleast_1d(target)
     if logits.ndim != 2 or classes.min() < 0 or classes.max() >= logits.shape[1]:
         raise ValueError(
-            f"Class {wanted} was asked of logits of shape {logits.shape}; give [n, k] and classes"
+            f"Class {target} was asked of logits of shape {logits.shape}; give [n, k] and classes"
             " below k."
         )
     scores = host(logits)

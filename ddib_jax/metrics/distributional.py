@@ -1,6 +1,4 @@
-"""Distances between two sets of feature vectors, and the distance that real sets of the same size
-keep.
-"""
+"""Distances between sets of feature vectors, and between real sets of the same size."""
 
 import numpy as np
 from jaxtyping import Float
@@ -8,10 +6,10 @@ from jaxtyping import Float
 from ddib_jax.metrics.arrays import AnyArray, host
 
 
-def _features(features: Float[AnyArray, "n d"], least: int) -> Float[np.ndarray, "n d"]:
-    if features.ndim != 2 or features.shape[0] < least:
+def _features(features: Float[AnyArray, "n d"], min_rows: int) -> Float[np.ndarray, "n d"]:
+    if features.ndim != 2 or features.shape[0] < min_rows:
         raise ValueError(
-            f"The features have shape {features.shape}; give [n, d] with at least {least} rows."
+            f"The features have shape {features.shape}; give [n, d] with at least {min_rows} rows."
         )
     values = host(features)
     if not np.isfinite(values).all():
@@ -39,12 +37,12 @@ def _root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
 
 
 def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d"]) -> float:
-    """Frechet distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) between Gaussian fits (Heusel et
-    al., 2017).
+    """Frechet distance between Gaussian fits of two sets (Heusel et al., 2017).
 
-    The trace of the root is that of (S1^(1/2) S2 S1^(1/2))^(1/2), symmetric, by eigendecomposition
-    in float64. Shapes: [n, d] and [m, d] -> one number; in squared feature units, 0 or more. It is
-    biased upward by small sets: compare only at equal sizes, and beside `frechet_real`.
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)); the trace of the root is that of (S1^(1/2) S2
+    S1^(1/2))^(1/2), symmetric, by eigendecomposition in float64. Shapes: [n, d] and [m, d] -> one
+    number; in squared feature units, 0 or more. It is biased upward by small sets: compare only at
+    equal sizes, and beside `frechet_real`.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
@@ -53,22 +51,17 @@ def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d
     shift = a.mean(axis=0) - b.mean(axis=0)
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     root = _root(cov_a)
-    cross = np.linalg.eigvalsh(root @ cov_b @ root)
-    distance = (
-        shift @ shift
-        + np.trace(cov_a)
-        + np.trace(cov_b)
-        - 2 * np.sqrt(np.clip(cross, 0.0, None)).sum()
-    )
+    eigenvalues = np.linalg.eigvalsh(root @ cov_b @ root)
+    root_trace = np.sqrt(np.clip(eigenvalues, 0.0, None)).sum()
+    distance = shift @ shift + np.trace(cov_a) + np.trace(cov_b) - 2 * root_trace
     return float(max(distance, 0.0))
 
 
 def kernel_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d"]) -> float:
-    """Kernel distance: the unbiased squared MMD with the kernel (x.y / d + 1)^3 (Binkowski et al.,
-    2018).
+    """Kernel distance, the unbiased squared MMD of Binkowski et al. (2018).
 
-    Shapes: [n, d] and [m, d] -> one number; no bias from small sets, so it may fall below 0 for
-    equal distributions.
+    The kernel is (x.y / d + 1)^3. Shapes: [n, d] and [m, d] -> one number; no bias from small sets,
+    so it may fall below 0 for equal distributions.
 
     Raises:
         ValueError: fewer than two rows, unlike widths, or a value that is not finite.
@@ -93,34 +86,34 @@ def frechet_real(
     repeats: int = 20,
     seed: int = 0,
 ) -> Float[np.ndarray, " repeats"]:
-    """Real against real: the Frechet distances to `reference` of sets of `size` drawn from `pool`
-    without replacement.
+    """Frechet distances [repeats] of real images to real images, in squared feature units.
 
-    `size` is the number of translations that are scored against the same reference, so that both
-    carry the same bias; `pool` holds other real images of the target domain (its training split).
-    Shapes: -> [repeats], squared feature units.
+    They are those to `reference` [n, d] of sets of `size` rows drawn from `pool` [m, d] without
+    replacement. `size` is the number of translations that are scored against the same reference, so
+    that both have the same bias; the pool is of other real images of the target domain (its
+    training split).
 
     Raises:
-        ValueError: the pool holds fewer than `size` rows, or the sets do not fit `frechet_distance`.
+        ValueError: the pool has fewer than `size` rows, or the sets do not fit `frechet_distance`.
     """
-    ref, others = _pair(reference, pool)
+    target, others = _pair(reference, pool)
     if not 2 <= size <= len(others):
         raise ValueError(
-            f"A floor at sample size {size} was asked of a pool of {len(others)}; give from 2 to"
-            " the pool's size."
+            f"Real sets of {size} were asked of a pool of {len(others)}; give from 2 to the pool's"
+            " size."
         )
     rng = np.random.default_rng(seed)
     draws = (rng.choice(len(others), size=size, replace=False) for _ in range(repeats))
-    return np.asarray([frechet_distance(others[rows], ref) for rows in draws])
+    return np.asarray([frechet_distance(others[rows], target) for rows in draws])
 
 
 def split_halves(
     features: Float[AnyArray, "n d"], *, seed: int = 0
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, "k d"]]:
-    """Two disjoint random halves of one real set, equally large, for a floor where there is no
-    second real set.
+    """Two disjoint random halves of one set, equally large.
 
-    Shapes: [n, d] -> two of [n // 2, d]; an odd row is left out.
+    For `frechet_real` where there is no second real set. Shapes: [n, d] -> two of [n // 2, d]; an
+    odd row is left out.
 
     Raises:
         ValueError: fewer than four rows.

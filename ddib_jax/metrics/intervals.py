@@ -1,6 +1,4 @@
-"""A figure and how well it is known: percentile bootstrap (Efron, 1979) and score intervals
-(Wilson, 1927).
-"""
+"""Estimates with intervals: percentile bootstrap (Efron, 1979), score intervals (Wilson, 1927)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, the ends of its interval (None where it has none) and the number of images behind
-    it.
-    """
+    """A figure, the ends of its interval, None where it has none, and the number of its images."""
 
     value: float
     low: float | None
@@ -27,20 +23,25 @@ class Estimate:
 
 
 def _tails(draws: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
+    _check_confidence(confidence)
     finite = draws[np.isfinite(draws)]
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(
-            f"The confidence is {confidence}; give a proportion between 0 and 1, such as 0.95."
-        )
     if finite.size == 0:
         return None, None
     low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-def measured(values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
-    """The rows that hold no NaN, in their order: an image that cannot be measured takes no part in
-    a statistic.
+def _check_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(
+            f"The confidence is {confidence}; give a proportion between 0 and 1, such as 0.95."
+        )
+
+
+def without_nan(values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "m ..."]:
+    """The rows that hold no NaN, in their order.
+
+    An image that cannot be measured is a row of NaN, and takes no part in a statistic.
     """
     return values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
 
@@ -53,17 +54,16 @@ def bootstrap(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of the images with its percentile bootstrap interval (Efron, 1979), images drawn
-    with replacement.
+    """A statistic of the images with its percentile bootstrap interval (Efron, 1979).
 
-    Shapes: values [n, ...], one row an image; rows with a NaN are left out and `n` of the result
-    counts the rest. The value and both ends are in the statistic's unit; without a measured row the
-    value is NaN and there are no ends.
+    Images are drawn with replacement. Shapes: values [n, ...], one row an image; rows with a NaN
+    are left out and `n` of the result counts the rest. The value and both ends are in the
+    statistic's unit; without a measured row the value is NaN and there are no ends.
 
     Raises:
         ValueError: the confidence is not between 0 and 1.
     """
-    rows = measured(np.asarray(values, np.float64))
+    rows = without_nan(np.asarray(values, np.float64))
     if len(rows) == 0:
         return Estimate(float("nan"), None, None, 0)
     rng = np.random.default_rng(seed)
@@ -81,16 +81,15 @@ def bootstrap_of_means(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Estimate:
-    """The bootstrap of a function of column means (smooth-function model of Hall, 1992): one matrix
-    product for all resamples.
+    """The bootstrap of a function of column means (smooth-function model of Hall, 1992).
 
-    Shapes: values [n, k], one row an image, rows with a NaN left out; `function` takes the k means
-    and gives one number.
+    It takes one matrix product for all resamples. Shapes: values [n, k], one row an image, rows
+    with a NaN left out; `function` takes the k means and gives one number.
 
     Raises:
         ValueError: the confidence is not between 0 and 1.
     """
-    rows = measured(np.asarray(values, np.float64))
+    rows = without_nan(np.asarray(values, np.float64))
     if len(rows) == 0:
         return Estimate(float("nan"), None, None, 0)
     counts = np.random.default_rng(seed).multinomial(
@@ -103,24 +102,21 @@ def bootstrap_of_means(
 def proportion(
     successes: Float[np.ndarray, " n"] | Bool[np.ndarray, " n"], *, confidence: float = CONFIDENCE
 ) -> Estimate:
-    """The proportion of ones with the score interval of Wilson (1927), which keeps a width at 0 and at 1
-    where a bootstrap has none.
+    """The proportion of ones in [0, 1] with the score interval of Wilson (1927).
 
-    Shapes: [n] of zeros and ones, NaN left out -> a proportion in [0, 1].
+    The interval has a width at 0 and at 1 too, where a bootstrap's has none. Shapes: [n] of zeros
+    and ones, NaN left out.
 
     Raises:
         ValueError: a value is neither 0 nor 1, or the confidence is not between 0 and 1.
     """
-    rows = measured(np.asarray(successes, np.float64))
+    rows = without_nan(np.asarray(successes, np.float64))
     if not np.isin(rows, (0.0, 1.0)).all():
         raise ValueError(
             "A proportion is of zeros and ones, and another value was found; give a truth value per"
             " image."
         )
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(
-            f"The confidence is {confidence}; give a proportion between 0 and 1, such as 0.95."
-        )
+    _check_confidence(confidence)
     n = len(rows)
     if n == 0:
         return Estimate(float("nan"), None, None, 0)
@@ -131,24 +127,22 @@ def proportion(
 
 
 def spread(values: Float[np.ndarray, " n"], *, confidence: float = CONFIDENCE) -> Estimate:
-    """The median of repeated draws and the range that holds the given proportion of them: not an
-    interval of the median.
+    """The median of repeated draws, and the range of the given proportion of them.
 
-    Shapes: [n] -> one estimate in the values' unit; NaN left out.
+    The range is not an interval of the median. Shapes: [n] -> one estimate in the values' unit; NaN
+    left out.
 
     Raises:
         ValueError: the confidence is not between 0 and 1.
     """
-    rows = measured(np.asarray(values, np.float64))
+    rows = without_nan(np.asarray(values, np.float64))
     if len(rows) == 0:
         return Estimate(float("nan"), None, None, 0)
     return Estimate(float(np.median(rows)), *_tails(rows, confidence), len(rows))
 
 
 def percentile_90(values: Float[np.ndarray, " n"]) -> float:
-    """The 90th percentile by linear interpolation (Hyndman and Fan, 1996, type 7), in the values'
-    unit.
-    """
+    """The 90th percentile by linear interpolation (Hyndman and Fan, 1996, type 7)."""
     return float(np.quantile(values, 0.9))
 
 

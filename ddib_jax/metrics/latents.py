@@ -1,8 +1,8 @@
-"""How close latents are to N(0, I), by per-image moments whose means over images make every figure
-below.
+"""How close latents are to N(0, I), by moments of every latent.
 
-Each figure is a function of the mean of one row an image, so `intervals.bootstrap_of_means` gives
-its interval.
+Each figure is a function of the mean over images of one row an image, so that
+`intervals.bootstrap_of_means` gives its interval: `moments`, say, are the rows, and `variance_of`
+is the function.
 """
 
 from statistics import NormalDist
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ddib_jax.metrics.arrays import AnyArray, host
 
 LEVELS = 512
+"""The quantiles of N(0, 1) at which distribution functions are compared are its multiples."""
 
 
 def _flat(latent: Float[AnyArray, "n ..."]) -> Float[np.ndarray, "n k"]:
@@ -31,7 +32,7 @@ def _flat(latent: Float[AnyArray, "n ..."]) -> Float[np.ndarray, "n k"]:
 def moments(latent: Float[AnyArray, "n ..."]) -> Float[np.ndarray, "n 4"]:
     """The first four raw moments of every latent's values, mean(z^k).
 
-    Shapes: [n, ...] -> [n, 4]; the mean is theirs in N(0, 1) at 0, 1, 0, 3.
+    Shapes: [n, ...] -> [n, 4]; those of N(0, 1) are 0, 1, 0, 3.
 
     Raises:
         ValueError: no latent, or a value that is not finite.
@@ -51,8 +52,9 @@ def variance_of(raw: Float[np.ndarray, " 4"]) -> float:
 
 
 def excess_kurtosis_of(raw: Float[np.ndarray, " 4"]) -> float:
-    """Pearson's excess kurtosis of the pooled values, E (z - m)^4 / v^2 - 3; 0 for any Gaussian,
-    NaN for a constant.
+    """Pearson's excess kurtosis of the pooled values, E (z - m)^4 / v^2 - 3.
+
+    0 for any Gaussian, NaN for a constant.
     """
     m1, m2, m3, m4 = (float(value) for value in raw)
     variance = m2 - m1**2
@@ -70,30 +72,28 @@ def gaussian_distribution(latent: Float[AnyArray, "n ..."]) -> Float[np.ndarray,
     """
     values = np.sort(_flat(latent), axis=1)
     quantiles = [NormalDist().inv_cdf(k / LEVELS) for k in range(1, LEVELS)]
-    return (
-        np.stack([np.searchsorted(row, quantiles, side="right") for row in values])
-        / values.shape[1]
-    )
+    counts = np.stack([np.searchsorted(row, quantiles, side="right") for row in values])
+    return counts / values.shape[1]
 
 
 def kolmogorov_smirnov_of(distribution: Float[np.ndarray, " levels"]) -> float:
-    """Kolmogorov-Smirnov distance max |F(z) - Phi(z)| of the pooled values to N(0, 1), within 1/512
-    of the exact maximum.
+    """Kolmogorov-Smirnov distance max |F(z) - Phi(z)| of the pooled values to N(0, 1).
 
-    In [0, 1]; 0 for N(0, 1). It answers to a wrong scale as to a wrong shape: read it beside
-    variance and kurtosis.
+    In [0, 1], within 1/512 of the exact maximum; 0 for N(0, 1). A wrong scale and a wrong shape
+    both raise it: read it beside variance and kurtosis.
     """
     return float(np.max(np.abs(distribution - np.arange(1, LEVELS) / LEVELS)))
 
 
 def neighbour_moments(latent: Float[AnyArray, "n h w c"]) -> Float[np.ndarray, "n 3"]:
-    """Every latent's mean product of horizontal and vertical neighbours, its mean, and its mean
-    square.
+    """Every latent's mean product of adjacent values, its mean, and its mean square.
 
-    Shapes: [n, h, w, c] -> [n, 3], for `neighbour_correlation_of`.
+    Adjacent are horizontal and vertical neighbours. Shapes: [n, h, w, c] -> [n, 3], for
+    `neighbour_correlation_of`.
 
     Raises:
-        ValueError: the latents are not [n, h, w, c] with h and w at least 2, or hold a value that is not finite.
+        ValueError: the latents are not [n, h, w, c] with h and w at least 2, or hold a value that
+            is not finite.
     """
     if latent.ndim != 4 or min(latent.shape[1:3]) < 2:
         raise ValueError(
@@ -101,21 +101,14 @@ def neighbour_moments(latent: Float[AnyArray, "n h w c"]) -> Float[np.ndarray, "
         )
     values = _flat(latent)
     grid = values.reshape(latent.shape)
-    products = np.concatenate(
-        [
-            (grid[:, :, 1:] * grid[:, :, :-1]).reshape(len(grid), -1),
-            (grid[:, 1:] * grid[:, :-1]).reshape(len(grid), -1),
-        ],
-        axis=1,
-    )
-    return np.stack(
-        [products.mean(axis=1), values.mean(axis=1), np.mean(values**2, axis=1)], axis=1
-    )
+    across, down = grid[:, :, 1:] * grid[:, :, :-1], grid[:, 1:] * grid[:, :-1]
+    products = np.concatenate([part.reshape(len(grid), -1) for part in (across, down)], axis=1)
+    columns = [products.mean(axis=1), values.mean(axis=1), np.mean(values**2, axis=1)]
+    return np.stack(columns, axis=1)
 
 
 def neighbour_correlation_of(neighbours: Float[np.ndarray, " 3"]) -> float:
-    """Correlation of a latent's value with its neighbour's, (E zz' - m^2) / (E z^2 - m^2) with the
-    pooled mean m.
+    """Correlation of neighbouring values, (E zz' - m^2) / (E z^2 - m^2) with the pooled mean m.
 
     About [-1, 1]; 0 for white noise; NaN for a constant.
     """
@@ -125,8 +118,7 @@ def neighbour_correlation_of(neighbours: Float[np.ndarray, " 3"]) -> float:
 
 
 def channel_sums(latent: Float[AnyArray, "n h w c"]) -> Float[np.ndarray, "n 2"]:
-    """Every latent's mean and mean square of its normalised channel sums, sum(z) / sqrt(h w),
-    averaged over channels.
+    """Every latent's mean and mean square over channels of sum(z) / sqrt(h w), its channel sums.
 
     Shapes: [n, h, w, c] -> [n, 2]. A channel sum is the lowest spatial frequency of a latent, where
     its overall colour lies; for N(0, I) it is N(0, 1).
@@ -142,7 +134,5 @@ def channel_sums(latent: Float[AnyArray, "n h w c"]) -> Float[np.ndarray, "n 2"]
 
 
 def lowest_frequency_deviation_of(sums: Float[np.ndarray, " 2"]) -> float:
-    """Standard deviation of the normalised channel sums over latents and channels; 1
-    for N(0, I).
-    """
+    """Standard deviation of the channel sums over latents and channels; 1 for N(0, I)."""
     return float(np.sqrt(max(sums[1] - sums[0] ** 2, 0.0)))

@@ -1,4 +1,4 @@
-"""A metric is what it measures, which samples it takes, and how its figure is summed up."""
+"""`Metric`: what is measured, of which samples, and how the figure is estimated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from ddib_jax.metrics.intervals import Estimate
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of `METRICS`: `measure` makes values of the named samples, `summarise` makes an
-    `Estimate` of the values.
+    """One row of `METRICS`: a function of named samples, and of its values an `Estimate`.
 
-    `measure` gives one value or one row an image, or a single number, whose estimate then has no
-    interval. `unit` is "" for a plain number and "proportion" for a proportion in [0, 1]; `better` says which
-    way is up, None where neither is; `note` is a line for the reader of a table.
+    takes: the names of the samples that `measure` is called with. measure: gives one value or one
+    row an image, of which `summarise` makes the estimate; or, without `summarise`, a single number,
+    whose estimate has no interval. unit: "" for a plain number, "proportion" for one in [0, 1].
+    better: None where neither direction is. note: a line below a table.
     """
 
     label: str
@@ -28,12 +28,11 @@ class Metric:
     note: str = ""
 
     def available(self, samples: Mapping[str, Any]) -> bool:
-        """Whether every sample that the metric takes is there."""
+        """Whether the samples have all that the metric takes."""
         return all(name in samples for name in self.takes)
 
     def __call__(self, samples: Mapping[str, Any]) -> Estimate:
-        """The metric's estimate from the samples that it takes; NaN with n = 0 where no image could
-        be measured.
+        """The metric's estimate; NaN with n = 0 where no image can be measured.
 
         Raises:
             ValueError: a sample is missing, or does not fit the metric.

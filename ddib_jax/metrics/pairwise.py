@@ -1,4 +1,4 @@
-"""Distances between an image and its counterpart, one figure an image."""
+"""Distances between images and their counterparts, one figure an image."""
 
 import numpy as np
 from jaxtyping import Float
@@ -27,8 +27,7 @@ def rmse(
 def relative_rmse(
     images: Float[AnyArray, "n ..."], reference: Float[AnyArray, "n ..."]
 ) -> Float[np.ndarray, " n"]:
-    """Relative root mean square error of every image, ||a - b|| / ||b||: of a reconstruction or of
-    a whole cycle.
+    """Relative root mean square error of every image, ||a - b|| / ||b||.
 
     Shapes: two sets [n, ...] -> [n]; no unit, 0 or more; NaN where the reference image is zero
     everywhere.

@@ -1,5 +1,6 @@
-"""Perturbations that work pixel by pixel: scaling, adding, mixing, matching statistics. Latents are
-[b h w c].
+"""Perturbations of single pixels: scaling, adding, mixing, matching statistics.
+
+All take (latent [b h w c], coefficient, context) and return the perturbed latent.
 """
 
 import jax.numpy as jnp
@@ -34,55 +35,58 @@ def blend_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent
 
 
 def checkerboard_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A checkerboard of the latent and the source image, its cells `coefficient` pixels wide; 0 for
-    no cells.
+    """A checkerboard of the latent and the source image, in cells `coefficient` pixels wide.
+
+    At 0 there are no cells, and all of it is the latent.
     """
     return jnp.where(_cells(latent, coefficient), context["image"], latent)
 
 
 def checkerboard_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A checkerboard of the latent and fixed noise, its cells `coefficient` pixels wide; 0 for no
-    cells.
+    """A checkerboard of the latent and fixed noise, in cells `coefficient` pixels wide.
+
+    At 0 there are no cells, and all of it is the latent.
     """
     return jnp.where(_cells(latent, coefficient), context["noise"], latent)
 
 
 def slerp_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spherical interpolation from the latent (0) to fixed noise of its length (1)
-    (Shoemake 1985).
+    """Spherical interpolation (Shoemake 1985) from the latent (0) to fixed noise (1).
+
+    The noise is scaled to the length of the latent.
     """
     return _slerp(latent, context["noise"], coefficient)
 
 
 def slerp_other(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spherical interpolation from the latent (0) to another image's latent, made as long (1)
-    (Shoemake 1985).
+    """Spherical interpolation (Shoemake 1985) from the latent (0) to another image's latent (1).
+
+    The other latent is scaled to the length of the first.
     """
     return _slerp(latent, context["other"], coefficient)
 
 
 def match_channels(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Channel means and deviations moved to those that the latent had when it was encoded (1), or
-    part of the way.
+    """Channel means and deviations moved to those of the latent as it was encoded (1), or part way.
 
-    After a perturbation that took the colour away, this gives it back (Reinhard et al. 2001, in the
+    After a perturbation that removes the colour, this restores it (Reinhard et al. 2001, in the
     latent).
     """
-    return latent + coefficient * (_recoloured(latent, context["latent"]) - latent)
+    return latent + coefficient * (_matched_to(context["latent"], latent) - latent)
 
 
 def recolour(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Channel means and deviations moved to those of another image's latent (1), or part of the way
-    (Reinhard et al. 2001).
+    """Channel means and deviations moved to those of another image's latent (1), or part way.
+
+    The transfer of Reinhard et al. (2001), in the latent.
     """
-    return latent + coefficient * (_recoloured(latent, context["other"]) - latent)
+    return latent + coefficient * (_matched_to(context["other"], latent) - latent)
 
 
 def gaussianise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """The histogram of every latent's values made exactly normal (1), or part of the way, their
-    order kept.
+    """The histogram of every latent's values made exactly normal (1), or part of the way.
 
-    Of N values the one of rank r becomes the normal quantile of (r + 1/2) / N.
+    Of N values the one of rank r becomes the normal quantile of (r + 1/2) / N: their order stays.
     """
     flat = latent.reshape(len(latent), -1)
     ranks = jnp.argsort(jnp.argsort(flat, axis=1), axis=1).astype(latent.dtype)
@@ -110,19 +114,20 @@ def _cells(latent: Array, size: Scalar) -> Array:
 def _slerp(latent: Array, partner: Array, fraction: Scalar) -> Array:
     length = root_mean_square(latent)
     first, second = latent / length, partner / root_mean_square(partner)
+    # clipped, so that parallel latents do not divide by sin(0)
     cosine = jnp.clip(jnp.mean(first * second, _IMAGE, keepdims=True), -0.9999, 0.9999)
     angle = jnp.arccos(cosine)
-    return (
-        length
-        * (jnp.sin((1 - fraction) * angle) * first + jnp.sin(fraction * angle) * second)
-        / jnp.sin(angle)
-    )
+    arc = jnp.sin((1 - fraction) * angle) * first + jnp.sin(fraction * angle) * second
+    return length * arc / jnp.sin(angle)
 
 
-def _recoloured(latent: Array, model: Array) -> Array:
+def _matched_to(reference: Array, latent: Array) -> Array:
+    """The latent with the channel means and deviations of the reference."""
+
     def statistics(array):
         mean = jnp.mean(array, _PIXELS, keepdims=True)
         return mean, jnp.sqrt(jnp.mean(jnp.square(array - mean), _PIXELS, keepdims=True) + 1e-12)
 
-    (mean, deviation), (wanted_mean, wanted_deviation) = statistics(latent), statistics(model)
-    return wanted_mean + (latent - mean) * (wanted_deviation / deviation)
+    mean, deviation = statistics(latent)
+    new_mean, new_deviation = statistics(reference)
+    return new_mean + (latent - mean) * (new_deviation / deviation)

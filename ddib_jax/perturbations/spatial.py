@@ -1,5 +1,7 @@
-"""Perturbations that move or smear pixels. Latents are [b h w c]; angles in degrees,
-counter-clockwise on the screen.
+"""Perturbations that move or blur pixels.
+
+All take (latent [b h w c], coefficient, context) and return the perturbed latent. Angles are in
+degrees, counter-clockwise on the screen.
 """
 
 import jax
@@ -10,10 +12,9 @@ from ddib_jax.types import Context, Latent, Scalar
 
 
 def local_rotation(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Every block of 2 x 2 pixels turned clockwise, [[a, b], [c, d]] -> [[c, a], [d, b]],
-    `coefficient` times.
+    """Every block of 2 x 2 pixels turned clockwise `coefficient` times.
 
-    Raises ValueError for an odd height or width.
+    Once, [[a, b], [c, d]] -> [[c, a], [d, b]]. Raises ValueError for an odd height or width.
     """
     b, h, w, c = latent.shape
     if h % 2 or w % 2:
@@ -26,8 +27,9 @@ def local_rotation(latent: Latent, coefficient: Scalar, context: Context) -> Lat
 
 
 def blur(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """A Gaussian blur of standard deviation `coefficient` pixels, the kernel renormalised at the
-    border; also of images.
+    """A Gaussian blur of latents or images, of standard deviation `coefficient` pixels.
+
+    At the border the kernel is renormalised.
     """
     rows, columns = (_smoothing(n, coefficient, latent.dtype) for n in latent.shape[1:3])
     return jnp.einsum("ih,bhwc,jw->bijc", rows, latent, columns)
@@ -46,9 +48,8 @@ def rotate(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
         )
     quarters = jnp.round(jnp.asarray(coefficient, latent.dtype) / 90)
     angle = jnp.deg2rad(coefficient - 90 * quarters)
-    turned = jnp.stack([jnp.rot90(latent, turns, axes=(1, 2)) for turns in range(4)])[
-        quarters.astype(jnp.int32) % 4
-    ]
+    turns = jnp.stack([jnp.rot90(latent, count, axes=(1, 2)) for count in range(4)])
+    turned = turns[quarters.astype(jnp.int32) % 4]
     across, down = jnp.tan(angle / 2), -jnp.sin(angle)
     return _shear(_transposed(_shear(_transposed(_shear(turned, across)), down)), across)
 
@@ -70,9 +71,8 @@ def _shear(latent: Array, slope: Scalar) -> Array:
     cycles = jnp.fft.rfftfreq(w).astype(latent.dtype)
     phase = -2 * jnp.pi * shift[:, None] * cycles[None, :]
     turn = jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
-    turn = jnp.where(
-        cycles[None, :] == 0.5, jnp.where(turn.real < 0, -1, 1).astype(turn.dtype), turn
-    )[None, :, :, None]
+    sign = jnp.where(turn.real < 0, -1, 1).astype(turn.dtype)
+    turn = jnp.where(cycles[None, :] == 0.5, sign, turn)[None, :, :, None]
     return jnp.fft.irfft(jnp.fft.rfft(latent, axis=2) * turn, n=w, axis=2).astype(latent.dtype)
 
 

@@ -1,5 +1,6 @@
-"""Perturbations of a latent's two-dimensional Fourier transform, channel by channel. Latents are [b
-h w c].
+"""Perturbations of a latent's two-dimensional Fourier transform, channel by channel.
+
+All take (latent [b h w c], coefficient, context) and return the perturbed latent.
 """
 
 import jax.numpy as jnp
@@ -12,45 +13,39 @@ _AXES = (1, 2)
 
 
 def keep_low(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spatial frequencies up to `coefficient` (0: the mean alone, 1: all) of the latent, the rest
-    from fixed noise.
+    """The latent's spatial frequencies up to `coefficient`, the rest those of fixed noise.
 
-    The radius max(|u|, |v|) of a frequency is counted from 0 to 1 at Nyquist's; the noise has the
-    latent's mean square.
+    The radius max(|u|, |v|) of a frequency is counted from 0, the mean alone, to 1 at Nyquist's;
+    the noise is scaled to the latent's mean square.
     """
-    kept = _radius(latent) <= coefficient
-    return _joined(latent, context["noise"], kept)
+    return _with_noise_outside(_radius(latent) <= coefficient, latent, context["noise"])
 
 
 def keep_high(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """Spatial frequencies from `coefficient` up (0: all, above 1: none) of the latent, the rest
-    from fixed noise.
+    """The latent's spatial frequencies from `coefficient` up, the rest those of fixed noise.
+
+    At 0 all are the latent's, above 1 none; radius and noise as in `keep_low`.
     """
-    kept = _radius(latent) >= coefficient
-    return _joined(latent, context["noise"], kept)
+    return _with_noise_outside(_radius(latent) >= coefficient, latent, context["noise"])
 
 
 def phase_of_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """The latent's Fourier magnitudes, with the phases of fixed noise (1) or part of the way to
-    them (0: its own).
-    """
-    ours, theirs = (jnp.fft.fft2(a, axes=_AXES) for a in (latent, context["noise"]))
-    proportion = coefficient.astype(ours.dtype)
-    direction = (1 - proportion) * _unit(ours) + proportion * _unit(theirs)
-    return _inverse(_scaled(_unit(direction), jnp.abs(ours)), latent)
+    """The latent's Fourier magnitudes with phases from its own (0) to those of fixed noise (1)."""
+    spectrum, noise = (jnp.fft.fft2(a, axes=_AXES) for a in (latent, context["noise"]))
+    fraction = coefficient.astype(spectrum.dtype)
+    direction = (1 - fraction) * _unit(spectrum) + fraction * _unit(noise)
+    return _inverse(_scaled(_unit(direction), jnp.abs(spectrum)), latent)
 
 
 def magnitude_of_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
-    """The latent's Fourier phases, with the magnitudes of fixed noise (1) or part of the way to
-    them (0: its own).
+    """The latent's Fourier phases with magnitudes from its own (0) to those of fixed noise (1).
 
     Between the two magnitudes are interpolated geometrically; the mean square stays the latent's.
     """
-    ours, theirs = (jnp.fft.fft2(a, axes=_AXES) for a in (latent, context["noise"]))
-    magnitude = (jnp.abs(ours) + 1e-12) ** (1 - coefficient) * (
-        jnp.abs(theirs) + 1e-12
-    ) ** coefficient
-    mixed = _inverse(_scaled(_unit(ours), magnitude), latent)
+    spectrum, noise = (jnp.fft.fft2(a, axes=_AXES) for a in (latent, context["noise"]))
+    own, other = jnp.abs(spectrum) + 1e-12, jnp.abs(noise) + 1e-12
+    magnitude = own ** (1 - coefficient) * other**coefficient
+    mixed = _inverse(_scaled(_unit(spectrum), magnitude), latent)
     return mixed * (root_mean_square(latent) / root_mean_square(mixed))
 
 
@@ -61,10 +56,12 @@ def _radius(latent: Array) -> Array:
     return jnp.maximum(rows[:, None], columns[None, :])[None, :, :, None]
 
 
-def _joined(latent: Array, noise: Array, kept: Array) -> Array:
+def _with_noise_outside(mask: Array, latent: Array, noise: Array) -> Array:
+    """The latent's frequencies where the mask is true, those of the scaled noise elsewhere."""
     noise = noise * (root_mean_square(latent) / root_mean_square(noise))
-    gap = jnp.fft.fft2(noise - latent, axes=_AXES)
-    return latent + _inverse(jnp.where(kept, 0, gap), latent)
+    # transformed is the difference: with a mask of all frequencies the latent is returned exactly
+    difference = jnp.fft.fft2(noise - latent, axes=_AXES)
+    return latent + _inverse(jnp.where(mask, 0, difference), latent)
 
 
 def _unit(spectrum: Array) -> Array:

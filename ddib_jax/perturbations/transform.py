@@ -1,11 +1,9 @@
-"""What a perturbation is: a pure function of (array, coefficient, context), where it acts, and
-which coefficients it takes.
-"""
+"""What a perturbation is: a pure function, the stage at which it acts, and its coefficients."""
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -13,20 +11,21 @@ from jaxtyping import Array
 from ddib_jax.types import Context, Scalar
 
 Stage = Literal["image", "level", "latent"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""What a perturbation may act on, in the order of a translation."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One row of `PERTURBATIONS`: a function (latent [b h w c], coefficient, context) -> latent,
-    and what is known of it.
+    """One row of `PERTURBATIONS`: a function (array, coefficient, context) -> array, and its facts.
 
-    It acts on the `latent`, on the `image` before it is encoded, or on the noise `level` (a scalar
-    sigma) at which the two bridges meet. Coefficients lie in [low, high] and are whole numbers
-    where `whole` says so; at `neutral` (None: nowhere) it is the identity. `needs` names the parts
-    of the context that it looks at: `image`, the source; `noise`, Gaussian and fixed; `latent`, as
-    it was encoded; `other`, the latent of another image. `sweep` are the coefficients that a study
-    tries. `keeps_variance` claims that it gives white Gaussian latents the mean square that they
-    had.
+    stage: what it acts on: the `latent` [b h w c], the `image` [b h w c] before it is encoded, or
+    the noise `level` (a scalar sigma) at which the two bridges meet. low, high: the range of its
+    coefficients, both ends included. neutral: the coefficient at which it is the identity, or None.
+    sweep: the coefficients that a study tries. needs: the parts of the context that it looks at:
+    `image`, the source; `noise`, Gaussian and fixed; `latent`, as it was encoded; `other`, the
+    latent of another image. whole: whether coefficients are whole numbers. keeps_variance: whether
+    white Gaussian latents keep their mean square.
     """
 
     function: Callable[[Array, Scalar, Context], Array]
@@ -34,7 +33,7 @@ class Transform:
     high: float | int
     neutral: float | int | None
     sweep: tuple[float | int, ...]
-    words: str
+    description: str
     needs: tuple[str, ...] = ()
     stage: Stage = "latent"
     whole: bool = False
@@ -47,10 +46,20 @@ class Transform:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A perturbation held at one coefficient: in a sequence it stays while the others are swept."""
+    """A perturbation with one coefficient of its own, whatever the others of a sequence take."""
 
     transform: Transform
     coefficient: float | int
+
+    @property
+    def stage(self) -> Stage:
+        """What the perturbation acts on."""
+        return self.transform.stage
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The parts of the context that the perturbation looks at."""
+        return self.transform.needs
 
     def __call__(self, latent: Array, coefficient: Scalar, context: Context) -> Array:
         """The latent perturbed by the fixed coefficient."""
@@ -68,8 +77,8 @@ class Sequence:
     steps: tuple[Transform | Fixed, ...]
 
     def __post_init__(self):
-        order = [("image", "level", "latent").index(stage_of(step)) for step in self.steps]
-        if order != sorted(order):
+        stages = [STAGES.index(stage_of(step)) for step in self.steps]
+        if stages != sorted(stages):
             raise ValueError(
                 "A perturbation of the image or of the noise level comes before the latent's own;"
                 " reorder them."
@@ -81,8 +90,8 @@ class Sequence:
 
 
 def stage_of(step: Any) -> Stage:
-    """Where a perturbation acts; a plain function acts on the latent."""
-    return getattr(getattr(step, "transform", step), "stage", "latent")
+    """What one step of a perturbation acts on; a plain function acts on the latent."""
+    return getattr(step, "stage", "latent")
 
 
 def steps_of(perturbation: Any) -> tuple[Any, ...]:
@@ -93,7 +102,7 @@ def steps_of(perturbation: Any) -> tuple[Any, ...]:
 def at(
     perturbation: Any, stage: Stage, value: Array, coefficient: Scalar, context: Context
 ) -> Array:
-    """`value` after those steps of the perturbation that act on `stage`."""
+    """`value` after those steps of the perturbation that act on `stage`, in their order."""
     for step in steps_of(perturbation):
         if stage_of(step) == stage:
             value = step(value, coefficient, context)
@@ -101,24 +110,25 @@ def at(
 
 
 def needs(perturbation: Any) -> frozenset[str]:
-    """The parts of the context that a perturbation's steps look at; a plain function may look at
-    image, noise and latent.
+    """The parts of the context that a perturbation's steps look at.
+
+    Of a plain function nothing is known: it may look at image, noise and latent.
     """
-    parts = (
-        getattr(getattr(step, "transform", step), "needs", ("image", "noise", "latent"))
-        for step in steps_of(perturbation)
+    anything = ("image", "noise", "latent")
+    return frozenset(
+        part for step in steps_of(perturbation) for part in getattr(step, "needs", anything)
     )
-    return frozenset(part for step in parts for part in step)
 
 
 def acts_before_latent(perturbation: Any) -> bool:
-    """Whether every coefficient needs an encoding of its own."""
+    """Whether it changes what is encoded: then every coefficient needs an encoding of its own."""
     return any(stage_of(step) != "latent" for step in steps_of(perturbation))
 
 
 def check_coefficient(name: str, transform: Transform, coefficient: float | int) -> None:
-    """Raise ValueError for a coefficient that is not finite, out of range, or not whole where it
-    must be.
+    """Raise ValueError for a coefficient that the perturbation called `name` does not take.
+
+    That is one that is not finite, out of range, or not whole where it must be.
     """
     kind = "a whole number" if transform.whole else "a number"
     if not math.isfinite(coefficient) or not transform.low <= coefficient <= transform.high:

@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
+from ddib_jax import preconditioning, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
 from ddib_jax.nets import UNet, UNet2D
-from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Sample, Velocity
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.pretrained.torch_files import INDEX, Renamed, open_weights, shard_files
 from ddib_jax.pretrained.torch_names import load_params, state_dict
-from ddib_jax.schedules import EDM, Discrete
+from ddib_jax.schedules import Discrete
 from ddib_jax.types import NoiseSchedule, Preconditioning
 
 PREDICTIONS = {"epsilon": Epsilon, "v_prediction": Velocity, "sample": Sample}
@@ -210,8 +210,10 @@ def _meaning(path: Path) -> tuple[NoiseSchedule, Preconditioning]:
             raise ValueError(
                 f"{path}: prediction_type = {prediction!r} of {kind} is not supported; epsilon is."
             )
-        schedule = EDM(float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0)))
-        return schedule, Karras(float(config.get("sigma_data", 0.5)))
+        schedule = schedules.EDM(
+            float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0))
+        )
+        return schedule, preconditioning.EDM(float(config.get("sigma_data", 0.5)))
     if prediction not in PREDICTIONS:
         raise ValueError(
             f"{path}: prediction_type = {prediction!r} is not supported; known are"
@@ -262,7 +264,7 @@ def _today(key: str) -> str:
 def _scheduler(model: DiffusionModel) -> dict[str, Any]:
     """The scheduler's configuration that means what the model means."""
     schedule, precondition = model.schedule, model.precondition
-    if isinstance(schedule, EDM) and isinstance(precondition, Karras):
+    if isinstance(schedule, schedules.EDM) and isinstance(precondition, preconditioning.EDM):
         levels = {
             "sigma_min": schedule.sigma_min,
             "sigma_max": schedule.sigma_max,

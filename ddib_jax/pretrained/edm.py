@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddib_jax import preconditioning, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import DhariwalUNet, SongUNet, example_condition
-from ddib_jax.preconditioning import EDM as Karras
 from ddib_jax.preconditioning import Epsilon, Score
 from ddib_jax.pretrained.torch_files import Renamed, SafetensorsFile
 from ddib_jax.pretrained.torch_names import load_params
-from ddib_jax.schedules import EDM, VE, Discrete, LinearVP
+from ddib_jax.schedules import VE, Discrete, LinearVP
 from ddib_jax.types import NoiseSchedule, Preconditioning
 
 METADATA = "edm"
@@ -131,7 +131,8 @@ def load_edm(path: str | Path) -> DiffusionModel:
 
 
 def _edm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:
-    return EDM(), Karras(float(options.get("sigma_data", 0.5))), 1.0
+    sigma_data = float(options.get("sigma_data", 0.5))
+    return schedules.EDM(), preconditioning.EDM(sigma_data), 1.0
 
 
 def _vp(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:

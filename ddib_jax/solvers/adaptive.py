@@ -1,6 +1,4 @@
-"""Adaptive methods of diffrax: the reference that every fixed grid is measured against. Needs the
-extra `adaptive`.
-"""
+"""Adaptive methods of diffrax: the reference for fixed grids. Needs the extra `adaptive`."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +11,12 @@ from ddib_jax.types import Scalar, VectorField
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Steps of its own choice between the points of the grid, in log t (Tsitouras 2011, Prince and
-    Dormand 1981).
+    """Steps of its own choice between the points of the grid, in log t.
 
-    Tolerances are those of diffrax's step controller, relative and absolute, over the batch as a
-    whole. `max_steps` bounds the steps of one interval; beyond it the result is NaN. Needs t > 0.
-    Raises ImportError where diffrax is not installed.
+    The methods are those of Tsitouras (2011) and of Prince and Dormand (1981). Tolerances are those
+    of diffrax's step controller, relative and absolute, over the batch as a whole. `max_steps`
+    bounds the steps of one interval; beyond it the result is NaN. Needs t > 0. Raises ImportError
+    where diffrax is not installed.
     """
 
     method: Literal["tsit5", "dopri8"] = "dopri8"
@@ -33,11 +31,11 @@ class Adaptive:
 
     @property
     def evaluations(self) -> int:
-        """Those of one inner step; how many there are, `odeint_effort` says."""
+        """Those of one inner step; `odeint_effort` returns how many were taken in all."""
         return {"tsit5": 6, "dopri8": 13}[self.method]
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> Any:
-        """No effort yet."""
+        """Residuals of zero [b], and no evaluations yet."""
         return jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
     def effort(self, carry: tuple) -> tuple[Array, Array]:
@@ -54,6 +52,7 @@ class Adaptive:
             raise ImportError(
                 "Adaptive solvers are diffrax's: pip install 'ddib_jax[adaptive]'."
             ) from error
+        residual, evaluations = carry
         method = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}[self.method]()
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda s, y, args: jnp.exp(s) * f(jnp.exp(s), y)),
@@ -67,6 +66,5 @@ class Adaptive:
             adjoint=diffrax.ForwardMode(),
             throw=False,
         )
-        good = diffrax.is_okay(solution.result)
-        used = solution.stats["num_steps"] * self.evaluations
-        return jnp.where(good, solution.ys[0], jnp.nan), (carry[0], carry[1] + used)
+        y1 = jnp.where(diffrax.is_okay(solution.result), solution.ys[0], jnp.nan)
+        return y1, (residual, evaluations + solution.stats["num_steps"] * self.evaluations)

@@ -1,6 +1,4 @@
-"""What a reversible solver knows besides the state, and how a road is walked with it, there and
-back.
-"""
+"""The second state of a reversible solver, and integration from it and to it."""
 
 import jax
 import numpy as np
@@ -12,15 +10,13 @@ from ddib_jax.types import ReversibleSolver, Solver, VectorField
 
 
 def is_reversible(solver: Solver) -> bool:
-    """Whether the solver walks pairs of states and can be undone with both of them in hand (a
-    `ReversibleSolver`).
-    """
+    """Whether the solver steps pairs of states that its inverse undoes (`ReversibleSolver`)."""
     return hasattr(solver, "inverse")
 
 
 @struct.dataclass
 class Carry:
-    """The second state of a pair, and the road it was made on: with it the way back is exact.
+    """The second state of a pair, and how it was made: with it the way back is exact.
 
     second: of the shape of the first state. sigmas [n]: the ascending grid. rising: whether the
     solver itself went up the grid; then its inverse goes down, and the other way round.
@@ -34,18 +30,19 @@ class Carry:
     def check(self, solver: ReversibleSolver, sigmas: Float[Array, " n"]) -> None:
         """Raise ValueError where this is the carry of another solver or grid than the given ones.
 
-        The noise levels are compared where they are known; under `jit` only their number is.
+        Under `jit` the noise levels have no values to compare: only their number is.
         """
         if self.solver != solver:
             raise ValueError(f"The carry is that of {self.solver}; this bridge goes by {solver}.")
-        known = not any(isinstance(grid, jax.core.Tracer) for grid in (self.sigmas, sigmas))
-        if self.sigmas.shape != sigmas.shape or (known and not np.array_equal(self.sigmas, sigmas)):
-            theirs, ours = (
-                f"{len(grid) - 1} steps" + (f" to {float(grid[-1]):g}" if known else "")
-                for grid in (self.sigmas, sigmas)
+        traced = any(isinstance(grid, jax.core.Tracer) for grid in (self.sigmas, sigmas))
+        unequal = not traced and not np.array_equal(self.sigmas, sigmas)
+        if self.sigmas.shape != sigmas.shape or unequal:
+            describe = lambda grid: (
+                f"{len(grid) - 1} steps" + ("" if traced else f" to {float(grid[-1]):g}")
             )
             raise ValueError(
-                f"The carry was made on another grid, of {theirs}; this bridge's has {ours}."
+                f"The carry was made on another grid, of {describe(self.sigmas)}; this bridge's"
+                f" has {describe(sigmas)}."
             )
 
 
@@ -58,8 +55,7 @@ def cross(
     rising: bool,
     carry: Carry | None = None,
 ) -> tuple[Array, Carry]:
-    """Go up or down the ascending grid `sigmas` from y, from the carry if there is one; returns the
-    end and its carry.
+    """Integrate from y up or down the ascending grid `sigmas`; returns the end and its carry.
 
     Without a carry the solver steps; with one it steps in the direction in which the carry was
     made, and its inverse in the other. Raises ValueError for a solver that is not reversible, or
@@ -69,11 +65,12 @@ def cross(
         raise ValueError(
             f"{solver} keeps nothing to carry; see `is_reversible` for the solvers that do."
         )
-    made = rising if carry is None else carry.rising
-    if carry is not None:
+    if carry is None:
+        second, solver_rises = None, rising
+    else:
         carry.check(solver, sigmas)
-    there = solver if made == rising else solver.inverse
-    y, second = odeint_pair(
-        there, f, y, sigmas if rising else sigmas[::-1], None if carry is None else carry.second
-    )
-    return y, Carry(second, sigmas, solver, made)
+        second, solver_rises = carry.second, carry.rising
+    stepper = solver if solver_rises == rising else solver.inverse
+    ts = sigmas if rising else sigmas[::-1]
+    y, second = odeint_pair(stepper, f, y, ts, second=second)
+    return y, Carry(second, sigmas, solver, solver_rises)

@@ -1,6 +1,4 @@
-"""Fixed points x = g(x) by Anderson acceleration, and by Newton's method where that fails to
-contract.
-"""
+"""Fixed points x = g(x), by Anderson acceleration and by Newton's method where that stalls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +11,10 @@ from jaxtyping import Array, Float, Int
 
 @struct.dataclass
 class FixedPointResult:
-    """A fixed point [b ...], its residual |g(x) - x| / (1 + |x|) of every member [b] (root mean
-    squares), and the evaluations of g.
+    """A fixed point x [b ...], how well it was found, and at what cost.
+
+    residual [b]: |g(x) - x| / (1 + |x|) of every member, in root mean squares. evaluations []:
+    those of g.
     """
 
     x: Array
@@ -24,8 +24,7 @@ class FixedPointResult:
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """How a fixed point is sought: Anderson acceleration (Walker and Ni 2011), then Newton-GMRES
-    where it stalls.
+    """Anderson acceleration (Walker and Ni 2011), then Newton-GMRES where it stalls.
 
     tolerance: the residual to reach, in units of the last place of the numbers (eps of their type).
     memory: how many differences Anderson's method combines. passes: its evaluations of g at most.
@@ -40,84 +39,100 @@ class FixedPoint:
     krylov: int = 8
 
     def __call__(self, g: Callable[[Array], Array], start: Array) -> FixedPointResult:
-        """A fixed point of g: [b ...] -> [b ...], which treats the members of the batch apart."""
-        wanted = self.wanted(start.dtype)
-        found = self._anderson(g, start, wanted)
-        if self.newton == 0:
-            return found
-        missed = lambda found: ~(jnp.max(found.residual) <= wanted)  # also where it is not finite
-        safe = found.replace(x=jnp.where(jnp.isfinite(found.x), found.x, start))
-        return jax.lax.cond(missed(found), lambda: self._newton(g, safe, wanted), lambda: found)
+        """A fixed point of g: [b ...] -> [b ...], which treats the members of the batch apart.
 
-    def wanted(self, dtype: jnp.dtype) -> float:
+        The result is the best that was met, whether or not it reached the tolerance.
+        """
+        threshold = self.threshold(start.dtype)
+        result = self._anderson(g, start, threshold)
+        if self.newton == 0:
+            return result
+        # Newton's method starts at the best point so far, and afresh where that is not finite
+        finite = result.replace(x=jnp.where(jnp.isfinite(result.x), result.x, start))
+        return jax.lax.cond(
+            _missed(result, threshold),
+            lambda: self._newton(g, finite, threshold),
+            lambda: result,
+        )
+
+    def threshold(self, dtype: jnp.dtype) -> float:
         """The residual that counts as reached for numbers of this type."""
         return self.tolerance * float(jnp.finfo(dtype).eps)
 
-    def _anderson(self, g, start, wanted) -> FixedPointResult:
+    def _anderson(self, g, start, threshold) -> FixedPointResult:
         flat = lambda a: a.reshape(len(a), -1)
-        first = g(start)
-        gap = first - start
-        blank = jnp.zeros((self.memory, *flat(start).shape), start.dtype)
+        gap = g(start) - start
+        empty = jnp.zeros((self.memory, *flat(start).shape), start.dtype)
 
         def unfinished(state):
-            _x, gap, _images, _gaps, best, count = state
-            return (
-                (count < self.passes)
-                & ~(jnp.max(best.residual) <= wanted)
-                & jnp.all(jnp.isfinite(gap))
-            )
+            _x, gap, _image_steps, _gap_steps, best, count = state
+            return (count < self.passes) & _missed(best, threshold) & jnp.all(jnp.isfinite(gap))
 
-        def again(state):
-            x, gap, images, gaps, best, count = state
-            value = x + gap
-            new = _mixed(flat(value), flat(gap), images, gaps).reshape(x.shape)
-            new_gap = g(new) - new
+        def iterate(state):
+            x, gap, gx_steps, gap_steps, best, count = state
+            gx = x + gap  # g(x), without another evaluation
+            new_x = _mixed(flat(gx), flat(gap), gx_steps, gap_steps).reshape(x.shape)
+            new_gap = g(new_x) - new_x
+            # A ring buffer of the last `memory` differences of g(x) and of g(x) - x. `count`
+            # evaluations have made count - 1 differences: this is number count - 1, counted from 0.
+            # Slots that are not yet written are zero, and get no weight in `_mixed`.
             slot = (count - 1) % self.memory
-            images = images.at[slot].set(flat(new + new_gap - value))
-            gaps = gaps.at[slot].set(flat(new_gap - gap))
-            now = FixedPointResult(new, _residual(new, new_gap), count + 1)
-            return new, new_gap, images, gaps, _better(now, best), count + 1
+            gx_steps = gx_steps.at[slot].set(flat(new_x + new_gap - gx))
+            gap_steps = gap_steps.at[slot].set(flat(new_gap - gap))
+            candidate = FixedPointResult(new_x, _residual(new_x, new_gap), count + 1)
+            return new_x, new_gap, gx_steps, gap_steps, _better(candidate, best), count + 1
 
-        best = FixedPointResult(start, _residual(start, gap), jnp.asarray(1))
-        state = jax.lax.while_loop(
-            unfinished, again, (start, gap, blank, blank, best, jnp.asarray(1))
+        count = jnp.asarray(1)
+        best = FixedPointResult(start, _residual(start, gap), count)
+        *_, best, count = jax.lax.while_loop(
+            unfinished, iterate, (start, gap, empty, empty, best, count)
         )
-        return state[4].replace(evaluations=state[5])
+        return best.replace(evaluations=count)
 
-    def _newton(self, g, found, wanted) -> FixedPointResult:
+    def _newton(self, g, start, threshold) -> FixedPointResult:
         def unfinished(state):
-            count, found = state
-            return (count < self.newton) & ~(jnp.max(found.residual) <= wanted)
+            count, best = state
+            return (count < self.newton) & _missed(best, threshold)
 
-        def again(state):
-            count, found = state
-            value, jacobian = jax.linearize(g, found.x)
+        def iterate(state):
+            count, best = state
+            gx, jacobian = jax.linearize(g, best.x)
             step, _ = jax.scipy.sparse.linalg.gmres(
                 lambda v: v - jacobian(v),
-                value - found.x,
+                gx - best.x,
                 restart=self.krylov,
                 maxiter=1,
                 solve_method="batched",
             )
-            x = found.x + step
-            now = FixedPointResult(x, _residual(x, g(x) - x), found.evaluations + self.krylov + 2)
-            return count + 1, _better(now, found)
+            x = best.x + step
+            # one evaluation to linearise, `krylov` products, one for the residual
+            evaluations = best.evaluations + self.krylov + 2
+            candidate = FixedPointResult(x, _residual(x, g(x) - x), evaluations)
+            return count + 1, _better(candidate, best)
 
-        return jax.lax.while_loop(unfinished, again, (0, found))[1]
+        return jax.lax.while_loop(unfinished, iterate, (0, start))[1]
 
 
-def _mixed(value, gap, images, gaps):
-    """Anderson's next point of every member: the value less the combination of differences that
-    best explains the gap.
+def _missed(result, threshold):
+    """Whether a member's residual is above the threshold, or is not a number."""
+    return ~(jnp.max(result.residual) <= threshold)
+
+
+def _mixed(gx, gap, gx_steps, gap_steps):
+    """Anderson's next point of every member.
+
+    gx = g(x) less the combination of past differences that best explains the gap, by least squares
+    with a ridge: differences that are nearly parallel, or not there yet, must not make it singular.
     """
 
-    def one(value, gap, images, gaps):
-        gram = gaps @ gaps.T
+    def one(gx, gap, gx_steps, gap_steps):
+        gram = gap_steps @ gap_steps.T
         ridge = 10 * jnp.finfo(gap.dtype).eps * jnp.trace(gram) + jnp.finfo(gap.dtype).tiny
-        weights = jnp.linalg.solve(gram + ridge * jnp.eye(len(gram), dtype=gap.dtype), gaps @ gap)
-        return value - weights @ images
+        regular = gram + ridge * jnp.eye(len(gram), dtype=gap.dtype)
+        weights = jnp.linalg.solve(regular, gap_steps @ gap)
+        return gx - weights @ gx_steps
 
-    return jax.vmap(one, in_axes=(0, 0, 1, 1))(value, gap, images, gaps)
+    return jax.vmap(one, in_axes=(0, 0, 1, 1))(gx, gap, gx_steps, gap_steps)
 
 
 def _residual(x, gap):
@@ -126,6 +141,7 @@ def _residual(x, gap):
 
 
 def _better(new, old):
+    """Of every member the result of the smaller residual; a NaN never wins."""
     wins = new.residual < old.residual
     column = wins.reshape(-1, *[1] * (new.x.ndim - 1))
     return FixedPointResult(

@@ -1,8 +1,8 @@
-"""Implicit methods: exact both ways with nothing carried, at the price of a fixed point a step.
+"""Implicit methods: exact both ways without a second state, at the price of a fixed point a step.
 
 Each is its own inverse: along a grid and back along it reversed, `odeint` gives the state back to
-the tolerance of the fixed points. `odeint_effort` says what residual they reached, and with how
-many evaluations.
+the tolerance of the fixed points. `odeint_effort` returns the residual that they reached and the
+evaluations that they took.
 """
 
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from ddib_jax.solvers.integrate import Count, backward, walk
 from ddib_jax.solvers.multistep import DPMSolverPP2M
 from ddib_jax.types import Scalar, Solver, VectorField
 
+_FIXED_POINT = FixedPoint()
+_DPMPP_2M = DPMSolverPP2M()
+_WITHOUT_NEWTON = FixedPoint(newton=0)
+
 
 def is_implicit(solver: Solver) -> bool:
-    """Whether the solver gives back a state to the tolerance of its `solve`, with nothing carried,
-    and tells its effort.
-    """
+    """Whether the solver solves for its states, to the tolerance of its `solve`."""
     return hasattr(solver, "solve")
 
 
 @dataclass(frozen=True)
 class _Stepwise:
-    """What the implicit one-step methods share: the last slope, worst residual [b] and evaluations
-    as their carry.
-    """
+    """Implicit one-step methods; the carry is the last slope, worst residual and evaluations."""
 
-    solve: FixedPoint = FixedPoint()
+    solve: FixedPoint = _FIXED_POINT
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
-        """A first guess of the slope, and no effort yet."""
+        """A first guess of the slope, residuals of zero [b], and no evaluations yet."""
         return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
     def effort(self, carry: tuple) -> tuple[Float[Array, " b"], Int[Array, ""]]:
@@ -42,17 +42,18 @@ class _Stepwise:
 
     def _slope(self, equation, carry) -> tuple[Array, tuple]:
         guess, worst, count = carry
-        found = self.solve(equation, guess)
-        return found.x, (found.x, jnp.maximum(worst, found.residual), count + found.evaluations)
+        result = self.solve(equation, guess)
+        worst = jnp.maximum(worst, result.residual)
+        return result.x, (result.x, worst, count + result.evaluations)
 
 
 @dataclass(frozen=True)
 class ExactEuler(_Stepwise):
     """Euler's step where t falls, and its exact inverse, the implicit Euler step, where t rises.
 
-    Decoding is plain DDIM; encoding solves for the state that DDIM would have decoded to this one
-    (the fixed-point inversion of Pan et al. 2023 and Garibi et al. 2024, here accelerated, and held
-    to its tolerance).
+    Decoding is plain DDIM; encoding solves for the state that DDIM would have decoded to this one:
+    the fixed-point inversion of Pan et al. (2023) and Garibi et al. (2024), accelerated, and
+    iterated to its tolerance.
     """
 
     order: int = 1
@@ -74,10 +75,10 @@ class ExactEuler(_Stepwise):
 
 @dataclass(frozen=True)
 class ImplicitMidpoint(_Stepwise):
-    """The implicit midpoint rule, y1 = y0 + h f((t0 + t1) / 2, (y0 + y1) / 2) (Hairer, Lubich and
-    Wanner 2006, II.1).
+    """The implicit midpoint rule, y1 = y0 + h f((t0 + t1) / 2, (y0 + y1) / 2).
 
-    Symmetric, so its own inverse; of order 2 and stable for steps of any length.
+    Symmetric, so its own inverse; of order 2 and stable for steps of any length (Hairer, Lubich and
+    Wanner 2006, II.1).
     """
 
     order: int = 2
@@ -94,18 +95,18 @@ class ImplicitMidpoint(_Stepwise):
 
 @dataclass(frozen=True)
 class ExactInverse:
-    """Any solver where t falls, and where t rises the state from which it would fall to this one,
-    over the whole grid.
+    """Any solver where t falls, and its inverse over the whole grid where t rises.
 
     For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et
-    al. (2024) approximate. By defect correction (Stetter 1978): with F the falling and P the rising
-    run, z = z + y - F(P(z)) is solved for z, and P(z) is the answer; P nearly inverts F, so that
-    few passes do, each of two runs. Newton's method is not used: the derivative of two whole runs
-    would hold every step's activations.
+    al. (2024) approximate: what is solved for is the state from which the falling run would end at
+    this one. By defect correction (Stetter 1978): with F the falling and P the rising run,
+    z = z + y - F(P(z)) is solved for z, and P(z) is the answer; P nearly inverts F, so that few
+    passes do, each of two runs. Newton's method is not used: the derivative of two whole runs would
+    hold every step's activations.
     """
 
-    method: Solver = DPMSolverPP2M()
-    solve: FixedPoint = FixedPoint(newton=0)
+    method: Solver = _DPMPP_2M
+    solve: FixedPoint = _WITHOUT_NEWTON
 
     @property
     def order(self) -> int:
@@ -128,27 +129,28 @@ class ExactInverse:
     def step(
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
     ) -> tuple[Array, tuple]:
-        """From y(t0) = y0 to y(t1), as a grid of that one interval; `odeint` takes the whole grid
-        at once.
-        """
+        """From y(t0) = y0 to y(t1), as a grid of that one interval."""
         return self.whole(f, y0, jnp.stack([t0, t1]))
 
     def whole(
-        self, f: VectorField, y0: Array, ts: Float[Array, " n"], steps: Count = None
+        self, f: VectorField, y0: Array, ts: Float[Array, " n"], *, steps: Count = None
     ) -> tuple[Array, tuple]:
-        """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
-        back = backward(ts, steps)
+        """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps]); `odeint` calls it for the grid."""
+        ts_back = backward(ts, steps=steps)
 
         def run(y, ts):
-            return walk(self.method, f, y, ts, self.method.init(f, ts[0], y), steps)[0]
+            return walk(self.method, f, y, ts, self.method.init(f, ts[0], y), steps=steps)[0]
 
-        one = self.method.evaluations * (len(ts) - 1 if steps is None else steps)
+        evaluations = self.method.evaluations * (len(ts) - 1 if steps is None else steps)
 
         def falling():
-            return run(y0, ts), (jnp.zeros(len(y0), y0.dtype), jnp.asarray(one))
+            return run(y0, ts), (jnp.zeros(len(y0), y0.dtype), jnp.asarray(evaluations))
 
         def rising():
-            found = self.solve(lambda z: z + y0 - run(run(z, ts), back), y0)
-            return run(found.x, ts), (found.residual, 2 * one * found.evaluations + one)
+            result = self.solve(lambda z: z + y0 - run(run(z, ts), ts_back), y0)
+            # a pass of the fixed point is a run up and a run down; the answer is one more run
+            total = 2 * evaluations * result.evaluations + evaluations
+            return run(result.x, ts), (result.residual, total)
 
-        return jax.lax.cond(back[0] < ts[0], falling, rising)
+        # ts_back[0] is the end of the part that is integrated over, ts[-1] may be its padding
+        return jax.lax.cond(ts_back[0] < ts[0], falling, rising)

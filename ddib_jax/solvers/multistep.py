@@ -1,4 +1,4 @@
-"""Multistep methods: one evaluation a step, with the past in the carry."""
+"""Multistep methods: one evaluation a step, with past slopes in the carry."""
 
 from dataclasses import dataclass
 
@@ -23,24 +23,24 @@ class DPMSolverPP2M:
     evaluations: int = 1
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple[Array, Array]:
-        """No past: a slope of zero, an infinitely long step ago."""
+        """The last d and the last step in log t: zero, an infinitely long step ago."""
+        # h / inf = 0 removes the correction from the first step, without a branch for it
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
 
     def step(
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
     ) -> tuple[Array, tuple[Array, Array]]:
         """From y(t0) = y0 to y(t1); the carry is the last d and the last step in log t."""
-        past, past_step = carry
-        step = jnp.log(t1 / t0)
-        now = y0 - t0 * f(t0, y0)
-        ahead = now + step / (2 * past_step) * (now - past)
-        return ahead + (t1 / t0) * (y0 - ahead), (now, step)
+        old_denoised, h_last = carry
+        h = jnp.log(t1 / t0)  # the paper's h is -h, for its lambda is -log t; only ratios matter
+        denoised = y0 - t0 * f(t0, y0)
+        denoised_d = denoised + h / (2 * h_last) * (denoised - old_denoised)
+        return denoised_d + (t1 / t0) * (y0 - denoised_d), (denoised, h)
 
 
 @dataclass(frozen=True)
 class DPMSolverPP3M:
-    """DPM-Solver++(3M) (Lu et al. 2022): as 2M, with d quadratic in log t through the last three
-    steps.
+    """DPM-Solver++(3M) (Lu et al. 2022): as 2M, with d quadratic in log t through three steps.
 
     The first two steps are the `starter`'s, at its evaluations. Needs t > 0, rising or falling.
     """
@@ -54,45 +54,46 @@ class DPMSolverPP3M:
         return min(steps, 2) * self.starter.evaluations
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
-        """The last two values of d with their steps in log t, and how many points there
-        have been.
-        """
+        """The last two values of d with their steps in log t, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0
 
     def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        (past, past_step), (older, older_step), count = carry
-        step = jnp.log(t1 / t0)
-        now = y0 - t0 * f(t0, y0)
+        (old_denoised, h_last), (older_denoised, h_older), count = carry
+        h = jnp.log(t1 / t0)
+        denoised = y0 - t0 * f(t0, y0)
 
         def multistep():
-            slope = (now - past) / past_step
-            bend = (slope - (past - older) / older_step) / (past_step + older_step)
-            slope = slope + past_step * bend
-            # the integral of exp(log t1 - s) (now + slope s + bend s^2) over the step, minus what a
-            # constant gives
-            grown = jnp.expm1(step)
+            # Newton's divided differences of d, of which the past values are h_last and
+            # h_last + h_older behind: d(s) = denoised + slope s + bend s^2, s = 0 at t0
+            slope = (denoised - old_denoised) / h_last
+            old_slope = (old_denoised - older_denoised) / h_older
+            bend = (slope - old_slope) / (h_last + h_older)
+            slope = slope + h_last * bend
+            # what a constant d gives, less the integral of (t1 / t) (slope s + bend s^2) ds, where
+            # t1 / t = exp(h - s)
+            growth = jnp.expm1(h)
             return (
                 y0
-                + grown * (y0 - now)
-                - (grown - step) * slope
-                - (2 * (grown - step) - step**2) * bend
+                + growth * (y0 - denoised)
+                - (growth - h) * slope
+                - (2 * (growth - h) - h**2) * bend
             )
 
         y1 = jax.lax.cond(count < 2, lambda: y0 + self.starter.increment(f, t0, t1, y0), multistep)
-        return y1, ((now, step), (past, past_step), count + 1)
+        return y1, ((denoised, h), (old_denoised, h_last), count + 1)
 
 
 @dataclass(frozen=True)
 class AdamsBashforth:
-    """The Adams-Bashforth method of order 2 or 3 on an uneven grid (Hairer, Norsett and Wanner
-    1993, III.5).
+    """The Adams-Bashforth method of order 2 or 3 on an uneven grid.
 
-    The slope is extrapolated by the polynomial through its last values, which is integrated
-    exactly. On the probability-flow ODE in sigma that is DEIS with a polynomial in sigma (Zhang and
-    Chen 2023), and on an even grid the core of PLMS (Liu et al. 2022). The first order - 1 steps
-    are the `starter`'s, at its evaluations. Raises ValueError for another order.
+    The slope is extrapolated by the polynomial through its last values, which is integrated exactly
+    (Hairer, Norsett and Wanner 1993, III.5). On the probability-flow ODE in sigma that is DEIS with
+    a polynomial in sigma (Zhang and Chen 2023), and on an even grid the core of PLMS (Liu et al.
+    2022). The first order - 1 steps are the `starter`'s, at its evaluations. Raises ValueError for
+    another order.
     """
 
     order: int = 2
@@ -108,23 +109,24 @@ class AdamsBashforth:
         return min(steps, self.order - 1) * self.starter.evaluations
 
     def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
-        """The last two slopes with the steps to them, and how many points there have been."""
+        """The last two slopes with the steps to them, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0
 
     def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        (past, past_step), (older, older_step), count = carry
-        h, now = t1 - t0, f(t0, y0)
+        (old_slope, h_last), (older_slope, h_older), count = carry
+        h, slope = t1 - t0, f(t0, y0)
 
         def multistep():
-            slope = (now - past) / past_step
-            y1 = y0 + h * now + h**2 / 2 * slope
+            # divided differences of the slope, integrated from t0 to t1
+            first = (slope - old_slope) / h_last
+            y1 = y0 + h * slope + h**2 / 2 * first
             if self.order == 2:
                 return y1
-            bend = (slope - (past - older) / older_step) / (past_step + older_step)
-            return y1 + (h**3 / 3 + h**2 / 2 * past_step) * bend
+            second = (first - (old_slope - older_slope) / h_older) / (h_last + h_older)
+            return y1 + (h**3 / 3 + h**2 / 2 * h_last) * second
 
         starting = lambda: y0 + self.starter.increment(f, t0, t1, y0)
         y1 = jax.lax.cond(count < self.order - 1, starting, multistep)
-        return y1, ((now, h), (past, past_step), count + 1)
+        return y1, ((slope, h), (old_slope, h_last), count + 1)

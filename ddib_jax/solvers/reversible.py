@@ -1,9 +1,9 @@
-"""Algebraically reversible methods: a step on a pair of states that can be undone exactly, whatever
-its own error.
+"""Algebraically reversible methods: steps on a pair of states that can be undone exactly.
 
 Each is a `ReversibleSolver`: `odeint_pair(solver, f, y0, ts)` gives a pair (y, second), and
-`odeint_pair(solver.inverse, f, y, ts[::-1], second)` gives y0 back up to rounding. Without the
-second state the way back is an approximation of the method's order, like any other solver's.
+`odeint_pair(solver.inverse, f, y, ts[::-1], second=second)` gives y0 back up to rounding, whatever
+the steps' own error. Without the second state the way back is an approximation of the method's
+order, like any other solver's.
 """
 
 from dataclasses import dataclass, replace
@@ -40,35 +40,61 @@ class TwoStep:
         """The method that undoes this one, along the grid reversed."""
         return self if self.gamma is None else replace(self, gamma=1 / self.gamma)
 
+    # The carry is the other state and its time. Every step of a scan takes a carry of one and the
+    # same structure, and the first step is one of two special ones, so the time tells them apart:
+    #   t0   the other state is y0 itself: there is no point before, and the step is Euler's;
+    #   NaN  the other state was given, as the end of a run that is undone: it lies ahead, at the t1
+    #        that `init` does not know, and the first step goes there without a calculation;
+    #   else the other state is the point before, at that time.
+
     def init(
-        self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None
+        self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None
     ) -> tuple[Array, Scalar]:
-        """No point before: an Euler step. A given second state lies ahead: the first step goes to
-        it, at a time yet unknown.
-        """
+        """The other state and its time: y0 at t0, or the given one at a time yet unknown (NaN)."""
         return (y0, t0) if second is None else (second, jnp.full_like(t0, jnp.nan))
 
     def second(self, carry: tuple[Array, Scalar], t: Scalar) -> Array:
-        """The neighbouring point."""
+        """The point before."""
         return carry[0]
 
     def step(
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
     ) -> tuple[Array, tuple[Array, Scalar]]:
         """From y(t0) = y0 to y(t1)."""
-        other, when = carry
-        ahead, alone = jnp.isnan(when), when == t0
-        h, past = t1 - t0, jnp.where(ahead | alone, t1 - t0, t0 - when)
+        other, t_other = carry
+        is_ahead, is_missing = jnp.isnan(t_other), t_other == t0
+        h = t1 - t0
+        # in both special cases any finite step will do: its result is not used
+        h_last = jnp.where(is_ahead | is_missing, h, t0 - t_other)
         slope = f(t0, y0)
-        weight = (h / past) ** 2 if self.gamma is None else self.gamma
-        missed = jnp.where(alone, jnp.zeros_like(y0), other - (y0 - past * slope))
-        return jnp.where(ahead, other, y0 + h * slope + weight * missed), (y0, t0)
+        gamma = (h / h_last) ** 2 if self.gamma is None else self.gamma
+        miss = jnp.where(is_missing, jnp.zeros_like(y0), other - (y0 - h_last * slope))
+        y1 = jnp.where(is_ahead, other, y0 + h * slope + gamma * miss)
+        return y1, (y0, t0)
+
+
+class _CoupledPair:
+    """What methods on two coupled states of the same time share: the second state is the carry."""
+
+    undoes: bool
+
+    @property
+    def inverse(self):
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None) -> Array:
+        """Both states start at y0 unless a second one is given."""
+        return y0 if second is None else second
+
+    def second(self, carry: Array, t: Scalar) -> Array:
+        """The coupled state."""
+        return carry
 
 
 @dataclass(frozen=True)
-class EDICT:
-    """Exact inversion by two coupled Euler steps, each with the other's slope, then mixed (Wallace
-    et al. 2023).
+class EDICT(_CoupledPair):
+    """Two coupled Euler steps, each with the other's slope, then mixed (Wallace et al. 2023).
 
     Undoing divides by `mixing` twice a step, so that rounding grows by mixing^-2 a step.
     """
@@ -77,19 +103,6 @@ class EDICT:
     undoes: bool = False
     order: int = 1
     evaluations: int = 2
-
-    @property
-    def inverse(self) -> "EDICT":
-        """The method that undoes this one, along the grid reversed."""
-        return replace(self, undoes=not self.undoes)
-
-    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Array:
-        """Both states start at y0 unless a second one is given."""
-        return y0 if second is None else second
-
-    def second(self, carry: Array, t: Scalar) -> Array:
-        """The coupled state."""
-        return carry
 
     def step(
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array
@@ -109,8 +122,9 @@ class EDICT:
 
 @dataclass(frozen=True)
 class ReversibleHeun:
-    """The reversible Heun method (Kidger et al. 2021, algorithm 1): one evaluation a step, order 2,
-    its own inverse.
+    """The reversible Heun method (Kidger et al. 2021, algorithm 1), of order 2 and its own inverse.
+
+    It takes one evaluation a step.
     """
 
     order: int = 2
@@ -126,7 +140,7 @@ class ReversibleHeun:
         return 1
 
     def init(
-        self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None
+        self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None
     ) -> tuple[Array, Array]:
         """The second state, y0 unless given, and its slope."""
         second = y0 if second is None else second
@@ -140,21 +154,20 @@ class ReversibleHeun:
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
     ) -> tuple[Array, tuple[Array, Array]]:
         """From the pair at t0 to that at t1."""
-        z, slope = carry
+        z0, slope0 = carry
         h = t1 - t0
-        ahead = 2 * y0 - z + h * slope
-        new = f(t1, ahead)
-        return y0 + h / 2 * (slope + new), (ahead, new)
+        z1 = 2 * y0 - z0 + h * slope0
+        slope1 = f(t1, z1)
+        return y0 + h / 2 * (slope0 + slope1), (z1, slope1)
 
 
 @dataclass(frozen=True)
-class Coupled:
-    """Any one-step method made reversible (McCallum and Foster 2024): of its order, at twice its
-    evaluations.
+class Coupled(_CoupledPair):
+    """Any one-step method made reversible (McCallum and Foster 2024), at twice its evaluations.
 
     y1 = l y0 + (1 - l) z0 + psi(t0 -> t1, z0), z1 = z0 - psi(t1 -> t0, y1), where psi is the
-    method's increment. A coupling l below 1 draws the two states together, and apart again in
-    undoing by 1 / l a step.
+    method's increment; of the method's order. A coupling l below 1 draws the two states together,
+    and apart again in undoing by 1 / l a step.
     """
 
     method: RungeKutta = HEUN
@@ -170,19 +183,6 @@ class Coupled:
     def evaluations(self) -> int:
         """Twice those of the method."""
         return 2 * self.method.evaluations
-
-    @property
-    def inverse(self) -> "Coupled":
-        """The method that undoes this one, along the grid reversed."""
-        return replace(self, undoes=not self.undoes)
-
-    def init(self, f: VectorField, t0: Scalar, y0: Array, second: Array | None = None) -> Array:
-        """Both states start at y0 unless a second one is given."""
-        return y0 if second is None else second
-
-    def second(self, carry: Array, t: Scalar) -> Array:
-        """The coupled state."""
-        return carry
 
     def step(
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array

@@ -11,8 +11,8 @@ from ddib_jax.types import Scalar, VectorField
 class RungeKutta:
     """An explicit Runge-Kutta method (Hairer, Norsett and Wanner 1993, II.1).
 
-    a: rows of the strictly lower triangular matrix, from the second stage on; b: weights; c:
-    abscissae.
+    a: rows of the strictly lower triangular matrix, from the second stage on. b: weights.
+    c: abscissae.
     """
 
     order: int
@@ -49,13 +49,10 @@ def _combine(weights: tuple[float, ...], slopes: list[Array]) -> Array:
 
 
 EULER = RungeKutta(1, a=(), b=(1.0,), c=(0.0,))
-"""Euler's method. On the probability-flow ODE in sigma it is DDIM (Song et al. 2021, eq. 14),
-exactly.
-"""
+"""Euler's method: on the probability-flow ODE in sigma exactly DDIM (Song et al. 2021, eq. 14)."""
 
 MIDPOINT = RungeKutta(2, a=((1 / 2,),), b=(0.0, 1.0), c=(0.0, 1 / 2))
-"""The explicit midpoint method; with it DPM-Solver-2 is related (Karras et al. 2022, appendix D).
-"""
+"""The explicit midpoint method, related to DPM-Solver-2 (Karras et al. 2022, appendix D)."""
 
 HEUN = RungeKutta(2, a=((1.0,),), b=(1 / 2, 1 / 2), c=(0.0, 1.0))
 """Heun's method, the solver of Karras et al. (2022), algorithm 1."""

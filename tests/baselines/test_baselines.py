@@ -1,6 +1,4 @@
-"""Other methods of translation: what each does to images whose models are known, and that batches
-do not matter.
-"""
+"""Other methods of translation on exact models, and that batches do not matter."""
 
 import jax
 import jax.numpy as jnp
@@ -33,14 +31,12 @@ def target():
 def test_identity_and_nearest(images):
     assert np.array_equal(baselines.translate(baselines.Identity(), images), images)
     targets = images[::-1] + 0.01
-    found = baselines.translate(baselines.Nearest(jnp.asarray(targets)), images, batch_size=3)
-    np.testing.assert_allclose(found, images + 0.01, atol=1e-6)
+    nearest = baselines.translate(baselines.Nearest(jnp.asarray(targets)), images, batch_size=3)
+    np.testing.assert_allclose(nearest, images + 0.01, atol=1e-6)
 
 
 def test_sdedit_goes_from_source_to_target(images, target):
-    """A little noise leaves the source, much noise leaves nothing of it: then images are the
-    target's, N(.5, .01).
-    """
+    """A little noise leaves the source as it is; much leaves nothing of it, but N(.5, .01)."""
     little, much = (
         baselines.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images)
         for sigma in (0.003, 50.0)
@@ -52,22 +48,20 @@ def test_sdedit_goes_from_source_to_target(images, target):
 
 
 def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
-    """Between two domains that differ in a checkerboard of single pixels alone, the average over 2
-    x 2 pixels is the source's, and the board the target's.
-    """
+    """Of domains that differ in a checkerboard of pixels alone, the average over 2 x 2 is kept."""
     board = jnp.asarray(np.indices((8, 8)).sum(0) % 2 * 1.0 - 0.5, jnp.float32)[None, :, :, None]
     rng = np.random.default_rng(0)
     coarse = np.repeat(np.repeat(rng.normal(size=(64, 4, 4, 1)), 2, 1), 2, 2).astype(np.float32)
     target = Bridge.over(mixture_model(jnp.asarray(coarse) + board, jnp.full(64, 0.1)), steps=40)
     images = coarse[:5] + 0.2
-    kept, lost = (baselines.translate(baselines.ILVR(target, factor), images) for factor in (2, 8))
-    pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))
-    assert (
-        np.abs(pooled(kept) - pooled(images)).max()
-        < 0.25
-        < np.abs(pooled(lost) - pooled(images)).max()
+    fine, coarsest = (
+        baselines.translate(baselines.ILVR(target, factor), images) for factor in (2, 8)
     )
-    assert float(((kept - images) * board).mean() / (board**2).mean()) == pytest.approx(1, abs=0.15)
+    pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))
+    change = lambda x: np.abs(pooled(x) - pooled(images)).max()
+    assert change(fine) < 0.25 < change(coarsest)
+    board_amplitude = float(((fine - images) * board).mean() / (board**2).mean())
+    assert board_amplitude == pytest.approx(1, abs=0.15)
 
 
 def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
@@ -90,10 +84,8 @@ def test_every_method_is_a_translator(method, images):
 
 
 @pytest.fixture(scope="module")
-def game():
-    """A small game between black and white: generators, discriminator, cyclegan_parameters, its gradient
-    function.
-    """
+def cyclegan():
+    """A small CycleGAN between black and white: its generator, parameters and gradients."""
     generator, discriminator = ResnetGenerator(1, 8, 1), PatchDiscriminator(8, 1)
     params = cyclegan_parameters(jax.random.key(0), generator, discriminator, (8, 8, 1), 4)
     return generator, params, cyclegan_gradients(generator, discriminator, GAN_LOSSES["lsgan"])
@@ -107,11 +99,9 @@ def batch(step):
     }
 
 
-def test_discriminators_and_generators_learn_apart(game):
-    """The generators' gradient does not reach a discriminator's parameters, nor the other way: each
-    is that of its own loss.
-    """
-    _, params, grad_fn = game
+def test_discriminators_and_generators_learn_apart(cyclegan):
+    """Each gradient is that of its own loss, and reaches no parameters of the other networks."""
+    _, params, grad_fn = cyclegan
     metrics, grads = jax.jit(grad_fn)(params, jax.random.key(0), batch(0), None)
     assert {
         "loss",
@@ -124,21 +114,17 @@ def test_discriminators_and_generators_learn_apart(game):
     } == metrics.keys()
     for kind in ("generators", "discriminators"):
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads[kind]))
-    louder = {
-        **params,
-        "discriminators": jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"]),
-    }
-    _, other = jax.jit(grad_fn)(louder, jax.random.key(0), batch(0), None)
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, params["discriminators"])
+    scaled = {**params, "discriminators": doubled}
+    _, other = jax.jit(grad_fn)(scaled, jax.random.key(0), batch(0), None)
     last = lambda tree: tree["discriminators"]["b"]["model.5"]["bias"]
     assert not jnp.allclose(last(grads), last(other))
 
 
 @pytest.mark.slow
-def test_the_game_is_learnt(game):
-    """Sixty steps of the house's own training step turn black into white; the pool holds what was
-    made on the way.
-    """
-    generator, params, grad_fn = game
+def test_a_cyclegan_learns(cyclegan):
+    """Sixty training steps turn black into white; the pool holds images of before."""
+    generator, params, grad_fn = cyclegan
     tx = optimiser(5e-3, 60, 30)
     state = TrainState.create(params, tx)
     step = jax.jit(
@@ -148,11 +134,9 @@ def test_the_game_is_learnt(game):
     )
     for number in range(60):
         state, _metrics = step(state, batch(number))
-    made = baselines.translate(
-        baselines.CycleGAN(state.params["generators"]["ab"], network=generator),
-        np.asarray(batch(99)["a"]),
-    )
-    assert made.mean() > 0.4
+    method = baselines.CycleGAN(state.params["generators"]["ab"], network=generator)
+    translations = baselines.translate(method, np.asarray(batch(99)["a"]))
+    assert translations.mean() > 0.4
     pool = state.params["pools"]["b"]
     assert float(pool.filled) == 4
     assert float(jnp.abs(pool.images).max()) <= 1.01

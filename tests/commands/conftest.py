@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax import pretrained
+from ddib_jax import preconditioning, pretrained, schedules
 from ddib_jax.cli import main
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet
-from ddib_jax.preconditioning import EDM as EDMPreconditioning
-from ddib_jax.schedules import EDM
 
 
 def tiny_model(seed, size=8, channels=3):
@@ -29,7 +27,11 @@ def tiny_model(seed, size=8, channels=3):
     )["params"]
     shape = (size, size, channels)
     return DiffusionModel(
-        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=shape
+        params,
+        preconditioning.EDM(0.5),
+        network=network,
+        schedule=schedules.EDM(),
+        data_shape=shape,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import bridge, preconditioning, pretrained, schedules
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.conditions import Condition
@@ -19,10 +19,8 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import NoisyClassifier, SongUNet, UNet, UNet2D, example_condition
-from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
-from ddib_jax.schedules import EDM
 
 SHAPE = (8, 8, 3)
 FEW = ("--steps", "3", "--batch-size", "4")
@@ -45,7 +43,11 @@ def animals(tmp_path_factory):
         lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params
     )
     model = DiffusionModel(
-        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE
+        params,
+        preconditioning.EDM(0.5),
+        network=network,
+        schedule=schedules.EDM(),
+        data_shape=SHAPE,
     )
     facts = {"classes": ["cat", "dog"], "data": {}, "training": {}}
     pretrained.save_model(home / "model", model, facts=facts)
@@ -133,7 +135,11 @@ def saved(network, place, facts=None):
         lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), params
     )
     model = DiffusionModel(
-        params, EDMPreconditioning(0.5), network=network, schedule=EDM(), data_shape=SHAPE
+        params,
+        preconditioning.EDM(0.5),
+        network=network,
+        schedule=schedules.EDM(),
+        data_shape=SHAPE,
     )
     return pretrained.save_model(place, model, facts={"data": {}, "training": {}, **(facts or {})})
 

@@ -24,7 +24,7 @@ def plain(tmp_path_factory):
         "params"
     ]
     model = DiffusionModel(
-        params, Epsilon(), network=network, schedule=Discrete.linear(), data_shape=SHAPE
+        params, Epsilon(), network=network, schedule=Discrete.linear(1000), data_shape=SHAPE
     )
     return pretrained.save_model(
         tmp_path_factory.mktemp("plain") / "model",
@@ -66,7 +66,7 @@ def test_names_of_classes_go_along(ddib, tmp_path):
         jax.random.key(0), jnp.zeros((1, *SHAPE)), jnp.zeros(1), jnp.zeros(1, jnp.int32)
     )["params"]
     model = DiffusionModel(
-        params, Epsilon(), network=network, schedule=Discrete.linear(), data_shape=SHAPE
+        params, Epsilon(), network=network, schedule=Discrete.linear(1000), data_shape=SHAPE
     )
     pretrained.save_model(
         tmp_path / "model", model, facts={"classes": ["cat", "dog"], "data": {}, "training": {}}

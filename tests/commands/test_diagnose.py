@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax import pretrained
+from ddib_jax import pretrained, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import Wiener
-from ddib_jax.schedules import EDM
 from tests.commands.conftest import tiny_model
 
 QUICK = ("--solvers", "heun", "rex-midpoint", "--evaluations", "40", "80", "--error", "0.01")
@@ -35,7 +34,9 @@ def domain(tmp_path_factory):
     network = UNet(model_channels=32, channel_mult=(1,), attention_resolutions=(), patch_size=2)
     wiener = Wiener.fit(images, rank=8)
     params = network.init(jnp.zeros(2, jnp.uint32), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))["params"]
-    known = DiffusionModel(params, wiener, network=network, schedule=EDM(0.05), data_shape=SHAPE)
+    known = DiffusionModel(
+        params, wiener, network=network, schedule=schedules.EDM(0.05), data_shape=SHAPE
+    )
     pretrained.save_model(
         folder / "healthy", known, facts={"data": {"name": "noise", "images": 400}, "training": {}}
     )

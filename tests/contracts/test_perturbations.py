@@ -1,6 +1,4 @@
-"""Every registered perturbation: eager, jitted and vmapped alike, the identity where it says so,
-and true to its claims.
-"""
+"""Every registered perturbation: eager, jitted and vmapped alike, and true to its claims."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ import pytest
 from ddib_jax.perturbations import PERTURBATIONS, check_coefficient, needs
 
 SHAPE = (4, 16, 16, 3)
-LATENT = {name: p for name, p in PERTURBATIONS.items() if p.place != "level"}
+LATENT = {name: p for name, p in PERTURBATIONS.items() if p.stage != "level"}
 CLAIMING = sorted(name for name, p in LATENT.items() if p.keeps_variance)
 
 
@@ -28,7 +26,7 @@ def test_eager_jitted_and_vmapped_agree(name):
     perturb, context = PERTURBATIONS[name], context_of()
     coefficients = jnp.asarray(perturb.sweep, jnp.float64)
     perturbed = jax.vmap(perturb, (None, 0, None))(context["latent"], coefficients, context)
-    for coefficient, found in zip(coefficients, perturbed, strict=True):
+    for coefficient, vmapped in zip(coefficients, perturbed, strict=True):
         eager = perturb(context["latent"], coefficient, context)
         assert eager.shape == SHAPE
         assert eager.dtype == jnp.float64
@@ -36,7 +34,7 @@ def test_eager_jitted_and_vmapped_agree(name):
         np.testing.assert_allclose(
             jax.jit(perturb)(context["latent"], coefficient, context), eager, atol=1e-12
         )
-        np.testing.assert_allclose(found, eager, atol=1e-12)
+        np.testing.assert_allclose(vmapped, eager, atol=1e-12)
 
 
 @pytest.mark.usefixtures("strict")
@@ -45,8 +43,8 @@ def test_eager_jitted_and_vmapped_agree(name):
 )
 def test_identity_at_the_neutral_coefficient(name):
     perturb, context = PERTURBATIONS[name], context_of()
-    found = perturb(context["latent"], jnp.asarray(float(perturb.neutral)), context)
-    np.testing.assert_allclose(found, context["latent"], atol=1e-9)
+    result = perturb(context["latent"], jnp.asarray(float(perturb.neutral)), context)
+    np.testing.assert_allclose(result, context["latent"], atol=1e-9)
 
 
 @pytest.mark.usefixtures("strict")
@@ -63,23 +61,21 @@ def test_it_does_something_elsewhere(name):
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", CLAIMING)
 def test_variance_is_kept_where_that_is_claimed(name):
-    """Over many white latents the mean square stays 1, at every coefficient of the sweep and
-    between.
-    """
+    """Over many white latents the mean square stays 1, at the sweep's coefficients and between."""
     perturb, context = PERTURBATIONS[name], context_of(1, (64, 16, 16, 3))
     low, high = min(perturb.sweep), max(perturb.sweep)
     extra = () if perturb.whole else (low + 0.37 * (high - low),)
     for coefficient in (*perturb.sweep, *extra):
-        found = perturb(context["latent"], jnp.asarray(float(coefficient)), context)
-        assert float(jnp.mean(found**2)) == pytest.approx(1, abs=0.02), coefficient
+        result = perturb(context["latent"], jnp.asarray(float(coefficient)), context)
+        assert float(jnp.mean(result**2)) == pytest.approx(1, abs=0.02), coefficient
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_looks_at_no_more_than_it_says(name):
     perturb, context = PERTURBATIONS[name], context_of()
-    seen = {part: context[part] for part in needs(perturb)}
-    value = jnp.asarray(80.0) if perturb.place == "level" else context["latent"]
-    perturb(value, jnp.asarray(float(perturb.sweep[0])), seen)
+    parts = {part: context[part] for part in needs(perturb)}
+    value = jnp.asarray(80.0) if perturb.stage == "level" else context["latent"]
+    perturb(value, jnp.asarray(float(perturb.sweep[0])), parts)
 
 
 @pytest.mark.parametrize("name", PERTURBATIONS)

@@ -1,11 +1,12 @@
-"""Every registered preconditioning, held against the exact denoiser of Gaussian data."""
+"""Every registered preconditioning against the exact denoiser of Gaussian data."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.preconditioning import EDM, PRECONDITIONINGS, Epsilon, Sample, Score, Velocity, Wiener
+from ddib_jax import preconditioning
+from ddib_jax.preconditioning import PRECONDITIONINGS, Epsilon, Sample, Score, Velocity, Wiener
 
 pytestmark = pytest.mark.usefixtures("strict")
 SIGMAS = [0.002, 0.3, 5.0, 80.0]
@@ -32,14 +33,13 @@ def examples():
         rest=jnp.asarray(rest),
     )
     zero = np.zeros(size)
-    # name -> preconditioning, the mean and covariance that it believes in (None: it believes in no
-    # Gaussian)
+    # name -> preconditioning, and the mean and covariance of the Gaussian that it believes in
     return {
         "epsilon": (Epsilon(), zero, np.full((size, size), np.inf)),
         "score": (Score(), zero, np.full((size, size), np.inf)),
         "velocity": (Velocity(), zero, np.eye(size)),
         "sample": (Sample(), zero, 0 * np.eye(size)),
-        "edm": (EDM(sigma_data=0.4), zero, 0.16 * np.eye(size)),
+        "edm": (preconditioning.EDM(sigma_data=0.4), zero, 0.16 * np.eye(size)),
         "wiener": (wiener, mean, covariance),
     }
 
@@ -59,8 +59,8 @@ def test_prior_is_the_exact_denoiser_of_its_gaussian(name, sigma):
         expected = mean + (x - mean) @ np.linalg.solve(
             covariance + sigma**2 * np.eye(len(mean)), covariance
         )
-    found = precondition.prior(jnp.asarray(x.reshape(5, *SHAPE)), jnp.asarray(sigma))
-    np.testing.assert_allclose(np.asarray(found).reshape(5, -1), expected, rtol=1e-9, atol=1e-12)
+    prior = precondition.prior(jnp.asarray(x.reshape(5, *SHAPE)), jnp.asarray(sigma))
+    np.testing.assert_allclose(np.asarray(prior).reshape(5, -1), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
@@ -76,26 +76,19 @@ def test_scale_is_the_root_mean_posterior_variance(name, sigma):
 
 @pytest.mark.parametrize("name", ["epsilon", "velocity", "sample"])
 def test_the_papers_targets(name):
-    """Given the true noise, velocity or sample as the network's output, the denoiser returns the
-    data.
-    """
+    """Of the true noise, velocity or sample as the network's output the denoiser is the data."""
     precondition, _, _ = examples()[name]
     rng = np.random.default_rng(2)
     data, noise = (jnp.asarray(rng.normal(size=(3, *SHAPE))) for _ in range(2))
     for sigma in SIGMAS:
         alpha, sigma_t = 1 / np.sqrt(1 + sigma**2), sigma / np.sqrt(1 + sigma**2)
-        target = {"epsilon": noise, "velocity": alpha * noise - sigma_t * data, "sample": data}[
-            name
-        ]
-        x = data + sigma * noise
-        found = (
-            precondition.prior(x, jnp.asarray(sigma))
-            + precondition.scale(jnp.asarray(sigma)) * target
-        )
-        np.testing.assert_allclose(found, data, atol=1e-9)
-        np.testing.assert_allclose(
-            precondition.inputs(x, jnp.asarray(sigma)), alpha * data + sigma_t * noise, rtol=1e-9
-        )
+        velocity = alpha * noise - sigma_t * data
+        output = {"epsilon": noise, "velocity": velocity, "sample": data}[name]
+        x, level = data + sigma * noise, jnp.asarray(sigma)
+        denoised = precondition.prior(x, level) + precondition.scale(level) * output
+        np.testing.assert_allclose(denoised, data, atol=1e-9)
+        x_t = alpha * data + sigma_t * noise
+        np.testing.assert_allclose(precondition.inputs(x, level), x_t, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", PRECONDITIONINGS)
@@ -115,12 +108,8 @@ def test_one_sigma_an_image_is_as_good_as_one_for_all(name):
 
 def test_wiener_finds_the_statistics_of_its_data():
     mean, basis, variances, rest, covariance = statistics()
-    images = (
-        np.random.default_rng(4)
-        .multivariate_normal(mean, covariance, size=40_000)
-        .reshape(-1, *SHAPE)
-    )
-    fitted = Wiener.fit(images, rank=3)
+    draws = np.random.default_rng(4).multivariate_normal(mean, covariance, size=40_000)
+    fitted = Wiener.fit(draws.reshape(-1, *SHAPE), rank=3)
     np.testing.assert_allclose(fitted.mean, mean.reshape(SHAPE), atol=0.05)
     np.testing.assert_allclose(fitted.variances, variances, rtol=0.05)
     assert float(fitted.rest) == pytest.approx(rest, rel=0.05)
@@ -129,24 +118,18 @@ def test_wiener_finds_the_statistics_of_its_data():
 
 
 def test_wiener_of_few_images_is_that_of_many():
-    """Fewer images than values: the same filter, found from the smaller of the two matrices."""
-    images = np.random.default_rng(6).normal(size=(20, *SHAPE)) * np.linspace(0.1, 2, 32).reshape(
-        SHAPE
-    )
-    few, again = Wiener.fit(images, rank=5), Wiener.fit(np.concatenate([images, images]), rank=5)
-    np.testing.assert_allclose(few.mean, again.mean, atol=1e-3)
-    np.testing.assert_allclose(few.variances, np.asarray(again.variances) * 39 / 38, rtol=1e-5)
-    overlap = np.abs(
-        np.asarray(few.directions, np.float64).reshape(5, -1)
-        @ np.asarray(again.directions, np.float64).reshape(5, -1).T
-    )
-    np.testing.assert_allclose(overlap, np.eye(5), atol=5e-3)
+    """Fewer images than values: the same filter, from the smaller of the two matrices."""
+    deviations = np.linspace(0.1, 2, 32).reshape(SHAPE)
+    images = np.random.default_rng(6).normal(size=(20, *SHAPE)) * deviations
+    few, many = Wiener.fit(images, rank=5), Wiener.fit(np.concatenate([images, images]), rank=5)
+    np.testing.assert_allclose(few.mean, many.mean, atol=1e-3)
+    np.testing.assert_allclose(few.variances, np.asarray(many.variances) * 39 / 38, rtol=1e-5)
+    rows, columns = (np.asarray(fit.directions, np.float64).reshape(5, -1) for fit in (few, many))
+    np.testing.assert_allclose(np.abs(rows @ columns.T), np.eye(5), atol=5e-3)
 
 
 def test_wiener_target_has_unit_variance_on_gaussian_data():
-    """The residual that the network learns is of variance one at every sigma, when the data are the
-    Gaussian believed in.
-    """
+    """At every sigma the network's target has variance 1, if the data are the Gaussian."""
     wiener, mean, covariance = examples()["wiener"]
     rng = np.random.default_rng(5)
     data = jnp.asarray(rng.multivariate_normal(mean, covariance, size=20_000).reshape(-1, *SHAPE))

@@ -1,6 +1,4 @@
-"""Every registered solver: its order by regression in both directions, its evaluations, its
-direction.
-"""
+"""Every registered solver: its order by regression both ways, its evaluations, its inverse."""
 
 import itertools
 
@@ -27,9 +25,7 @@ pytestmark = pytest.mark.usefixtures("strict")
 
 
 def slope(t, y):
-    """A non-linear, non-autonomous problem, y' = y cos(t) / t + y^2 / t^2, in two components of
-    different starts.
-    """
+    """A non-linear, non-autonomous problem, y' = y cos(t) / t + 0.1 y^2 / t^2."""
     return y * jnp.cos(t) / t + 0.1 * y**2 / t**2
 
 
@@ -77,19 +73,19 @@ def test_evaluations(name):
     """Of a step, and of a whole run with what the solver does at its start."""
     calls = {}
     for steps in (1, 5, 6):
-        f, made = counted()
+        f, evaluations = counted()
         jax.block_until_ready(
             odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1))
         )
         jax.effects_barrier()
-        calls[steps] = len(made)
+        calls[steps] = len(evaluations)
     assert calls[6] - calls[5] == SOLVERS[name].evaluations
     assert calls == {steps: count(SOLVERS[name], steps) for steps in calls}
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_one_program_serves_any_number_of_steps(name):
-    """On a grid padded beyond its end, as on the grid itself; and along it backward."""
+    """On a grid padded beyond its end as on the grid itself, forward and backward."""
     solver, y0, traces, ends = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), [], (1.0, 3.0)
 
     @jax.jit
@@ -101,16 +97,12 @@ def test_one_program_serves_any_number_of_steps(name):
         ts = jnp.geomspace(*ends, steps + 1)
         padded = jnp.concatenate([ts, jnp.full(8 - steps, ts[-1])])
         assert jnp.abs(run(padded, steps) - odeint(solver, slope, y0, ts)).max() < 1e-12
-        back = backward(padded, jnp.asarray(steps))
+        back = backward(padded, steps=jnp.asarray(steps))
         assert jnp.array_equal(back[: steps + 1], ts[::-1])
         if is_reversible(solver):
-            pair = odeint_pair(solver, slope, y0, padded, steps=steps)
-            assert (
-                jnp.abs(
-                    odeint_pair(solver.inverse, slope, pair[0], back, pair[1], steps=steps)[0] - y0
-                ).max()
-                < 1e-12
-            )
+            y, second = odeint_pair(solver, slope, y0, padded, steps=steps)
+            start, _ = odeint_pair(solver.inverse, slope, y, back, second=second, steps=steps)
+            assert jnp.abs(start - y0).max() < 1e-12
     assert len(traces) == 1
 
 
@@ -130,23 +122,20 @@ def test_implicit_solvers_count_their_evaluations(name, ends):
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", REVERSIBLE)
 def test_reversible_solvers_give_the_state_back(name, ends):
-    """With the pair in hand, to rounding, at steps far too long for accuracy; and again the pair,
-    walked once more.
-    """
+    """From the pair, to rounding, at steps far too long for accuracy; and the pair once more."""
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(*ends, 6)
     pair = odeint_pair(solver, slope, y0, ts)
-    back = odeint_pair(solver.inverse, slope, pair[0], ts[::-1], pair[1])
-    again = odeint_pair(solver, slope, back[0], ts, back[1])
+    back = odeint_pair(solver.inverse, slope, pair[0], ts[::-1], second=pair[1])
+    again = odeint_pair(solver, slope, back[0], ts, second=back[1])
     assert jnp.abs(back[0] - y0).max() < 1e-13
     assert jnp.abs(jnp.stack(again) - jnp.stack(pair)).max() < 1e-13
-    assert (
-        jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9
-    )  # alone, the first state is not enough
+    # the first state alone is not enough
+    assert jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", IMPLICIT)
-def test_implicit_solvers_give_the_state_back_with_nothing_carried(name, ends):
+def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends):
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5], [0.1, 0.2]]), jnp.geomspace(*ends, 6)
     back = odeint(solver, slope, odeint(solver, slope, y0, ts), ts[::-1])
     assert jnp.abs(back - y0).max() < 1e-12
@@ -171,16 +160,13 @@ def test_one_program_serves_both_directions():
         return odeint(HEUN, slope, y, ts)
 
     ts = jnp.linspace(1.0, 3.0, 11)
-    there = run(jnp.ones(2), ts)
-    back = run(there, ts[::-1])
+    back = run(run(jnp.ones(2), ts), ts[::-1])
     assert traces == 1
     assert jnp.abs(back - 1).max() < 1e-2
 
 
 def test_ddim_is_euler():
-    """The DDIM update of Song et al. (2021, eq. 12, eta 0) in x_t is Euler's step in x = x_t /
-    alpha_t.
-    """
+    """DDIM's update in x_t (Song et al. 2021, eq. 12, eta 0) is Euler's in x = x_t / alpha_t."""
     bars = jnp.asarray([0.02, 0.1, 0.5, 0.9, 0.999])
     sigmas = jnp.sqrt(1 / bars - 1)
     eps = lambda x_t, bar: jnp.tanh(x_t) * bar  # any noise prediction
@@ -191,9 +177,9 @@ def test_ddim_is_euler():
         clean = (x_t - jnp.sqrt(1 - bar) * noise) / jnp.sqrt(bar)
         x_t = jnp.sqrt(after) * clean + jnp.sqrt(1 - after) * noise
     slope_of_eps = lambda s, x: eps(x / jnp.sqrt(1 + s**2), 1 / (1 + s**2))
-    found = odeint(EULER, slope_of_eps, start, sigmas) * jnp.sqrt(bars[-1])
+    euler = odeint(EULER, slope_of_eps, start, sigmas) * jnp.sqrt(bars[-1])
     assert SOLVERS["ddim"] is EULER
-    assert jnp.abs(found - x_t).max() < 1e-13
+    assert jnp.abs(euler - x_t).max() < 1e-13
 
 
 def test_unknown_solver_is_refused_with_the_list():

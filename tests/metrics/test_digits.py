@@ -1,3 +1,5 @@
+"""Measurements of digits on painted shapes whose hue, thickness and slant are known."""
+
 import colorsys
 
 import numpy as np
@@ -76,7 +78,7 @@ def test_thickness_of_bars_is_monotone_and_near_their_width(angle):
     np.testing.assert_allclose(found, widths, atol=0.4)
 
 
-def test_thickness_ignores_brightness_colour_and_place():
+def test_thickness_ignores_brightness_colour_and_position():
     plain = bar(3, 20, 30)
     tint = (np.roll(plain, 3, axis=2) + 1) * np.array([0.7, 0.35, 0.0]) - 1
     np.testing.assert_allclose(

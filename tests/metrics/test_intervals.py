@@ -1,3 +1,5 @@
+"""Intervals: their coverage, their agreement, and what takes no part in them."""
+
 from functools import partial
 
 import numpy as np
@@ -52,7 +54,7 @@ def test_images_that_cannot_be_measured_are_left_out_and_not_counted():
     assert spread(np.array([np.nan])).n == 0
 
 
-def test_share_is_wilsons_interval():
+def test_proportion_is_wilsons_interval():
     found = proportion(np.repeat([1.0, 0.0], [15, 5]))
     assert found.value == 0.75
     assert (found.low, found.high) == pytest.approx((0.531299, 0.888138), abs=1e-5)

@@ -1,3 +1,5 @@
+"""Moments of latents: white noise passes, and every fault has its own figure."""
+
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,3 +1,5 @@
+"""Errors between images and their counterparts, against closed forms."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest

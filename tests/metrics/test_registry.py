@@ -1,3 +1,5 @@
+"""Every registered metric: an estimate with its words, and perfect on a perfect translation."""
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,11 +35,11 @@ def samples():
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_gives_an_estimate_with_words(samples, name):
     metric = METRICS[name]
-    found = metric(samples)
-    assert isinstance(found, Estimate)
-    assert np.isfinite(found.value)
-    assert found.n > 0
-    assert (found.low is None) == (metric.summarise is None)
+    estimate = metric(samples)
+    assert isinstance(estimate, Estimate)
+    assert np.isfinite(estimate.value)
+    assert estimate.n > 0
+    assert (estimate.low is None) == (metric.summarise is None)
     assert metric.label
     assert metric.available(samples)
     assert not metric.available({})
@@ -73,5 +75,5 @@ def test_a_missing_sample_is_named():
 
 
 def test_a_metric_without_images_of_its_own_has_no_interval():
-    metric = Metric("Count", ("things",), lambda things: float(len(things)))
+    metric = Metric("Count", takes=("things",), measure=lambda things: float(len(things)))
     assert metric({"things": np.zeros(4)}) == Estimate(4.0, None, None, 4)

@@ -9,15 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import pretrained
+from ddib_jax import preconditioning, pretrained, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import NoisyClassifier, UNet, UNet2D
 from ddib_jax.nets.encoder import POOLS
-from ddib_jax.preconditioning import EDM as EDMPreconditioning
 from ddib_jax.preconditioning import Epsilon, Velocity
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
-from ddib_jax.schedules import EDM, Discrete
+from ddib_jax.schedules import Discrete
 
 SHAPE = (16, 16, 3)
 
@@ -219,9 +218,9 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
 @pytest.mark.parametrize(
     "meaning",
     [
-        (Epsilon(), Discrete.linear()),
+        (Epsilon(), Discrete.linear(1000)),
         (Velocity(), Discrete.cosine(50)),
-        (EDMPreconditioning(0.4), EDM(0.01, 30.0)),
+        (preconditioning.EDM(0.4), schedules.EDM(0.01, 30.0)),
     ],
     ids=["epsilon", "velocity", "edm"],
 )

@@ -1,4 +1,4 @@
-"""Fixed points by Anderson's acceleration and Newton's method."""
+"""Fixed points by Anderson acceleration and Newton's method."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,9 +38,7 @@ def test_newton_where_iteration_does_not_contract():
 
 
 def test_members_do_not_disturb_each_other():
-    """A member of the batch that has no fixed point leaves the others theirs, and tells
-    of itself.
-    """
+    """A member without a fixed point leaves the others theirs, and has a large residual."""
     g = lambda x: jnp.where(jnp.arange(3)[:, None] == 1, x + 1.0, jnp.cos(x))
     found = FixedPoint(newton=0)(g, jnp.zeros((3, 2)))
     assert float(jnp.abs(found.x[jnp.asarray([0, 2])] - 0.7390851332151607).max()) < 1e-8

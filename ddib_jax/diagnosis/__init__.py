@@ -1,0 +1,26 @@
+"""Measurements of `ddib diagnose`: checks of a model, round trips by solver, and their cost."""
+
+from ddib_jax.diagnosis.checks import Check, latent_checks, noisy_latents, sample_checks
+from ddib_jax.diagnosis.inversion import (
+    Leg,
+    Road,
+    RoundTrip,
+    memory,
+    recommended,
+    round_trips,
+    steps_within,
+)
+
+__all__ = [
+    "Check",
+    "Leg",
+    "Road",
+    "RoundTrip",
+    "latent_checks",
+    "memory",
+    "noisy_latents",
+    "recommended",
+    "round_trips",
+    "sample_checks",
+    "steps_within",
+]
