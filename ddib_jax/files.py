@@ -1,11 +1,13 @@
-"""Directories that are written whole or not at all."""
+"""Directories that are written whole or not at all, and files of JSON."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -29,3 +31,16 @@ def drafted(directory: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(file, target / file.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The value in a JSON file; `what` it should hold, for the error ("the flags of a checkpoint").
+
+    Raises FileNotFoundError where there is no such file, ValueError for anything but JSON in it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}; expected {what} there.")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); expected {what}.") from error

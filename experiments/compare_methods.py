@@ -238,7 +238,7 @@ def _digits(config: Config) -> Task:
         )
         gans[name] = (_cyclegan(config, "five", "seven", place, seed), "ab")
     classifier = Classifier(
-        *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
     )
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
@@ -267,9 +267,7 @@ def _partners(config: Config) -> list[Task]:
             ).run()
     if not (config.home / "classifier" / "model.json").exists():
         TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "classifier").run()
-    classifier = Classifier(
-        *reversed(pretrained.load_network(config.home / "classifier", "classifier"))
-    )
+    classifier = Classifier(*pretrained.load_network(config.home / "classifier", "classifier"))
     gan = _cyclegan(
         config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0
     )
@@ -341,7 +339,7 @@ def _pets(config: Config) -> list[Task]:
     """Cats into dogs and back, pictures without partners."""
     if config.efficientnet is None:
         raise ValueError("Name the file of EfficientNet-Lite0's weights too (--efficientnet).")
-    classifier = Classifier(*reversed(pretrained.load_efficientnet(config.efficientnet)))
+    classifier = Classifier(*pretrained.load_efficientnet(config.efficientnet))
     folders = {name: config.home / name for name in SPECIES}
     for name, start in zip(folders, (None, str(folders["cats"])), strict=True):
         if not (folders[name] / "model.json").exists():
@@ -594,7 +592,7 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
         ways = {
             leg: baselines.CycleGAN(params, network=network)
             for leg in (way, way[::-1])
-            for network, params in [pretrained.load_network(home / leg, "generator")]
+            for params, network in [pretrained.load_network(home / leg, "generator")]
         }
         weights = (
             sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params))

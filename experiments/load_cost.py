@@ -91,7 +91,7 @@ def _write(path: Path) -> None:
     )["params"]
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32), shapes)
-    save_state_dict(path, state_dict(params, ("qkv", "proj_out")))
+    save_state_dict(path, state_dict(params, positions=("qkv", "proj_out")))
     path.with_name("flags.json").write_text(json.dumps(FLAGS))
 
 

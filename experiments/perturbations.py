@@ -176,7 +176,7 @@ def main(config: Config) -> Path:
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
     classifier = Classifier(
-        *reversed(pretrained.load_network(pretrained.find(config.classifier), "classifier"))
+        *pretrained.load_network(pretrained.find(config.classifier), "classifier")
     )
     _, real = classify(classifier, sevens.take(range(len(sevens))))
 

@@ -57,7 +57,7 @@ def main(config: Config) -> str:
     fives = ddib_jax.load_dataset("five", "test")
     source = fives.take(range(config.count))
     classifier = Classifier(
-        *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
     )
     table = []
     for name in config.preconditionings:

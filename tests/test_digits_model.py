@@ -10,9 +10,7 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.metrics import digits
 
-CLASSIFIER = Classifier(
-    *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
-)
+CLASSIFIER = Classifier(*pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
 
 
 def test_what_it_is():

@@ -1,8 +1,8 @@
-"""A directory is written whole or not at all."""
+"""A directory is written whole or not at all; JSON is read, or refused by name."""
 
 import pytest
 
-from ddib_jax.files import drafted
+from ddib_jax.files import drafted, read_json
 
 
 def hidden(directory):
@@ -53,3 +53,17 @@ def test_a_file_in_the_place_is_refused_before_any_work(tmp_path):
         pytest.fail("the block ran")
     assert (tmp_path / "b").read_text() == "a file"
     assert not hidden(tmp_path)
+
+
+def test_json_is_read_or_refused(tmp_path):
+    path = tmp_path / "options.json"
+    with pytest.raises(FileNotFoundError, match=r"There is no .*options\.json; expected options"):
+        read_json(path, "options")
+    path.write_text('{"a": [1, null]}')
+    assert read_json(path, "options") == {"a": [1, None]}
+    for damaged in (b"{", b"\xff"):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"options\.json is not valid JSON \(.*expected options"
+        ):
+            read_json(path, "options")

@@ -152,7 +152,10 @@ def test_without_arguments_does_the_main_job_in_the_repository(host):
 
 def test_test_installs_the_test_extra_and_passes_arguments_on(host):
     done = host.launch("test", "-k", "a or b")
-    assert done.stdout == f"python in {host.repository}:\n<-m><pytest><-n><auto><--maxprocesses><8><--dist><loadfile><-k><a or b>"
+    assert (
+        done.stdout
+        == f"python in {host.repository}:\n<-m><pytest><-n><auto><--maxprocesses><8><--dist><loadfile><-k><a or b>"
+    )
     assert host.calls("pip install")[0].endswith("-e .[test]")
 
 

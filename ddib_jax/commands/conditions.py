@@ -40,7 +40,7 @@ class Condition:
         model = pretrained.load(name)
         count, names = _classes(name, model)
         if self.classifier is not None:
-            network, params = pretrained.load_noisy_classifier(self.classifier)
+            params, network = pretrained.load_noisy_classifier(self.classifier)
             label = class_label(
                 self.label, names, network.num_classes, f"the classifier {self.classifier.name}"
             )

@@ -15,7 +15,7 @@ from ddib_jax.commands.monitor import imbalance
 from ddib_jax.data import load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import DCGANDiscriminator, DCGANGenerator
-from ddib_jax.nets.dcgan import folded
+from ddib_jax.nets.dcgan import fold_batch_norm
 from ddib_jax.training import TrainState
 
 
@@ -67,7 +67,7 @@ class TrainDcgan(Game):
             }
 
         def weights(state: TrainState) -> dict:
-            return folded(state.params["generator"], state.params["stats"]["generator"])
+            return fold_batch_norm(state.params["generator"], state.params["stats"]["generator"])
 
         def findings(scalars: dict) -> dict[str, str]:
             return imbalance(self.data, scalars["discriminator"], scalars["spread"])

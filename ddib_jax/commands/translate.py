@@ -187,7 +187,7 @@ class Translate:
     def _cyclegan(self):
         self._alone("CycleGAN", self.model, "a generator as --model")
         place = pretrained.find(self.model)
-        network, params = pretrained.load_network(place, "generator")
+        params, network = pretrained.load_network(place, "generator")
         names, images = self._read(tuple(pretrained.describe(place)["image_shape"]))
         size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
         method = baselines.CycleGAN(params, network=network)

@@ -27,12 +27,11 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "unet-generator": UnetGenerator,
     "dcgan-generator": DCGANGenerator,
 }
+"""Name of a network in `model.json` -> its class; the class's fields are the network's options."""
 
 
 def example_condition(network: Any) -> Array | None:
-    """A condition [1 ...] of the kind that a network wants: labels, embeddings, or None where it
-    wants none.
-    """
+    """A condition of the kind that a network takes: labels [1], embeddings [1 e], or None."""
     if hasattr(network, "example_condition"):
         return network.example_condition()
     return None if getattr(network, "num_classes", None) is None else jnp.zeros(1, jnp.int32)

@@ -1,5 +1,4 @@
-"""The blocks of openai/guided-diffusion's networks, parameter for parameter, and the way down that
-they share.
+"""The blocks of openai/guided-diffusion's networks, and the half that U-Net and encoder share.
 
 Submodules bear the reference's own names (`input_blocks.1.0`, `in_layers.2` ...), so that a
 parameter's path, joined with dots, is its key in a state dict; only layouts differ. NHWC
@@ -18,8 +17,13 @@ from ddib_jax.nets.layers import double, group_norm, halve, timestep_embedding
 
 
 def conv(
-    features: int, size: int, dtype, name: str, *, stride: int = 1, zero: bool = False
+    features: int, size: int, dtype: Any, name: str, *, stride: int = 1, zero: bool = False
 ) -> nn.Conv:
+    """A convolution of torch's padding size // 2; `zero`: its kernel begins at 0.
+
+    The padding is written out: flax's "SAME" pads a strided convolution by one pixel after and none
+    before, torch on both sides.
+    """
     init = nn.initializers.zeros if zero else nn.initializers.lecun_normal()
     return nn.Conv(
         features, (size, size), stride, padding=size // 2, dtype=dtype, kernel_init=init, name=name
@@ -27,8 +31,11 @@ def conv(
 
 
 class ResBlock(nn.Module):
-    """Residual block with time (and class) embedding; `resample` halves or doubles the resolution
-    on the way.
+    """A residual block on feature maps, modulated by the embedding of time (and class).
+
+    resample: "down" or "up" halves or doubles the resolution between the norm and the first
+    convolution. scale_shift: the embedding scales and shifts the second norm, else it is added
+    before it.
     """
 
     features: int
@@ -36,25 +43,29 @@ class ResBlock(nn.Module):
     dropout: float = 0.0
     resample: str | None = None
     dtype: Any = jnp.float32
+    # A field and no argument of the call: `nn.remat` would trace it.
+    train: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], train: bool):
+    def __call__(
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]
+    ) -> Float[Array, "b k l f"]:
         h = nn.silu(group_norm("in_layers.0")(x)).astype(self.dtype)
         if self.resample:
-            change = {"down": halve, "up": double}[self.resample]
-            h, x = change(h), change(x)
+            resample = {"down": halve, "up": double}[self.resample]
+            h, x = resample(h), resample(x)
         h = conv(self.features, 3, self.dtype, "in_layers.2")(h)
         width = self.features * (2 if self.scale_shift else 1)
-        shift = nn.Dense(width, dtype=self.dtype, name="emb_layers.1")(nn.silu(embedding))[
-            :, None, None
-        ]
+        shift = nn.Dense(width, dtype=self.dtype, name="emb_layers.1")(nn.silu(embedding))
+        shift = shift[:, None, None]
         norm = group_norm("out_layers.0")
         if self.scale_shift:
             scale, shift = jnp.split(shift, 2, axis=-1)
             h = norm(h) * (1 + scale) + shift
         else:
             h = norm(h + shift)
-        h = nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h).astype(self.dtype))
+        h = nn.Dropout(self.dropout, deterministic=not self.train)(nn.silu(h).astype(self.dtype))
+        # Zero: a block begins as the identity.
         h = conv(self.features, 3, self.dtype, "out_layers.3", zero=True)(h)
         if x.shape[-1] != self.features:
             x = conv(self.features, 1, self.dtype, "skip_connection")(x)
@@ -62,8 +73,9 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention over all positions; `split_qkv_first` is the reference's
-    `use_new_attention_order`.
+    """Self-attention over all positions of a feature map, with its residual.
+
+    split_qkv_first is the reference's `use_new_attention_order`.
     """
 
     heads: int
@@ -71,16 +83,15 @@ class AttentionBlock(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, height, width, c = x.shape
-        qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(
-            group_norm("norm")(x).reshape(b, height * width, c)
-        )
+        normed = group_norm("norm")(x).reshape(b, height * width, c)
+        qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(normed)
+        # The 3c channels are [3 heads c/heads] in the new order, [heads 3 c/heads] in the old one.
+        # Weights of one order would load into the other without complaint, and mean nothing.
         if self.split_qkv_first:
-            q, k, v = (
-                part.reshape(b, -1, self.heads, c // self.heads)
-                for part in jnp.split(qkv, 3, axis=-1)
-            )
+            parts = jnp.split(qkv, 3, axis=-1)
+            q, k, v = (part.reshape(b, -1, self.heads, c // self.heads) for part in parts)
         else:
             q, k, v = jnp.split(qkv.reshape(b, -1, self.heads, 3 * c // self.heads), 3, axis=-1)
         h = jax.nn.dot_product_attention(q, k, v).reshape(b, height, width, c)
@@ -89,23 +100,26 @@ class AttentionBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """Strided convolution downward (`op`), or nearest neighbour and a convolution
-    upward (`conv`).
+    """Half the resolution by a strided convolution, or twice by nearest neighbour and another one.
+
+    direction: "down" or "up".
     """
 
     direction: str
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b k l c"]:
         if self.direction == "down":
             return conv(x.shape[-1], 3, self.dtype, "op", stride=2)(x)
         return conv(x.shape[-1], 3, self.dtype, "conv")(double(x))
 
 
 class ADM(nn.Module):
-    """What the U-Net and the encoder of Dhariwal and Nichol (2021) share: their options and their
-    way down.
+    """The options and the downward half of the networks of Dhariwal and Nichol (2021).
+
+    Its methods are called within the compact `__call__` of a subclass. `embedding` is [b e], `h`
+    and the results are feature maps [b h w c]; names are those of the submodules they make.
     """
 
     model_channels: int = 64
@@ -126,17 +140,21 @@ class ADM(nn.Module):
         """The channels of every level."""
         return [int(mult * self.model_channels) for mult in self.channel_mult]
 
-    def embedded(self, time: Float[Array, " b"]) -> Float[Array, "b e"]:
-        """The embedding of time that every residual block is told."""
-        dtype = jnp.dtype(self.dtype)
-        embedding = timestep_embedding(time * self.time_scale, self.model_channels).astype(dtype)
-        embedding = nn.Dense(4 * self.model_channels, dtype=dtype, name="time_embed.0")(embedding)
-        return nn.Dense(4 * self.model_channels, dtype=dtype, name="time_embed.2")(
-            nn.silu(embedding)
-        )
+    def heads(self, channels: int) -> int:
+        """The number of attention heads on so many channels."""
+        if self.num_head_channels is None:
+            return self.num_heads
+        return channels // self.num_head_channels
 
-    def seen(self, name: str, value: Array) -> Array:
-        """The value, sown in the collection `intermediates` for whoever asks."""
+    def time_embedding(self, time: Float[Array, " b"]) -> Float[Array, "b e"]:
+        """The embedding of time that modulates every residual block: e = 4 model_channels."""
+        dtype, width = jnp.dtype(self.dtype), 4 * self.model_channels
+        embedding = timestep_embedding(time * self.time_scale, self.model_channels).astype(dtype)
+        embedding = nn.silu(nn.Dense(width, dtype=dtype, name="time_embed.0")(embedding))
+        return nn.Dense(width, dtype=dtype, name="time_embed.2")(embedding)
+
+    def record(self, name: str, value: Array) -> Array:
+        """The value itself, also sown in the collection `intermediates` under this name."""
         self.sow("intermediates", name, value)
         return value
 
@@ -145,66 +163,62 @@ class ADM(nn.Module):
         name: str,
         h: Array,
         embedding: Array,
-        train: bool,
         features: int,
+        *,
+        train: bool,
         resample: str | None = None,
     ) -> Array:
-        """A residual block."""
-        made = nn.remat(ResBlock, static_argnums=(3,)) if self.remat else ResBlock
-        block = made(
+        """A residual block to `features` channels."""
+        block = (nn.remat(ResBlock) if self.remat else ResBlock)(
             features,
             self.use_scale_shift_norm,
             self.dropout,
             resample,
             jnp.dtype(self.dtype),
+            train,
             name=name,
         )
-        return block(h, embedding, train)
+        return block(h, embedding)
 
     def attend(self, name: str, h: Array) -> Array:
         """Self-attention."""
-        heads = (
-            self.num_heads
-            if self.num_head_channels is None
-            else h.shape[-1] // self.num_head_channels
-        )
-        made = nn.remat(AttentionBlock) if self.remat else AttentionBlock
-        return made(heads, self.use_new_attention_order, jnp.dtype(self.dtype), name=name)(h)
+        block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
+        heads, dtype = self.heads(h.shape[-1]), jnp.dtype(self.dtype)
+        return block(heads, self.use_new_attention_order, dtype, name=name)(h)
 
-    def resampled(
-        self, name: str, h: Array, embedding: Array, train: bool, direction: str
+    def resample(
+        self, name: str, h: Array, embedding: Array, direction: str, *, train: bool
     ) -> Array:
-        """Half or twice the resolution."""
+        """Half ("down") or twice ("up") the resolution."""
         if self.resblock_updown:
-            return self.residual(name, h, embedding, train, h.shape[-1], direction)
+            channels = h.shape[-1]
+            return self.residual(name, h, embedding, channels, train=train, resample=direction)
         return Resample(direction, jnp.dtype(self.dtype), name=name)(h)
 
     def down(
-        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], train: bool
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], *, train: bool
     ) -> list[Array]:
-        """The outputs of all the blocks of the way down, the last one the lowest."""
+        """The outputs of all the blocks of the downward half, the last one of lowest resolution."""
         widths, dtype = self.widths(), jnp.dtype(self.dtype)
-        h = self.seen(
-            "input_blocks.0", conv(widths[0], 3, dtype, "input_blocks.0.0")(x.astype(dtype))
-        )
-        skips = [h]
+        h = conv(widths[0], 3, dtype, "input_blocks.0.0")(x.astype(dtype))
+        outputs = [self.record("input_blocks.0", h)]
         for level, width in enumerate(widths):
             for _ in range(self.num_res_blocks):
-                name = f"input_blocks.{len(skips)}"
-                h = self.residual(f"{name}.0", h, embedding, train, width)
+                name = f"input_blocks.{len(outputs)}"
+                h = self.residual(f"{name}.0", h, embedding, width, train=train)
                 if h.shape[1] in self.attention_resolutions:
                     h = self.attend(f"{name}.1", h)
-                skips.append(self.seen(name, h))
+                outputs.append(self.record(name, h))
             if level < len(widths) - 1:
-                name = f"input_blocks.{len(skips)}"
-                h = self.resampled(f"{name}.0", h, embedding, train, "down")
-                skips.append(self.seen(name, h))
-        return skips
+                name = f"input_blocks.{len(outputs)}"
+                h = self.resample(f"{name}.0", h, embedding, "down", train=train)
+                outputs.append(self.record(name, h))
+        return outputs
 
-    def middle(self, h: Array, embedding: Array, train: bool) -> Array:
+    def middle(self, h: Array, embedding: Array, *, train: bool) -> Array:
         """Two residual blocks around attention, at the lowest resolution."""
-        h = self.residual("middle_block.0", h, embedding, train, h.shape[-1])
+        channels = h.shape[-1]
+        h = self.residual("middle_block.0", h, embedding, channels, train=train)
         h = self.attend("middle_block.1", h)
-        return self.seen(
-            "middle_block", self.residual("middle_block.2", h, embedding, train, h.shape[-1])
-        )
+        h = self.residual("middle_block.2", h, embedding, channels, train=train)
+        return self.record("middle_block", h)

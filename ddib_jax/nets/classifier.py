@@ -1,5 +1,6 @@
-"""A small convolutional classifier of (coloured) digits: the judge of translations and the eye of
-Frechet distances.
+"""A small convolutional classifier of digits, plain or coloured.
+
+Its logits say which digit a translation shows; its features are those of the Frechet distances.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,10 @@ from jaxtyping import Array, Float
 
 
 class DigitClassifier(nn.Module):
-    """Convolutions over the brightness (the largest channel), so that colour cannot sway the
-    verdict.
+    """A classifier of digits that is blind to their colour.
 
-    Called on images [b h w c] in [-1, 1] it returns logits [b classes] and the features [b
-    features] that they are linear in.
+    widths: channels of the convolutions, two to a level, each level half the resolution of the one
+    before. dropout: of the flattened maps, in training alone.
     """
 
     widths: Sequence[int] = (16, 32, 64)
@@ -22,7 +22,14 @@ class DigitClassifier(nn.Module):
     dropout: float = 0.3
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], train: bool = False) -> tuple[Array, Array]:
+    def __call__(
+        self, x: Float[Array, "b h w c"], *, train: bool = False
+    ) -> tuple[Float[Array, "b k"], Float[Array, "b d"]]:
+        """Images [b h w c] in [-1, 1] -> logits [b classes], features [b features].
+
+        The logits are linear in the features.
+        """
+        # The value of HSV, the largest channel: a digit of any hue is as bright as a white one.
         h = x.max(axis=-1, keepdims=True)
         for width in self.widths:
             h = nn.Conv(width, (3, 3))(h)

@@ -2,7 +2,8 @@
 
 Submodules of the ResNet generator and of the discriminator bear the names of their twins in
 pytorch-CycleGAN-and-pix2pix (`model.10.conv_block.1` ...), so that a parameter's path, joined with
-dots, is its key there. NHWC throughout; images in [-1, 1].
+dots, is its key there. Their numbers are positions in torch's `Sequential`, where padding, norm and
+activation are entries too, without parameters. NHWC throughout; images in [-1, 1].
 """
 
 import jax
@@ -11,11 +12,13 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 _INIT = nn.initializers.normal(0.02)
+_SLOPE = 0.2
 
 
 def instance_norm(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-    """Every channel of every image to mean 0 and variance 1 (Ulyanov et al. 2016),
-    nothing learnt.
+    """Every channel of every image to mean 0 and variance 1 (Ulyanov et al. 2016).
+
+    Nothing is learnt; 1e-5 is torch's epsilon.
     """
     centred = x - x.mean((1, 2), keepdims=True)
     return centred * jax.lax.rsqrt(jnp.mean(centred**2, (1, 2), keepdims=True) + 1e-5)
@@ -30,13 +33,14 @@ def _reflect(x: Array, border: int) -> Array:
 
 
 class UpConv(nn.Module):
-    """A transposed convolution of stride 2 that doubles the resolution: torch's kernel 4 with
-    padding 1, or 3 with padding 1 and output padding 1.
+    """A transposed convolution of stride 2 that doubles the resolution: [b h w c] -> [b 2h 2w f].
 
-    Each of the four phases of the output is a convolution by a quarter of the kernel, and is
-    written as a product of 2 x 2 patches with it. XLA's own dilated convolution is three times as
-    fast forward on a CPU, but its gradient is eleven times slower (128 to 64 channels, 16 x 16,
-    batch 16: .016 s and 1.1 s, here .046 s and .099 s).
+    It is torch's of kernel size 4 and padding 1, or of size 3, padding 1 and output padding 1, and
+    its kernel is in their orientation. Each of the four phases of the output (even and odd rows,
+    even and odd columns) is a convolution by a quarter of the kernel, written as a product of 2 x 2
+    patches with it. XLA's own dilated convolution is three times as fast forward on a CPU, but its
+    gradient is eleven times slower (128 to 64 channels, 16 x 16, batch 16: .016 s and 1.1 s, here
+    .046 s and .099 s).
     """
 
     features: int
@@ -46,32 +50,38 @@ class UpConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w f"]:
         kernel = self.param("kernel", _INIT, (self.size, self.size, x.shape[-1], self.features))
+        # Size 3 with output padding 1 is size 4 whose last row and column are 0.
         kernel = jnp.pad(kernel, ((0, 4 - self.size),) * 2 + ((0, 0),) * 2)
         b, h, w, c = x.shape
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
         def phase(r: int, s: int) -> Array:
-            """Rows 2q + r and columns 2p + s of the output: of input rows q - 1 + r and q + r by
-            kernel rows 3 - r and 1 - r, and so for columns.
-            """
-            patches = jnp.concatenate(
-                [padded[:, r + i : r + i + h, s + j : s + j + w] for i in (0, 1) for j in (0, 1)],
-                axis=-1,
-            )
-            return patches @ kernel[3 - r :: -2, 3 - s :: -2].reshape(4 * c, self.features)
+            """Rows 2q + r and columns 2p + s of the output [b h w f]."""
+            # Input row i reaches output row o = 2i - 1 + k by kernel row k (stride 2, padding 1).
+            # So output row 2q + r is made of input row q - 1 + r by kernel row 3 - r, and of input
+            # row q + r by kernel row 1 - r: as the input row rises by one the kernel row falls by
+            # two, which is why the kernel is indexed backwards. Columns likewise. Row i of the
+            # input is row i + 1 of `padded`.
+            patches = [
+                padded[:, r + i : r + i + h, s + j : s + j + w] for i in (0, 1) for j in (0, 1)
+            ]
+            quarter = kernel[3 - r :: -2, 3 - s :: -2].reshape(4 * c, self.features)
+            return jnp.concatenate(patches, axis=-1) @ quarter
 
-        y = jnp.stack([phase(r, s) for r in (0, 1) for s in (0, 1)], axis=3).reshape(
-            b, h, w, 2, 2, self.features
-        )
-        y = y.transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, self.features)
-        return (
-            y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
-        )
+        phases = jnp.stack([phase(r, s) for r in (0, 1) for s in (0, 1)], axis=3)
+        # Interleave: [b q p r s f] -> rows 2q + r, columns 2p + s.
+        y = phases.reshape(b, h, w, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
+        y = y.reshape(b, 2 * h, 2 * w, self.features)
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", nn.initializers.zeros, (self.features,))
 
 
 class ResnetGenerator(nn.Module):
-    """The generator of CycleGAN: two halvings, residual blocks, two doublings (Johnson et al.
-    2016); 9 blocks for 256 pixels, 6 below.
+    """The generator of CycleGAN: two halvings, residual blocks, two doublings.
+
+    The architecture is that of Johnson et al. (2016). CycleGAN has 9 blocks for images of 256
+    pixels and 6 below.
     """
 
     out_channels: int = 3
@@ -80,38 +90,32 @@ class ResnetGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
-        """Images in [-1, 1] -> images in [-1, 1]; ValueError where the sides do not divide by 4 or
-        are below 8.
+        """Images in [-1, 1] -> images in [-1, 1].
+
+        Raises ValueError where the sides do not divide by 4 or are below 8.
         """
         if x.shape[1] % 4 or x.shape[2] % 4 or min(x.shape[1:3]) < 8:
             raise ValueError(
                 "The ResNet generator needs sides of at least 8 that divide by 4; the images are"
                 f" {x.shape[1]} x {x.shape[2]}."
             )
+        # Reflected borders, as in the reference: a border of zeros shows in the generated images.
         h = nn.relu(instance_norm(_conv(self.width, 7, "model.1")(_reflect(x, 3))))
-        for place, width in ((4, 2), (7, 4)):
-            h = nn.relu(
-                instance_norm(
-                    _conv(width * self.width, 3, f"model.{place}", stride=2, padding=1)(h)
-                )
-            )
+        for index, factor in ((4, 2), (7, 4)):
+            down = _conv(factor * self.width, 3, f"model.{index}", stride=2, padding=1)
+            h = nn.relu(instance_norm(down(h)))
         for block in range(self.blocks):
             name = f"model.{10 + block}.conv_block"
             inner = nn.relu(instance_norm(_conv(4 * self.width, 3, f"{name}.1")(_reflect(h, 1))))
             h = h + instance_norm(_conv(4 * self.width, 3, f"{name}.5")(_reflect(inner, 1)))
-        for step, width in enumerate((2, 1)):
-            h = nn.relu(
-                instance_norm(
-                    UpConv(width * self.width, 3, name=f"model.{10 + self.blocks + 3 * step}")(h)
-                )
-            )
-        return jnp.tanh(_conv(self.out_channels, 7, f"model.{17 + self.blocks}")(_reflect(h, 3)))
+        first_up = 10 + self.blocks
+        for index, factor in ((first_up, 2), (first_up + 3, 1)):
+            h = nn.relu(instance_norm(UpConv(factor * self.width, 3, name=f"model.{index}")(h)))
+        return jnp.tanh(_conv(self.out_channels, 7, f"model.{first_up + 7}")(_reflect(h, 3)))
 
 
 class UnetGenerator(nn.Module):
-    """The generator of pix2pix: `downs` halvings and as many doublings, with skips; the images'
-    sides are multiples of 2^downs.
-    """
+    """The generator of pix2pix: `downs` halvings and as many doublings, with skips between them."""
 
     out_channels: int = 3
     width: int = 64
@@ -119,19 +123,23 @@ class UnetGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w o"]:
-        """Images in [-1, 1] -> images in [-1, 1]; ValueError where the sides do not divide."""
-        unit = 2**self.downs
-        if x.shape[1] % unit or x.shape[2] % unit:
+        """Images in [-1, 1] -> images in [-1, 1].
+
+        Raises ValueError where the sides do not divide by 2^downs.
+        """
+        multiple = 2**self.downs
+        if x.shape[1] % multiple or x.shape[2] % multiple:
             raise ValueError(
-                f"The U-Net generator of {self.downs} halvings needs sides that divide by {unit};"
-                f" the images are {x.shape[1]} x {x.shape[2]}."
+                f"The U-Net generator of {self.downs} halvings needs sides that divide by"
+                f" {multiple}; the images are {x.shape[1]} x {x.shape[2]}."
             )
         widths = [self.width * min(8, 2**level) for level in range(self.downs)]
         h, skips = x, []
         for level, width in enumerate(widths):
-            h = _conv(width, 4, f"down.{level}", stride=2, padding=1)(
-                h if level == 0 else nn.leaky_relu(h, 0.2)
-            )
+            h = h if level == 0 else nn.leaky_relu(h, _SLOPE)
+            h = _conv(width, 4, f"down.{level}", stride=2, padding=1)(h)
+            # The innermost map may be a single pixel, which an instance norm would make 0; the
+            # outermost is left as it is by the reference.
             h = h if level in (0, self.downs - 1) else instance_norm(h)
             skips.append(h)
         h = skips.pop()
@@ -142,8 +150,9 @@ class UnetGenerator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """PatchGAN: one logit for every overlapping patch, of 70 x 70 pixels with three halvings (Isola
-    et al. 2017).
+    """PatchGAN: one logit for every overlapping patch of an image (Isola et al. 2017).
+
+    With three layers a patch has 70 x 70 pixels.
     """
 
     width: int = 64
@@ -151,20 +160,21 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b p q"]:
-        """Images -> logits of patches, high for real ones; ValueError for images that leave no
-        patch.
+        """Images [b h w c] -> logits of their patches [b p q], high for real ones.
+
+        Raises ValueError for images that are too small to hold a patch.
         """
-        least = 2 ** (self.layers + 1) + 2**self.layers
-        if min(x.shape[1:3]) < least:
+        # The last two convolutions (size 4, padding 1, stride 1) take a pixel each from the map
+        # that `layers` halvings leave.
+        minimum = 3 * 2**self.layers
+        if min(x.shape[1:3]) < minimum:
             raise ValueError(
-                f"A discriminator of {self.layers} halvings needs images of at least {least}"
+                f"A discriminator of {self.layers} halvings needs images of at least {minimum}"
                 f" pixels; these are {x.shape[1]} x {x.shape[2]}."
             )
-        h, place = nn.leaky_relu(_conv(self.width, 4, "model.0", stride=2, padding=1)(x), 0.2), 2
+        h = nn.leaky_relu(_conv(self.width, 4, "model.0", stride=2, padding=1)(x), _SLOPE)
         for level in range(1, self.layers + 1):
-            width = self.width * min(8, 2**level)
-            h = _conv(
-                width, 4, f"model.{place}", stride=2 if level < self.layers else 1, padding=1
-            )(h)
-            h, place = nn.leaky_relu(instance_norm(h), 0.2), place + 3
-        return _conv(1, 4, f"model.{place}", padding=1)(h)[..., 0]
+            width, stride = self.width * min(8, 2**level), 2 if level < self.layers else 1
+            h = _conv(width, 4, f"model.{3 * level - 1}", stride=stride, padding=1)(h)
+            h = nn.leaky_relu(instance_norm(h), _SLOPE)
+        return _conv(1, 4, f"model.{3 * self.layers + 2}", padding=1)(h)[..., 0]

@@ -1,8 +1,8 @@
-"""The two U-Nets of Karras et al. (2022) in linen, parameter for parameter: DDPM++ and NCSN++ (Song
-et al. 2021), and ADM.
+"""The two U-Nets of Karras et al. (2022) in linen, parameter for parameter.
 
-Submodules bear the names of NVlabs/edm (`enc.32x32_block0.conv0` ...), so that a parameter's path,
-joined with dots, is its key in a state dict. NHWC throughout.
+`SongUNet` is DDPM++ and NCSN++ (Song et al. 2021), `DhariwalUNet` is ADM (Dhariwal and Nichol
+2021). Submodules bear the names of NVlabs/edm (`enc.32x32_block0.conv0` ...), so that a parameter's
+path, joined with dots, is its key in a state dict. NHWC throughout.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,105 +13,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from ddib_jax.nets.edm_blocks import Block, FusedDown, groups_of, resample
 from ddib_jax.nets.layers import group_norm, timestep_embedding
 
-
-def resampled(
-    x: Float[Array, "b h w c"], taps: Sequence[int], direction: str, padding: int | None = None
-) -> Array:
-    """Half or twice the resolution by a separable filter of these taps, each channel by itself."""
-    line = jnp.asarray(taps, x.dtype)
-    kernel = jnp.outer(line, line) / line.sum() ** 2 * (4 if direction == "up" else 1)
-    kernel = jnp.tile(kernel[:, :, None, None], (1, 1, 1, x.shape[-1]))
-    border = (len(taps) - 1) // 2 if padding is None else padding
-    up = direction == "up"
-    border = len(taps) - 1 - border if up else border
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1) if up else (2, 2),
-        [(border, border)] * 2,
-        lhs_dilation=(2, 2) if up else (1, 1),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
+_SONG_EPSILON = 1e-6  # of SongUNet's norms; DhariwalUNet has torch's 1e-5
 
 
-class Block(nn.Module):
-    """`UNetBlock`: a residual block with embedding, resampling on the way, and attention after."""
-
-    features: int
-    attention: bool = False
-    direction: str | None = None
-    heads: int | None = None
-    taps: Sequence[int] = (1, 1)
-    project: bool = False
-    adaptive: bool = True
-    skip_scale: float = 1.0
-    eps: float = 1e-5
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], train: bool):
-        norm = lambda name, width: group_norm(name, min(32, width // 4), self.eps)
-        moved = (
-            (lambda h: resampled(h, self.taps, self.direction)) if self.direction else lambda h: h
-        )
-        h = nn.Conv(self.features, (3, 3), name="conv0")(
-            moved(nn.silu(norm("norm0", x.shape[-1])(x)))
-        )
-        shift = nn.Dense(self.features * (2 if self.adaptive else 1), name="affine")(embedding)[
-            :, None, None
-        ]
-        if self.adaptive:
-            scale, shift = jnp.split(shift, 2, axis=-1)
-            h = norm("norm1", self.features)(h) * (1 + scale) + shift
-        else:
-            h = norm("norm1", self.features)(h + shift)
-        h = nn.Dropout(self.dropout, deterministic=not train)(nn.silu(h))
-        h = nn.Conv(self.features, (3, 3), name="conv1")(h)
-        changed = x.shape[-1] != self.features
-        skip = moved(x)
-        if changed or (self.direction and self.project):
-            skip = nn.Conv(self.features, (1, 1), name="skip")(skip)
-        x = (h + skip) * self.skip_scale
-        if not self.attention:
-            return x
-        b, height, width, c = x.shape
-        heads = c // 64 if self.heads is None else self.heads
-        qkv = nn.Conv(3 * c, (1, 1), name="qkv")(norm("norm2", c)(x)).reshape(
-            b, height * width, heads, c // heads, 3
-        )
-        h = jax.nn.dot_product_attention(qkv[..., 0], qkv[..., 1], qkv[..., 2]).reshape(
-            b, height, width, c
-        )
-        return (nn.Conv(c, (1, 1), name="proj")(h) + x) * self.skip_scale
-
-
-class FusedDown(nn.Module):
-    """A convolution and a filter that halves the resolution, padded once for both, the
-    bias last.
-    """
-
-    features: int
-    taps: Sequence[int]
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
-        kernel = self.param(
-            "kernel", nn.initializers.lecun_normal(), (3, 3, x.shape[-1], self.features)
-        )
-        around = 1 + (len(self.taps) - 1) // 2
-        h = jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), [(around, around)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return resampled(h, self.taps, "down", padding=0) + self.param(
-            "bias", nn.initializers.zeros, (self.features,)
-        )
-
-
-class _Shared(nn.Module):
-    """The options of both networks, under their names in NVlabs/edm."""
+class _Options(nn.Module):
+    """The options of both networks, under their names in NVlabs/edm, and what follows from them."""
 
     img_resolution: int = 32
     out_channels: int = 3
@@ -132,24 +41,25 @@ class _Shared(nn.Module):
 
     @property
     def null_label(self) -> int | None:
-        """The label that stands for no class, where the network was trained with labels dropped now
-        and then, else None.
-        """
+        """The label of no class, where the network was trained with labels dropped, else None."""
         return self.label_dim if self.label_dim and self.label_dropout else None
 
-    def told(self, cond: Int[Array, " b"] | None) -> Float[Array, "b k"] | None:
-        """Labels as the network is told them; the number after the last class stands for none of
-        them.
+    def one_hot(self, cond: Int[Array, " b"] | None) -> Float[Array, "b k"] | None:
+        """Labels [b] -> one-hot vectors [b label_dim], or None for a network without classes.
+
+        The label `label_dim`, the number after the last class, stands for no class: a vector of
+        zeros. Raises ValueError for labels without classes and classes without labels.
         """
         if (cond is None) != (self.label_dim == 0):
             raise ValueError(
                 f"The network has {self.label_dim or 'no'} classes; give labels to"
                 " class-conditional models, and to those alone."
             )
+        # one_hot of a number beyond the last class is all zeros, which is NVlabs/edm's null label.
         return None if cond is None else jax.nn.one_hot(cond, self.label_dim)
 
     def size(self, level: int) -> str:
-        """The resolution of a level as the names have it."""
+        """The resolution of a level as the names have it: `32x32`."""
         side = self.img_resolution >> level
         return f"{side}x{side}"
 
@@ -157,19 +67,20 @@ class _Shared(nn.Module):
         """Whether the blocks of a level attend."""
         return self.img_resolution >> level in tuple(self.attn_resolutions)
 
-    def entered(self, block: Callable, level: int, h: Array, width: int) -> Array:
-        """What a level of the way up begins with: two blocks at the lowest one, a doubling at the
-        others.
-        """
+    def enter(self, block: Callable, level: int, h: Array, width: int) -> Array:
+        """The start of a level on the way up: two blocks at the lowest one, else a doubling."""
         size = self.size(level)
         if level < len(self.channel_mult) - 1:
             return block(f"dec.{size}_up", h, width, direction="up")
-        return block(f"dec.{size}_in1", block(f"dec.{size}_in0", h, width, attention=True), width)
+        h = block(f"dec.{size}_in0", h, width, attention=True)
+        return block(f"dec.{size}_in1", h, width)
 
 
-class SongUNet(_Shared):
-    """`SongUNet` of NVlabs/edm: DDPM++ and NCSN++ of Song et al. (2021). x [b h w c], time [b],
-    cond: labels [b] where label_dim is set.
+class SongUNet(_Options):
+    """`SongUNet` of NVlabs/edm: DDPM++ and NCSN++ (Song et al. 2021).
+
+    Its options are `embedding_type` (positional, fourier), `encoder_type` (standard, skip,
+    residual), `decoder_type` (standard, skip) and the taps of `resample_filter`.
     """
 
     embedding_type: str = "positional"
@@ -184,34 +95,33 @@ class SongUNet(_Shared):
         x: Float[Array, "b h w c"],
         time: Float[Array, " b"],
         cond: Int[Array, " b"] | None = None,
+        *,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
-        """x [b h w c] at times [b] -> [b h w out_channels]; ValueError for unknown options."""
+        """Inputs [b h w c] at times [b] -> [b h w out_channels].
+
+        cond: class labels [b] where label_dim is set, else None. Raises ValueError for an option
+        that is not known and for labels that do not go with label_dim.
+        """
         self._check()
-        labels, embedding = self.told(cond), self._noise(time * self.time_scale)
-        if labels is not None:
-            embedding += nn.Dense(embedding.shape[-1], name="map_label")(
-                labels * jnp.sqrt(float(self.label_dim))
-            )
-        for layer in ("map_layer0", "map_layer1"):
-            embedding = nn.silu(
-                nn.Dense(self.model_channels * self.channel_mult_emb, name=layer)(embedding)
-            )
+        embedding = self._embedding(time, cond)
         taps = tuple(self.resample_filter)
-        shared = {
+        options = {
             "heads": 1,
             "taps": taps,
             "project": True,
             "adaptive": False,
             "skip_scale": 0.5**0.5,
-            "eps": 1e-6,
+            "eps": _SONG_EPSILON,
             "dropout": self.dropout,
         }
 
-        def block(name: str, h: Array, features: int, **options: Any) -> Array:
-            return Block(features, **shared, **options, name=name)(h, embedding, train)
+        def block(name: str, h: Array, features: int, **more: Any) -> Array:
+            return Block(features, **options, **more, name=name)(h, embedding, train=train)
 
-        h, aside, skips, width = x, x, [], self.model_channels
+        # aux: the image beside the features, at the resolution of the level. The encoder "skip"
+        # adds a projection of it, "residual" makes it one more chain of feature maps.
+        h, aux, skips, width = x, x, [], self.model_channels
         for level, mult in enumerate(self.channel_mult):
             size = self.size(level)
             if level == 0:
@@ -219,50 +129,60 @@ class SongUNet(_Shared):
             else:
                 h = block(f"enc.{size}_down", h, width, direction="down")
                 if self.encoder_type == "skip":
-                    aside = resampled(aside, taps, "down")
-                    h = h + nn.Conv(width, (1, 1), name=f"enc.{size}_aux_skip")(aside)
+                    aux = resample(aux, taps, "down")
+                    h = h + nn.Conv(width, (1, 1), name=f"enc.{size}_aux_skip")(aux)
                 if self.encoder_type == "residual":
-                    h = aside = (
-                        h + FusedDown(width, taps, name=f"enc.{size}_aux_residual")(aside)
-                    ) / jnp.sqrt(2.0)
+                    aux = FusedDown(width, taps, name=f"enc.{size}_aux_residual")(aux)
+                    h = aux = (h + aux) / jnp.sqrt(2.0)
             skips.append(h)
             width = self.model_channels * mult
             for index in range(self.num_blocks):
                 h = block(f"enc.{size}_block{index}", h, width, attention=self.attends(level))
                 skips.append(h)
-        answer = None
+        output = None
         for level, mult in reversed(list(enumerate(self.channel_mult))):
-            size, h = self.size(level), self.entered(block, level, h, width)
+            size, h = self.size(level), self.enter(block, level, h, width)
             width = self.model_channels * mult
             for index in range(self.num_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                # On the way up only the last block of a level attends.
                 attends = index == self.num_blocks and self.attends(level)
-                h = block(
-                    f"dec.{size}_block{index}",
-                    jnp.concatenate([h, skips.pop()], axis=-1),
-                    width,
-                    attention=attends,
-                )
+                h = block(f"dec.{size}_block{index}", h, width, attention=attends)
             if self.decoder_type == "skip" or level == 0:
-                normed = nn.silu(group_norm(f"dec.{size}_aux_norm", min(32, width // 4), 1e-6)(h))
-                more = nn.Conv(self.out_channels, (3, 3), name=f"dec.{size}_aux_conv")(normed)
-                answer = more if answer is None else resampled(answer, taps, "up") + more
-        return answer
+                name = f"dec.{size}_aux_norm"
+                norm = group_norm(name, groups=groups_of(width), eps=_SONG_EPSILON)
+                conv = nn.Conv(self.out_channels, (3, 3), name=f"dec.{size}_aux_conv")
+                image = conv(nn.silu(norm(h)))
+                output = image if output is None else resample(output, taps, "up") + image
+        return output
+
+    def _embedding(self, time: Float[Array, " b"], cond: Array | None) -> Float[Array, "b e"]:
+        labels, embedding = self.one_hot(cond), self._noise(time * self.time_scale)
+        if labels is not None:
+            # A one-hot vector times sqrt(label_dim) has a mean square of 1.
+            scaled = labels * jnp.sqrt(float(self.label_dim))
+            embedding += nn.Dense(embedding.shape[-1], name="map_label")(scaled)
+        width = self.model_channels * self.channel_mult_emb
+        for layer in ("map_layer0", "map_layer1"):
+            embedding = nn.silu(nn.Dense(width, name=layer)(embedding))
+        return embedding
 
     def _noise(self, time: Float[Array, " b"]) -> Float[Array, "b w"]:
         width = self.model_channels * self.channel_mult_noise
         if self.embedding_type == "positional":
             return timestep_embedding(time, width, shift=1.0, cosines_first=False)
+        # Random Fourier features (Tancik et al. 2020), a buffer of the checkpoint.
         frequencies = self.param("map_noise.freqs", nn.initializers.normal(16.0), (width // 2,))
         angles = time[:, None] * (2 * jnp.pi * frequencies)[None]
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
     def _check(self) -> None:
-        known = {
+        supported = {
             "embedding_type": ("positional", "fourier"),
             "encoder_type": ("standard", "skip", "residual"),
             "decoder_type": ("standard", "skip"),
         }
-        for option, values in known.items():
+        for option, values in supported.items():
             if getattr(self, option) not in values:
                 raise ValueError(
                     f"{option} = {getattr(self, option)!r} is not known; known are"
@@ -270,10 +190,8 @@ class SongUNet(_Shared):
                 )
 
 
-class DhariwalUNet(_Shared):
-    """`DhariwalUNet` of NVlabs/edm: ADM of Dhariwal and Nichol (2021). x [b h w c], time [b], cond:
-    labels [b] where label_dim is set.
-    """
+class DhariwalUNet(_Options):
+    """`DhariwalUNet` of NVlabs/edm: the ADM U-Net of Dhariwal and Nichol (2021)."""
 
     @nn.compact
     def __call__(
@@ -281,44 +199,46 @@ class DhariwalUNet(_Shared):
         x: Float[Array, "b h w c"],
         time: Float[Array, " b"],
         cond: Int[Array, " b"] | None = None,
+        *,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
-        """x [b h w c] at times [b] -> [b h w out_channels]."""
-        labels = self.told(cond)
-        embedding = timestep_embedding(time * self.time_scale, self.model_channels)
-        inner = self.model_channels * self.channel_mult_emb
-        embedding = nn.Dense(inner, name="map_layer1")(
-            nn.silu(nn.Dense(inner, name="map_layer0")(embedding))
-        )
-        if labels is not None:
-            embedding += nn.Dense(inner, use_bias=False, name="map_label")(labels)
-        embedding = nn.silu(embedding)
+        """Inputs [b h w c] at times [b] -> [b h w out_channels].
 
-        def block(name: str, h: Array, features: int, **options: Any) -> Array:
-            return Block(features, **options, dropout=self.dropout, name=name)(h, embedding, train)
+        cond: class labels [b] where label_dim is set, else None. Raises ValueError for labels that
+        do not go with label_dim.
+        """
+        embedding = self._embedding(time, cond)
+
+        def block(name: str, h: Array, features: int, **more: Any) -> Array:
+            module = Block(features, **more, dropout=self.dropout, name=name)
+            return module(h, embedding, train=train)
 
         h, skips, width = x, [], self.model_channels * self.channel_mult[0]
         for level, mult in enumerate(self.channel_mult):
             size = self.size(level)
-            h = (
-                block(f"enc.{size}_down", h, width, direction="down")
-                if level
-                else nn.Conv(width, (3, 3), name=f"enc.{size}_conv")(h)
-            )
+            if level == 0:
+                h = nn.Conv(width, (3, 3), name=f"enc.{size}_conv")(h)
+            else:
+                h = block(f"enc.{size}_down", h, width, direction="down")
             skips.append(h)
             width = self.model_channels * mult
             for index in range(self.num_blocks):
                 h = block(f"enc.{size}_block{index}", h, width, attention=self.attends(level))
                 skips.append(h)
         for level, mult in reversed(list(enumerate(self.channel_mult))):
-            size, h = self.size(level), self.entered(block, level, h, width)
+            size, h = self.size(level), self.enter(block, level, h, width)
             width = self.model_channels * mult
             for index in range(self.num_blocks + 1):
-                h = block(
-                    f"dec.{size}_block{index}",
-                    jnp.concatenate([h, skips.pop()], axis=-1),
-                    width,
-                    attention=self.attends(level),
-                )
-        h = nn.silu(group_norm("out_norm", min(32, width // 4))(h))
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = block(f"dec.{size}_block{index}", h, width, attention=self.attends(level))
+        h = nn.silu(group_norm("out_norm", groups=groups_of(width))(h))
         return nn.Conv(self.out_channels, (3, 3), name="out_conv")(h)
+
+    def _embedding(self, time: Float[Array, " b"], cond: Array | None) -> Float[Array, "b e"]:
+        labels, width = self.one_hot(cond), self.model_channels * self.channel_mult_emb
+        embedding = timestep_embedding(time * self.time_scale, self.model_channels)
+        embedding = nn.silu(nn.Dense(width, name="map_layer0")(embedding))
+        embedding = nn.Dense(width, name="map_layer1")(embedding)
+        if labels is not None:
+            embedding += nn.Dense(width, use_bias=False, name="map_label")(labels)
+        return nn.silu(embedding)

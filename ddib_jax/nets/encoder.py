@@ -1,5 +1,6 @@
-"""The classifier of noisy images of Dhariwal and Nichol (2021) in linen: the way down of their
-U-Net, pooled (see `adm_blocks`).
+"""The classifier of noisy images of Dhariwal and Nichol (2021) in linen, parameter for parameter.
+
+It is the downward half of their U-Net, pooled (see `adm_blocks`).
 """
 
 import jax
@@ -11,14 +12,14 @@ from ddib_jax.nets.adm_blocks import ADM
 from ddib_jax.nets.layers import group_norm
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
+_SPATIAL_WIDTH = 2048
 
 
 class NoisyClassifier(ADM):
-    """`EncoderUNetModel` of openai/guided-diffusion: images of any noise level and their times ->
-    logits of classes.
+    """`EncoderUNetModel` of openai/guided-diffusion: noisy images and their times -> class logits.
 
-    pool: "adaptive" and "attention" look at the lowest feature map, "spatial" and "spatial_v2" at
-    the means of all of them.
+    pool: "adaptive" and "attention" take the lowest feature map, "spatial" and "spatial_v2" the
+    means of all of them.
     """
 
     num_classes: int = 1000
@@ -26,40 +27,37 @@ class NoisyClassifier(ADM):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], time: Float[Array, " b"], train: bool = False
+        self, x: Float[Array, "b h w c"], time: Float[Array, " b"], *, train: bool = False
     ) -> Float[Array, "b k"]:
-        """x [b h w c], as the diffusion model sees it; time [b] -> logits [b num_classes];
-        ValueError for an unknown pool.
+        """Images x_t [b h w c], as the diffusion model takes them, at times [b] -> logits [b k].
+
+        Raises ValueError for an unknown pool.
         """
         if self.pool not in POOLS:
             raise ValueError(f"Unknown pool '{self.pool}'; known are {', '.join(POOLS)}.")
         dtype = jnp.dtype(self.dtype)
-        embedding = self.embedded(time)
-        maps = self.down(x, embedding, train)
-        h = self.middle(maps[-1], embedding, train)
+        embedding = self.time_embedding(time)
+        maps = self.down(x, embedding, train=train)
+        h = self.middle(maps[-1], embedding, train=train)
         if self.pool.startswith("spatial"):
-            seen = jnp.concatenate([level.mean((1, 2)) for level in (*maps, h)], axis=-1).astype(
-                jnp.float32
-            )
-            hidden = nn.Dense(2048, name="out.0")(seen)
-            if self.pool == "spatial":
-                return nn.Dense(self.num_classes, name="out.2")(nn.relu(hidden))
-            return nn.Dense(self.num_classes, name="out.3")(nn.silu(group_norm("out.1")(hidden)))
+            return self._spatial([*maps, h])
         h = nn.silu(group_norm("out.0")(h)).astype(dtype)
-        if self.pool == "adaptive":
-            return nn.Conv(self.num_classes, (1, 1), dtype=dtype, name="out.3")(
-                h.mean((1, 2), keepdims=True)
-            )[:, 0, 0]
-        heads = (
-            self.num_heads
-            if self.num_head_channels is None
-            else h.shape[-1] // self.num_head_channels
-        )
-        return AttentionPool(self.num_classes, heads, name="out.2")(h)
+        if self.pool == "attention":
+            return AttentionPool(self.num_classes, self.heads(h.shape[-1]), name="out.2")(h)
+        # A convolution of width 1, not a dense layer: so is its weight stored.
+        classify = nn.Conv(self.num_classes, (1, 1), dtype=dtype, name="out.3")
+        return classify(h.mean((1, 2), keepdims=True))[:, 0, 0]
+
+    def _spatial(self, maps: list[Array]) -> Float[Array, "b k"]:
+        means = jnp.concatenate([h.mean((1, 2)) for h in maps], axis=-1).astype(jnp.float32)
+        hidden = nn.Dense(_SPATIAL_WIDTH, name="out.0")(means)
+        if self.pool == "spatial":
+            return nn.Dense(self.num_classes, name="out.2")(nn.relu(hidden))
+        return nn.Dense(self.num_classes, name="out.3")(nn.silu(group_norm("out.1")(hidden)))
 
 
 class AttentionPool(nn.Module):
-    """What the mean of all positions attends to (CLIP's pooling, Radford et al. 2021)."""
+    """Attention of the mean of all positions over these positions (CLIP, Radford et al. 2021)."""
 
     features: int
     heads: int
@@ -73,8 +71,7 @@ class AttentionPool(nn.Module):
             "positional_embedding", nn.initializers.normal(c**-0.5), (c, height * width + 1)
         )
         qkv = nn.Dense(3 * c, name="qkv_proj")(x + positions.T[None])
-        q, k, v = (
-            part.reshape(b, -1, self.heads, c // self.heads) for part in jnp.split(qkv, 3, axis=-1)
-        )
+        parts = jnp.split(qkv, 3, axis=-1)
+        q, k, v = (part.reshape(b, -1, self.heads, c // self.heads) for part in parts)
         h = jax.nn.dot_product_attention(q, k, v).reshape(b, -1, c)
-        return nn.Dense(self.features, name="c_proj")(h[:, 0])
+        return nn.Dense(self.features, name="c_proj")(h[:, 0])  # the answer to the mean

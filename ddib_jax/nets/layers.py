@@ -1,6 +1,4 @@
-"""What several networks share: sinusoids of time, the norm in float32, and halving and doubling the
-resolution.
-"""
+"""Layers that several families of networks use: embeddings of time, a norm, resampling by 2."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,35 +8,41 @@ from jaxtyping import Array, Float
 def timestep_embedding(
     time: Float[Array, " b"],
     width: int,
-    max_period: float = 10000.0,
     *,
+    max_period: float = 10000.0,
     shift: float = 0.0,
     cosines_first: bool = True,
 ) -> Float[Array, "b w"]:
-    """Sinusoidal embedding of (fractional) time steps [b] -> [b width] (Vaswani et al. 2017; Ho et
-    al. 2020 has shift 1 and sines first).
+    """Sinusoidal embedding of time (Vaswani et al. 2017): [b] -> [b width], float32.
+
+    Times may be fractional. The frequencies fall geometrically from 1 to
+    max_period^(-(half - 1) / (half - shift)), half = width // 2: shift 1 reaches 1 / max_period
+    (Ho et al. 2020, with sines first), shift 0 does not quite (openai/guided-diffusion). An odd
+    width is filled with one zero.
     """
     half = width // 2
-    frequencies = jnp.exp(
-        -jnp.log(max_period) * jnp.arange(half, dtype=jnp.float32) / (half - shift)
-    )
+    steps = jnp.arange(half, dtype=jnp.float32)
+    frequencies = jnp.exp(-jnp.log(max_period) * steps / (half - shift))
     angles = time.astype(jnp.float32)[:, None] * frequencies[None]
     waves = [jnp.cos(angles), jnp.sin(angles)]
     embedding = jnp.concatenate(waves if cosines_first else waves[::-1], axis=-1)
     return jnp.pad(embedding, ((0, 0), (0, width % 2)))
 
 
-def group_norm(name: str, groups: int = 32, eps: float = 1e-5) -> nn.GroupNorm:
-    """Group normalisation (Wu and He 2018), in float32 whatever the network computes in."""
+def group_norm(name: str, *, groups: int = 32, eps: float = 1e-5) -> nn.GroupNorm:
+    """Group normalisation (Wu and He 2018), in float32 whatever the network computes in.
+
+    eps is torch's 1e-5 by default and not flax's 1e-6: the twins in torch have theirs.
+    """
     return nn.GroupNorm(num_groups=groups, epsilon=eps, dtype=jnp.float32, name=name)
 
 
 def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:
-    """Means of 2 x 2 pixels."""
+    """Half the resolution: the mean of every 2 x 2 pixels."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
 def double(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
-    """Every pixel four times."""
+    """Twice the resolution: nearest-neighbour upsampling."""
     return x.repeat(2, axis=1).repeat(2, axis=2)

@@ -1,6 +1,4 @@
-"""The ADM U-Net of Dhariwal and Nichol (2021) in linen, parameter for parameter (see
-`adm_blocks`).
-"""
+"""The ADM U-Net of Dhariwal and Nichol (2021) in linen, parameter for parameter."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -36,52 +34,56 @@ class UNet(ADM):
         x: Float[Array, "b h w c"],
         time: Float[Array, " b"],
         cond: Int[Array, " b"] | None = None,
+        *,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
-        """x [b h w c] -> [b h w out_channels]; time [b]; cond: class labels [b] where num_classes
-        is set.
+        """Inputs [b h w c] at times [b] -> [b h w out_channels], twice as many with learn_sigma.
 
-        Raises ValueError where h or w does not divide by the stem and the stages, and where labels
-        and num_classes do not go together.
+        cond: class labels [b] where num_classes is set, else None. Raises ValueError where h or w
+        does not divide by the stem and the stages, and where labels and num_classes do not go
+        together.
         """
         self._check(x, cond)
         dtype, widths = jnp.dtype(self.dtype), self.widths()
-        embedding = self.embedded(time)
+        embedding = self.time_embedding(time)
         if self.num_classes is not None:
-            embedding += nn.Embed(
-                self.num_classes, 4 * self.model_channels, dtype=dtype, name="label_emb"
-            )(cond)
-        skips = self.down(_space_to_depth(x, self.patch_size), embedding, train)
-        h, blocks = self.middle(skips[-1], embedding, train), 0
+            width = 4 * self.model_channels
+            labels = nn.Embed(self.num_classes, width, dtype=dtype, name="label_emb")
+            embedding += labels(cond)
+        skips = self.down(_space_to_depth(x, self.patch_size), embedding, train=train)
+        h = self.middle(skips[-1], embedding, train=train)
+        block = 0
         for level, width in reversed(list(enumerate(widths))):
             for repeat in range(self.num_res_blocks + 1):
-                name, layers = f"output_blocks.{blocks}", 1
-                h = self.residual(
-                    f"{name}.0", jnp.concatenate([h, skips.pop()], axis=-1), embedding, train, width
-                )
+                name = f"output_blocks.{block}"
+                # Within a block torch numbers the layers that there are, attention or not.
+                layer = 1
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self.residual(f"{name}.0", h, embedding, width, train=train)
                 if h.shape[1] in self.attention_resolutions:
-                    h, layers = self.attend(f"{name}.1", h), 2
+                    h = self.attend(f"{name}.{layer}", h)
+                    layer += 1
                 if level and repeat == self.num_res_blocks:
-                    h = self.resampled(f"{name}.{layers}", h, embedding, train, "up")
-                h = self.seen(name, h)
-                blocks += 1
+                    h = self.resample(f"{name}.{layer}", h, embedding, "up", train=train)
+                h = self.record(name, h)
+                block += 1
         channels = self.out_channels * (2 if self.learn_sigma else 1) * self.patch_size**2
         h = nn.silu(group_norm("out.0")(h)).astype(dtype)
         return _depth_to_space(conv(channels, 3, dtype, "out.2", zero=True)(h), self.patch_size)
 
     def _check(self, x: Array, cond: Array | None) -> None:
-        unit = self.patch_size * 2 ** (len(self.channel_mult) - 1)
-        if x.shape[1] % unit or x.shape[2] % unit:
+        multiple = self.patch_size * 2 ** (len(self.channel_mult) - 1)
+        if x.shape[1] % multiple or x.shape[2] % multiple:
             raise ValueError(
-                f"This U-Net needs heights and widths divisible by {unit}; the images are"
+                f"This U-Net needs heights and widths divisible by {multiple}; the images are"
                 f" {x.shape[1]} x {x.shape[2]}."
             )
         if (cond is None) != (self.num_classes is None):
-            found = "no labels were given" if cond is None else "labels were given"
-            kind = f"has {self.num_classes} classes" if self.num_classes else "has no classes"
+            labels = "no labels were given" if cond is None else "labels were given"
+            classes = f"{self.num_classes} classes" if self.num_classes else "no classes"
             raise ValueError(
-                f"The network {kind} and {found}; give labels to class-conditional models, and to"
-                " those alone."
+                f"The network has {classes} and {labels}; give labels to class-conditional models,"
+                " and to those alone."
             )
 
 

@@ -5,6 +5,7 @@ joined with dots, is its key in the state dict. NHWC throughout.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -25,19 +26,17 @@ DOWN = {
     "AttnDownBlock2D": (True, False),
     "ResnetDownsampleBlock2D": (False, True),
 }
-"""Type of a block of the way down -> whether it attends, and whether residual blocks change the
-resolution.
-"""
+"""Block type of the downward half -> (it attends, it resamples by a residual block)."""
 UP = {
     "UpBlock2D": (False, False),
     "AttnUpBlock2D": (True, False),
     "ResnetUpsampleBlock2D": (False, True),
 }
+"""The same of the upward half."""
 
 
 class UNet2D(nn.Module):
-    """The unconditional (or class-conditional) U-Net of diffusers; every field is an option of
-    `UNet2DModel`.
+    """The U-Net of diffusers, without or with classes; every field is an option of `UNet2DModel`.
 
     Every block's output is sown in the collection `intermediates` under the block's name, free when
     not asked for.
@@ -83,14 +82,12 @@ class UNet2D(nn.Module):
         return self.num_class_embeds
 
     def example_condition(self) -> Array | None:
-        """A condition [1] or [1 e] of the kind that the network wants, or None."""
+        """A condition of the kind that the network takes: labels [1], embeddings [1 e], or None."""
         if self.class_embed_type == "identity":
-            return jnp.zeros((1, self.time_embedding_dim or 4 * self.block_out_channels[0]))
-        return (
-            None
-            if self.num_class_embeds is None and self.class_embed_type is None
-            else jnp.zeros(1, jnp.int32)
-        )
+            return jnp.zeros((1, self._embedding_width()))
+        if self.num_class_embeds is None and self.class_embed_type is None:
+            return None
+        return jnp.zeros(1, jnp.int32)
 
     @nn.compact
     def __call__(
@@ -98,52 +95,53 @@ class UNet2D(nn.Module):
         x: Float[Array, "b h w c"],
         time: Float[Array, " b"],
         cond: Int[Array, " b"] | Float[Array, "b e"] | None = None,
+        *,
         train: bool = False,
     ) -> Float[Array, "b h w o"]:
-        """x [b h w in_channels] -> [b h w out_channels]; time [b]; cond: class labels [b], or
-        embeddings [b e] where `class_embed_type` is identity.
+        """Inputs [b h w in_channels] at times [b] -> [b h w out_channels].
 
-        Learned embeddings of time (a table of whole steps) are interpolated between the steps.
+        cond: class labels [b], embeddings [b e] where `class_embed_type` is identity, or None for a
+        network without classes. Learned embeddings of time (a table of whole steps) are
+        interpolated between the steps.
 
-        Raises ValueError for options that are not known and for heights and widths that the stages
-        do not divide.
+        Raises ValueError for an option that is not supported, for heights and widths that the
+        stages do not divide, and where labels and classes do not go together.
         """
         self._check(x, cond)
-        dtype, widths, act = (
-            jnp.dtype(self.dtype),
-            list(self.block_out_channels),
-            ACTIVATIONS[self.act_fn],
-        )
+        dtype, widths = jnp.dtype(self.dtype), list(self.block_out_channels)
         embedding = self._embedding(time, cond, dtype)
 
         def residual(
-            name: str, h: Array, width: int, resample: str | None = None, divisor: float = 1.0
+            name: str, h: Array, width: int, *, resample: str | None = None, divisor: float = 1.0
         ) -> Array:
-            scale_shift = self.resnet_time_scale_shift == "scale_shift"
-            options = {
-                "act": act,
-                "groups": self.norm_num_groups,
-                "eps": self.norm_eps,
-                "scale_shift": scale_shift,
-            }
-            return Residual(
-                width, resample, self.dropout, divisor, dtype=dtype, name=name, **options
-            )(h, embedding, train)
+            block = Residual(
+                width,
+                resample,
+                self.dropout,
+                divisor,
+                act=ACTIVATIONS[self.act_fn],
+                groups=self.norm_num_groups,
+                eps=self.norm_eps,
+                scale_shift=self.resnet_time_scale_shift == "scale_shift",
+                dtype=dtype,
+                name=name,
+            )
+            return block(h, embedding, train=train)
 
-        def attend(name: str, h: Array, groups: int | None, divisor: float = 1.0) -> Array:
-            return Attention(
-                self.attention_head_dim, groups, self.norm_eps, divisor, dtype, name=name
-            )(h)
+        def attend(name: str, h: Array, groups: int | None, *, divisor: float = 1.0) -> Array:
+            head_dim, eps = self.attention_head_dim, self.norm_eps
+            return Attention(head_dim, groups, eps, divisor, dtype, name=name)(h)
 
-        def seen(name: str, value: Array) -> Array:
+        def record(name: str, value: Array) -> Array:
             self.sow("intermediates", name, value)
             return value
 
         h = (2 * x - 1 if self.center_input_sample else x).astype(dtype)
-        h = seen("conv_in", nn.Conv(widths[0], (3, 3), padding=1, dtype=dtype, name="conv_in")(h))
-        skips, last = [h], len(widths) - 1
+        h = nn.Conv(widths[0], (3, 3), padding=1, dtype=dtype, name="conv_in")(h)
+        skips, last = [record("conv_in", h)], len(widths) - 1
         for level, (kind, width) in enumerate(zip(self.down_block_types, widths, strict=True)):
             attends, resnets = DOWN[kind.removeprefix("UNetRes")]
+            # Of diffusers' blocks those with attention alone heed `downsample_type`.
             resnets |= attends and self.downsample_type == "resnet"
             for layer in range(self.layers_per_block):
                 h = residual(f"down_blocks.{level}.resnets.{layer}", h, width)
@@ -152,122 +150,117 @@ class UNet2D(nn.Module):
                 skips.append(h)
             if level < last:
                 name = f"down_blocks.{level}.downsamplers.0"
-                h = (
-                    residual(name, h, width, "down")
-                    if resnets
-                    else Down(self.downsample_padding, dtype, name=name)(h)
-                )
+                if resnets:
+                    h = residual(name, h, width, resample="down")
+                else:
+                    h = Down(self.downsample_padding, dtype, name=name)(h)
                 skips.append(h)
-            seen(f"down_blocks.{level}", h)
+            record(f"down_blocks.{level}", h)
 
         if self.mid_block_type is not None:
-            scale = self.mid_block_scale_factor
-            h = residual("mid_block.resnets.0", h, h.shape[-1], divisor=scale)
+            divisor = self.mid_block_scale_factor
+            h = residual("mid_block.resnets.0", h, h.shape[-1], divisor=divisor)
             if self.add_attention:
-                inherited = (
-                    None if self.resnet_time_scale_shift == "scale_shift" else self.norm_num_groups
-                )
-                groups = (
-                    inherited if self.attn_norm_num_groups is None else self.attn_norm_num_groups
-                )
-                h = attend("mid_block.attentions.0", h, groups, scale)
-            h = seen("mid_block", residual("mid_block.resnets.1", h, h.shape[-1], divisor=scale))
+                h = attend("mid_block.attentions.0", h, self._middle_groups(), divisor=divisor)
+            h = residual("mid_block.resnets.1", h, h.shape[-1], divisor=divisor)
+            record("mid_block", h)
 
-        for level, (kind, width) in enumerate(
-            zip(self.up_block_types, reversed(widths), strict=True)
-        ):
+        upward = zip(self.up_block_types, reversed(widths), strict=True)
+        for level, (kind, width) in enumerate(upward):
             attends, resnets = UP[kind.removeprefix("UNetRes")]
             resnets |= attends and self.upsample_type == "resnet"
             for layer in range(self.layers_per_block + 1):
-                h = residual(
-                    f"up_blocks.{level}.resnets.{layer}",
-                    jnp.concatenate([h, skips.pop()], axis=-1),
-                    width,
-                )
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = residual(f"up_blocks.{level}.resnets.{layer}", h, width)
                 if attends:
                     h = attend(f"up_blocks.{level}.attentions.{layer}", h, self.norm_num_groups)
             if level < last:
                 name = f"up_blocks.{level}.upsamplers.0"
-                h = residual(name, h, width, "up") if resnets else Up(dtype, name=name)(h)
-            seen(f"up_blocks.{level}", h)
+                h = residual(name, h, width, resample="up") if resnets else Up(dtype, name=name)(h)
+            record(f"up_blocks.{level}", h)
 
-        h = nn.silu(group_norm("conv_norm_out", self.norm_num_groups, self.norm_eps)(h)).astype(
-            dtype
-        )
+        norm = group_norm("conv_norm_out", groups=self.norm_num_groups, eps=self.norm_eps)
+        h = nn.silu(norm(h)).astype(dtype)
         h = nn.Conv(self.out_channels, (3, 3), padding=1, dtype=dtype, name="conv_out")(h)
-        return h / time.reshape(-1, 1, 1, 1) if self.time_embedding_type == "fourier" else h
+        if self.time_embedding_type == "fourier":
+            # Networks of this kind are NCSN++, whose time is sigma and whose output is a score.
+            return h / time.reshape(-1, 1, 1, 1)
+        return h
 
-    def _embedding(self, time: Array, cond: Array | None, dtype) -> Array:
+    def _embedding_width(self) -> int:
+        return self.time_embedding_dim or 4 * self.block_out_channels[0]
+
+    def _middle_groups(self) -> int | None:
+        """Groups of the norm of the middle attention, by diffusers' own default: with scale-shift
+        norms that attention has none.
+        """
+        if self.attn_norm_num_groups is not None:
+            return self.attn_norm_num_groups
+        return None if self.resnet_time_scale_shift == "scale_shift" else self.norm_num_groups
+
+    def _embedding(self, time: Array, cond: Array | None, dtype: Any) -> Float[Array, "b e"]:
+        project, width = self._time_projection(), self._embedding_width()
+        embedding = Embedding(width, dtype, name="time_embedding")(project(time).astype(dtype))
+        if self.class_embed_type == "timestep":
+            waves = project(cond.astype(jnp.float32)).astype(dtype)
+            embedding += Embedding(width, dtype, name="class_embedding")(waves)
+        elif self.class_embed_type == "identity":
+            embedding += cond.astype(dtype)
+        elif self.num_class_embeds is not None:
+            table = nn.Embed(self.num_class_embeds, width, dtype=dtype, name="class_embedding")
+            embedding += table(cond)
+        return embedding
+
+    def _time_projection(self) -> Callable[[Array], Array]:
+        """The function of times [b] -> features [b w] that the embedding begins with."""
         width = self.block_out_channels[0]
-        size = self.time_embedding_dim or 4 * width
         if self.time_embedding_type == "fourier":
             frequencies = self.param("time_proj.weight", nn.initializers.normal(16.0), (width,))
 
-            def projected(t):
+            def fourier(t: Array) -> Array:
                 angles = jnp.log(t)[:, None] * frequencies[None] * 2 * jnp.pi
                 return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
 
-        elif self.time_embedding_type == "learned":
-            table = self.param(
-                "time_proj.weight", nn.initializers.normal(1.0), (self.num_train_timesteps, width)
-            )
+            return fourier
+        if self.time_embedding_type == "learned":
+            shape = (self.num_train_timesteps, width)
+            table = self.param("time_proj.weight", nn.initializers.normal(1.0), shape)
 
-            def projected(t):
+            def interpolated(t: Array) -> Array:
+                # A bridge evaluates at times between the whole steps that the table knows.
                 below = jnp.clip(jnp.floor(t).astype(jnp.int32), 0, len(table) - 2)
                 fraction = (t - below)[:, None]
                 return (1 - fraction) * table[below] + fraction * table[below + 1]
 
-        else:
-
-            def projected(t):
-                return timestep_embedding(
-                    t, width, shift=float(self.freq_shift), cosines_first=self.flip_sin_to_cos
-                )
-
-        embedding = Embedding(size, dtype, name="time_embedding")(projected(time).astype(dtype))
-        if self.class_embed_type == "timestep":
-            embedding += Embedding(size, dtype, name="class_embedding")(
-                projected(cond.astype(jnp.float32)).astype(dtype)
-            )
-        elif self.class_embed_type == "identity":
-            embedding += cond.astype(dtype)
-        elif self.num_class_embeds is not None:
-            embedding += nn.Embed(self.num_class_embeds, size, dtype=dtype, name="class_embedding")(
-                cond
-            )
-        return embedding
+            return interpolated
+        options = {"shift": float(self.freq_shift), "cosines_first": self.flip_sin_to_cos}
+        return lambda t: timestep_embedding(t, width, **options)
 
     def _check(self, x: Array, cond: Array | None) -> None:
-        known = {
+        supported = {
             "time_embedding_type": (self.time_embedding_type, ("positional", "fourier", "learned")),
             "mid_block_type": (self.mid_block_type, ("UNetMidBlock2D", None)),
             "resnet_time_scale_shift": (self.resnet_time_scale_shift, ("default", "scale_shift")),
             "class_embed_type": (self.class_embed_type, (None, "timestep", "identity")),
             "act_fn": (self.act_fn, tuple(ACTIVATIONS)),
-            **{
-                f"down_block_types[{i}]": (kind.removeprefix("UNetRes"), tuple(DOWN))
-                for i, kind in enumerate(self.down_block_types)
-            },
-            **{
-                f"up_block_types[{i}]": (kind.removeprefix("UNetRes"), tuple(UP))
-                for i, kind in enumerate(self.up_block_types)
-            },
         }
-        for option, (value, values) in known.items():
+        for option, kinds in (("down_block_types", DOWN), ("up_block_types", UP)):
+            for level, kind in enumerate(getattr(self, option)):
+                # Old configurations call the blocks UNetResDownBlock2D and so on.
+                supported[f"{option}[{level}]"] = (kind.removeprefix("UNetRes"), tuple(kinds))
+        for option, (value, values) in supported.items():
             if value not in values:
                 raise ValueError(
                     f"{option} = {value!r} of diffusers is not supported; known are"
                     f" {', '.join(map(str, values))}."
                 )
-        unit = 2 ** (len(self.block_out_channels) - 1)
-        if x.shape[1] % unit or x.shape[2] % unit:
+        multiple = 2 ** (len(self.block_out_channels) - 1)
+        if x.shape[1] % multiple or x.shape[2] % multiple:
             raise ValueError(
-                f"This U-Net needs heights and widths divisible by {unit}; the images are"
+                f"This U-Net needs heights and widths divisible by {multiple}; the images are"
                 f" {x.shape[1]} x {x.shape[2]}."
             )
         conditional = self.example_condition() is not None
         if conditional != (cond is not None):
-            raise ValueError(
-                f"The network has {'classes and no' if conditional else 'no classes and'} labels"
-                " were given."
-            )
+            classes = "classes and no" if conditional else "no classes and"
+            raise ValueError(f"The network has {classes} labels were given.")

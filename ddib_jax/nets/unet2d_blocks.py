@@ -18,14 +18,17 @@ class Embedding(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b w"]):
+    def __call__(self, x: Float[Array, "b w"]) -> Float[Array, "b e"]:
         x = nn.silu(nn.Dense(self.size, dtype=self.dtype, name="linear_1")(x))
         return nn.Dense(self.size, dtype=self.dtype, name="linear_2")(x)
 
 
 class Residual(nn.Module):
-    """diffusers' `ResnetBlock2D`: a residual block with time embedding; `resample` halves or
-    doubles the resolution on the way.
+    """diffusers' `ResnetBlock2D`: a residual block modulated by the embedding of time.
+
+    resample: "down" or "up" halves or doubles the resolution between the norm and the first
+    convolution. divisor: of the sum of residual and input (`output_scale_factor`). scale_shift:
+    the embedding scales and shifts the second norm, else it is added before it.
     """
 
     features: int
@@ -39,32 +42,41 @@ class Residual(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], train: bool):
-        h = self.act(group_norm("norm1", self.groups, self.eps)(x)).astype(self.dtype)
+    def __call__(
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], *, train: bool
+    ) -> Float[Array, "b k l f"]:
+        h = self.act(self._norm("norm1")(x)).astype(self.dtype)
         if self.resample:
-            change = {"down": halve, "up": double}[self.resample]
-            h, x = change(h), change(x)
-        h = nn.Conv(self.features, (3, 3), padding=1, dtype=self.dtype, name="conv1")(h)
+            resample = {"down": halve, "up": double}[self.resample]
+            h, x = resample(h), resample(x)
+        h = self._conv("conv1")(h)
         width = self.features * (2 if self.scale_shift else 1)
-        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))[
-            :, None, None
-        ]
-        norm = group_norm("norm2", self.groups, self.eps)
+        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))
+        shift = shift[:, None, None]
+        norm = self._norm("norm2")
         if self.scale_shift:
             scale, shift = jnp.split(shift, 2, axis=-1)
             h = norm(h) * (1 + scale) + shift
         else:
             h = norm(h + shift)
         h = nn.Dropout(self.dropout, deterministic=not train)(self.act(h).astype(self.dtype))
-        h = nn.Conv(self.features, (3, 3), padding=1, dtype=self.dtype, name="conv2")(h)
+        h = self._conv("conv2")(h)
         if x.shape[-1] != self.features:
             x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="conv_shortcut")(x)
         return (x + h) / self.divisor
 
+    def _norm(self, name: str) -> nn.GroupNorm:
+        return group_norm(name, groups=self.groups, eps=self.eps)
+
+    def _conv(self, name: str) -> nn.Conv:
+        return nn.Conv(self.features, (3, 3), padding=1, dtype=self.dtype, name=name)
+
 
 class Attention(nn.Module):
-    """diffusers' self-attention over all positions, with its residual; `groups` None leaves the
-    norm out.
+    """diffusers' self-attention over all positions, with its residual.
+
+    head_dim: channels of a head; None is one head. groups: of the norm; None leaves it out.
+    divisor: of the sum of attention and input (`rescale_output_factor`).
     """
 
     head_dim: int | None
@@ -74,14 +86,17 @@ class Attention(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, height, width, c = x.shape
         size = c if self.head_dim is None else self.head_dim
-        inner = c // size * size
-        h = x if self.groups is None else group_norm("group_norm", self.groups, self.eps)(x)
+        heads = c // size
+        inner = heads * size  # fewer than c where size does not divide it, as in diffusers
+        h = x
+        if self.groups is not None:
+            h = group_norm("group_norm", groups=self.groups, eps=self.eps)(x)
         h = h.reshape(b, height * width, c)
         q, k, v = (
-            nn.Dense(inner, dtype=self.dtype, name=f"to_{part}")(h).reshape(b, -1, c // size, size)
+            nn.Dense(inner, dtype=self.dtype, name=f"to_{part}")(h).reshape(b, -1, heads, size)
             for part in "qkv"
         )
         h = jax.nn.dot_product_attention(q, k, v).reshape(b, height, width, inner)
@@ -89,22 +104,26 @@ class Attention(nn.Module):
 
 
 class Down(nn.Module):
-    """A strided convolution; padding 0 stands for one pixel after, none before."""
+    """diffusers' `Downsample2D`: half the resolution by a strided convolution.
+
+    padding: zeros on every side, in pixels. 0 is diffusers' way to say one pixel below and to the
+    right and none above and to the left: the padding of the TensorFlow code of Ho et al. (2020).
+    """
 
     padding: int
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
-        around = ((0, 1), (0, 1)) if self.padding == 0 else self.padding
-        return nn.Conv(x.shape[-1], (3, 3), 2, padding=around, dtype=self.dtype, name="conv")(x)
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b k l c"]:
+        padding = ((0, 1), (0, 1)) if self.padding == 0 else self.padding
+        return nn.Conv(x.shape[-1], (3, 3), 2, padding=padding, dtype=self.dtype, name="conv")(x)
 
 
 class Up(nn.Module):
-    """Nearest neighbour and a convolution."""
+    """diffusers' `Upsample2D`: nearest-neighbour upsampling by 2, then a convolution."""
 
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]):
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
         return nn.Conv(x.shape[-1], (3, 3), padding=1, dtype=self.dtype, name="conv")(double(x))

@@ -1,13 +1,14 @@
-"""Checkpoints on disk, of this house and of others -> DiffusionModel; one file a format, all of
-them strict.
+"""Checkpoints on disk, our own and those of other libraries -> DiffusionModel.
+
+One file a format; all of them are strict: every weight is used, of the right shape and finite.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import read_json
 from ddib_jax.pretrained import hub
 from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
 from ddib_jax.pretrained.efficientnet import load_efficientnet
@@ -20,15 +21,19 @@ from ddib_jax.pretrained.guided_diffusion import (
 from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
 
 SHIPPED = Path(__file__).parent / "models"
+"""The directory of the models that come with the package."""
 
 CLASSES = "classes.json"
+"""The file of class names beside a checkpoint of another format."""
+
+_BLOCK = 2**20  # bytes hashed at a time: weights may be larger than memory
 
 
 def find(model: str | Path) -> Path:
-    """Where a model lies that is given by path, by the name of a shipped one, or as
-    `hf:owner/name`.
+    """The path of a model: of a path itself, of a shipped model by its name, or of `hf:owner/name`.
 
-    Raises FileNotFoundError, with the names of the shipped models, when it is none of them.
+    A path that exists comes before a shipped model of that name. Raises FileNotFoundError, with the
+    names of the shipped models, where it is none of them, and as `hub.fetch` does.
     """
     if str(model).startswith(hub.PREFIX):
         return hub.fetch(str(model))
@@ -44,30 +49,31 @@ def find(model: str | Path) -> Path:
 
 
 def load(model: str | Path) -> DiffusionModel:
-    """The diffusion model at a path (a model directory, a diffusers folder, a guided-diffusion
-    file), on the hub, or shipped ("five", "seven").
+    """The diffusion model at a path, on the hub (`hf:owner/name`), or shipped ("five", "seven").
+
+    The path is a model directory, a folder of diffusers, or a file of guided-diffusion or of EDM.
+    Raises as `find` and the format's own loader do.
     """
     path = find(model)
     return format_of(path).load(path)
 
 
 def fingerprint(model: str | Path) -> str:
-    """Sixteen hexadecimal digits that tell one model's weights from another's, for the latents that
-    it makes.
+    """Sixteen hexadecimal digits that tell one model's weights from another's.
+
+    They are written beside latents, which decode by the model that encoded them alone.
     """
     path = find(model)
     digest = hashlib.sha256()
     for part in format_of(path).weights(path):
         with part.open("rb") as file:
-            while block := file.read(2**20):
+            while block := file.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()[:16]
 
 
 def facts(model: str | Path) -> dict[str, Any]:
-    """What `model.json` says of a model (classes, data, training); {} for a checkpoint of another
-    format.
-    """
+    """The contents of a model's `model.json` (classes, data, training); {} for another format."""
     path = find(model)
     return describe(path) if format_of(path) is FORMATS["ddib"] else {}
 
@@ -79,15 +85,12 @@ def class_names(model: str | Path) -> tuple[str, ...]:
     Raises ValueError for a file of anything else.
     """
     path = find(model)
-    beside = (path if path.is_dir() else path.parent) / CLASSES
-    if format_of(path) is FORMATS["ddib"] or not beside.is_file():
+    file = (path if path.is_dir() else path.parent) / CLASSES
+    if format_of(path) is FORMATS["ddib"] or not file.is_file():
         return tuple(facts(model).get("classes") or ())
-    try:
-        names = json.loads(beside.read_text())
-    except ValueError as error:
-        raise ValueError(f"{beside} is not valid JSON ({error}).") from error
+    names = read_json(file, "a list of the names of classes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{beside} is not a list of the names of classes.")
+        raise ValueError(f"{file} is not a list of the names of classes.")
     return tuple(names)
 
 

@@ -1,7 +1,7 @@
 """The ADM U-Net as diffusers' `UNet2DModel`: the same network under other names.
 
-diffusers holds the U-Net of Ho et al. (2020) with scale-shift norms; where an ADM U-Net uses no
-more than that, its weights go there one to one.
+`UNet2DModel` is the U-Net of Ho et al. (2020), with scale-shift norms as an option; where an ADM
+U-Net uses no more than that, its weights go there one to one.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ddib_jax.nets import UNet
+from ddib_jax.pretrained.torch_names import to_torch
 from ddib_jax.types import Params
 
 _RESNET = {
@@ -20,6 +21,9 @@ _RESNET = {
     "out_layers.3": "conv2",
     "skip_connection": "conv_shortcut",
 }
+"""Layer of a residual block in guided-diffusion -> its name in diffusers."""
+_ATTENTION = {"norm": "group_norm", "proj_out": "to_out.0"}
+_LAST_WORDS = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 
 
 def to_diffusers(
@@ -27,9 +31,9 @@ def to_diffusers(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The options of a `UNet2DModel` and its state dict, float32, in torch's layouts.
 
-    in_channels, size: of the images that the network takes. With a patch stem both are those behind
-    it: `pixel_unshuffle` and `pixel_shuffle` are the caller's, with channels moved last in each
-    patch. Raises ValueError where diffusers has no such network.
+    in_channels, size: of the images that the network takes. With a patch stem the `UNet2DModel` is
+    the network behind it: `pixel_unshuffle` and `pixel_shuffle` are the caller's, with channels
+    moved last in each patch. Raises ValueError where diffusers has no such network.
     """
     if (
         network.resblock_updown
@@ -68,23 +72,23 @@ def to_diffusers(
     names = _names(len(widths), network.num_res_blocks, attends)
     state = {}
     for path, leaf in flatten_dict(params, sep="/").items():
-        *modules, kind = path.split("/")
-        module, rest = _longest(names, ".".join(modules))
-        state |= _weights(module, rest, kind, np.asarray(leaf, np.float32), network)
+        *modules, word = path.split("/")
+        module, layer = _renamed(names, ".".join(modules))
+        state |= _tensors(module, layer, word, np.asarray(leaf, np.float32), network)
     return options, state
 
 
 def _names(levels: int, repeats: int, attends: list[bool]) -> dict[str, str]:
-    """Name of every block of the ADM U-Net -> that of its twin."""
+    """Name of every block of the ADM U-Net -> that of its twin in diffusers."""
     names = {
         "time_embed.0": "time_embedding.linear_1",
         "time_embed.2": "time_embedding.linear_2",
         "input_blocks.0.0": "conv_in",
-    }
-    names |= {"out.0": "conv_norm_out", "out.2": "conv_out"}
-    names |= {
-        f"middle_block.{i}": f"mid_block.{name}"
-        for i, name in enumerate(("resnets.0", "attentions.0", "resnets.1"))
+        "middle_block.0": "mid_block.resnets.0",
+        "middle_block.1": "mid_block.attentions.0",
+        "middle_block.2": "mid_block.resnets.1",
+        "out.0": "conv_norm_out",
+        "out.2": "conv_out",
     }
     block = 1
     for level in range(levels):
@@ -101,41 +105,42 @@ def _names(levels: int, repeats: int, attends: list[bool]) -> dict[str, str]:
             names[f"{name}.0"] = f"up_blocks.{step}.resnets.{repeat}"
             if attends[level]:
                 names[f"{name}.1"] = f"up_blocks.{step}.attentions.{repeat}"
+            # The upsampling layer comes after attention, where there is some.
             names[f"{name}.{1 + attends[level]}.conv"] = f"up_blocks.{step}.upsamplers.0.conv"
     return names
 
 
-def _longest(names: dict[str, str], path: str) -> tuple[str, str]:
-    found = max(
-        (name for name in names if path == name or path.startswith(name + ".")),
-        key=len,
-        default=None,
-    )
-    if found is None:
+def _renamed(names: dict[str, str], path: str) -> tuple[str, str]:
+    """The module of diffusers that a path of ours lies in, and the rest of the path.
+
+    The longest name wins: `input_blocks.1.0.op` is another module than `input_blocks.1.0`.
+    """
+    prefixes = [name for name in names if path == name or path.startswith(name + ".")]
+    if not prefixes:
         raise ValueError(f"The U-Net's weights '{path}' have no place in diffusers' network.")
-    return names[found], path[len(found) + 1 :]
+    longest = max(prefixes, key=len)
+    return names[longest], path[len(longest) + 1 :]
 
 
-def _weights(
-    module: str, rest: str, kind: str, leaf: np.ndarray, network: UNet
+def _tensors(
+    module: str, layer: str, word: str, leaf: np.ndarray, network: UNet
 ) -> dict[str, np.ndarray]:
-    name = {"kernel": "weight", "scale": "weight", "bias": "bias"}[kind]
-    if kind == "kernel":
-        leaf = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf.T
+    """One parameter under diffusers' keys: one tensor, or three of the attention's q, k and v."""
+    leaf = to_torch(word, leaf)
+    word = _LAST_WORDS[word]
     if "attentions" not in module:
-        return {".".join(filter(None, (module, _RESNET.get(rest, rest), name))): leaf}
-    if rest != "qkv":
-        return {f"{module}.{ {'norm': 'group_norm', 'proj_out': 'to_out.0'}[rest] }.{name}": leaf}
+        return {".".join(filter(None, (module, _RESNET.get(layer, layer), word))): leaf}
+    if layer != "qkv":
+        return {f"{module}.{_ATTENTION[layer]}.{word}": leaf}
     width = len(leaf) // 3
     heads = 1 if network.num_head_channels is None else width // network.num_head_channels
-    shape = (
-        (3, heads, width // heads)
-        if network.use_new_attention_order
-        else (heads, 3, width // heads)
-    )
-    parts = leaf.reshape(*shape, *leaf.shape[1:])
-    parts = parts if network.use_new_attention_order else parts.swapaxes(0, 1)
+    # The rows are [3 heads width/heads] in the new attention order, [heads 3 width/heads] in the
+    # old one.
+    if network.use_new_attention_order:
+        parts = leaf.reshape(3, heads, width // heads, *leaf.shape[1:])
+    else:
+        parts = leaf.reshape(heads, 3, width // heads, *leaf.shape[1:]).swapaxes(0, 1)
     return {
-        f"{module}.to_{letter}.{name}": part.reshape(width, *leaf.shape[1:])
+        f"{module}.to_{letter}.{word}": part.reshape(width, *leaf.shape[1:])
         for letter, part in zip("qkv", parts, strict=True)
     }

@@ -1,9 +1,9 @@
-"""Checkpoints of NVlabs/edm, exported to safetensors: `SongUNet` and `DhariwalUNet` under any of
-its four preconditioners.
+"""Checkpoints of NVlabs/edm, exported to safetensors.
 
-Its pickles carry code and are never opened here; docs/checkpoints.md has the export, which runs
-once beside their repository. The file's metadata hold, under `edm`, the class of the preconditioner
-and its `init_kwargs` as JSON.
+They hold a `SongUNet` or a `DhariwalUNet` under any of its four preconditioners. Its pickles carry
+code and are never opened here; docs/checkpoints.md has the export, which runs once beside their
+repository. The file's metadata hold, under `edm`, the class of the preconditioner and its
+`init_kwargs` as JSON.
 """
 
 import json
@@ -34,7 +34,8 @@ _DEFAULTS = {
         "attn_resolutions": (32, 16, 8),
     }
 }
-_OWN = {
+"""Defaults of the reference that differ from those of our class."""
+_PRECONDITIONER_OPTIONS = {
     "img_channels",
     "use_fp16",
     "model_type",
@@ -49,25 +50,23 @@ _OWN = {
     "C_1",
     "C_2",
 }
-"""Options that are not the network's."""
+"""Options of the preconditioners, which are not the network's."""
 _PREFIX = "model."
 
 
 def is_edm(path: Path) -> bool:
-    """Whether a file is such an export."""
-    return (
-        path.is_file()
-        and path.suffix == ".safetensors"
-        and METADATA in SafetensorsFile(path).metadata
-    )
+    """Whether a path is the file of such an export."""
+    if not path.is_file() or path.suffix != ".safetensors":
+        return False
+    return METADATA in SafetensorsFile(path).metadata
 
 
 def load_edm(path: str | Path) -> DiffusionModel:
-    """The diffusion model of an export, float32; what it was augmented with in training is left at
-    zero, as their sampler does.
+    """The diffusion model of an export, float32.
 
-    Raises ValueError for an unknown class or option and for weights that are not those that the
-    options describe.
+    A network that was trained with augmentation is one without: its augmentation labels are zero,
+    as in NVlabs/edm's sampler. Raises ValueError for an unknown class or option and for weights
+    that are not those that the options describe.
     """
     path = Path(path)
     file = SafetensorsFile(path)
@@ -79,55 +78,51 @@ def load_edm(path: str | Path) -> DiffusionModel:
             f"{path} does not say which network of NVlabs/edm it holds; export it as"
             " docs/checkpoints.md says."
         ) from error
-    if not isinstance(kind, str) or kind not in MEANINGS:
-        raise ValueError(f"{path} holds a {kind}; known are {', '.join(MEANINGS)}.")
-    name = options.get(
-        "model_type",
-        {"EDMPrecond": "DhariwalUNet", "iDDPMPrecond": "DhariwalUNet"}.get(kind, "SongUNet"),
-    )
+    if not isinstance(kind, str) or kind not in PRECONDITIONERS:
+        raise ValueError(f"{path} holds a {kind}; known are {', '.join(PRECONDITIONERS)}.")
+    name = options.get("model_type", _default_network(kind))
     if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"{path} holds a {name}; known are {', '.join(NETWORKS)}.")
     try:
-        schedule, precondition, time_scale = MEANINGS[kind](options)
+        schedule, precondition, time_scale = PRECONDITIONERS[kind](options)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: the options of its {kind} cannot be understood ({error})."
         ) from error
     channels = options.get("img_channels", 3)
-    inner = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in options.items()
-        if key not in _OWN
-    }
-    inner = {
+    network_options = {
+        # iDDPM learns variances: twice the channels.
         "out_channels": channels * (2 if kind == "iDDPMPrecond" else 1),
         "time_scale": time_scale,
         **_DEFAULTS.get(name, {}),
-        **inner,
     }
+    for key, value in options.items():
+        if key not in _PRECONDITIONER_OPTIONS:
+            network_options[key] = tuple(value) if isinstance(value, list) else value
     try:
-        network = NETWORKS[name](**inner)
+        network = NETWORKS[name](**network_options)
     except TypeError as error:
         raise ValueError(f"{path}: {name} has an option that is not known ({error}).") from error
     shape = (network.img_resolution, network.img_resolution, channels)
-    inputs = (
-        jax.ShapeDtypeStruct((1, *shape), jnp.float32),
-        jnp.zeros(1),
-        example_condition(network),
-    )
-    weights = Renamed(
-        file, {key.removeprefix(_PREFIX): key for key in file if key != "u"}
-    )  # u is computed here
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    inputs = (x, jnp.zeros(1), example_condition(network))
+    # u, iDDPM's table of noise levels, is computed here (`_iddpm`).
+    weights = Renamed(file, {key.removeprefix(_PREFIX): key for key in file if key != "u"})
+    # The filters are options of the network; augmentation labels of zero need no weights.
     unused = [
         key for key in weights if key.endswith("resample_filter") or key == "map_augment.weight"
     ]
     return DiffusionModel(
-        load_params(network, inputs, weights, path, unused),
+        load_params(network, inputs, weights, path, unused=unused),
         precondition,
         network=network,
         schedule=schedule,
         data_shape=shape,
     )
+
+
+def _default_network(kind: str) -> str:
+    return "DhariwalUNet" if kind in ("EDMPrecond", "iDDPMPrecond") else "SongUNet"
 
 
 def _edm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:
@@ -136,37 +131,31 @@ def _edm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, fl
 
 
 def _vp(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:
-    first = float(options.get("beta_min", 0.1))
-    return (
-        LinearVP(first, first + float(options.get("beta_d", 19.9))),
-        Epsilon(),
-        float(options.get("M", 1000) - 1),
-    )
+    beta_min = float(options.get("beta_min", 0.1))
+    schedule = LinearVP(beta_min, beta_min + float(options.get("beta_d", 19.9)))
+    return schedule, Epsilon(), float(options.get("M", 1000) - 1)
 
 
 def _ve(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:
-    return (
-        VE(float(options.get("sigma_min", 0.02)), float(options.get("sigma_max", 100.0))),
-        Score(),
-        1.0,
-    )
+    sigma_min, sigma_max = options.get("sigma_min", 0.02), options.get("sigma_max", 100.0)
+    return VE(float(sigma_min), float(sigma_max)), Score(), 1.0
 
 
 def _iddpm(options: Mapping[str, Any]) -> tuple[NoiseSchedule, Preconditioning, float]:
-    """The table u of Karras et al. (2022, table 1), whose entry M - 1 - t is the noise level of
-    step t.
+    """The discrete schedule of the table u of Karras et al. (2022, table 1, iDDPM).
+
+    Entry M - 1 - t of the table is the noise level of step t.
     """
-    steps, least, offset = (
-        int(options.get("M", 1000)),
-        float(options.get("C_1", 0.001)),
-        float(options.get("C_2", 0.008)),
-    )
-    bar = np.sin(0.5 * np.pi * np.arange(steps + 1) / steps / (offset + 1)) ** 2
-    levels = np.zeros(steps + 1)
+    steps = int(options.get("M", 1000))
+    c1, c2 = float(options.get("C_1", 0.001)), float(options.get("C_2", 0.008))
+    alpha_bar = np.sin(0.5 * np.pi * np.arange(steps + 1) / steps / (c2 + 1)) ** 2
+    u = np.zeros(steps + 1)
     for j in range(steps, 0, -1):
-        levels[j - 1] = np.sqrt((levels[j] ** 2 + 1) / max(bar[j - 1] / bar[j], least) - 1)
-    return Discrete(tuple((1 / (1 + levels[steps - 1 :: -1] ** 2)).tolist())), Epsilon(), 1.0
+        ratio = max(alpha_bar[j - 1] / alpha_bar[j], c1)
+        u[j - 1] = np.sqrt((u[j] ** 2 + 1) / ratio - 1)
+    alphas_cumprod = 1 / (1 + u[steps - 1 :: -1] ** 2)
+    return Discrete(tuple(alphas_cumprod.tolist())), Epsilon(), 1.0
 
 
-MEANINGS = {"EDMPrecond": _edm, "VPPrecond": _vp, "VEPrecond": _ve, "iDDPMPrecond": _iddpm}
-"""Class of a preconditioner -> its schedule, preconditioning, and scale of time."""
+PRECONDITIONERS = {"EDMPrecond": _edm, "VPPrecond": _vp, "VEPrecond": _ve, "iDDPMPrecond": _iddpm}
+"""Class of a preconditioner -> of its options: schedule, preconditioning, and scale of time."""

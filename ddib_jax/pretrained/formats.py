@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.pretrained.diffusers_folder import is_diffusers, load_diffusers, weights_of
+from ddib_jax.pretrained.diffusers_folder import is_diffusers, load_diffusers, weight_files
 from ddib_jax.pretrained.edm import is_edm, load_edm
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
 from ddib_jax.pretrained.native import load_model
@@ -14,22 +14,25 @@ SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class Format(NamedTuple):
-    """A format of checkpoints: does a path hold one, its diffusion model, and its files
-    of weights.
-    """
+    """A format of checkpoints."""
 
     holds: Callable[[Path], bool]
+    """Whether a path is a checkpoint of this format."""
     load: Callable[[Path], DiffusionModel]
+    """Its diffusion model."""
     weights: Callable[[Path], list[Path]]
+    """Its files of weights."""
 
 
+# The first format that holds a path has it. `edm` comes before `guided-diffusion`: both may be
+# safetensors files, and only the first can tell its own, by their metadata.
 FORMATS: dict[str, Format] = {
     "ddib": Format(
         lambda path: (path / "model.json").is_file(),
         load_model,
         lambda path: [path / "weights.safetensors"],
     ),
-    "diffusers": Format(is_diffusers, load_diffusers, weights_of),
+    "diffusers": Format(is_diffusers, load_diffusers, weight_files),
     "edm": Format(is_edm, load_edm, lambda path: [path]),
     "guided-diffusion": Format(
         lambda path: path.is_file() and path.suffix in SUFFIXES,
@@ -40,7 +43,8 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(path: Path) -> Format:
-    """The format of the checkpoint at a path; that of model directories, whose errors say what is
-    missing, where none is recognised.
+    """The format of the checkpoint at a path.
+
+    Where none is recognised, that of model directories: its errors say what is missing.
     """
-    return next((known for known in FORMATS.values() if known.holds(path)), FORMATS["ddib"])
+    return next((format for format in FORMATS.values() if format.holds(path)), FORMATS["ddib"])

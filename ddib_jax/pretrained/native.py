@@ -1,12 +1,12 @@
-"""The house's own format: a model directory of `model.json` and `weights.safetensors` (and a sample
-grid).
+"""The package's own format: a model directory.
 
-model.json what the weights mean: network, schedule, preconditioning, shape of an image, data,
-training weights.safetensors `params/...` and `preconditioning/...`, float16 or float32 (statistics
-that float16 would round) samples.png a grid of samples, for eyes
+model.json            what the weights mean: network, schedule, preconditioning, shape of an
+                      image, data, training
+weights.safetensors   `params/...` and `preconditioning/...`, float16 or float32 (float32 for
+                      statistics that float16 would round)
+samples.png           a grid of samples, for people
 """
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -20,9 +20,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.files import drafted
+from ddib_jax.files import drafted, read_json
 from ddib_jax.nets import NETWORKS, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.pretrained.description import array_fields, class_of, from_json, to_json
+from ddib_jax.pretrained.shapes import first_line, parameter_shapes
 from ddib_jax.schedules import SCHEDULES
 from ddib_jax.types import Params
 
@@ -35,6 +37,7 @@ GROUPS = {
     "sampler": ("params/",),
 }
 """Kind of model -> what the names of its arrays begin with."""
+_FAULTS_NAMED = 5
 
 
 def save_model(
@@ -48,21 +51,21 @@ def save_model(
     """Write a diffusion model as a model directory, whole or not at all; returns the directory.
 
     facts: what else `model.json` shall say (`data`, `training`), JSON values. dtype: of the stored
-    weights. An older model in the same place is replaced. Raises OSError where the disk does not
-    take it and ValueError for weights that are not finite in `dtype`; the older model is whole
-    then.
+    weights. samples: a PNG to copy there. An older model in the same place is replaced. Raises
+    OSError where the disk does not take it and ValueError for weights that are not finite in
+    `dtype`; the older model is whole then.
     """
-    arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(model.params, sep="/").items()}
-    arrays |= {
-        f"preconditioning/{name}": leaf for name, leaf in _leaves(model.precondition).items()
-    }
+    fields = array_fields(type(model.precondition))
+    statistics = {name: getattr(model.precondition, name) for name in fields}
+    arrays = _prefixed("params/", flatten_dict(model.params, sep="/"))
+    arrays |= _prefixed("preconditioning/", statistics)
     description = {
         "format": FORMAT,
         "kind": "diffusion",
         "image_shape": list(model.data_shape),
-        "network": _described(NETWORKS, model.network),
-        "schedule": _described(SCHEDULES, model.schedule),
-        "preconditioning": _described(PRECONDITIONINGS, model.precondition),
+        "network": to_json(NETWORKS, model.network),
+        "schedule": to_json(SCHEDULES, model.schedule),
+        "preconditioning": to_json(PRECONDITIONINGS, model.precondition, arrays=fields),
         **facts,
     }
     return _write(Path(directory), description, arrays, dtype, samples)
@@ -78,15 +81,16 @@ def save_network(
     facts: dict[str, Any],
     dtype: str = "float32",
 ) -> Path:
-    """Write a network of images of another kind ("classifier", "generator" or "sampler") as a model
-    directory, as `save_model` does.
+    """Write a network that is no diffusion model as a model directory, as `save_model` does.
+
+    kind: "classifier", "generator" (of images from images) or "sampler" (of images from latents).
     """
-    arrays = {f"params/{name}": leaf for name, leaf in flatten_dict(params, sep="/").items()}
+    arrays = _prefixed("params/", flatten_dict(params, sep="/"))
     description = {
         "format": FORMAT,
         "kind": kind,
         "image_shape": list(image_shape),
-        "network": _described(NETWORKS, network),
+        "network": to_json(NETWORKS, network),
         **facts,
     }
     return _write(Path(directory), description, arrays, dtype, None)
@@ -102,56 +106,50 @@ def load_model(directory: str | Path) -> DiffusionModel:
     directory = Path(directory)
     description, arrays = _read(directory, "diffusion")
     shape = _image_shape(directory, description)
-    network = _made(directory, NETWORKS, description, "network")
-    schedule = _made(directory, SCHEDULES, description, "schedule")
-    statistics = {
-        name.split("/", 1)[1]: leaf
-        for name, leaf in arrays.items()
-        if name.startswith("preconditioning/")
-    }
-    kind, _ = _entry(directory, PRECONDITIONINGS, description, "preconditioning")
-    expected = {
-        field.name for field in dataclasses.fields(kind) if field.metadata.get("pytree_node", True)
-    }
-    if expected != statistics.keys():
+    network = from_json(directory, NETWORKS, description, "network")
+    schedule = from_json(directory, SCHEDULES, description, "schedule")
+    statistics = _under("preconditioning/", arrays)
+    expected = array_fields(class_of(directory, PRECONDITIONINGS, description, "preconditioning"))
+    if set(expected) != statistics.keys():
         raise ValueError(
-            f"{directory} does not hold the statistics of its preconditioning: expected "
-            f"{sorted(expected) or 'none'}, found {sorted(statistics) or 'none'}."
+            f"{directory} does not hold the statistics of its preconditioning: expected"
+            f" {sorted(expected) or 'none'}, found {sorted(statistics) or 'none'}."
         )
-    precondition = _made(
+    precondition = from_json(
         directory,
         PRECONDITIONINGS,
         description,
         "preconditioning",
-        jax.tree.map(jnp.asarray, statistics),
+        arrays=jax.tree.map(jnp.asarray, statistics),
     )
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    sigma = jax.ShapeDtypeStruct((), jnp.float32)
     try:
-        inputs = jax.eval_shape(precondition.inputs, x, jax.ShapeDtypeStruct((), jnp.float32))
+        inputs = jax.eval_shape(precondition.inputs, x, sigma)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The preconditioning of {directory} does not work on images of shape {shape}"
-            f" ({_first_line(error)}); the model is damaged."
+            f" ({first_line(error)}); the model is damaged."
         ) from error
-    params = _checked_params(
-        directory, network, arrays, inputs, jnp.zeros(1), example_condition(network)
-    )
+    condition = example_condition(network)
+    params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), condition)
     return DiffusionModel(
         params, precondition, network=network, schedule=schedule, data_shape=shape
     )
 
 
-def load_network(directory: str | Path, kind: str) -> tuple[Any, Params]:
-    """The network and parameters of a model directory of another kind ("classifier", "generator" or
-    "sampler"); raises as `load_model` does.
+def load_network(directory: str | Path, kind: str) -> tuple[Params, Any]:
+    """The parameters and the network of a model directory of another kind.
+
+    kind: "classifier", "generator" or "sampler". In the order in which `Classifier`, `CycleGAN` and
+    `DCGAN` take them. Raises as `load_model` does.
     """
     directory = Path(directory)
     description, arrays = _read(directory, kind)
-    network = _made(directory, NETWORKS, description, "network")
+    network = from_json(directory, NETWORKS, description, "network")
     shape = (network.latent,) if kind == "sampler" else _image_shape(directory, description)
-    return network, _checked_params(
-        directory, network, arrays, jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    )
+    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    return _checked_params(directory, network, arrays, x), network
 
 
 def describe(directory: str | Path) -> dict[str, Any]:
@@ -159,18 +157,14 @@ def describe(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / "model.json"
     if not path.is_file():
         raise FileNotFoundError(f"{directory} is not a model directory: it has no model.json.")
-    try:
-        description = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not valid JSON ({error}); the model directory is damaged."
-        ) from error
+    description = read_json(path, "the description of a model")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{path} is not of the format '{FORMAT}'.")
     return description
 
 
 def _read(directory: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description and the arrays, float32, of a model directory of this kind."""
     description = describe(directory)
     if description.get("kind") != kind:
         raise ValueError(
@@ -189,13 +183,19 @@ def _read(directory: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndar
     return description, {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
+def _prefixed(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    matching = (name for name in arrays if name.startswith(prefix))
+    return {name.removeprefix(prefix): arrays[name] for name in matching}
+
+
 def _image_shape(directory: Path, description: dict[str, Any]) -> tuple[int, ...]:
     shape = description.get("image_shape")
-    if (
-        not isinstance(shape, list)
-        or not shape
-        or not all(type(size) is int and size > 0 for size in shape)
-    ):
+    # type and not isinstance: `true` of JSON is an int to isinstance.
+    if not isinstance(shape, list) or not shape or any(type(n) is not int or n < 1 for n in shape):
         raise ValueError(
             f"{directory}/model.json gives the image shape {shape!r}; expected positive whole"
             " numbers."
@@ -206,97 +206,30 @@ def _image_shape(directory: Path, description: dict[str, Any]) -> tuple[int, ...
 def _checked_params(
     directory: Path, network: Any, arrays: dict[str, np.ndarray], *inputs: Any
 ) -> Params:
-    found = {
-        name.removeprefix("params/"): leaf
-        for name, leaf in arrays.items()
-        if name.startswith("params/")
-    }
-    try:
-        variables = jax.eval_shape(network.init, jax.random.key(0), *inputs)
-    except (
-        Exception
-    ) as error:  # whatever the network's own modules raise on options that do not go together
-        raise ValueError(
-            f"The network that {directory}/model.json describes cannot be built:"
-            f" {_first_line(error)}"
-        ) from error
-    expected = flatten_dict(variables["params"], sep="/")
-    faults = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    faults += [f"{name} is unknown" for name in found.keys() - expected.keys()]
+    """The parameters among the arrays; ValueError where they are not those of the network."""
+    stored = _under("params/", arrays)
+    expected = parameter_shapes(network, inputs, f"{directory}/model.json describes")
+    faults = [f"{name} is missing" for name in expected.keys() - stored.keys()]
+    faults += [f"{name} is unknown" for name in stored.keys() - expected.keys()]
     faults += [
-        f"{name} is {found[name].shape}, not {expected[name].shape}"
-        for name in expected.keys() & found.keys()
-        if found[name].shape != expected[name].shape
+        f"{name} is {stored[name].shape}, not {expected[name].shape}"
+        for name in expected.keys() & stored.keys()
+        if stored[name].shape != expected[name].shape
     ]
     if faults:
-        shown = "; ".join(sorted(faults)[:5]) + (
-            f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-        )
+        unnamed = len(faults) - _FAULTS_NAMED
+        more = f"; and {unnamed} more" if unnamed > 0 else ""
         raise ValueError(
-            f"The weights in {directory} are not those that its model.json describes: {shown}."
+            f"The weights in {directory} are not those that its model.json describes:"
+            f" {'; '.join(sorted(faults)[:_FAULTS_NAMED])}{more}."
         )
-    return jax.tree.map(jnp.asarray, unflatten_dict(found, sep="/"))
-
-
-def _described(registry: dict[str, type], value: Any) -> dict[str, Any]:
-    name = next(name for name, kind in registry.items() if type(value) is kind)
-    skipped = {"parent", "name"}
-    static = {
-        field.name: getattr(value, field.name)
-        for field in dataclasses.fields(value)
-        if field.name not in skipped and (field.metadata.get("pytree_node", "static") is not True)
-    }
-    leaves = _leaves(value) if name in PRECONDITIONINGS and registry is PRECONDITIONINGS else {}
-    return {"name": name, **{key: option for key, option in static.items() if key not in leaves}}
-
-
-def _leaves(value: Any) -> dict[str, Any]:
-    return {
-        f.name: getattr(value, f.name)
-        for f in dataclasses.fields(value)
-        if f.metadata.get("pytree_node", True)
-    }
-
-
-def _entry(
-    directory: Path, registry: dict[str, type], description: dict[str, Any], part: str
-) -> tuple[type, dict[str, Any]]:
-    options = description.get(part)
-    options = dict(options) if isinstance(options, dict) else {}
-    name = options.pop("name", None)
-    if not isinstance(name, str) or name not in registry:
-        raise ValueError(
-            f"{directory}/model.json names an unknown {part} {name!r}; known are"
-            f" {', '.join(registry)}."
-        )
-    return registry[name], {
-        key: tuple(v) if isinstance(v, list) else v for key, v in options.items()
-    }
-
-
-def _made(
-    directory: Path,
-    registry: dict[str, type],
-    description: dict[str, Any],
-    part: str,
-    leaves: dict | None = None,
-) -> Any:
-    kind, options = _entry(directory, registry, description, part)
-    try:
-        return kind(**options, **(leaves or {}))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{directory}/model.json describes a {part} that cannot be made: {_first_line(error)}"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return jax.tree.map(jnp.asarray, unflatten_dict(stored, sep="/"))
 
 
 def _write(
     directory: Path, description: dict, arrays: dict[str, Any], dtype: str, samples: Path | None
 ) -> Path:
+    # Order C: safetensors writes arrays of Fortran's order scrambled.
     weights = {
         name: _stored(name, np.asarray(leaf, order="C"), dtype) for name, leaf in arrays.items()
     }
@@ -309,18 +242,18 @@ def _write(
                 shutil.copyfile(samples, draft / "samples.png")
         except (OSError, SafetensorError) as error:
             raise OSError(
-                f"The model could not be written to {directory} ({_first_line(error)}); nothing"
+                f"The model could not be written to {directory} ({first_line(error)}); nothing"
                 " there is changed."
             ) from error
     return directory
 
 
 def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    """The array in `dtype`, or as it is where that would round statistics."""
     with np.errstate(over="ignore"):
         stored = array.astype(dtype)
-    if name.startswith("preconditioning/") and not np.array_equal(
-        stored.astype(array.dtype), array
-    ):
+    is_statistic = name.startswith("preconditioning/")
+    if is_statistic and not np.array_equal(stored.astype(array.dtype), array):
         stored = array
     if not np.isfinite(stored).all():
         raise ValueError(f"The weights {name} are not finite in {dtype}; the model is not written.")

@@ -1,5 +1,7 @@
-"""Tensors of a file, one at a time, without torch: safetensors, and the zip files of `torch.save`
-read by an unpickler that runs nothing.
+"""Tensors of a file, one at a time, without torch.
+
+Files are safetensors, or the zip files of `torch.save`, whose pickle is read by an unpickler that
+runs nothing.
 """
 
 import json
@@ -16,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 INDEX = ".index.json"
+"""What the name of an index of several safetensors files ends in."""
 
 _STORAGES = {
     "FloatStorage": np.float32,
@@ -29,9 +32,29 @@ _STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+"""torch's class of a storage -> its numbers' type."""
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""safetensors' name of a type -> the type."""
+_UNREADABLE = (ValueError, KeyError, EOFError, RuntimeError, OverflowError, zlib.error)
+"""What reading a damaged entry of a zip file raises, besides BadZipFile."""
+_UNPICKLABLE = (TypeError, AttributeError, pickle.UnpicklingError, *_UNREADABLE)
+"""What an unpickler raises on bytes that are no pickle, or one that is refused."""
 
 
 class _Tensor(NamedTuple):
+    """Where a tensor lies: elements of an entry of the zip file, by offset and strides."""
+
     entry: str
     dtype: Any
     offset: int
@@ -39,9 +62,11 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-class _Reader(pickle.Unpickler):
-    """Knows the names that a state dict of tensors needs, and refuses every other one before it is
-    called.
+class _Unpickler(pickle.Unpickler):
+    """An unpickler of state dicts that runs no code.
+
+    A pickle calls whatever it names. This one knows the names that a dict of tensors needs, gives
+    functions of our own for them, and refuses every other one before it is called.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -58,61 +83,48 @@ class _Reader(pickle.Unpickler):
         raise ValueError(f"it wants to run {module}.{name}, which no file of weights needs")
 
     def persistent_load(self, reference: tuple) -> tuple[str, Any]:
+        """The entry of a storage and its type, in place of the storage."""
         _, storage, entry, *_ = reference
         return entry, _STORAGES[storage]
 
 
 class TorchFile(Mapping):
-    """A state dict that `torch.save` wrote (torch 1.6 and later); a tensor is read from disk when
-    it is asked for.
+    """A state dict that `torch.save` wrote (torch 1.6 and later).
 
-    Raises ValueError for a damaged file, one that holds anything but named tensors, and one whose
-    pickle wants to run code; nothing is run.
+    A tensor is read from disk when it is asked for. Raises ValueError for a damaged file, one that
+    holds anything but named tensors, and one whose pickle wants to run code; nothing is run.
     """
 
     def __init__(self, path: Path):
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                table = next(
-                    (name for name in archive.namelist() if name.endswith("/data.pkl")), None
-                )
-                if table is None:
+                names = archive.namelist()
+                pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+                if pickled is None:
                     raise ValueError("it is a zip file that torch did not write")
-                self._root = table.removesuffix("data.pkl")
-                with archive.open(table) as file:
-                    found = _Reader(file).load()
+                self._root = pickled.removesuffix("data.pkl")
+                with archive.open(pickled) as file:
+                    state = _Unpickler(file).load()
         except zipfile.BadZipFile as error:
             raise ValueError(
                 f"{path} cannot be read: it is cut short, or not of torch 1.6 or later ({error})."
             ) from error
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            EOFError,
-            RuntimeError,
-            OverflowError,
-            zlib.error,
-            pickle.UnpicklingError,
-        ) as error:
+        except _UNPICKLABLE as error:
             raise ValueError(f"{path} is refused: {error}.") from error
-        strange = (
-            [
-                str(name)
-                for name, value in found.items()
-                if not isinstance(value, _Tensor) or not isinstance(name, str)
-            ]
-            if isinstance(found, dict)
-            else ["its top"]
-        )
+        if not isinstance(state, dict):
+            raise ValueError(f"{path} is no state dict: its top is no tensor.")
+        strange = [
+            str(name)
+            for name, value in state.items()
+            if not isinstance(value, _Tensor) or not isinstance(name, str)
+        ]
         if strange:
             raise ValueError(
                 f"{path} is no state dict: {', '.join(strange[:5])}"
                 f" {'is no tensor' if len(strange) == 1 else 'are no tensors'}."
             )
-        self._tensors: dict[str, _Tensor] = dict(found)
+        self._tensors: dict[str, _Tensor] = dict(state)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -125,38 +137,30 @@ class TorchFile(Mapping):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 flat = np.frombuffer(archive.read(f"{self._root}data/{tensor.entry}"), tensor.dtype)
-        except (
-            zipfile.BadZipFile,
-            KeyError,
-            ValueError,
-            EOFError,
-            RuntimeError,
-            OverflowError,
-            zlib.error,
-        ) as error:
+        except (zipfile.BadZipFile, *_UNREADABLE) as error:
             raise ValueError(
                 f"{self.path} is damaged: '{name}' cannot be read ({error})."
             ) from error
-        last = tensor.offset + sum(
-            (n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True)
-        )
-        if (
-            tensor.offset < 0
-            or min(tensor.stride, default=0) < 0
-            or (0 not in tensor.shape and last >= len(flat))
-        ):
+        # as_strided checks nothing: a wrong shape or stride would read memory beyond the tensor.
+        strides = zip(tensor.shape, tensor.stride, strict=True)
+        last = tensor.offset + sum((size - 1) * stride for size, stride in strides)
+        negative = tensor.offset < 0 or min(tensor.stride, default=0) < 0
+        if negative or (0 not in tensor.shape and last >= len(flat)):
             raise ValueError(
                 f"{self.path} is damaged: '{name}' is larger than what is stored of it."
             )
-        steps = tuple(step * flat.itemsize for step in tensor.stride)
         return np.lib.stride_tricks.as_strided(
-            flat[tensor.offset :], tensor.shape, steps, writeable=False
+            flat[tensor.offset :],
+            tensor.shape,
+            tuple(stride * flat.itemsize for stride in tensor.stride),
+            writeable=False,
         )
 
 
 class SafetensorsFile(Mapping):
-    """The tensors of a safetensors file, read when asked for, and the file's `metadata`; raises
-    ValueError for a damaged one.
+    """The tensors of a safetensors file, read when asked for, and the file's `metadata`.
+
+    Raises ValueError for a damaged file.
     """
 
     def __init__(self, path: Path):
@@ -164,9 +168,11 @@ class SafetensorsFile(Mapping):
         try:
             with safe_open(path, framework="numpy") as file:
                 self._names, self.metadata = list(file.keys()), file.metadata() or {}
+            # The format: eight bytes of the header's length, the header (JSON), then the tensors.
             with path.open("rb") as file:
-                self._start = 8 + (length := int.from_bytes(file.read(8), "little"))
-                self._places = json.loads(file.read(length))
+                length = int.from_bytes(file.read(8), "little")
+                self._header = json.loads(file.read(length))
+            self._start = 8 + length
         except (SafetensorError, ValueError) as error:
             raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
 
@@ -177,39 +183,32 @@ class SafetensorsFile(Mapping):
         return len(self._names)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._places:
+        if name not in self._header:
             raise KeyError(name)
-        place = self._places[name]
-        if place["dtype"] not in _DTYPES:
+        entry = self._header[name]
+        if entry["dtype"] not in _DTYPES:
             raise ValueError(
-                f"'{name}' of {self.path} is of the type {place['dtype']}, which is not read."
+                f"'{name}' of {self.path} is of the type {entry['dtype']}, which is not read."
             )
-        first, last = place["data_offsets"]
-        with self.path.open(
-            "rb"
-        ) as file:  # not mapped: mapped pages stay in memory while the next ones are read
+        first, last = entry["data_offsets"]
+        # Read and not mapped, as safe_open would: mapped pages stay in memory while the next
+        # tensors are read.
+        with self.path.open("rb") as file:
             file.seek(self._start + first)
-            return np.frombuffer(file.read(last - first), _DTYPES[place["dtype"]]).reshape(
-                place["shape"]
-            )
+            flat = np.frombuffer(file.read(last - first), _DTYPES[entry["dtype"]])
+        return flat.reshape(entry["shape"])
 
 
 class Shards(Mapping):
-    """The tensors of several safetensors files, by the index that says which of them holds each
-    (`NAME.safetensors.index.json`).
+    """The tensors of several safetensors files, by their index (`NAME.safetensors.index.json`).
 
-    Raises FileNotFoundError for a missing part and ValueError for an index that is damaged or at
-    odds with its parts.
+    The index says which file holds each tensor. Raises FileNotFoundError for a missing file and
+    ValueError for an index that is damaged or at odds with its files.
     """
 
     def __init__(self, index: Path):
         self._files = _weight_map(index)
-        self._parts = {
-            name: open_weights(path)
-            for name, path in zip(
-                sorted(set(self._files.values())), shard_files(index), strict=True
-            )
-        }
+        self._parts = {path.name: open_weights(path) for path in shard_files(index)}
         for name, part in self._parts.items():
             listed = {key for key, file in self._files.items() if file == name}
             if odd := sorted(listed ^ set(part)):
@@ -226,23 +225,23 @@ class Shards(Mapping):
 
 
 def shard_files(index: Path) -> list[Path]:
-    """The parts of which an index tells, beside it, by name; raises ValueError for one that lies
-    elsewhere.
-    """
+    """The files that an index names, sorted; ValueError for one that does not lie beside it."""
     names = sorted(set(_weight_map(index).values()))
-    if strange := [name for name in names if Path(name).name != name]:
-        raise ValueError(f"{index} names the file {strange[0]}, which does not lie beside it.")
+    # An index from elsewhere must not make us read files anywhere.
+    if outside := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{index} names the file {outside[0]}, which does not lie beside it.")
     return [index.with_name(name) for name in names]
 
 
 def _weight_map(index: Path) -> dict[str, str]:
+    """Name of a tensor -> name of its file."""
     try:
-        found = dict(json.loads(index.read_text())["weight_map"])
+        weight_map = dict(json.loads(index.read_text())["weight_map"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{index} is no index of safetensors files.") from error
-    if not all(isinstance(name, str) for name in found.values()):
+    if not all(isinstance(name, str) for name in weight_map.values()):
         raise ValueError(f"{index} is no index of safetensors files.")
-    return found
+    return weight_map
 
 
 class Renamed(Mapping):
@@ -259,20 +258,6 @@ class Renamed(Mapping):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-_DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": jnp.bfloat16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
 
 
 def open_weights(path: str | Path) -> TorchFile | SafetensorsFile | Shards:

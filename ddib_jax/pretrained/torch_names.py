@@ -8,26 +8,28 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ddib_jax.pretrained.shapes import parameter_shapes
 from ddib_jax.types import Params
 
-_WORDS = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
-_SHOWN = 5
+_LAST_WORDS = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+_FAULTS_NAMED = 5
 
 
 def key_of(path: str) -> str:
     """`input_blocks.1.0/in_layers.0/scale` -> `input_blocks.1.0.in_layers.0.weight`."""
     *modules, word = path.split("/")
-    return ".".join([*modules, _WORDS.get(word, word)])
+    return ".".join([*modules, _LAST_WORDS.get(word, word)])
 
 
 def from_torch(word: str, array: np.ndarray) -> np.ndarray:
-    """An array of a state dict in linen's layout: convolutions OIHW -> HWIO, linear layers and
-    convolutions of width 1 over positions OI(1) -> IO.
+    """An array of a state dict in linen's layout; `word` is the last one of the parameter's path.
+
+    Kernels of convolutions OIHW -> HWIO, of linear layers OI -> IO, and of convolutions of width 1
+    over positions OI1 -> IO; all else stays.
     """
     if word != "kernel":
         return array
@@ -38,8 +40,9 @@ def from_torch(word: str, array: np.ndarray) -> np.ndarray:
 
 
 def to_torch(word: str, leaf: np.ndarray, *, positions: bool = False) -> np.ndarray:
-    """The inverse of `from_torch`; `positions` for a layer that torch has as a convolution over
-    positions.
+    """The inverse of `from_torch`, contiguous.
+
+    positions: the layer is one that torch has as a convolution of width 1 over positions.
     """
     if word == "kernel":
         leaf = leaf.transpose(3, 2, 0, 1) if leaf.ndim == 4 else leaf.T
@@ -51,32 +54,23 @@ def load_params(
     network: Any,
     inputs: tuple,
     weights: Mapping[str, np.ndarray],
-    where: str | Path,
+    source: str | Path,
+    *,
     unused: Collection[str] = (),
 ) -> Params:
-    """The parameters of `network` from a state dict, float32, each tensor read, laid out and let go
-    before the next.
+    """The parameters of `network` from a state dict, float32.
 
-    inputs: what the network is initialised on. unused: keys that may be there and mean nothing.
-    Raises ValueError that names keys that are missing, unknown or of another shape, and weights
-    that are not finite.
+    Each tensor is read, laid out and let go before the next one, so that the memory needed is that
+    of the parameters. inputs: what the network is initialised on. source: where the weights are
+    from, for errors. unused: keys that may be there and mean nothing. Raises ValueError that names
+    the keys that are missing, unknown, of another shape or not finite.
     """
-    try:
-        expected = flatten_dict(
-            jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"], sep="/"
-        )
-    except (
-        Exception
-    ) as error:  # whatever the network's own modules raise on options that do not go together
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"The network that the options of {where} describe cannot be built: {reason}"
-        ) from error
-    keys = {key_of(path): path for path in expected}
-    faults = [f"{key} is missing" for key in sorted(keys.keys() - set(weights))]
-    faults += [f"{key} is unknown" for key in sorted(set(weights) - keys.keys() - set(unused))]
-    loaded = {}
-    for key, path in () if faults else keys.items():
+    expected = parameter_shapes(network, inputs, f"the options of {source} describe")
+    paths = {key_of(path): path for path in expected}
+    faults = [f"{key} is missing" for key in sorted(paths.keys() - set(weights))]
+    faults += [f"{key} is unknown" for key in sorted(set(weights) - paths.keys() - set(unused))]
+    params = {}
+    for key, path in () if faults else paths.items():
         array = from_torch(path.rpartition("/")[2], weights[key])
         if array.shape != expected[path].shape:
             faults.append(
@@ -84,26 +78,28 @@ def load_params(
                 f" {expected[path].shape}"
             )
             continue
-        loaded[path] = jnp.array(array, jnp.float32)
-        if not bool(jnp.isfinite(loaded[path]).all()):
+        params[path] = jnp.array(array, jnp.float32)
+        if not bool(jnp.isfinite(params[path]).all()):
             faults.append(f"{key} is not finite")
     if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        unnamed = len(faults) - _FAULTS_NAMED
+        more = f"; and {unnamed} more" if unnamed > 0 else ""
         raise ValueError(
-            f"The weights of {where} are not those that its options describe:"
-            f" {'; '.join(faults[:_SHOWN])}{more}."
+            f"The weights of {source} are not those that its options describe:"
+            f" {'; '.join(faults[:_FAULTS_NAMED])}{more}."
         )
-    return unflatten_dict(loaded, sep="/")
+    return unflatten_dict(params, sep="/")
 
 
-def state_dict(params: Params, positions: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """Parameters as a state dict, float32; `positions` ends the names of layers that torch has as
-    convolutions over positions.
+def state_dict(params: Params, *, positions: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """Parameters as a state dict, float32, in torch's names and layouts.
+
+    positions: endings of the names of layers that torch has as convolutions over positions.
     """
-    made, endings = {}, tuple(positions)
+    state, endings = {}, tuple(positions)
     for path, leaf in flatten_dict(params, sep="/").items():
         module, _, word = path.rpartition("/")
-        made[key_of(path)] = to_torch(
-            word, np.asarray(leaf, np.float32), positions=bool(endings) and module.endswith(endings)
-        )
-    return made
+        over_positions = bool(endings) and module.endswith(endings)
+        array = np.asarray(leaf, np.float32)
+        state[key_of(path)] = to_torch(word, array, positions=over_positions)
+    return state

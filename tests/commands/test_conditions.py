@@ -67,7 +67,8 @@ def animals(tmp_path_factory):
         lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape).astype(np.float32), weights
     )
     save_state_dict(
-        home / "classifier.pt", state_dict(weights, ("qkv", "proj_out", "qkv_proj", "c_proj"))
+        home / "classifier.pt",
+        state_dict(weights, positions=("qkv", "proj_out", "qkv_proj", "c_proj")),
     )
     flags = {
         "image_size": 8,

@@ -269,7 +269,7 @@ def test_a_dcgan_is_trained_resumed_and_sampled(ddib, domains):
     assert written.read_bytes() == whole
     with Image.open(domains / "whole" / "samples.png") as sheet:
         assert min(sheet.size) >= 8 * 16
-    network, params = pretrained.load_network(domains / "whole", "sampler")
+    params, network = pretrained.load_network(domains / "whole", "sampler")
     samples = DCGAN(params, network=network).sample(jax.random.key(0), 3)
     assert samples.shape == (3, 16, 16, 3)
     assert bool(abs(samples).max() <= 1)

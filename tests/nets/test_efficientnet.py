@@ -1,6 +1,4 @@
-"""EfficientNet-Lite0: its convolutions are XLA's, its size the published one, its weights are read
-strictly, and it knows cats from dogs.
-"""
+"""EfficientNet-Lite0: its convolutions, its size, strict loading, and cats told from dogs."""
 
 from pathlib import Path
 
@@ -23,10 +21,8 @@ CATS, DOGS = range(281, 286), range(151, 269)
     ("side", "stride", "size"), [(3, 1, 8), (3, 2, 8), (3, 2, 7), (5, 1, 9), (5, 2, 8), (5, 2, 11)]
 )
 def test_shifted_images_make_the_grouped_convolution(side, stride, size):
-    layer, x = (
-        DepthwiseConv(side, stride),
-        jax.random.normal(jax.random.key(0), (2, size, size + 2, 6)),
-    )
+    layer = DepthwiseConv(side, stride)
+    x = jax.random.normal(jax.random.key(0), (2, size, size + 2, 6))
     params = layer.init(jax.random.key(1), x)
     layout = ("NHWC", "HWIO", "NHWC")
     whole = jax.lax.conv_general_dilated(
@@ -43,16 +39,12 @@ def test_shifted_images_make_the_grouped_convolution(side, stride, size):
 @pytest.fixture(scope="module")
 def weights():
     """Random weights as torch names them."""
-    params = jax.jit(EfficientNetLite0().init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))[
-        "params"
-    ]
-    return params, state_dict(params)
+    variables = jax.jit(EfficientNetLite0().init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return variables["params"], state_dict(variables["params"])
 
 
 def test_size_and_names(weights):
-    """4.65 million parameters (its authors' table) and the statistics of 49 norms; names are those
-    of the PyTorch package.
-    """
+    """4.65 million parameters (its authors' table), under the names of the PyTorch package."""
     _, state = weights
     learnt = sum(array.size for name, array in state.items() if "running" not in name)
     assert learnt == 4_652_008
@@ -68,19 +60,17 @@ def test_size_and_names(weights):
 def test_weights_are_read_strictly(weights, tmp_path):
     params, state = weights
     np.savez(tmp_path / "whole.npz", **state)
-    network, loaded = pretrained.load_efficientnet(tmp_path / "whole.npz")
+    loaded, network = pretrained.load_efficientnet(tmp_path / "whole.npz")
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
     logits, features = network.apply({"params": loaded}, jnp.zeros((2, 40, 40, 3)))
     assert logits.shape == (2, 1000)
     assert features.shape == (2, FEATURES)
-    np.savez(
-        tmp_path / "less.npz",
-        **{name: array for name, array in state.items() if name != "_fc.bias"},
-    )
-    with pytest.raises(ValueError, match="_fc.bias is missing"):
+    less = {name: array for name, array in state.items() if name != "_fc.bias"}
+    np.savez(tmp_path / "less.npz", **less)
+    with pytest.raises(ValueError, match=r"_fc\.bias is missing"):
         pretrained.load_efficientnet(tmp_path / "less.npz")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:1000])
-    with pytest.raises(ValueError, match="cut.npz is no .npz file of arrays"):
+    with pytest.raises(ValueError, match=r"cut\.npz is no \.npz file of arrays"):
         pretrained.load_efficientnet(tmp_path / "cut.npz")
     with pytest.raises(FileNotFoundError, match="There is no file of weights"):
         pretrained.load_efficientnet(tmp_path / "none.npz")
@@ -93,14 +83,11 @@ def test_it_knows_cats_from_dogs():
         pytest.skip(
             "EfficientNet-Lite0's weights are not in ../shared/data/nets beside the repository"
         )
-    classifier = Classifier(*reversed(pretrained.load_efficientnet(path)))
+    classifier = Classifier(*pretrained.load_efficientnet(path))
     margins = []
     for species in ("cats", "dogs"):
-        logits, _ = classify(
-            classifier,
-            image_folder(SHARED / "cats_dogs_64" / "test" / species).take(range(40)),
-            batch_size=20,
-        )
+        images = image_folder(SHARED / "cats_dogs_64" / "test" / species).take(range(40))
+        logits, _ = classify(classifier, images, batch_size=20)
         cat, dog = (np.logaddexp.reduce(logits[:, group], axis=1) for group in (CATS, DOGS))
         margins.append(dog - cat)
     assert np.mean(margins[1][:, None] > margins[0][None]) >= 0.95, (

@@ -1,4 +1,4 @@
-"""The U-Net's options; its numbers are held against the reference in tests/parity."""
+"""The U-Net's options; its numbers are compared with the reference's in tests/parity."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ from ddib_jax.nets.unet import _depth_to_space, _space_to_depth
 SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
 
 
-def made(x, cond=None, **options):
+def build(x, cond=None, **options):
     network = UNet(**(SMALL | options))
     params = jax.jit(network.init)(jax.random.key(0), x, jnp.ones(len(x)), cond)["params"]
-    fill = lambda leaf: jnp.where(leaf == 0, 0.01, leaf)  # wake the layers that start at zero
+    # Layers that begin at zero would hide everything before them.
+    fill = lambda leaf: jnp.where(leaf == 0, 0.01, leaf)
     return network, jax.tree.map(fill, params)
 
 
@@ -47,35 +48,35 @@ def test_embedding_is_that_of_the_reference():
 )
 def test_output_shapes(options, channels):
     x = jnp.ones((2, 8, 8, 3))
-    network, params = made(x, **options)
+    network, params = build(x, **options)
     assert network.apply({"params": params}, x, jnp.ones(2)).shape == (2, 8, 8, channels)
 
 
 def test_bfloat16_computes_in_half_and_keeps_float32_parameters():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
-    full, params = made(x)
-    half, half_params = made(x, dtype="bfloat16")
+    full, params = build(x)
+    half, half_params = build(x, dtype="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(half_params)} == {jnp.dtype("float32")}
-    found = half.apply({"params": params}, x, jnp.ones(2))
-    assert found.dtype == jnp.bfloat16
+    output = half.apply({"params": params}, x, jnp.ones(2))
+    assert output.dtype == jnp.bfloat16
     expected = full.apply({"params": params}, x, jnp.ones(2))
-    assert float(jnp.abs(found - expected).max() / jnp.abs(expected).max()) < 0.05
+    assert float(jnp.abs(output - expected).max() / jnp.abs(expected).max()) < 0.05
 
 
 def test_features_are_sown_on_request():
     x = jnp.ones((2, 8, 8, 3))
-    network, params = made(x)
+    network, params = build(x)
     plain = network.apply({"params": params}, x, jnp.ones(2))
-    out, seen = network.apply({"params": params}, x, jnp.ones(2), mutable=["intermediates"])
+    out, sown = network.apply({"params": params}, x, jnp.ones(2), mutable=["intermediates"])
     np.testing.assert_array_equal(out, plain)
-    names = set(seen["intermediates"])
+    names = set(sown["intermediates"])
     assert {"input_blocks.0", "middle_block", "output_blocks.0"} <= names
-    assert seen["intermediates"]["middle_block"][0].shape == (2, 4, 4, 32)
+    assert sown["intermediates"]["middle_block"][0].shape == (2, 4, 4, 32)
 
 
 def test_labels_matter_and_are_asked_for():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
-    network, params = made(x, jnp.asarray([0, 1]), num_classes=4)
+    network, params = build(x, jnp.asarray([0, 1]), num_classes=4)
     outputs = [
         network.apply({"params": params}, x, jnp.ones(2), jnp.asarray(labels))
         for labels in ([0, 1], [3, 1])
@@ -85,32 +86,31 @@ def test_labels_matter_and_are_asked_for():
     with pytest.raises(ValueError, match="has 4 classes and no labels were given"):
         network.apply({"params": params}, x, jnp.ones(2))
     with pytest.raises(ValueError, match="has no classes and labels were given"):
-        made(x, jnp.asarray([0, 1]))
+        build(x, jnp.asarray([0, 1]))
 
 
 def test_sizes_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="divisible by 4; the images are 10 x 8"):
-        made(jnp.ones((1, 10, 8, 3)), patch_size=2)
+        build(jnp.ones((1, 10, 8, 3)), patch_size=2)
 
 
 def test_dropout_acts_in_training_alone():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
-    network, params = made(x, dropout=0.5)
+    network, params = build(x, dropout=0.5)
     run = lambda **options: network.apply({"params": params}, x, jnp.ones(2), **options)
     np.testing.assert_array_equal(run(), run())
     keys = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
-    assert (
-        float(jnp.abs(run(train=True, rngs=keys[0]) - run(train=True, rngs=keys[1])).max()) > 1e-6
-    )
+    one, other = (run(train=True, rngs=key) for key in keys)
+    assert float(jnp.abs(one - other).max()) > 1e-6
 
 
 def test_the_classifier_is_blind_to_colour():
     x = jax.random.uniform(jax.random.key(0), (2, 32, 32, 1), minval=-1.0)
     network = DigitClassifier()
     params = jax.jit(network.init)(jax.random.key(0), x)["params"]
-    red, grey = (jnp.concatenate([x, *[other] * 2], axis=-1) for other in (-jnp.ones_like(x), x))
-    for a, b in zip(
-        *(network.apply({"params": params}, image) for image in (red, grey)), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+    black = -jnp.ones_like(x)
+    red, grey = jnp.concatenate([x, black, black], -1), jnp.concatenate([x, x, x], -1)
+    outputs = (network.apply({"params": params}, image) for image in (red, grey))
+    for of_red, of_grey in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(of_red, of_grey)
     assert network.apply({"params": params}, x)[0].shape == (2, 10)

@@ -44,13 +44,10 @@ def test_outputs_agree(name):
     twin = diffusers.UNet2DModel(**options)
     twin.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
     with torch.no_grad():
-        expected = (
-            twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time))
-            .sample.numpy()
-            .transpose(0, 2, 3, 1)
-        )
-    found = np.asarray(network.apply({"params": params}, jnp.asarray(x), jnp.asarray(time)))
-    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 1e-4
+        sample = twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(time)).sample
+    expected = sample.numpy().transpose(0, 2, 3, 1)
+    output = np.asarray(network.apply({"params": params}, jnp.asarray(x), jnp.asarray(time)))
+    assert np.linalg.norm(output - expected) / np.linalg.norm(expected) < 1e-4
 
 
 def test_what_diffusers_does_not_have_is_refused():

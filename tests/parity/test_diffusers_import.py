@@ -1,6 +1,4 @@
-"""Folders that diffusers wrote, read here: networks of many configurations, schedulers, a whole
-DDIM decode, and the way back.
-"""
+"""Folders that diffusers wrote are read: many networks, schedulers, a DDIM decode, and back."""
 
 import json
 
@@ -74,51 +72,54 @@ CONFIGURATIONS = {
 }
 
 
-def written(place, options, scheduler=None):
+def nchw(x):
+    return torch.from_numpy(x.transpose(0, 3, 1, 2))
+
+
+def nhwc(tensor):
+    return tensor.numpy().transpose(0, 2, 3, 1)
+
+
+def write_folder(folder, options, *, scheduler=None):
     """A network of random weights and its scheduler as diffusers saves them."""
     torch.manual_seed(0)
     network = diffusers.UNet2DModel(**SMALL | options).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    network.save_pretrained(place / "unet")
-    (scheduler or diffusers.DDPMScheduler()).save_pretrained(place / "scheduler")
+    network.save_pretrained(folder / "unet")
+    (scheduler or diffusers.DDPMScheduler()).save_pretrained(folder / "scheduler")
     return network
 
 
-def images(model, count=2, channels=None):
-    shape = (count, *model.data_shape[:2], channels or model.data_shape[2])
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+def noise_like(model):
+    return np.random.default_rng(0).normal(size=(2, *model.data_shape)).astype(np.float32)
 
 
-def relative(found, expected):
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def relative(actual, expected):
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_networks_agree(tmp_path, name):
-    twin = written(tmp_path, CONFIGURATIONS[name])
+    twin = write_folder(tmp_path, CONFIGURATIONS[name])
     model = pretrained.load(tmp_path)
-    x, time = images(model), np.asarray([3.0, 700.0], np.float32)
+    x, time = noise_like(model), np.asarray([3.0, 700.0], np.float32)
     conditional = "labels" in name or "classes" in name
     labels = np.asarray([1, 4]) if conditional else None
     if "embeddings" in name:
         labels = np.random.default_rng(1).normal(size=(2, 128)).astype(np.float32)
     with torch.no_grad():
-        told = None if labels is None else torch.from_numpy(labels)
+        torch_labels = None if labels is None else torch.from_numpy(labels)
         step = torch.from_numpy(time).long() if name == "learned time" else torch.from_numpy(time)
-        expected = (
-            twin(torch.from_numpy(x.transpose(0, 3, 1, 2)), step, told)
-            .sample.numpy()
-            .transpose(0, 2, 3, 1)
-        )
-    found = model.network.apply(
+        expected = nhwc(twin(nchw(x), step, torch_labels).sample)
+    output = model.network.apply(
         {"params": model.params},
         jnp.asarray(x),
         jnp.asarray(time),
         None if labels is None else jnp.asarray(labels),
     )
-    assert relative(np.asarray(found), expected) < 1e-4
+    assert relative(np.asarray(output), expected) < 1e-4
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
@@ -129,77 +130,67 @@ def test_a_decode_by_ddim_agrees(tmp_path, prediction, betas):
     scheduler = diffusers.DDIMScheduler(
         **options, set_alpha_to_one=False, timestep_spacing="leading"
     )
-    twin = written(tmp_path, PLAIN, scheduler)
+    twin = write_folder(tmp_path, PLAIN, scheduler=scheduler)
     model = pretrained.load(tmp_path)
     scheduler.set_timesteps(25)
-    noise = images(model)
-    x = torch.from_numpy(noise.transpose(0, 3, 1, 2))
+    noise = noise_like(model)
+    x = nchw(noise)
     with torch.no_grad():
         for step in scheduler.timesteps:
             x = scheduler.step(twin(x, step).sample, step, x).prev_sample
-    times = np.asarray(
-        [*scheduler.timesteps.numpy(), 0], np.float32
-    )  # the last step ends at the first entry of the table
-    bar = scheduler.alphas_cumprod.numpy().astype(np.float64)[times.astype(int)]
-    sigmas = jnp.asarray(np.sqrt((1 - bar) / bar), jnp.float32)
+    # The last step ends at the first entry of the table.
+    times = np.asarray([*scheduler.timesteps.numpy(), 0])
+    alpha_bar = scheduler.alphas_cumprod.numpy().astype(np.float64)[times]
+    sigmas = jnp.asarray(np.sqrt((1 - alpha_bar) / alpha_bar), jnp.float32)
     if sigmas[-1] == sigmas[-2]:
         sigmas = sigmas[:-1]
-    found = odeint(
-        EULER, probability_flow(model), jnp.asarray(noise) * jnp.sqrt(1 + sigmas[0] ** 2), sigmas
-    )
-    assert (
-        relative(np.asarray(found / jnp.sqrt(1 + sigmas[-1] ** 2)), x.numpy().transpose(0, 2, 3, 1))
-        < 1e-3
-    )
+    start = jnp.asarray(noise) * jnp.sqrt(1 + sigmas[0] ** 2)
+    decoded = odeint(EULER, probability_flow(model), start, sigmas)
+    decoded = np.asarray(decoded / jnp.sqrt(1 + sigmas[-1] ** 2))
+    assert relative(decoded, nhwc(x)) < 1e-3
 
 
 def test_an_edm_scheduler_is_understood(tmp_path):
     scheduler = diffusers.EDMEulerScheduler(sigma_min=0.01, sigma_max=50.0, sigma_data=0.6)
-    twin = written(tmp_path, PLAIN, scheduler)
+    twin = write_folder(tmp_path, PLAIN, scheduler=scheduler)
     model = pretrained.load(tmp_path)
     assert model.schedule.sigma_range == (0.01, 50.0)
-    x, sigma = images(model), 3.0
-    seen = scheduler.precondition_inputs(
-        torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.tensor(sigma)
-    )
+    x, sigma = noise_like(model), 3.0
+    inputs = scheduler.precondition_inputs(nchw(x), torch.tensor(sigma))
     with torch.no_grad():
-        output = twin(seen, torch.as_tensor(scheduler.precondition_noise(sigma)).reshape(1)).sample
-    expected = scheduler.precondition_outputs(
-        torch.from_numpy(x.transpose(0, 3, 1, 2)), output, torch.tensor(sigma)
-    )
-    found = np.asarray(model.denoise(jnp.asarray(x), jnp.asarray(sigma)))
-    assert relative(found, expected.numpy().transpose(0, 2, 3, 1)) < 1e-4
+        output = twin(
+            inputs, torch.as_tensor(scheduler.precondition_noise(sigma)).reshape(1)
+        ).sample
+    expected = scheduler.precondition_outputs(nchw(x), output, torch.tensor(sigma))
+    denoised = np.asarray(model.denoise(jnp.asarray(x), jnp.asarray(sigma)))
+    assert relative(denoised, nhwc(expected)) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["as DDPM", "classes", "scale and shift"])
 def test_there_and_back_is_exact(tmp_path, name):
-    twin = written(tmp_path / "theirs", CONFIGURATIONS[name])
+    twin = write_folder(tmp_path / "theirs", CONFIGURATIONS[name])
     pretrained.save_diffusers(tmp_path / "ours", pretrained.load(tmp_path / "theirs"))
     again = diffusers.UNet2DModel.from_pretrained(tmp_path / "ours" / "unet")
     mine, yours = again.state_dict(), twin.state_dict()
     assert mine.keys() == yours.keys()
     assert all(torch.equal(mine[key], yours[key]) for key in yours)
-    assert (
-        diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler").config.clip_sample
-        is False
-    )
+    scheduler = diffusers.DDPMScheduler.from_pretrained(tmp_path / "ours" / "scheduler")
+    assert scheduler.config.clip_sample is False
 
 
 def test_names_from_before_0_17_are_known(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    written(tmp_path, PLAIN)
-    model, place = (
-        pretrained.load(tmp_path),
-        tmp_path / "unet" / "diffusion_pytorch_model.safetensors",
-    )
+    write_folder(tmp_path, PLAIN)
+    model = pretrained.load(tmp_path)
+    path = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = {}
-    for key, value in load_file(place).items():
+    for key, value in load_file(path).items():
         for new, name in old.items():
             key = key.replace(f".{new}.", f".{name}.") if "attentions" in key else key
         state[key] = value
-    save_file(state, place)
+    save_file(state, path)
     again = pretrained.load(tmp_path)
     assert jnp.array_equal(
         again.params["mid_block.attentions.0"]["to_q"]["kernel"],
@@ -208,12 +199,12 @@ def test_names_from_before_0_17_are_known(tmp_path):
 
 
 def test_a_bin_is_read_without_torch_running(tmp_path):
-    twin = written(tmp_path, PLAIN)
+    twin = write_folder(tmp_path, PLAIN)
     expected = pretrained.load(tmp_path)
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     torch.save(twin.state_dict(), tmp_path / "unet" / "diffusion_pytorch_model.bin")
-    found = pretrained.load(tmp_path)
-    assert jnp.array_equal(found.params["conv_in"]["kernel"], expected.params["conv_in"]["kernel"])
+    loaded = pretrained.load(tmp_path)
+    assert jnp.array_equal(loaded.params["conv_in"]["kernel"], expected.params["conv_in"]["kernel"])
 
 
 @pytest.mark.parametrize(
@@ -230,8 +221,8 @@ def test_a_bin_is_read_without_torch_running(tmp_path):
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path, file, option, value, words):
-    written(tmp_path, PLAIN)
-    place = tmp_path / file / {"unet": "config.json", "scheduler": "scheduler_config.json"}[file]
-    place.write_text(json.dumps(json.loads(place.read_text()) | {option: value}))
+    write_folder(tmp_path, PLAIN)
+    path = tmp_path / file / {"unet": "config.json", "scheduler": "scheduler_config.json"}[file]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {option: value}))
     with pytest.raises(ValueError, match=words):
         pretrained.load(tmp_path)

@@ -1,9 +1,9 @@
-"""Exports of NVlabs/edm: both networks under all four preconditioners, held against numbers of
-another implementation, and bad files.
+"""Exports of NVlabs/edm: both networks under all four preconditioners, and bad files.
 
-`edm_outputs/` was computed in torch by NVIDIA Modulus 0.9.0 (Apache-2.0), which took these networks
-over from NVlabs/edm; its own group norm of evaluation divides by n - 1, so it was asked in training
-mode without dropout. Weights are drawn from their keys (`drawn`), so that they need not be stored.
+`edm_outputs/` holds the numbers of another implementation, computed in torch by NVIDIA Modulus
+0.9.0 (Apache-2.0), which took these networks over from NVlabs/edm; its own group norm of evaluation
+divides by n - 1, so it was asked in training mode without dropout. Weights are drawn from their
+keys (`draw`), so that they need not be stored.
 """
 
 import json
@@ -24,17 +24,18 @@ HOME = Path(__file__).with_name("edm_outputs")
 NAMES = ("ddpmpp-edm", "ncsnpp-ve", "skip-vp", "adm-iddpm")
 
 
-def drawn(key, shape):
+def draw(key, shape):
     values = 0.15 * np.random.default_rng(zlib.crc32(key.encode())).normal(size=shape)
     return (values + ("norm" in key and key.endswith("weight"))).astype(np.float32)
 
 
-def export(name, place):
-    """The export whose outputs are kept: keys and shapes are those of our network, weights drawn
-    from the keys, buffers as theirs.
+def export(name, path):
+    """Write the export whose outputs are in `edm_outputs/`; returns these.
+
+    Keys and shapes are those of our network, weights are drawn from the keys, buffers as theirs.
     """
-    kept = np.load(HOME / f"{name}.npz")
-    options = json.loads(str(kept["options"]))
+    outputs = np.load(HOME / f"{name}.npz")
+    options = json.loads(str(outputs["options"]))
     kind = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[options["model_type"]]
     inner = {
         key: tuple(value) if isinstance(value, list) else value
@@ -47,28 +48,27 @@ def export(name, place):
         network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros(1), cond
     )["params"]
     keys = state_dict(jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes))
-    state = {f"model.{key}": drawn(f"model.{key}", array.shape) for key, array in keys.items()}
+    state = {f"model.{key}": draw(f"model.{key}", array.shape) for key, array in keys.items()}
     if options.get("augment_dim"):
-        state["model.map_augment.weight"] = drawn(
+        state["model.map_augment.weight"] = draw(
             "model.map_augment.weight", (16, options["augment_dim"])
         )
     state["model.enc.4x4_down.conv0.resample_filter"] = np.full((1, 1, 2, 2), 0.25, np.float32)
     state |= {"u": np.zeros(1001, np.float32)} if options["class"] == "iDDPMPrecond" else {}
-    save_file(state, place, metadata={"edm": json.dumps(options)})
-    return kept
+    save_file(state, path, metadata={"edm": json.dumps(options)})
+    return outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_denoisers_agree(tmp_path, name):
-    kept = export(name, tmp_path / "model.safetensors")
+    outputs = export(name, tmp_path / "model.safetensors")
     model = pretrained.load(tmp_path / "model.safetensors")
-    model = model.given(jnp.asarray(kept["labels"])) if model.network.num_classes else model
-    x, sigma = jnp.asarray(kept["x"].transpose(0, 2, 3, 1)), jnp.asarray(kept["sigma"])
-    expected = kept["denoised"].transpose(0, 2, 3, 1)
-    found = np.asarray(model.denoise(x, sigma))
-    for ours, theirs, noisy in zip(
-        found, expected, np.asarray(x), strict=True
-    ):  # relative to what the network adds
+    model = model.given(jnp.asarray(outputs["labels"])) if model.network.num_classes else model
+    x, sigma = jnp.asarray(outputs["x"].transpose(0, 2, 3, 1)), jnp.asarray(outputs["sigma"])
+    expected = outputs["denoised"].transpose(0, 2, 3, 1)
+    denoised = np.asarray(model.denoise(x, sigma))
+    # Relative to what the network adds to its input.
+    for ours, theirs, noisy in zip(denoised, expected, np.asarray(x), strict=True):
         assert np.linalg.norm(ours - theirs) / np.linalg.norm(theirs - noisy) < 1e-4
 
 
@@ -102,9 +102,9 @@ def test_saved_as_a_model_directory(tmp_path):
     ],
 )
 def test_what_is_not_known_is_named(tmp_path, change, words):
-    place = tmp_path / "model.safetensors"
-    export("ddpmpp-edm", place)
+    path = tmp_path / "model.safetensors"
+    export("ddpmpp-edm", path)
     options = json.loads(str(np.load(HOME / "ddpmpp-edm.npz")["options"]))
-    save_file(load_file(place), place, metadata={"edm": json.dumps(options | change)})
+    save_file(load_file(path), path, metadata={"edm": json.dumps(options | change)})
     with pytest.raises(ValueError, match=words):
-        pretrained.load(place)
+        pretrained.load(path)

@@ -19,11 +19,13 @@ def test_by_name_and_by_path(shipped, tmp_path):
     assert pretrained.find("five") == shipped / "five"
     assert pretrained.find(shipped / "seven") == shipped / "seven"
     (tmp_path / "five").mkdir()
-    assert pretrained.find("five").resolve() == tmp_path / "five"  # one's own comes first
+    assert (
+        pretrained.find("five").resolve() == tmp_path / "five"
+    )  # a path comes before a shipped model
 
 
 @pytest.mark.parametrize("name", ["eight", "models/eight", "five/model.json"])
-def test_an_unknown_name_is_told_with_the_shipped_ones(shipped, name):
+def test_an_unknown_name_is_refused_with_the_shipped_ones(shipped, name):
     with pytest.raises(
         FileNotFoundError, match=rf"There is no model '{name}': .* shipped model \(five, seven\)\."
     ):

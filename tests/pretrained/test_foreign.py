@@ -1,5 +1,6 @@
-"""Checkpoints of other libraries, made here from random weights: flags, strictness, classes, the
-hub, and the way back.
+"""Checkpoints of other libraries, written here from random weights, are read and written.
+
+Flags, strictness, classes, the hub, and the way back.
 """
 
 import json
@@ -22,12 +23,9 @@ SHAPE = (16, 16, 3)
 
 
 def randomised(network, seed=0, cond=None):
-    arguments = (
-        (jnp.zeros((1, *SHAPE)), jnp.zeros(1))
-        if cond is None
-        else (jnp.zeros((1, *SHAPE)), jnp.zeros(1), cond)
-    )
-    params = jax.jit(network.init)(jax.random.key(seed), *arguments)["params"]
+    labels = () if cond is None else (cond,)
+    inputs = (jnp.zeros((1, *SHAPE)), jnp.zeros(1), *labels)
+    params = jax.jit(network.init)(jax.random.key(seed), *inputs)["params"]
     noise = np.random.default_rng(seed)
     return jax.tree.map(
         lambda leaf: leaf + 0.05 * noise.normal(size=leaf.shape).astype(np.float32), params
@@ -66,18 +64,17 @@ def written(tmp_path):
     return tmp_path / "model.pt", model, state
 
 
-def rewritten(path, flags):
-    (path.parent / "flags.json").write_text(
-        json.dumps(json.loads((path.parent / "flags.json").read_text()) | flags)
-    )
+def change_flags(path, flags):
+    file = path.with_name("flags.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | flags))
 
 
 def test_guided_diffusion_there_and_back(written):
     path, model, _ = written
-    found = pretrained.load(path)
-    assert same(found, model)
-    assert found.network == model.network
-    assert found.schedule == model.schedule
+    loaded = pretrained.load(path)
+    assert same(loaded, model)
+    assert loaded.network == model.network
+    assert loaded.schedule == model.schedule
     assert len(pretrained.fingerprint(path)) == 16
     assert pretrained.class_names(path) == ()
     assert pretrained.facts(path) == {}
@@ -85,7 +82,7 @@ def test_guided_diffusion_there_and_back(written):
 
 def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
     path, model, _ = written
-    rewritten(path, {"channel_mult": ""})
+    change_flags(path, {"channel_mult": ""})
     assert pretrained.load(path).network == model.network
 
 
@@ -106,26 +103,19 @@ def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
     ],
 )
 def test_flags_that_do_not_fit_are_named(written, flags, words):
-    rewritten(written[0], flags)
+    change_flags(written[0], flags)
     with pytest.raises(ValueError, match=words):
         pretrained.load(written[0])
 
 
 def test_flags_may_be_those_of_a_command_line(written):
     path, model, _ = written
-    rewritten(
-        path,
-        {
-            "class_cond": "True",
-            "predict_xstart": "False",
-            "channel_mult": [1, 2],
-            "num_channels": 32.0,
-        },
-    )
+    words = {"class_cond": "True", "predict_xstart": "False"}
+    change_flags(path, words | {"channel_mult": [1, 2], "num_channels": 32.0})
     assert same(pretrained.load(path), model)
 
 
-def test_scaled_times_must_be_told(written):
+def test_flags_must_say_whether_times_are_scaled(written):
     flags = json.loads((written[0].parent / "flags.json").read_text())
     del flags["rescale_timesteps"]
     (written[0].parent / "flags.json").write_text(json.dumps(flags))
@@ -162,23 +152,21 @@ def test_missing_or_broken_flags_are_said(written):
     with pytest.raises(ValueError, match="not valid JSON"):
         pretrained.load(path)
     (path.parent / "flags.json").unlink()
-    with pytest.raises(FileNotFoundError, match="The flags of .* are not beside it"):
+    with pytest.raises(FileNotFoundError, match=r"The flags of .* are not beside it"):
         pretrained.load(path)
 
 
 def test_published_checkpoints_need_no_flags(written):
     path = written[0]
     (path.parent / "flags.json").unlink()
-    with pytest.raises(
-        ValueError,
-        match=(
-            "that the options of .*256x256_diffusion.pt describe|are not those that its options"
-            " describe"
-        ),
-    ):
-        pretrained.load(
-            path.rename(path.with_name("256x256_diffusion.pt"))
-        )  # its flags are known; these are not its weights
+    published = path.rename(path.with_name("256x256_diffusion.pt"))
+    # Its flags are known, but these are not its weights.
+    words = (
+        r"that the options of .*256x256_diffusion\.pt describe"
+        r"|are not those that its options describe"
+    )
+    with pytest.raises(ValueError, match=words):
+        pretrained.load(published)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -194,7 +182,7 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
         pool=pool,
     )
     params = randomised(network)
-    state = state_dict(params, ("qkv", "proj_out", "qkv_proj", "c_proj"))
+    state = state_dict(params, positions=("qkv", "proj_out", "qkv_proj", "c_proj"))
     if pool == "adaptive":
         assert state["out.3.weight"].shape == (3, 64, 1, 1)
     save_state_dict(tmp_path / "classifier.pt", state)
@@ -207,16 +195,16 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
         "out_channels": 3,
     }
     (tmp_path / "classifier.json").write_text(json.dumps(flags))
-    found, loaded = pretrained.load_noisy_classifier(tmp_path / "classifier.pt")
-    assert found == network
+    loaded, classifier = pretrained.load_noisy_classifier(tmp_path / "classifier.pt")
+    assert classifier == network
     assert jax.tree.all(jax.tree.map(np.array_equal, loaded, params))
-    logits = found.apply({"params": loaded}, jnp.zeros((2, *SHAPE)), jnp.zeros(2))
+    logits = classifier.apply({"params": loaded}, jnp.zeros((2, *SHAPE)), jnp.zeros(2))
     assert logits.shape == (2, 3)
     assert bool(jnp.isfinite(logits).all())
 
 
 @pytest.mark.parametrize(
-    "meaning",
+    ("precondition", "schedule"),
     [
         (Epsilon(), Discrete.linear(1000)),
         (Velocity(), Discrete.cosine(50)),
@@ -224,7 +212,7 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     ],
     ids=["epsilon", "velocity", "edm"],
 )
-def test_diffusers_there_and_back(tmp_path, meaning):
+def test_diffusers_there_and_back(tmp_path, precondition, schedule):
     network = UNet2D(
         block_out_channels=(32, 64),
         layers_per_block=1,
@@ -235,31 +223,27 @@ def test_diffusers_there_and_back(tmp_path, meaning):
     )
     model = DiffusionModel(
         randomised(network, cond=jnp.zeros(1, jnp.int32)),
-        meaning[0],
+        precondition,
         network=network,
-        schedule=meaning[1],
+        schedule=schedule,
         data_shape=SHAPE,
     )
     pretrained.save_diffusers(tmp_path / "folder", model)
-    found = pretrained.load(tmp_path / "folder")
-    assert same(found, model)
-    assert found.network == network
-    assert found.precondition == model.precondition
-    np.testing.assert_allclose(found.schedule.sigma_range, model.schedule.sigma_range, rtol=1e-12)
-    pretrained.save_model(tmp_path / "native", found, facts={"data": {}, "training": {}})
+    loaded = pretrained.load(tmp_path / "folder")
+    assert same(loaded, model)
+    assert loaded.network == network
+    assert loaded.precondition == precondition
+    np.testing.assert_allclose(loaded.schedule.sigma_range, schedule.sigma_range, rtol=1e-12)
+    pretrained.save_model(tmp_path / "native", loaded, facts={"data": {}, "training": {}})
     assert same(pretrained.load(tmp_path / "native"), model)
 
 
 def test_an_adm_network_goes_to_diffusers(tmp_path):
     model = adm_model().replace(schedule=Discrete.linear(1000))
     pretrained.save_diffusers(tmp_path / "folder", model)
-    found, x = (
-        pretrained.load(tmp_path / "folder"),
-        jax.random.normal(jax.random.key(0), (2, *SHAPE)),
-    )
-    np.testing.assert_allclose(
-        found.denoise(x, jnp.asarray(1.5)), model.denoise(x, jnp.asarray(1.5)), atol=2e-5
-    )
+    loaded, sigma = pretrained.load(tmp_path / "folder"), jnp.asarray(1.5)
+    x = jax.random.normal(jax.random.key(0), (2, *SHAPE))
+    np.testing.assert_allclose(loaded.denoise(x, sigma), model.denoise(x, sigma), atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -290,11 +274,10 @@ def test_what_others_cannot_hold_is_refused(writer):
     ],
 )
 def test_folders_that_mean_something_else_are_refused(tmp_path, file, change, words):
-    pretrained.save_diffusers(
-        tmp_path / "folder", adm_model().replace(schedule=Discrete.linear(1000))
-    )
-    place = tmp_path / "folder" / file
-    place.write_text(json.dumps(json.loads(place.read_text()) | change))
+    model = adm_model().replace(schedule=Discrete.linear(1000))
+    pretrained.save_diffusers(tmp_path / "folder", model)
+    path = tmp_path / "folder" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=words):
         pretrained.load(tmp_path / "folder")
     with pytest.raises(FileExistsError, match="holds a model already"):
@@ -308,24 +291,21 @@ def test_a_folder_of_another_pipeline_is_refused(tmp_path):
 
 
 def test_the_hub(tmp_path, monkeypatch):
-    """What the hub's client is asked, and that its folder is read; the client itself is not at hand
-    offline.
-    """
+    """What the hub's client is asked for, and that its folder is read; nothing is downloaded."""
     hub = pytest.importorskip(
         "huggingface_hub", reason="huggingface_hub is not installed (extra 'hub')"
     )
     model = adm_model().replace(schedule=Discrete.linear(1000))
     pretrained.save_diffusers(tmp_path / "folder", model)
-    asked = []
-    monkeypatch.setattr(
-        hub,
-        "snapshot_download",
-        lambda name, **options: (
-            asked.append((name, options["revision"])) or str(tmp_path / "folder")
-        ),
-    )
+    requests = []
+
+    def snapshot_download(name, *, revision, allow_patterns):
+        requests.append((name, revision))
+        return str(tmp_path / "folder")
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     assert pretrained.load("hf:somebody/something@main").data_shape == SHAPE
-    assert asked == [("somebody/something", "main")]
+    assert requests == [("somebody/something", "main")]
     monkeypatch.undo()
     with pytest.raises(ValueError, match="is no name of the hub"):
         pretrained.load("hf:not a name")

@@ -64,11 +64,10 @@ def diffusion(network="plain", schedule="edm", precondition="edm", seed=1):
 def same(one, other):
     """Equal static parts (the structure holds them) and equal bits in all leaves."""
     assert jax.tree.structure(one) == jax.tree.structure(other)
-    for (path, leaf), wanted in zip(
-        jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True
-    ):
-        assert leaf.dtype == wanted.dtype == np.float32, path
-        np.testing.assert_array_equal(leaf, wanted, err_msg=jax.tree_util.keystr(path))
+    leaves, expected = jax.tree.leaves_with_path(one), jax.tree.leaves(other)
+    for (path, leaf), expected_leaf in zip(leaves, expected, strict=True):
+        assert leaf.dtype == expected_leaf.dtype == np.float32, path
+        np.testing.assert_array_equal(leaf, expected_leaf, err_msg=jax.tree_util.keystr(path))
 
 
 COMBINATIONS = list(itertools.product(preconditioning.PRECONDITIONINGS, SCHEDULES))
@@ -79,15 +78,12 @@ COMBINATIONS = list(itertools.product(preconditioning.PRECONDITIONINGS, SCHEDULE
 )
 def test_every_model_comes_back(tmp_path, index):
     precondition, schedule = COMBINATIONS[index]
-    model = diffusion(
-        list(NETWORKS)[(index + index // len(SCHEDULES)) % len(NETWORKS)], schedule, precondition
-    )
-    assert (
-        save_model(tmp_path / "model", model, facts={"data": {"name": "five"}})
-        == tmp_path / "model"
-    )
-    same(load_model(tmp_path / "model"), model)
-    assert describe(tmp_path / "model")["data"] == {"name": "five"}
+    # Shifted with every preconditioning, so that a schedule meets several networks.
+    network = list(NETWORKS)[(index + index // len(SCHEDULES)) % len(NETWORKS)]
+    model, directory = diffusion(network, schedule, precondition), tmp_path / "model"
+    assert save_model(directory, model, facts={"data": {"name": "five"}}) == directory
+    same(load_model(directory), model)
+    assert describe(directory)["data"] == {"name": "five"}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -114,10 +110,8 @@ def test_weights_that_float16_cannot_hold_are_named_and_the_older_model_stays(tm
     older, model = diffusion(), diffusion(seed=2)
     save_model(tmp_path / "m", older, facts={})
     model.params["out.2"]["bias"] = jnp.full(3, number)
-    with pytest.raises(
-        ValueError,
-        match="weights params/out.2/bias are not finite in float16; the model is not written",
-    ):
+    words = r"weights params/out\.2/bias are not finite in float16; the model is not written"
+    with pytest.raises(ValueError, match=words):
         save_model(tmp_path / "m", model, facts={}, dtype="float16")
     same(load_model(tmp_path / "m"), older)
 
@@ -134,12 +128,10 @@ def test_a_full_disk_is_one_sentence_and_the_older_model_stays(tmp_path, request
     older = diffusion()
     save_model(tmp_path / "m", older, facts={"training": 1}, samples=None)
     request.getfixturevalue("small_files")
-    for place in ("m", "new"):
-        with pytest.raises(
-            OSError,
-            match=rf"The model could not be written to .*{place} \(.*File too large.*\); nothing",
-        ) as error:
-            save_model(tmp_path / place, diffusion(seed=2), facts={"training": 2})
+    for name in ("m", "new"):
+        words = rf"The model could not be written to .*{name} \(.*File too large.*\); nothing"
+        with pytest.raises(OSError, match=words) as error:
+            save_model(tmp_path / name, diffusion(seed=2), facts={"training": 2})
         assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["m"]
     same(load_model(tmp_path / "m"), older)
@@ -181,10 +173,12 @@ def directory(tmp_path, original, unchecked):
 def refused(directory, *words, kind=ValueError, load=load_model):
     with pytest.raises(kind) as error:
         load(directory)
-    said = str(error.value)
-    assert type(error.value) is kind and "\n" not in said and str(directory) in said, said
+    message = str(error.value)
+    assert type(error.value) is kind, message
+    assert "\n" not in message, message
+    assert str(directory) in message, message
     for word in words:
-        assert word in said, said
+        assert word in message, message
 
 
 def test_the_copy_is_sound(directory, original):
@@ -199,15 +193,15 @@ def test_what_is_missing_is_said(directory):
     refused(directory, "is not a model directory", kind=FileNotFoundError)
 
 
-@pytest.mark.parametrize("share", [0.0, 1e-5, 0.5, 0.9999])
+@pytest.mark.parametrize("fraction", [0.0, 1e-5, 0.5, 0.9999])
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [("weights.safetensors", "cut short or damaged"), ("model.json", "not valid JSON")],
 )
-def test_files_cut_short(directory, share, name, said):
+def test_files_cut_short(directory, fraction, name, words):
     size = (directory / name).stat().st_size
-    os.truncate(directory / name, min(int(share * size), size - 3))
-    refused(directory, said)
+    os.truncate(directory / name, min(int(fraction * size), size - 3))
+    refused(directory, words)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '{"format": "ddib_jax model, version 2"}', "{}"])
@@ -225,13 +219,13 @@ def edited(directory, part, **changes):
 
 
 @pytest.mark.parametrize(
-    ("part", "known"),
+    ("part", "one_known"),
     [("network", "unet"), ("schedule", "linear-vp"), ("preconditioning", "wiener")],
 )
 @pytest.mark.parametrize("name", ["transformer", None, ["unet"], ""])
-def test_unknown_names_are_told_with_the_known_ones(directory, part, known, name):
+def test_unknown_names_are_refused_with_the_known_ones(directory, part, one_known, name):
     edited(directory, part, name=name)
-    refused(directory, f"an unknown {part} {name!r}", known)
+    refused(directory, f"an unknown {part} {name!r}", one_known)
 
 
 @pytest.mark.parametrize("part", ["network", "schedule", "preconditioning"])
@@ -252,8 +246,8 @@ def test_parts_that_are_missing_or_have_unknown_options(directory, part):
         (
             {"out_channels": 1},
             [
-                "out.2/bias is (3,), not (1,); params/out.2/kernel is (3, 3, 32, 3), not (3, 3,"
-                " 32, 1)."
+                "out.2/bias is (3,), not (1,); params/out.2/kernel is (3, 3, 32, 3), not"
+                " (3, 3, 32, 1)."
             ],
         ),
         ({"model_channels": 30}, ["cannot be built"]),
@@ -346,10 +340,10 @@ def test_a_classifier_comes_back_and_is_no_diffusion_model(tmp_path, directory):
         image_shape=(8, 8, 3),
         facts={"accuracy": 0.99},
     )
-    loaded, found = load_network(tmp_path / "c", "classifier")
-    assert loaded == network
+    loaded, classifier = load_network(tmp_path / "c", "classifier")
+    assert classifier == network
     assert describe(tmp_path / "c")["accuracy"] == 0.99
-    same(found, params)
+    same(loaded, params)
     refused(tmp_path / "c", "holds a classifier model; a diffusion model is needed here")
     refused(
         directory,

@@ -1,6 +1,4 @@
-"""Files of weights read without torch: what torch wrote, what is damaged, and what wants to run
-code.
-"""
+"""Files of weights read without torch: sound, damaged, and those that want to run code."""
 
 import json
 import pickle
@@ -36,19 +34,20 @@ def file(tmp_path):
 
 
 def test_what_is_written_is_read(file):
-    found = open_weights(file)
-    assert list(found) == list(STATE)
-    assert len(found) == 3
+    weights = open_weights(file)
+    assert list(weights) == list(STATE)
+    assert len(weights) == 3
     assert all(
-        np.array_equal(found[key], STATE[key]) and found[key].dtype == np.float32 for key in STATE
+        np.array_equal(weights[key], STATE[key]) and weights[key].dtype == np.float32
+        for key in STATE
     )
 
 
 def test_torch_reads_what_is_written(file):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
-    found = torch.load(file, weights_only=True)
-    assert list(found) == list(STATE)
-    assert all(np.array_equal(found[key].numpy(), STATE[key]) for key in STATE)
+    weights = torch.load(file, weights_only=True)
+    assert list(weights) == list(STATE)
+    assert all(np.array_equal(weights[key].numpy(), STATE[key]) for key in STATE)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "bool"])
@@ -63,11 +62,11 @@ def test_what_torch_wrote_is_read(tmp_path, dtype):
         "none": whole[:0],
     }
     torch.save(state, tmp_path / "model.pt")
-    found = open_weights(tmp_path / "model.pt")
+    weights = open_weights(tmp_path / "model.pt")
     for key, value in state.items():
-        assert found[key].shape == tuple(value.shape)
+        assert weights[key].shape == tuple(value.shape)
         assert np.array_equal(
-            found[key].astype(np.float64), value.detach().to(torch.float64).numpy()
+            weights[key].astype(np.float64), value.detach().to(torch.float64).numpy()
         )
 
 
@@ -75,7 +74,9 @@ def test_a_pickle_that_wants_to_run_code_is_refused(file, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({"a": Runs()}, protocol=2))
-    with pytest.raises(ValueError, match=r"evil.pt is refused: it wants to run (posix|nt)\.system"):
+    with pytest.raises(
+        ValueError, match=r"evil\.pt is refused: it wants to run (posix|nt)\.system"
+    ):
         open_weights(tmp_path / "evil.pt")
     assert not (tmp_path / "pwned").exists()
 
@@ -101,10 +102,10 @@ def test_damaged_files_are_named(file, tmp_path):
     with pytest.raises(ValueError, match="cannot be read: it is cut short"):
         open_weights(file)
     flipped = bytearray(whole)
-    place = whole.index(np.arange(24, dtype=np.float32).tobytes()) + 9
-    flipped[place] ^= 0xFF
+    offset = whole.index(np.arange(24, dtype=np.float32).tobytes()) + 9
+    flipped[offset] ^= 0xFF
     file.write_bytes(flipped)
-    with pytest.raises(ValueError, match="damaged: 'a.weight' cannot be read"):
+    with pytest.raises(ValueError, match=r"damaged: 'a\.weight' cannot be read"):
         open_weights(file)["a.weight"]
     with zipfile.ZipFile(tmp_path / "other.pt", "w") as archive:
         archive.writestr("notes.txt", "no weights")
@@ -116,13 +117,13 @@ def test_damaged_files_are_named(file, tmp_path):
 
 def test_safetensors(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    found = open_weights(tmp_path / "model.safetensors")
-    assert set(found) == set(STATE)
-    assert len(found) == 3
-    assert found.metadata == {"format": "pt"}
-    assert all(np.array_equal(found[key], STATE[key]) for key in STATE)
+    weights = open_weights(tmp_path / "model.safetensors")
+    assert set(weights) == set(STATE)
+    assert len(weights) == 3
+    assert weights.metadata == {"format": "pt"}
+    assert all(np.array_equal(weights[key], STATE[key]) for key in STATE)
     with pytest.raises(KeyError):
-        found["absent"]
+        weights["absent"]
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-8])
     with pytest.raises(ValueError, match="not a whole safetensors file"):
@@ -144,16 +145,15 @@ def test_weights_in_several_files_are_one(tmp_path):
         "w-2.safetensors": {"b.bias": STATE["b.bias"], "c": STATE["c"]},
     }
     where = {key: name for name, state in parts.items() for key in state}
-    found = open_weights(sharded(tmp_path, parts, where))
-    assert set(found) == set(STATE)
-    assert all(np.array_equal(found[key], STATE[key]) for key in STATE)
-    with pytest.raises(ValueError, match="w-1.safetensors do not agree on z"):
+    weights = open_weights(sharded(tmp_path, parts, where))
+    assert set(weights) == set(STATE)
+    assert all(np.array_equal(weights[key], STATE[key]) for key in STATE)
+    with pytest.raises(ValueError, match=r"w-1\.safetensors do not agree on z"):
         open_weights(sharded(tmp_path, parts, where | {"z": "w-1.safetensors"}))
-    with pytest.raises(
-        ValueError, match="names the file ../w-3.safetensors, which does not lie beside it"
-    ):
+    outside = r"names the file \.\./w-3\.safetensors, which does not lie beside it"
+    with pytest.raises(ValueError, match=outside):
         open_weights(sharded(tmp_path, parts, where | {"c": "../w-3.safetensors"}))
-    with pytest.raises(FileNotFoundError, match="w-9.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"w-9\.safetensors"):
         open_weights(sharded(tmp_path, parts, where | {"c": "w-9.safetensors"}))
     (tmp_path / "w.safetensors.index.json").write_text("{}")
     with pytest.raises(ValueError, match="is no index of safetensors files"):
