@@ -78,7 +78,7 @@ def main(config: Config) -> str:
         print(words)
         return words
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = ddib_jax.load_dataset(config.source, "test").take(range(config.count))
+    images = ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
     twins = [twin(torch, diffusers, model) for model in (source, target)]
     print(
         f"torch {torch.__version__} on {torch.get_num_threads()} threads, diffusers"

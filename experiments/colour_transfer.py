@@ -74,7 +74,7 @@ class Palette:
     def of(cls, name: str, config: Config) -> "Palette":
         """The palette of an image, three samples of it drawn from one seed."""
         path = _located(name)
-        cloud = PixelCloud(path, config.space)
+        cloud = PixelCloud(path, space=config.space)
         chosen = np.random.default_rng(13).permutation(len(cloud))[: 3 * config.count]
         if len(chosen) < 3 * config.count:
             raise ValueError(

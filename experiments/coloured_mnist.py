@@ -72,7 +72,7 @@ def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (
-        ddib_jax.load_dataset(name, split, seed=config.seed)
+        ddib_jax.load_dataset(name, split=split, seed=config.seed)
         for name, split in (("five", config.split), ("seven", "test"))
     )
     count = len(fives) if config.full else min(config.count, len(fives))
@@ -99,7 +99,7 @@ def main(config: Config) -> Path:
     )
     logits, features = classify(classifier, translation)
     _, real = classify(classifier, sevens.take(range(len(sevens))))
-    others = ddib_jax.load_dataset("seven", "train", seed=config.seed)
+    others = ddib_jax.load_dataset("seven", split="train", seed=config.seed)
     _, pool = classify(classifier, others.take(range(len(others))))
 
     samples = {
@@ -222,8 +222,8 @@ def spread(
 ) -> tuple[str, runs.Table]:
     """What variance the latents of noiseless images should have, in words and figures."""
     low, high = float(here.sigmas[0]), float(here.sigmas[-1])
-    fives, rng = ddib_jax.load_dataset("five", "train"), np.random.default_rng(config.seed)
-    flat = fives.take(range(len(fives)), rng).reshape(len(fives), -1)
+    fives, rng = ddib_jax.load_dataset("five", split="train"), np.random.default_rng(config.seed)
+    flat = fives.take(range(len(fives)), rng=rng).reshape(len(fives), -1)
     variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False))
     carried = variances / (variances + low**2)
     expected = np.mean(carried * (variances + high**2) / (1 + high**2))

@@ -226,7 +226,7 @@ FACTS = (
 def _digits(config: Config) -> Task:
     """Coloured fives into sevens."""
     fives, sevens, others = (
-        ddib_jax.load_dataset(name, split)
+        ddib_jax.load_dataset(name, split=split)
         for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
     )
     gans = {}
@@ -275,7 +275,7 @@ def _partners(config: Config) -> list[Task]:
     )
     test, train = (
         {
-            title: ddib_jax.load_dataset(f"npz:{folder / name}", split)
+            title: ddib_jax.load_dataset(f"npz:{folder / name}", split=split)
             for title, name in names.items()
         }
         for split in ("test", "train")
@@ -374,7 +374,7 @@ def _pets(config: Config) -> list[Task]:
     for name in folders:
         sources = {
             split: ddib_jax.load_dataset(
-                str(config.cats_dogs / split / name), split, image_size=config.pet_size
+                str(config.cats_dogs / split / name), split=split, image_size=config.pet_size
             )
             for split in ("train", "test")
         }

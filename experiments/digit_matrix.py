@@ -59,7 +59,7 @@ def main(config: Config) -> Path:
         model = model.guided(
             ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance))
         )
-    digits = ddib_jax.load_dataset("digits", "test", directory=config.data_dir)
+    digits = ddib_jax.load_dataset("digits", split="test", directory=config.data_dir)
     indices = np.concatenate(
         [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]
     )

@@ -157,7 +157,7 @@ SUMMARY = (
 
 def _images(config: Config, side: str, split: str) -> np.ndarray:
     source = ddib_jax.load_dataset(
-        f"{SIDES[side]}:{config.data}", split, image_size=config.image_size
+        f"{SIDES[side]}:{config.data}", split=split, image_size=config.image_size
     )
     return source.take(range(len(source)))
 

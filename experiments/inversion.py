@@ -194,7 +194,9 @@ def tails(config: Config) -> runs.Table:
     them alone.
     """
     model = ddib_jax.load(config.source)
-    images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.many)))
+    images = jnp.asarray(
+        ddib_jax.load_dataset(config.source, split="test").take(range(config.many))
+    )
     rows = []
     for name in (name for name in TAIL_SOLVERS if name in config.solvers):
         rows += _kept(
@@ -249,7 +251,9 @@ TAIL_SOLVERS = ("ddim", "heun", "rk4", "dpmpp-2m", "exp-midpoint", "implicit-mid
 
 def _networks(config: Config) -> Setting:
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.count)))
+    images = jnp.asarray(
+        ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
+    )
     return _referenced(source, target, images, Adaptive("dopri8", 1e-6, 1e-6))
 
 

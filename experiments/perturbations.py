@@ -169,7 +169,7 @@ def main(config: Config) -> Path:
     chosen = experiments(config)
     started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (
-        ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven")
+        ddib_jax.load_dataset(name, split="test", seed=config.seed) for name in ("five", "seven")
     )
     images = fives.take(range(min(config.count, len(fives))))
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)

@@ -54,7 +54,7 @@ def main(config: Config) -> str:
     """Run the study; returns the table in Markdown, which it also prints and writes to
     `table.md`.
     """
-    fives = ddib_jax.load_dataset("five", "test")
+    fives = ddib_jax.load_dataset("five", split="test")
     source = fives.take(range(config.count))
     classifier = Classifier(
         *reversed(pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))

@@ -39,7 +39,7 @@ def main(config: Config) -> str:
     ddib = ddib_jax.DDIB(
         here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise")
     )
-    images = jnp.asarray(ddib_jax.load_dataset("five", "test").take(range(config.images)))
+    images = jnp.asarray(ddib_jax.load_dataset("five", split="test").take(range(config.images)))
     key = jax.random.key(0)
     one = jax.jit(lambda held, batch: held(key, batch)).lower(ddib, images).compile()
     lines = [

@@ -72,7 +72,11 @@ class Train(Recipe):
         """Train, with previews, and write the model directory."""
         shard = self.hosts.join(heed_sigterm=True)
         source = load_dataset(
-            self.data, "train", directory=self.data_dir, image_size=self.image_size, crop=self.crop
+            self.data,
+            split="train",
+            directory=self.data_dir,
+            image_size=self.image_size,
+            crop=self.crop,
         )
         self._check(source)
         work_dir = self.out / "training"

@@ -36,7 +36,8 @@ class TrainClassifier:
     def run(self) -> None:
         """Train, test, write the model directory."""
         train, test = (
-            load_dataset(self.data, split, directory=self.data_dir) for split in ("train", "test")
+            load_dataset(self.data, split=split, directory=self.data_dir)
+            for split in ("train", "test")
         )
         network = DigitClassifier()
         image = jnp.zeros((1, *train.image_shape))

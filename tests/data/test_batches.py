@@ -17,7 +17,7 @@ class Counted:
     def __len__(self):
         return 11
 
-    def take(self, indices, rng, part=slice(None)):
+    def take(self, indices, *, rng=None, part=slice(None)):
         noise = 0 if rng is None else rng.random(len(indices))
         return (indices + noise).astype(np.float32).reshape(-1, 1, 1, 1)[part]
 
