@@ -89,8 +89,8 @@ def plain(state: TrainState, batches: Callable, options: dict, steps: int) -> fl
         if step == steps:  # the first half compiles
             clock = time.perf_counter()
         held, metrics = update(
-            held,
             jax.random.key(0),
+            held,
             parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(step))),
             options["shared"],
         )
@@ -105,8 +105,8 @@ def house(
     with tempfile.TemporaryDirectory() as place:
         log = TrainingLog(Path(place), start=0, steps=2 * steps, quiet=True)
         fit(
-            state,
             jax.random.key(0),
+            state,
             batches,
             steps=2 * steps,
             steps_per_call=steps_per_call,
@@ -186,7 +186,7 @@ def weak(config: Config) -> float:
     rates = []
     for _ in range(2 + config.rounds):
         clock = time.perf_counter()
-        held, metrics = update(held, jax.random.key(0), batch, options["shared"])
+        held, metrics = update(jax.random.key(0), held, batch, options["shared"])
         jax.block_until_ready(metrics)
         rates.append(config.batch_size * count / (time.perf_counter() - clock))
     return float(np.median(rates[2:]))

@@ -108,8 +108,8 @@ class Train(Recipe):
         )
         try:
             state = fit(
-                state,
                 jax.random.key(self.seed),
+                state,
                 lambda step: next(made),
                 grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
                 tx=tx,

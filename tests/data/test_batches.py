@@ -62,7 +62,7 @@ def test_shards_part_the_global_batch(count):
         Counted(),
         bundled_digits("test"),
         ColouredDigits(bundled_digits("test")),
-        Points("moons", 50),
+        Points("moons", size=50),
     ]
     for source in sources:
         whole = batch_at(source, 5, batch_size=8, seed=1)

@@ -37,7 +37,7 @@ def trained(directory, *, stop_at=None):
     log = TrainingLog(directory, start=int(state.step), steps=10, quiet=True)
     options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 2}
     try:
-        return int(state.step), fit(state, KEY, interrupted, **options)
+        return int(state.step), fit(KEY, state, interrupted, **options)
     finally:
         log.close()
         checkpoints.close()
@@ -90,7 +90,7 @@ def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
     with pytest.raises(
         Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"
     ):
-        fit(state, KEY, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
+        fit(KEY, state, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
     checkpoints.close()
     start, resumed = trained(tmp_path / "stopped")
     assert 1 <= start <= 9

@@ -105,7 +105,9 @@ def test_a_killed_command_goes_on(tmp_path, train):
 
     refused = train(tmp_path / "killed", "--seed", "1")
     said = refused.communicate()[1]
-    assert refused.returncode == 1 and "seed was 0, is 1" in said and said.count("\n") == 1, said
+    assert refused.returncode == 1, said
+    assert "seed was 0, is 1" in said, said
+    assert said.count("\n") == 1, said
 
     again = train(tmp_path / "killed")
     said, errors = again.communicate()
