@@ -48,7 +48,7 @@ class MetricRow:
     high: float | int | None = None
     """The ends of the value's 95 % interval, or None."""
     unit: str = ""
-    """"proportion" is a proportion in [0, 1]."""
+    """The unit; "proportion" for a proportion in [0, 1], shown in per cent."""
     better: Literal["higher", "lower"] | None = None
     target: float | int | str | None = None
     """A number to reach, or words for the reader."""
@@ -153,11 +153,11 @@ def circumstances(script: str, started: datetime.datetime, accelerator: str) -> 
     }
 
 
-def settings(options: Any) -> dict[str, Any]:
+def settings(options: Any, *, leave_out: Iterable[str] = ()) -> dict[str, Any]:
     """The fields of a study's options (a dataclass), its paths as words, for `Run.config`."""
+    fields = {name: value for name, value in vars(options).items() if name not in leave_out}
     return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in vars(options).items()
+        name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
     }
 
 

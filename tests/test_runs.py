@@ -209,6 +209,7 @@ def test_a_target_is_surely_met_by_a_whole_interval(interval, met):
 def test_settings_hold_paths_as_words(tmp_path):
     options = types.SimpleNamespace(out=tmp_path, steps=18, sizes=(1, 2))
     assert settings(options) == {"out": str(tmp_path), "steps": 18, "sizes": (1, 2)}
+    assert settings(options, leave_out=("out", "sizes")) == {"steps": 18}
 
 
 def test_versions_of_what_is_absent_are_told():

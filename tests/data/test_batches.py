@@ -55,9 +55,7 @@ def test_every_epoch_holds_every_image_once_and_nothing_is_dropped(batch_size):
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_shards_part_the_global_batch(count):
-    """Images, labels and augmentation are those of a batch that is not parted, of every kind of
-    source.
-    """
+    """Images, labels and augmentation are those of the whole batch, of every kind of source."""
     sources = [
         Counted(),
         bundled_digits("test"),

@@ -31,9 +31,7 @@ def test_shapes_have_mean_0_and_variance_1(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_places_follow_the_shape(shape):
-    """Neighbours in the order of positions are neighbours in the plane, but for a few jumps and the
-    width of a band.
-    """
+    """Neighbours by position are neighbours in the plane, but for jumps and a band's width."""
     points, positions = draw_points(shape, 20_000, np.random.default_rng(0))
     steps = np.linalg.norm(np.diff(points[np.argsort(positions)], axis=0), axis=1)
     strangers = np.linalg.norm(np.diff(points, axis=0), axis=1)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import ddib_jax
 from ddib_jax.report import markdown_table, text_table, write_report
 from ddib_jax.report.tables import outcome
 from ddib_jax.runs import MetricRow, read_run, write_run
@@ -204,11 +206,13 @@ def test_digits_are_those_the_interval_deserves(row, cell):
 
 
 def test_a_report_needs_no_jax(study, tmp_path):
-    """A run is reported by copies of two rooms alone, with jax made unimportable."""
-    package = tmp_path / "ddib_jax"
-    here = __import__("ddib_jax.report", fromlist=["x"]).__path__[0]
-    shutil.copytree(here, package / "report", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(f"{here}/../runs.py", package / "runs.py")
+    """A run is reported by copies of the modules that this takes, with jax made unimportable."""
+    original, package = Path(ddib_jax.__file__).parent, tmp_path / "ddib_jax"
+    for room in ("report", "data"):
+        ignored = shutil.ignore_patterns("__pycache__", "assets")
+        shutil.copytree(original / room, package / room, ignore=ignored)
+    for module in ("runs.py", "files.py"):
+        shutil.copy(original / module, package / module)
     code = (
         "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report;"
         " write_report(sys.argv[1])"

@@ -100,9 +100,7 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_goes(saved):
 
 @pytest.fixture
 def small_files():
-    """No file may grow beyond 64 KiB, as on a disk that is nearly full; the arrays of a state take
-    200 KB each.
-    """
+    """No file may grow beyond 64 KiB, as on a nearly full disk; a state's arrays take 200 KB."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
     yield

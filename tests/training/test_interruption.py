@@ -1,6 +1,4 @@
-"""A training that is stopped, killed or starved of disk ends with the bits of one that
-ran through.
-"""
+"""A training that is stopped, killed or starved of disk ends with the bits of one that was not."""
 
 import itertools
 import os
@@ -22,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def trained(directory, *, stop_at=None):
-    """The state after 10 steps with checkpoints every 3; RuntimeError from the data at step
-    `stop_at`.
-    """
+    """The state after 10 steps with checkpoints every 3; the data raise at step `stop_at`."""
     state, batch_at, options = problem(10)
 
     def interrupted(step):

@@ -1,6 +1,4 @@
-"""`ddib train`, killed and started again by the same command, writes the model of one that ran
-through.
-"""
+"""`ddib train`, killed and started again by the same command, writes the model of one run."""
 
 import json
 import os
@@ -139,9 +137,7 @@ SMALL = {
 
 @pytest.mark.slow
 def test_a_training_starts_from_a_model(tmp_path, folder):
-    """Weights and statistics are the given model's: after one step at a learning rate of almost
-    nothing, nothing has moved.
-    """
+    """Weights and statistics are the given model's, after a step at almost no learning rate."""
     first, second = tmp_path / "first", tmp_path / "second"
     Train(data=str(folder), out=first, steps=2, rank=4, **SMALL).run()
     Train(
