@@ -73,7 +73,7 @@ class MetricRow:
         low, high = self._reaches(self.low), self._reaches(self.high)
         return low if low == high else None
 
-    def _reaches(self, value: float) -> bool | None:
+    def _reaches(self, value: float | int) -> bool | None:
         if self.better is None or not isinstance(self.target, int | float):
             return None
         return value >= self.target if self.better == "higher" else value <= self.target
