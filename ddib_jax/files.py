@@ -12,12 +12,11 @@ from typing import Any
 
 @contextmanager
 def drafted(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """A hidden directory beside `directory`; what is written there moves in when the block ends
-    without an error.
+    """A hidden directory beside `directory`, whose files move there when the block ends well.
 
-    Files of the same names are replaced one by one by renaming, others stay; after an error nothing
-    has changed and the draft is gone. Raises OSError where the disk does not take the files,
-    FileExistsError where `directory` is a file.
+    Files of the same paths are replaced one by one by renaming, others stay; after an error in the
+    block nothing has changed and the draft is gone. Raises OSError where the disk does not take the
+    files, FileExistsError where `directory` is a file.
     """
     target = Path(directory)
     if target.exists() and not target.is_dir():
@@ -27,8 +26,13 @@ def drafted(directory: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield draft
         target.mkdir(exist_ok=True)
-        for file in sorted(draft.iterdir()):
-            os.replace(file, target / file.name)
+        # File by file, as a directory cannot be renamed onto one that holds something.
+        for source in sorted(draft.rglob("*")):
+            place = target / source.relative_to(draft)
+            if source.is_dir():
+                place.mkdir(exist_ok=True)
+            else:
+                os.replace(source, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

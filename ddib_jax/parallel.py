@@ -1,15 +1,15 @@
 """Devices: the only file that says pmap.
 
-A batch is split over the local devices on its leading axis; a pytree of weights is replicated. The
-two maps of the house live here: `data_parallel` for training steps, over the devices of all hosts,
-and `map_batches` for long inputs, over those of this host (`hosts`).
+A batch is split over the local devices on its leading axis; a pytree of weights is replicated.
+`data_parallel` maps training steps over the devices of all hosts, `map_batches` maps any function
+over long inputs on the devices of this host.
 """
 
 import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,10 @@ import jax
 import numpy as np
 
 BATCH_AXIS = "batch"
+"""The name of the mapped axis, over which a training step averages."""
+
 _PATIENCE = 10
+"""Seconds that a closed prefetching thread has to end."""
 
 Item = TypeVar("Item")
 
@@ -32,8 +35,8 @@ def keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(home / "ddib_jax" / "xla"))
 
 
-def replicate(tree: Any, devices=None) -> Any:
-    """A copy of every leaf on every local device, under a new leading axis."""
+def replicate(tree: Any, *, devices: Sequence | None = None) -> Any:
+    """A copy of every leaf on every device, the local ones by default, under a new leading axis."""
     count = len(devices or jax.local_devices())
     stacked = jax.pmap(lambda _, leaf: leaf, in_axes=(0, None), devices=devices)
     return stacked(np.arange(count), tree)
@@ -44,7 +47,7 @@ def unreplicate(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf[0]), tree)
 
 
-def shard(tree: Any, devices=None) -> Any:
+def shard(tree: Any, *, devices: Sequence | None = None) -> Any:
     """Leaves [b, ...] -> [devices, b / devices, ...]; raises ValueError where b does not divide."""
     count = len(devices or jax.local_devices())
     return jax.tree.map(
@@ -54,20 +57,22 @@ def shard(tree: Any, devices=None) -> Any:
 
 
 def to_devices(tree: Any) -> Any:
-    """Leaves [steps, b, ...] -> [devices, steps, b / devices, ...] on the local devices; raises
-    ValueError where b does not divide.
+    """Leaves [steps, b, ...] on the host -> [devices, steps, b / devices, ...] on local devices.
+
+    Raises ValueError where b does not divide.
     """
     devices = jax.local_devices()
 
     def split(leaf):
+        # The axis of devices in front, each device's part in one piece, so that it is copied once.
         steps, batch, *rest = leaf.shape
         parts = leaf.reshape(steps, len(devices), _divided(batch, len(devices)), *rest)
         return np.ascontiguousarray(parts.swapaxes(0, 1))
 
     mesh = jax.sharding.Mesh(devices, (BATCH_AXIS,))
-    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(BATCH_AXIS))
     return jax.tree.map(
-        lambda leaf: jax.make_array_from_process_local_data(place, split(leaf)), tree
+        lambda leaf: jax.make_array_from_process_local_data(sharding, split(leaf)), tree
     )
 
 
@@ -80,48 +85,47 @@ def _divided(batch: int, count: int) -> int:
     return batch // count
 
 
-def prefetch(items: Iterable[Item], size: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], *, size: int = 2) -> Iterator[Item]:
     """Yield `items` in order while a thread prepares up to `size` of them ahead.
 
-    An exception of the iterable is raised here in its place. Closing the iterator early ends the
-    thread.
+    An exception of the iterable is raised in its place here. Closing the iterator early ends the
+    thread. Raises ValueError for a size below 1.
     """
     if size < 1:
-        raise ValueError(f"prefetch of size {size}: expected at least 1")
+        raise ValueError(f"Found prefetch of size {size}: expected at least 1.")
     return _prefetched(items, size)
 
 
-def data_parallel(step: Callable, devices=None) -> Callable:
-    """`step(state, key, batch, shared)` on every device of every host: state replicated and
-    donated, batch sharded, the rest the same.
+def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Callable:
+    """`step(key, state, batch, shared)` on every device of every host.
 
-    The step averages over the axis `BATCH_AXIS` itself.
+    The state is replicated and donated, the batch sharded, key and `shared` are the same
+    everywhere. The step averages over the axis `BATCH_AXIS` itself.
     """
     return jax.pmap(
-        step, axis_name=BATCH_AXIS, in_axes=(0, None, 0, None), donate_argnums=0, devices=devices
+        step, axis_name=BATCH_AXIS, in_axes=(None, 0, 0, None), donate_argnums=1, devices=devices
     )
 
 
-def mapped(fn: Callable, devices=None) -> Callable:
-    """`fn(tree, batch)` on every device, the local ones by default: the tree the same, the batch
-    sharded.
-    """
+def mapped(fn: Callable, *, devices: Sequence | None = None) -> Callable:
+    """`fn(tree, batch)` on every device (default: local ones); tree replicated, batch sharded."""
     return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
 
 
+# pmap compiles once for each function that it is given, so the mapped function is kept.
 _mapped = functools.cache(mapped)
 
 
 def map_batches(
     fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter
 ) -> Any:
-    """fn(tree, *batch) over arrays [n, ...] in batches on all local devices, of whatever other
-    hosts do; returns host arrays [n, ...].
+    """fn(tree, *batch) over arrays [n, ...], in batches on all local devices; host arrays [n, ...].
 
-    Every batch has one shape, the last is padded by its own first entries and cut again: one
-    compilation, kept for as long as `fn` is the same function. `batch_size` is rounded up to a
-    multiple of the device count; `progress` wraps the iterator over batches (a progress bar).
-    Raises ValueError for arrays that are empty or of several lengths.
+    Every host maps its own arrays, whatever others do. All batches have one shape, as the last is
+    padded by its own first entries and cut again: one compilation, kept for as long as `fn` is the
+    same function. `batch_size` is rounded up to a multiple of the device count; `progress` wraps
+    the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
+    several lengths.
     """
     count, total = jax.local_device_count(), len(arrays[0])
     if total == 0 or any(len(array) != total for array in arrays):
@@ -133,14 +137,16 @@ def map_batches(
     on_devices = _mapped(_on_batch(fn))
     results = []
     for start in progress(range(0, total, size)):
-        batch = [
-            np.resize(np.asarray(a[start : start + size]), (size, *a.shape[1:])) for a in arrays
-        ]
+        parts = [np.asarray(array[start : start + size]) for array in arrays]
+        # np.resize repeats a short last batch until it is full.
+        batch = [np.resize(part, (size, *part.shape[1:])) for part in parts]
         results.append(on_devices(tree, tuple(shard(batch))))
-    whole = lambda *parts: np.concatenate(
-        [np.asarray(p).reshape(size, *p.shape[2:]) for p in parts]
-    )[:total]
-    return jax.tree.map(whole, *results)
+
+    def joined(*leaves):
+        flat = [np.asarray(leaf).reshape(size, *leaf.shape[2:]) for leaf in leaves]
+        return np.concatenate(flat)[:total]
+
+    return jax.tree.map(joined, *results)
 
 
 @functools.cache
@@ -166,7 +172,7 @@ def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
             for item in items:
                 if not put((item, None)):
                     return
-        except BaseException as error:  # handed over, to be raised by the consumer
+        except BaseException as error:  # raised again by the consumer
             put((None, error))
         else:
             put(None)
@@ -181,6 +187,5 @@ def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
             yield item
     finally:
         closed.set()
-        thread.join(
-            _PATIENCE
-        )  # a thread that still talks to the devices when the process ends takes it down
+        # A thread that still talks to the devices when the process ends would crash it.
+        thread.join(_PATIENCE)

@@ -1,6 +1,4 @@
-"""What a compiled program costs on a chip: memory, arithmetic, traffic, messages, and the time that
-these allow at best.
-"""
+"""What a compiled program costs on a chip: memory, arithmetic, traffic, and the least time."""
 
 import math
 import re
@@ -10,15 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Chip:
-    """An accelerator's published figures: bytes of memory, bfloat16 operations, bytes of memory and
-    of links to other chips, a second.
-    """
+    """An accelerator's published figures."""
 
     name: str
     memory: int
+    """Bytes."""
     flops: float
+    """bfloat16 operations a second."""
     bandwidth: float
+    """Bytes a second to and from memory."""
     links: float
+    """Bytes a second to other chips, one way."""
 
 
 CHIPS = {
@@ -28,11 +28,12 @@ CHIPS = {
     "NVIDIA H100 80GB HBM3": Chip("H100", 80 * 10**9, 989e12, 3350e9, 450e9),
     "NVIDIA H200": Chip("H200", 141 * 10**9, 989e12, 4800e9, 450e9),
 }
-"""JAX's name of a device -> its figures, of Google Cloud's pages on TPU versions and NVIDIA's data
-sheets; links are one way. Of a v5e's 16 GiB, XLA has 15.75.
+"""JAX's name of a device -> its figures, by Google Cloud's pages on TPUs and NVIDIA's data sheets.
+
+Of a v5e's 16 GiB, XLA has 15.75.
 """
 
-_WIDTHS = {
+_BYTES = {
     "pred": 1,
     "s8": 1,
     "u8": 1,
@@ -56,22 +57,24 @@ _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 
 @dataclass(frozen=True)
 class Cost:
-    """One call of a program, on each device: bytes that stay (arguments) and come and go,
-    operations, bytes of memory traffic, messages.
-
-    collectives: kind -> (how many, bytes of their results on a device).
-    """
+    """What one call of a program costs on each device."""
 
     arguments: int
+    """Bytes of the arguments, which stay."""
     temporary: int
+    """Bytes of all other buffers, which come and go, and of the program itself."""
     flops: float
+    """Operations."""
     traffic: float
+    """Bytes read from and written to memory."""
     collectives: dict[str, tuple[int, int]]
+    """Kind of message between devices -> (how many, bytes of their results on a device)."""
 
     @classmethod
     def of(cls, compiled: Any) -> "Cost":
         """The cost of a program that jax has compiled, by XLA's own analysis of it."""
         memory, counts = compiled.memory_analysis(), compiled.cost_analysis()
+        # An aliased output (donated, as a training's state) takes the place of its argument.
         temporary = (
             memory.temp_size_in_bytes
             + memory.output_size_in_bytes
@@ -88,7 +91,7 @@ class Cost:
 
     @property
     def memory(self) -> int:
-        """Bytes that a device must have."""
+        """Bytes of memory that a device needs."""
         return self.arguments + self.temporary
 
     @property
@@ -97,9 +100,8 @@ class Cost:
         return self.flops / max(self.traffic, 1.0)
 
     def seconds(self, chip: Chip, devices: int) -> dict[str, float]:
-        """The least time that arithmetic, memory and links need (a roofline; an all-reduce passes
-        its bytes nearly twice).
-        """
+        """The least seconds that arithmetic, memory and links need on `devices` chips: roofline."""
+        # A ring all-reduce passes its bytes nearly twice: each chip sends 2 (n - 1) / n of them.
         sent = sum(size for _, size in self.collectives.values()) * 2 * (devices - 1) / devices
         return {
             "arithmetic": self.flops / chip.flops,
@@ -108,20 +110,21 @@ class Cost:
         }
 
     def largest_batch(self, chip: Chip, batch: int) -> int:
-        """About how large a device's batch may be, if what comes and goes grows in proportion from
-        that of `batch`.
+        """About how large a device's batch may be, this cost being that of a batch of `batch`.
+
+        The temporary memory is taken to grow in proportion to the batch.
         """
         return max(0, math.floor((chip.memory - self.arguments) / max(1, self.temporary) * batch))
 
 
 def collectives(text: str) -> dict[str, tuple[int, int]]:
     """Kind of collective -> (count, bytes of a device) in the text of a compiled program."""
-    found: dict[str, tuple[int, int]] = {}
+    costs: dict[str, tuple[int, int]] = {}
     for shapes, kind in _COLLECTIVE.findall(text):
         size = sum(
-            _WIDTHS.get(dtype, 0) * math.prod(int(n) for n in dims.split(",") if n)
+            _BYTES.get(dtype, 0) * math.prod(int(n) for n in dims.split(",") if n)
             for dtype, dims in _SHAPE.findall(shapes)
         )
-        count, total = found.get(kind, (0, 0))
-        found[kind] = (count + 1, total + size)
-    return found
+        count, total = costs.get(kind, (0, 0))
+        costs[kind] = (count + 1, total + size)
+    return costs

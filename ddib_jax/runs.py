@@ -1,15 +1,17 @@
-"""What a finished run looks like on disk: `run.json` (words and figures) and `arrays.npz` (images
-and vectors).
+"""A finished run on disk: `run.json` (words and figures), `arrays.npz`, and tables as CSV.
 
-It knows no jax, so that a report is made wherever a run can be copied to.
+No jax, so that a report is made wherever a run can be copied to.
 """
 
+import csv
 import datetime
 import hashlib
+import itertools
 import json
 import math
 import os
 import platform
+import re
 import shlex
 import sys
 import zipfile
@@ -27,35 +29,54 @@ from ddib_jax.files import drafted
 FORMAT = 1
 RECORD = "run.json"
 ARRAYS = "arrays.npz"
+TABLES = "tables"
+"""The names in a run's directory: its record, its arrays, and the folder of its CSV files."""
+
+_LONGEST = 100
+"""Characters of a CSV file's name; file systems take some 250 bytes."""
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One measured figure: its name and label, value with the ends of its 95 % interval, unit, and
-    what was wanted of it.
-
-    `value` None means "not measured"; `unit` "proportion" is a proportion in [0, 1]; `target` is a number to
-    reach or a word for the reader; `n` is the number of images behind the value.
-    """
+    """One measured figure of a run."""
 
     name: str
     label: str
     value: float | int | None
+    """None: not measured."""
     low: float | int | None = None
     high: float | int | None = None
+    """The ends of the value's 95 % interval, or None."""
     unit: str = ""
+    """The unit; "proportion" for a proportion in [0, 1], shown in per cent."""
     better: Literal["higher", "lower"] | None = None
     target: float | int | str | None = None
+    """A number to reach, or words for the reader."""
     note: str = ""
     n: int | None = None
+    """The number of images behind the value."""
 
     def met(self) -> bool | None:
-        """Whether the value reaches a numeric target; None where there is no such target, direction
-        or value.
+        """Whether the value reaches a numeric target, whatever its interval.
+
+        None where there is no such target, no direction or no value.
         """
-        if self.value is None or self.better is None or not isinstance(self.target, int | float):
+        return None if self.value is None else self._reaches(self.value)
+
+    def surely_met(self) -> bool | None:
+        """Whether the whole interval reaches the target; None where only part of it does.
+
+        Without an interval the value decides; None also where `met` says None.
+        """
+        if self.met() is None or self.low is None or self.high is None:
+            return self.met()
+        low, high = self._reaches(self.low), self._reaches(self.high)
+        return low if low == high else None
+
+    def _reaches(self, value: float | int) -> bool | None:
+        if self.better is None or not isinstance(self.target, int | float):
             return None
-        return self.value >= self.target if self.better == "higher" else self.value <= self.target
+        return value >= self.target if self.better == "higher" else value <= self.target
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: what was run, where and when, its settings, its figures, tables, words and
-    arrays.
+    """A finished run: what was run, where, when and how, and its results.
 
     `name` is the study's name, which chooses the layout of its report; `started` and `finished` are
     ISO 8601 times; `seconds` is the wall time; `texts` maps a heading to a paragraph.
@@ -91,10 +111,12 @@ class Run:
     arrays: Mapping[str, Shaped[np.ndarray, "..."]] = field(default_factory=dict)
 
 
+_WORDS = [name for name in Run.__dataclass_fields__ if name not in ("arrays", "metrics", "tables")]
+"""The fields of a run that JSON can hold as they are."""
+
+
 def describe_machine(accelerator: str) -> dict[str, Any]:
-    """The machine in words, from `platform`: system, processor, CPU count, Python, and the
-    accelerator as the caller has it.
-    """
+    """The machine: system and processor, number of CPUs, Python, and the accelerator as given."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
@@ -104,9 +126,7 @@ def describe_machine(accelerator: str) -> dict[str, Any]:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed version of every named distribution, from `importlib.metadata`; "absent" where
-    it is not installed.
-    """
+    """The installed version of every named distribution, "absent" where it is not installed."""
     versions = {}
     for package in packages:
         try:
@@ -117,16 +137,14 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def circumstances(script: str, started: datetime.datetime, accelerator: str) -> dict[str, Any]:
-    """How a study's run came about, for `Run(**circumstances(...), ...)`: command, times, machine
-    and versions, as of now.
+    """Command, times, machine and versions of a run that ends now, as arguments of `Run`.
 
-    script: the study's file, run by Python, or `ddib`.
+    `script` is the study's file, run by Python, or `ddib`.
     """
     finished = datetime.datetime.now(datetime.UTC)
+    python = ["python"] if script.endswith(".py") else []
     return {
-        "command": shlex.join(
-            [*(["python"] if script.endswith(".py") else []), script, *sys.argv[1:]]
-        ),
+        "command": shlex.join([*python, script, *sys.argv[1:]]),
         "started": started.isoformat(timespec="seconds"),
         "finished": finished.isoformat(timespec="seconds"),
         "seconds": (finished - started).total_seconds(),
@@ -135,9 +153,18 @@ def circumstances(script: str, started: datetime.datetime, accelerator: str) -> 
     }
 
 
+def settings(options: Any, *, leave_out: Iterable[str] = ()) -> dict[str, Any]:
+    """The fields of a study's options (a dataclass), its paths as words, for `Run.config`."""
+    fields = {name: value for name, value in vars(options).items() if name not in leave_out}
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
+    }
+
+
 def _plain(value: Any) -> Any:
-    """JSON's own kinds only: NaN and infinities become null, numpy scalars numbers, paths and the
-    like words.
+    """The value in JSON's own types: numpy scalars become numbers, paths and the like words.
+
+    NaN and infinities, which JSON has not, become None.
     """
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
@@ -156,15 +183,34 @@ def _digest(path: Path) -> str:
 
 
 def _may_hold_run(directory: Path) -> bool:
+    # Arrays alone are what is left where an earlier writing was killed between its files.
     return {path.name for path in directory.iterdir()} <= {ARRAYS} or (directory / RECORD).is_file()
 
 
+def _write_tables(folder: Path, tables: Mapping[str, Table]) -> set[str]:
+    """Write every table as a CSV file; returns the files' names."""
+    folder.mkdir()
+    names: set[str] = set()
+    for name, table in tables.items():
+        stem = re.sub(r"[^\w.,()+-]+", "-", name).strip("-.")[:_LONGEST] or "table"
+        # Compared without case, as file systems may; a number parts names that become the same.
+        candidates = (stem if count == 1 else f"{stem}-{count}" for count in itertools.count(1))
+        taken = {other.casefold() for other in names}
+        file = next(f"{each}.csv" for each in candidates if f"{each}.csv".casefold() not in taken)
+        names.add(file)
+        with (folder / file).open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([table.columns, *_plain(table.rows)])
+    return names
+
+
 def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
-    """Write a run so that a directory never holds half of one: into a hidden sibling first, then
-    renamed into place.
+    """Write a run into a hidden sibling of `directory` first, then rename its files into place.
 
     An older run of that directory is replaced; other files in it stay. NaN and infinite figures are
-    stored as null, "not measured". Returns the directory.
+    stored as null, "not measured". Every table is also written as `tables/NAME.csv` for other
+    programs: a row of column heads, UTF-8, RFC 4180, None as an empty cell; characters of a name
+    that a file's should not have become dashes. `read_run` does not read these. Returns the
+    directory.
 
     Raises:
         FileExistsError: the path is a file, or a directory that holds something and no run.
@@ -181,21 +227,19 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
         raise ValueError(f"The array '{unfit[0]}' holds Python objects; give numbers.")
     with drafted(target) as draft:
         np.savez_compressed(draft / ARRAYS, **{k: np.asarray(v) for k, v in run.arrays.items()})
-        words = {
-            key: value
-            for key, value in vars(run).items()
-            if key not in ("arrays", "metrics", "tables")
-        }
+        files = _write_tables(draft / TABLES, run.tables)
         record = {
             "format": FORMAT,
-            **_plain(words),
+            **_plain({name: getattr(run, name) for name in _WORDS}),
             "metrics": [_plain(asdict(row)) for row in run.metrics],
             "tables": {name: _plain(asdict(table)) for name, table in run.tables.items()},
             "arrays_sha256": _digest(draft / ARRAYS),
         }
-        (draft / RECORD).write_text(
-            json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-        )
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        (draft / RECORD).write_text(text + "\n", "utf-8")
+    for older in (target / TABLES).glob("*.csv"):
+        if older.name not in files:
+            older.unlink()
     return target
 
 
@@ -221,20 +265,9 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
                 " again."
             )
         digest = record["arrays_sha256"]
-        known = {
-            key: record[key]
-            for key in Run.__dataclass_fields__
-            if key not in ("arrays", "metrics", "tables")
-        }
-        rows = tuple(MetricRow(**row) for row in record["metrics"])
-        tables = {
-            name: Table(
-                tuple(table["columns"]),
-                tuple(tuple(row) for row in table["rows"]),
-                table["caption"],
-            )
-            for name, table in record["tables"].items()
-        }
+        words = {name: record[name] for name in _WORDS}
+        metrics = tuple(MetricRow(**row) for row in record["metrics"])
+        tables = {name: _table(table) for name, table in record["tables"].items()}
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{source / RECORD} is truncated or not a run's record; run the study again."
@@ -250,4 +283,9 @@ def read_run(directory: str | os.PathLike[str]) -> Run:
         raise ValueError(
             f"{source / ARRAYS} cannot be read as arrays; run the study again."
         ) from error
-    return Run(**known, metrics=rows, tables=tables, arrays=arrays)
+    return Run(**words, metrics=metrics, tables=tables, arrays=arrays)
+
+
+def _table(record: Mapping[str, Any]) -> Table:
+    rows = tuple(tuple(row) for row in record["rows"])
+    return Table(tuple(record["columns"]), rows, record["caption"])

@@ -1,5 +1,4 @@
-"""Side by side with diffusers on the same weights: how long a translation takes whose round trip is
-good to 1e-2, and to 1e-3.
+"""Seconds of a translation here and in diffusers, on the same weights and at the same error.
 
     python experiments/benchmark.py
 
@@ -7,8 +6,8 @@ The shipped networks are written as diffusers' `UNet2DModel`s (`pretrained/diffu
 their patch stem and Wiener statistics in torch around them, and their noise levels as a table of
 1,000; so both sides evaluate the same denoiser. diffusers inverts by `DDIMInverseScheduler` or
 `DPMSolverMultistepInverseScheduler` and decodes by the scheduler of that name. Every method takes
-the fewest steps that reach the error; then all are timed in turn, and the medians compared. Needs
-the extra `parity`; says so and ends where it is not installed.
+the fewest steps whose round trip is good to 1e-2, and to 1e-3; then all are timed in turn, and the
+medians compared. Needs the extra `parity`; says so and ends where it is not installed.
 """
 
 import statistics
@@ -58,14 +57,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Contender:
-    """A way of translating: its name, its round trip and its translation at a number of steps, and
-    evaluations of a step.
-    """
+    """A way of translating; its functions take a number of steps."""
 
     name: str
     round_trip: Callable[[int], np.ndarray]
     translate: Callable[[int], np.ndarray]
     evaluations: Callable[[int], int]
+    """Network evaluations each way."""
 
 
 def main(config: Config) -> str:
@@ -78,7 +76,7 @@ def main(config: Config) -> str:
         print(words)
         return words
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = ddib_jax.load_dataset(config.source, "test").take(range(config.count))
+    images = ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
     twins = [twin(torch, diffusers, model) for model in (source, target)]
     print(
         f"torch {torch.__version__} on {torch.get_num_threads()} threads, diffusers"
@@ -105,35 +103,30 @@ def main(config: Config) -> str:
     )
     lines += [row(heads), row(["---"] * len(heads))]
     for error in config.errors:
-        chosen = [(one, *fewest(one, images, error)) for one in (*theirs, *ours)]
-        fit = [(one, steps, reached) for one, steps, reached in chosen if reached <= error]
-        seconds: dict[str, list[float]] = {one.name: [] for one, _, _ in fit}
+        trials = [(method, *fewest(method, images, error)) for method in (*theirs, *ours)]
+        successes = [(method, steps) for method, steps, reached in trials if reached <= error]
+        seconds: dict[str, list[float]] = {method.name: [] for method, _ in successes}
         for _ in range(config.repeats):
-            for one, steps, _ in fit:
-                seconds[one.name].append(clocked(lambda: one.translate(steps)))
+            for method, steps in successes:
+                seconds[method.name].append(clocked(partial(method.translate, steps)))
         medians = {name: statistics.median(times) for name, times in seconds.items()}
-        slow = medians.get(theirs[0].name)
-        for one, steps, reached in chosen:
-            off = float(np.sqrt(np.mean((one.translate(steps) - truth) ** 2)))
-            mine = medians.get(one.name)
-            timed = (
-                ("not reached", "–")
-                if mine is None
-                else (f"{mine:.2f}", "–" if slow is None else f"{slow / mine:.1f} x")
-            )
-            lines.append(
-                row(
-                    [
-                        f"{error:g}",
-                        one.name,
-                        steps,
-                        one.evaluations(steps),
-                        f"{reached:.1e}",
-                        f"{off:.3f}",
-                        *timed,
-                    ]
-                )
-            )
+        baseline = medians.get(theirs[0].name)
+        for method, steps, reached in trials:
+            distance = float(np.sqrt(np.mean((method.translate(steps) - truth) ** 2)))
+            own = medians.get(method.name)
+            time_cell = "not reached" if own is None else f"{own:.2f}"
+            compared = own is not None and baseline is not None
+            cells = [
+                f"{error:g}",
+                method.name,
+                steps,
+                method.evaluations(steps),
+                f"{reached:.1e}",
+                f"{distance:.3f}",
+                time_cell,
+                f"{baseline / own:.1f} x" if compared else "–",
+            ]
+            lines.append(row(cells))
             print(lines[-1], flush=True)
     print("\n" + "\n".join(lines))
     return "\n".join(lines)
@@ -151,36 +144,33 @@ def clocked(run: Callable) -> float:
     return time.perf_counter() - start
 
 
-def fewest(one: Contender, images: np.ndarray, error: float) -> tuple[int, float]:
-    """The fewest steps of the ladder whose round trip reaches the error, and what it reached; the
-    last where none does.
-    """
+def fewest(method: Contender, images: np.ndarray, error: float) -> tuple[int, float]:
+    """The fewest steps whose round trip is as good as `error`, else the most; and its error."""
     for steps in LADDER:
-        reached = pooled_relative_rmse(one.round_trip(steps), images)
+        reached = pooled_relative_rmse(method.round_trip(steps), images)
         if reached <= error:
             break
     return steps, reached
 
 
 def speed(torch, model: DiffusionModel, twin, images: np.ndarray, repeats: int) -> list[str]:
-    """Evaluations of the same network, here and in torch (the better memory format), in turn;
-    compile time apart.
+    """Evaluations a second of the same network here and in torch, in its better memory format.
+
+    Both take turns; compile time is apart.
     """
     x, sigma = jnp.asarray(images), jnp.asarray(2.0)
     start = time.perf_counter()
-    mine = jax.jit(lambda model, x, sigma: model.denoise(x, sigma)).lower(model, x, sigma).compile()
+    denoise = jax.jit(lambda model, x, sigma: model.denoise(x, sigma))
+    compiled = denoise.lower(model, x, sigma).compile()
     compiling = time.perf_counter() - start
-    seen = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    forms = {
-        "contiguous": seen,
-        "channels last": seen.contiguous(memory_format=torch.channels_last),
+    tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    runs = {
+        "jax": lambda: jax.block_until_ready(compiled(model, x, sigma)),
+        "contiguous": partial(twin, tensor, 2.0),
+        "channels last": partial(twin, tensor.contiguous(memory_format=torch.channels_last), 2.0),
     }
-    runs = {"jax": lambda: jax.block_until_ready(mine(model, x, sigma))} | {
-        name: partial(twin, form, 2.0) for name, form in forms.items()
-    }
-    gap = float(
-        np.abs(runs["contiguous"]().numpy().transpose(0, 2, 3, 1) - np.asarray(runs["jax"]())).max()
-    )
+    answer = runs["contiguous"]().numpy().transpose(0, 2, 3, 1)
+    gap = float(np.abs(answer - np.asarray(runs["jax"]())).max())
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(10 * repeats):
         for name, run in runs.items():
@@ -197,10 +187,8 @@ def speed(torch, model: DiffusionModel, twin, images: np.ndarray, repeats: int) 
 
 def reference(source: DiffusionModel, target: DiffusionModel, images: np.ndarray) -> np.ndarray:
     """The translation by diffrax's Dopri8."""
-    road, solver = (
-        Road.of(make_grid("log-uniform", source.schedule, 1), 1),
-        Adaptive("dopri8", 1e-6, 1e-6),
-    )
+    road = Road.of(make_grid("log-uniform", source.schedule, 1), 1)
+    solver = Adaptive("dopri8", 1e-6, 1e-6)
     latent = road.walk(solver, source, jnp.asarray(images), rising=True).end
     return np.asarray(road.walk(solver, target, latent, rising=False).end)
 
@@ -208,23 +196,23 @@ def reference(source: DiffusionModel, target: DiffusionModel, images: np.ndarray
 def of_ours(
     name: str, source: DiffusionModel, target: DiffusionModel, images: np.ndarray
 ) -> Contender:
-    """A solver of ours on the log-uniform grid; a reversible one keeps its carry for
-    the way back.
-    """
+    """A solver of ours on the log-uniform grid; a reversible one keeps its carry."""
     solver, carries = get_solver(name), is_reversible(get_solver(name))
 
     @jax.jit
     def there_and_back(here: Bridge, image):
         if carries:
             latent, carry = here.encode(image, return_carry=True)
-            return here.decode(latent, carry=Carry(carry.second, here.sigmas, solver, True))
+            return here.decode(latent, carry=Carry(carry.second, here.sigmas, solver, rising=True))
         return here.decode(here.encode(image))
 
     @jax.jit
     def across(here: Bridge, there: Bridge, image):
         if carries:
             latent, carry = here.encode(image, return_carry=True)
-            return there.decode(latent, carry=Carry(carry.second, there.sigmas, solver, True))
+            return there.decode(
+                latent, carry=Carry(carry.second, there.sigmas, solver, rising=True)
+            )
         return there.decode(here.encode(image))
 
     def legs(steps):
@@ -249,9 +237,7 @@ def of_ours(
 
 
 def twin(torch, diffusers, model: DiffusionModel) -> Callable:
-    """The denoiser of `model` in torch, around diffusers' network: called on x [b c h w] and sigma,
-    returns D(x, sigma).
-    """
+    """The denoiser of `model` in torch around diffusers' network: (x [b c h w], sigma) -> D."""
     inner, precondition = model.network, model.precondition
     options, state = to_diffusers(
         inner, model.params, in_channels=2 * model.data_shape[-1], size=model.data_shape[0]
@@ -259,15 +245,10 @@ def twin(torch, diffusers, model: DiffusionModel) -> Callable:
     network = diffusers.UNet2DModel(**options).eval()
     network.load_state_dict({name: torch.tensor(leaf) for name, leaf in state.items()})
     channels_first = lambda leaf: torch.tensor(np.moveaxis(np.asarray(leaf), -1, -3).copy())
-    mean, basis = (
-        channels_first(precondition.mean)[None],
-        channels_first(precondition.directions).flatten(1),
-    )
-    variances, rest, p = (
-        torch.tensor(np.asarray(precondition.variances)),
-        float(precondition.rest),
-        inner.patch_size,
-    )
+    mean = channels_first(precondition.mean)[None]
+    basis = channels_first(precondition.directions).flatten(1)
+    variances = torch.tensor(np.asarray(precondition.variances))
+    rest, p = float(precondition.rest), inner.patch_size
     size, count = mean.numel(), len(variances)
     spread = float((variances.sum() + (size - count) * rest) / size) ** 0.5
 
@@ -292,23 +273,14 @@ def twin(torch, diffusers, model: DiffusionModel) -> Callable:
         centred, square = x - mean, sigma**2
         flat = centred.flatten(1)
         low = rest / (rest + square)
-        filtered = (
-            low * flat + ((variances / (variances + square) - low) * (flat @ basis.T)) @ basis
-        ).reshape(x.shape)
-        scale = (
-            float(
-                (
-                    (variances * square / (variances + square)).sum()
-                    + (size - count) * rest * square / (rest + square)
-                )
-                / size
-            )
-            ** 0.5
-        )
+        gains = variances / (variances + square) - low
+        filtered = (low * flat + (gains * (flat @ basis.T)) @ basis).reshape(x.shape)
+        remaining = (variances * square / (variances + square)).sum()
+        remaining = remaining + (size - count) * rest * square / (rest + square)
+        scale = float(remaining / size) ** 0.5
         inputs = torch.cat([centred / (square + spread**2) ** 0.5, filtered / spread], dim=1)
-        level = torch.tensor(
-            [np.log(sigma) / 4 * inner.time_scale], dtype=torch.float32
-        )  # a plain number would be cut to an integer
+        # As a tensor, for diffusers would cut a plain number to an integer.
+        level = torch.tensor([np.log(sigma) / 4 * inner.time_scale], dtype=torch.float32)
         return mean + filtered + scale * unpack(network(pack(inputs), level).sample)
 
     return denoise
@@ -317,9 +289,7 @@ def twin(torch, diffusers, model: DiffusionModel) -> Callable:
 def of_theirs(
     torch, diffusers, kind: str, twins: list[Callable], model: DiffusionModel, images: np.ndarray
 ) -> Contender:
-    """diffusers' scheduler `kind` and its inverse, over a table of the model's noise levels evenly
-    spaced in log sigma.
-    """
+    """diffusers' scheduler `kind` and its inverse, on a table of noise levels even in log sigma."""
     sigmas = np.geomspace(*model.schedule.sigma_range, TABLE)
     bars = 1 / (1 + sigmas**2)
     betas = 1 - bars / np.concatenate([[1.0], bars[:-1]])

@@ -13,7 +13,7 @@ Needs the extra `studies`, and scikit-learn for two of the photographs.
 import datetime
 import importlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ class Palette:
     def of(cls, name: str, config: Config) -> "Palette":
         """The palette of an image, three samples of it drawn from one seed."""
         path = _located(name)
-        cloud = PixelCloud(path, config.space)
+        cloud = PixelCloud(path, space=config.space)
         chosen = np.random.default_rng(13).permutation(len(cloud))[: 3 * config.count]
         if len(chosen) < 3 * config.count:
             raise ValueError(
@@ -83,10 +83,9 @@ class Palette:
         height, width = cloud.size
         side = min(cloud.size)
         corner = ((width - side) // 2, (height - side) // 2)
-        image = Image.fromarray(cloud.pixels.reshape(height, width, 3)).crop(
-            (*corner, corner[0] + side, corner[1] + side)
-        )
-        square = np.asarray(image.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS))
+        image = Image.fromarray(cloud.pixels.reshape(height, width, 3))
+        centre = image.crop((*corner, corner[0] + side, corner[1] + side))
+        square = np.asarray(centre.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS))
         return cls(path, tuple(cloud.take(part) for part in np.split(chosen, 3)), square)
 
 
@@ -108,9 +107,8 @@ def main(config: Config) -> Path:
     rows, pictures = [], {name: [] for name in ("photo", "like", "ddib", *MAPS)}
     for pair in zip(config.photos, config.likes, strict=True):
         source, target = (palettes[name] for name in pair)
-        moved, seconds, squares = _moved(
-            source, target, tuple(models[name] for name in pair), config.space
-        )
+        own = tuple(models[name] for name in pair)
+        moved, seconds, squares = _moved(source, target, own, config.space)
         rows += _measured(f"{pair[0]} → {pair[1]}", moved, seconds, source, target, config.space)
         for name, square in {"photo": source.square, "like": target.square, **squares}.items():
             pictures[name].append(square)
@@ -120,10 +118,7 @@ def main(config: Config) -> Path:
         name="colour_transfer",
         title="One image in the colours of another",
         **runs.circumstances("experiments/colour_transfer.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-        },
+        config=runs.settings(config),
         metrics=(
             MetricRow(
                 "to_earth_mover",
@@ -195,18 +190,19 @@ def _located(name: str) -> Path:
 
 def _moved(source: Palette, target: Palette, models, space: str):
     """By method: the source's sample moved, the seconds that took, and the square recoloured."""
-    sample, seen = source.samples[0], target.samples[0]
+    sample, example = source.samples[0], target.samples[0]
     square = to_points(source.square.reshape(-1, 3), space)
     moved, seconds, squares = {}, {}, {}
     for name in ("ddib", *MAPS):
         clock = time.perf_counter()
         if name == "ddib":
             both = translated(*models, np.concatenate([sample, square]))
-        elif name in ("earth-mover", "sinkhorn"):  # maps of a sample, extended to the other pixels
-            points = MAPS[name](sample, seen)
+        elif name in ("earth-mover", "sinkhorn"):
+            # Maps of a sample alone, so they are extended to the other pixels.
+            points = MAPS[name](sample, example)
             both = np.concatenate([points, extended(square, sample, points)])
         else:
-            both = np.concatenate([MAPS[name](sample, seen), MAPS[name](square, seen)])
+            both = np.concatenate([MAPS[name](sample, example), MAPS[name](square, example)])
         seconds[name] = time.perf_counter() - clock
         moved[name] = both[: len(sample)]
         squares[name] = to_pixels(both[len(sample) :], space).reshape(source.square.shape)
@@ -222,16 +218,15 @@ def _measured(
     floor = wasserstein(target.samples[0], unseen)
     rows = []
     for name, points in {"as it was": source.samples[0], **moved}.items():
-        others = {
-            other: again if name == other == "earth-mover" else moved[other] for other in MEASURED
-        }
+        # The earth mover is held beside itself with another sample: what chance makes.
+        others = {other: moved[other] for other in MEASURED}
+        if name == "earth-mover":
+            others[name] = again
+        elif name in MEASURED:
+            others[name] = None
         errors = [
-            (
-                float(np.mean((points - others[other]) ** 2))
-                if name != other or other == "earth-mover"
-                else None
-            )
-            for other in MEASURED
+            None if other is None else float(np.mean((points - other) ** 2))
+            for other in others.values()
         ]
         rgb = float(np.mean((_rgb(points, space) - _rgb(others["earth-mover"], space)) ** 2))
         rows.append(
@@ -252,8 +247,8 @@ def _means(rows: list[tuple]) -> list[tuple]:
         for name in methods
     }
     return [
-        (name, *(None if None in values else float(np.mean(values)) for values in found))
-        for name, found in columns.items()
+        (name, *(None if None in values else float(np.mean(values)) for values in own))
+        for name, own in columns.items()
     ]
 
 

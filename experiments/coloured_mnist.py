@@ -2,15 +2,16 @@
 
     python experiments/coloured_mnist.py            # 64 test fives, a few minutes on two CPU cores
     python experiments/coloured_mnist.py --full     # all 892
-    python experiments/coloured_mnist.py --split train --count 256 --tie 2      # how the tie and the blur were chosen
+    python experiments/coloured_mnist.py --split train --count 256 --tie 2
 
-It encodes the fives with the five-model, decodes the latents with the seven-model (the translation)
-and with the five-model (the reconstruction), takes the translation back (the cycle), and writes
-figures, metrics and one page to `runs/coloured_mnist/`.
+By the last the tie and the blur were chosen. It encodes the fives with the five-model, decodes the
+latents with the seven-model (the translation) and with the five-model (the reconstruction), takes
+the translation back (the cycle), and writes figures, metrics and one page to
+`runs/coloured_mnist/`.
 """
 
 import datetime
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -57,8 +58,9 @@ class Config:
     coefficient: float = 0.75
     """Of the perturbation; .75 pixels was chosen on 256 training fives, of .5, .75, 1 and 1.5."""
     tie: int = 3
-    """Frequencies each way that are tied to the source's in a third translation; 3 was chosen on
-    the same fives, of 1 to 4.
+    """Frequencies each way that are tied to the source's in a third translation.
+
+    3 was chosen on the same fives, of 1 to 4.
     """
     release: float = 0.4
     """The noise level below which the tie lets go in a fourth, of perturbed latents."""
@@ -72,7 +74,7 @@ def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (
-        ddib_jax.load_dataset(name, split, seed=config.seed)
+        ddib_jax.load_dataset(name, split=split, seed=config.seed)
         for name, split in (("five", config.split), ("seven", "test"))
     )
     count = len(fives) if config.full else min(config.count, len(fives))
@@ -99,7 +101,7 @@ def main(config: Config) -> Path:
     )
     logits, features = classify(classifier, translation)
     _, real = classify(classifier, sevens.take(range(len(sevens))))
-    others = ddib_jax.load_dataset("seven", "train", seed=config.seed)
+    others = ddib_jax.load_dataset("seven", split="train", seed=config.seed)
     _, pool = classify(classifier, others.take(range(len(others))))
 
     samples = {
@@ -124,11 +126,7 @@ def main(config: Config) -> Path:
         name="coloured_mnist",
         title="Coloured fives into sevens",
         **runs.circumstances("experiments/coloured_mnist.py", started, machine()),
-        config={
-            name: str(v) if isinstance(v, Path) else v
-            for name, v in asdict(config).items()
-            if name != "out"
-        },
+        config=runs.settings(config, leave_out=("out",)),
         metrics=metrics,
         tables={"latent_variance": spread_table},
         texts={"summary": summary(count, config), "Latents": spread_words},
@@ -158,19 +156,18 @@ def main(config: Config) -> Path:
 def other_ways(
     here: ddib_jax.Bridge, there: ddib_jax.Bridge, config: Config
 ) -> dict[str, tuple[str, ddib_jax.DDIB]]:
-    """Other ways down from the same latents: the latents perturbed, the bridges tied to the end,
-    and both, the tie released before it.
+    """Other ways down from the same latents: perturbed, tied, and both, the tie released early.
+
+    Name -> (what was done, in words, and the DDIB).
     """
     perturb = parse_perturbation(config.perturb, (config.coefficient,))
-    changed, held = (
-        f"latents under {' and '.join(config.perturb)} {config.coefficient:g}",
-        f"{config.tie} frequencies tied",
-    )
+    perturbed = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}"
+    tied = f"{config.tie} frequencies tied"
     return {
-        "perturbed": (changed, ddib_jax.DDIB(here, there, perturb=perturb)),
-        "tied": (held, ddib_jax.DDIB(here, there, tie=Tie(config.tie))),
+        "perturbed": (perturbed, ddib_jax.DDIB(here, there, perturb=perturb)),
+        "tied": (tied, ddib_jax.DDIB(here, there, tie=Tie(config.tie))),
         "both": (
-            f"{changed}, {held} down to {config.release:g}",
+            f"{perturbed}, {tied} down to {config.release:g}",
             ddib_jax.DDIB(here, there, perturb=perturb, tie=Tie(config.tie, config.release)),
         ),
     }
@@ -194,26 +191,29 @@ def translated(
         progress=progress(f"decoding, {name}"),
     ).images[0]
     logits, features = classify(classifier, images)
-    others = {"translation": images, "translation_logits": logits, "translation_features": features}
-    kept = {name: samples[name] for name in ("source", "target_class", "target_features")}
+    inputs = {name: samples[name] for name in ("source", "target_class", "target_features")}
+    inputs |= {
+        "translation": images,
+        "translation_logits": logits,
+        "translation_features": features,
+    }
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}
-    shown = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
-    rows = {row.name: row for row in evaluate(kept | others, targets=targets)}
+    metrics = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
+    rows = {row.name: row for row in evaluate(inputs, targets=targets)}
     return images, tuple(
         replace(rows[metric], name=f"{name}_{metric}", label=f"{rows[metric].label}; {words}")
-        for metric in shown
+        for metric in metrics
     )
 
 
 def summary(count: int, config: Config) -> str:
     """What was done, in two sentences."""
+    which = "that neither model has seen" if config.split == "test" else "of the training split"
     return (
-        f"{count} handwritten fives"
-        f" {'that neither model has seen' if config.split == 'test' else 'of the training split'},"
-        " each in a hue of its own, are encoded to latents by a diffusion model of fives and"
-        " decoded by one of sevens; the two were trained apart and share nothing. Each way takes"
-        f" {config.steps} steps of {config.solver} on the {config.grid} grid; nothing was chosen by"
-        " eye."
+        f"{count} handwritten fives {which}, each in a hue of its own, are encoded to latents by a"
+        " diffusion model of fives and decoded by one of sevens; the two were trained apart and"
+        f" share nothing. Each way takes {config.steps} steps of {config.solver} on the"
+        f" {config.grid} grid; nothing was chosen by eye."
     )
 
 
@@ -222,8 +222,8 @@ def spread(
 ) -> tuple[str, runs.Table]:
     """What variance the latents of noiseless images should have, in words and figures."""
     low, high = float(here.sigmas[0]), float(here.sigmas[-1])
-    fives, rng = ddib_jax.load_dataset("five", "train"), np.random.default_rng(config.seed)
-    flat = fives.take(range(len(fives)), rng).reshape(len(fives), -1)
+    fives, rng = ddib_jax.load_dataset("five", split="train"), np.random.default_rng(config.seed)
+    flat = fives.take(range(len(fives)), rng=rng).reshape(len(fives), -1)
     variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False))
     carried = variances / (variances + low**2)
     expected = np.mean(carried * (variances + high**2) / (1 + high**2))

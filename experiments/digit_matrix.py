@@ -1,16 +1,15 @@
-"""One class-conditional model, a hundred translations: every digit into every digit, in its own
-colour.
+"""One class-conditional model, a hundred translations: every digit into every digit.
 
     python experiments/digit_matrix.py --data-dir folder/of/mnist
 
 The model `digits` knows ten classes; each is a domain, and encoding under one class and decoding
-under another is a DDIB. Writes `runs/digit_matrix/`: an image of every pair of classes, the share
-that a classifier calls the target, and the hue error. Needs MNIST's four IDX files, for only fives
-and sevens are bundled.
+under another is a DDIB; each digit should keep its colour. Writes `runs/digit_matrix/`: an image of
+every pair of classes, the proportion that a classifier calls the target, and the hue error. Needs
+MNIST's four IDX files, for only fives and sevens are bundled.
 """
 
 import datetime
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.guidance import ClassifierFreeGuidance
+from ddib_jax.metrics import relative_rmse
 from ddib_jax.metrics.digits import hue_error
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import MetricRow
@@ -59,7 +59,7 @@ def main(config: Config) -> Path:
         model = model.guided(
             ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance))
         )
-    digits = ddib_jax.load_dataset("digits", "test", directory=config.data_dir)
+    digits = ddib_jax.load_dataset("digits", split="test", directory=config.data_dir)
     indices = np.concatenate(
         [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]
     )
@@ -78,7 +78,7 @@ def main(config: Config) -> Path:
     classifier = Classifier(
         *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
     )
-    shares, hues, shown = np.zeros((10, 10)), np.zeros((10, 10)), []
+    proportions, hues, examples = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):
         translation = bridge.decode(
             here,
@@ -90,28 +90,22 @@ def main(config: Config) -> Path:
         called = classify(classifier, translation)[0].argmax(axis=1)
         errors = hue_error(source, translation)
         for label in range(len(DIGITS)):
-            mine = labels == label
-            shares[label, target] = np.mean(called[mine] == target)
-            hues[label, target] = np.nanmedian(errors[mine])
-        shown.append([translation[labels == label][0] for label in range(len(DIGITS))])
-    apart = ~np.eye(len(DIGITS), dtype=bool)
-    lost = np.linalg.norm((back - source).reshape(len(source), -1), axis=1) / np.linalg.norm(
-        source.reshape(len(source), -1), axis=1
-    )
+            own = labels == label
+            proportions[label, target] = np.mean(called[own] == target)
+            hues[label, target] = np.nanmedian(errors[own])
+        examples.append(_firsts(translation, labels))
+    unlike = ~np.eye(len(DIGITS), dtype=bool)
     heads = ("source", *(f"to {digit}" for digit in DIGITS))
     run = runs.Run(
         name="digit_matrix",
         title="Ten digits, one model, a hundred translations",
         **runs.circumstances("experiments/digit_matrix.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-        },
+        config=runs.settings(config),
         metrics=(
             MetricRow(
                 "called_target",
                 "Called the target, mean over pairs of unlike digits",
-                float(shares[apart].mean()),
+                float(proportions[unlike].mean()),
                 unit="proportion",
                 better="higher",
                 n=90,
@@ -119,7 +113,7 @@ def main(config: Config) -> Path:
             MetricRow(
                 "called_target_worst",
                 "Called the target, worst pair",
-                float(shares[apart].min()),
+                float(proportions[unlike].min()),
                 unit="proportion",
                 better="higher",
                 n=90,
@@ -127,7 +121,7 @@ def main(config: Config) -> Path:
             MetricRow(
                 "hue_error",
                 "Hue error, mean of the pairs' medians",
-                float(np.nanmean(hues[apart])),
+                float(np.nanmean(hues[unlike])),
                 unit="°",
                 better="lower",
                 n=90,
@@ -135,25 +129,24 @@ def main(config: Config) -> Path:
             MetricRow(
                 "reconstruction_error",
                 "Encode → decode under one class, relative RMSE",
-                float(lost.mean()),
+                float(relative_rmse(back, source).mean()),
                 better="lower",
                 n=len(source),
             ),
         ),
         tables={
             "Called the target, %": runs.Table(
-                heads, _rows(100 * shares), f"{config.count} test images of each class"
+                heads, _rows(100 * proportions), f"{config.count} test images of each class"
             ),
             "Hue error, degrees": runs.Table(heads, _rows(hues), "Median over the images"),
         },
         texts={"summary": SUMMARY},
         arrays={
-            "source": to_bytes(
-                np.stack([source[labels == label][0] for label in range(len(DIGITS))])
-            )
-        }
-        | {
-            f"to {digit}": to_bytes(np.stack(row)) for digit, row in zip(DIGITS, shown, strict=True)
+            "source": to_bytes(_firsts(source, labels)),
+            **{
+                f"to {digit}": to_bytes(images)
+                for digit, images in zip(DIGITS, examples, strict=True)
+            },
         },
     )
     runs.write_run(config.out, run)
@@ -169,6 +162,11 @@ SUMMARY = (
     "One class-conditional model of coloured digits. Each test digit is encoded under its own class"
     " and decoded under every one; a translation should be the other digit in the same colour."
 )
+
+
+def _firsts(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The first image of each class."""
+    return np.stack([images[labels == label][0] for label in range(len(DIGITS))])
 
 
 def _rows(values: np.ndarray) -> tuple[tuple, ...]:

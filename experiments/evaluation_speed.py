@@ -57,27 +57,27 @@ def main(config: Config) -> str:
     x = np.random.default_rng(0).normal(size=(config.batch_size, 32, 32, 3)).astype(np.float32)
     time_step = np.full(config.batch_size, 500.0, np.float32)
     ours = jax.jit(lambda params, x, t: model.network.apply({"params": params}, x, t))
-    given = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(time_step)
-    last = (
-        copy.deepcopy(twin).to(memory_format=torch.channels_last),
-        given[0].to(memory_format=torch.channels_last),
-    )
+    image = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    torch_time = torch.from_numpy(time_step)
+    last_twin = copy.deepcopy(twin).to(memory_format=torch.channels_last)
+    last_image = image.to(memory_format=torch.channels_last)
 
-    def here():
+    def in_jax():
         return np.asarray(ours(model.params, jnp.asarray(x), jnp.asarray(time_step)))
 
-    def there(network, image):
+    def in_torch(network, image):
         with torch.no_grad():
-            return network(image, given[1]).sample.numpy().transpose(0, 2, 3, 1)
+            return network(image, torch_time).sample.numpy().transpose(0, 2, 3, 1)
 
-    error = np.linalg.norm(here() - there(twin, given[0])) / np.linalg.norm(here())
-    seconds = {"ddib_jax": [], "PyTorch": [], "PyTorch, channels last": []}
+    error = np.linalg.norm(in_jax() - in_torch(twin, image)) / np.linalg.norm(in_jax())
+    runs = {
+        "ddib_jax": in_jax,
+        "PyTorch": lambda: in_torch(twin, image),
+        "PyTorch, channels last": lambda: in_torch(last_twin, last_image),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(config.rounds):
-        for name, run in {
-            "ddib_jax": here,
-            "PyTorch": lambda: there(twin, given[0]),
-            "PyTorch, channels last": lambda: there(*last),
-        }.items():
+        for name, run in runs.items():
             clock = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - clock)

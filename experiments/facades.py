@@ -9,7 +9,7 @@ in `runs/facades-models/` and taken up again.
 """
 
 import datetime
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -73,52 +73,43 @@ def main(config: Config) -> Path | None:
     truth = {side: _images(config, side, "test") for side in SIDES}
     bridges = {
         side: ddib_jax.Bridge.over(
-            pretrained.load(place),
+            pretrained.load(folder),
             steps=config.ode_steps,
             grid=config.grid,
             solver=get_solver(config.solver),
         )
-        for side, place in folders.items()
+        for side, folder in folders.items()
     }
-    rows, shown = [], {}
-    for here, there in (("labels", "photo"), ("photo", "labels")):
-        latents = bridge.encode(bridges[here], truth[here], progress=progress(f"encoding {here}"))
-        made = bridge.decode(bridges[there], latents, progress=progress(f"decoding {there}"))
-        mean = _images(config, there, "train").mean(axis=0, keepdims=True)
-        others = {
-            "DDIB": made,
-            "the source as it is": truth[here],
-            "the mean of the training set": np.broadcast_to(mean, made.shape),
-        }
-        others["another test image"] = np.roll(truth[there], 1, axis=0)
-        rows += [
-            (
-                f"{here} → {there}",
-                name,
-                float(np.mean((found - truth[there]) ** 2)),
-                float(latents.var()),
-            )
-            for name, found in others.items()
-        ]
-        shown |= {here: truth[here], f"{here} → {there}": made}
-    curve = {side: read_log(place / "training" / "log.jsonl") for side, place in folders.items()}
-    losses = tuple(
-        zip(
-            (line["step"] for line in curve["photo"]),
-            *([round(line["loss"], 4) for line in lines] for lines in curve.values()),
-            strict=True,
+    rows, examples = [], {}
+    for source, target in (("labels", "photo"), ("photo", "labels")):
+        way = f"{source} → {target}"
+        latents = bridge.encode(
+            bridges[source], truth[source], progress=progress(f"encoding {source}")
         )
-    )
+        translation = bridge.decode(
+            bridges[target], latents, progress=progress(f"decoding {target}")
+        )
+        mean = _images(config, target, "train").mean(axis=0, keepdims=True)
+        candidates = {
+            "DDIB": translation,
+            "the source as it is": truth[source],
+            "the mean of the training set": np.broadcast_to(mean, translation.shape),
+            "another test image": np.roll(truth[target], 1, axis=0),
+        }
+        for name, images in candidates.items():
+            error = float(np.mean((images - truth[target]) ** 2))
+            rows.append((way, name, error, float(latents.var())))
+        examples |= {source: truth[source], way: translation}
+    logs = {side: read_log(folder / "training" / "log.jsonl") for side, folder in folders.items()}
+    steps = [line["step"] for line in logs["photo"]]
+    curves = [[round(line["loss"], 4) for line in lines] for lines in logs.values()]
+    losses = tuple(zip(steps, *curves, strict=True))
     ours = {row[0]: row[2] for row in rows if row[1] == "DDIB"}
     run = runs.Run(
         name="facades",
         title="Facades, there and back",
         **runs.circumstances("experiments/facades.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-            if name != "data"
-        },
+        config=runs.settings(config, leave_out=("data",)),
         metrics=tuple(
             MetricRow(
                 name,
@@ -136,11 +127,11 @@ def main(config: Config) -> Path | None:
                 "Test split, images in [-1, 1]",
             ),
             "Training": runs.Table(
-                ("step", *(f"loss, {side}" for side in curve)), losses[:: max(1, len(losses) // 25)]
+                ("step", *(f"loss, {side}" for side in logs)), losses[:: max(1, len(losses) // 25)]
             ),
         },
         texts={"summary": SUMMARY},
-        arrays={name: to_bytes(images[:16]) for name, images in shown.items()},
+        arrays={name: to_bytes(images[:16]) for name, images in examples.items()},
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)
@@ -157,7 +148,7 @@ SUMMARY = (
 
 def _images(config: Config, side: str, split: str) -> np.ndarray:
     source = ddib_jax.load_dataset(
-        f"{SIDES[side]}:{config.data}", split, image_size=config.image_size
+        f"{SIDES[side]}:{config.data}", split=split, image_size=config.image_size
     )
     return source.take(range(len(source)))
 

@@ -1,22 +1,21 @@
-"""Does the image come back, and is the translation the ODE's own: every solver against network
-evaluations, where the truth is known or approached.
+"""Does the image come back? Errors of every solver against its number of network evaluations.
 
-    python experiments/inversion.py                       # all settings, an hour and a half on one CPU core
-    python experiments/inversion.py --solvers ddim heun   # a part of it; what is done is kept and not done again
+    python experiments/inversion.py                       # an hour and a half on one CPU core
+    python experiments/inversion.py --solvers ddim heun   # a part of it
 
-Settings: the shipped models (float32, fives into sevens); two Gaussians and two mixtures of
-Gaussians with exact denoisers (float64), where the truth is known; many images of the shipped model
-one by one; the shipped models on two grids; and how long the reversible solvers stay reversible.
-Every figure is taken at the same budgets of network evaluations a leg. The references are diffrax's
-Dopri8 with tolerances (the closed form for Gaussians). Writes `runs/inversion/`: one table and
-log-log plots a setting, one page.
+Parts that are done are kept and not done again. Settings: the shipped models (float32, fives into
+sevens); two Gaussians and two mixtures of Gaussians with exact denoisers (float64), where the truth
+is known; many images of the shipped model one by one; the shipped models on two grids; and how long
+the reversible solvers stay reversible. Every figure is taken at the same budgets of network
+evaluations a leg. Latents and translations are compared with diffrax's Dopri8 with tolerances, for
+Gaussians with the closed form. Writes `runs/inversion/`: one table and log-log plots a setting, one
+page.
 """
 
 import datetime
 import json
 import math
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -70,8 +69,9 @@ class Config:
     """Network evaluations a leg."""
     grid: str = "log-uniform"
     grids: tuple[str, ...] = ("karras", "log-uniform")
-    """Those compared at 20, 40 and 100 evaluations; for the EDM schedule a grid uniform in time is
-    the log-uniform one.
+    """Those compared at 20, 40 and 100 evaluations.
+
+    For the EDM schedule a grid uniform in time is the log-uniform one.
     """
     many: int = 64
     """Test images whose single errors are looked at."""
@@ -81,14 +81,13 @@ class Config:
 
 @dataclass(frozen=True)
 class Setting:
-    """Two models, images of the first one's domain, and the true latents (unscaled) and
-    translations of them.
-    """
+    """Two models, images of the first one's domain, and the true results."""
 
     source: DiffusionModel
     target: DiffusionModel
     images: jax.Array
     latent: np.ndarray
+    """At the highest noise level, not scaled to unit variance."""
     translation: np.ndarray
 
 
@@ -99,23 +98,19 @@ def main(config: Config) -> Path:
         get_solver(name)
     tables = {}
     for setting in config.settings:
-        with jax.enable_x64(True) if setting in ("gaussian", "mixture") else nullcontext():
+        with jax.enable_x64(setting in ("gaussian", "mixture")):
             tables[setting] = PARTS[setting](config)
     run = runs.Run(
         name="inversion",
         title="Does the image come back?",
         **runs.circumstances("experiments/inversion.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-            if name != "out"
-        },
+        config=runs.settings(config, leave_out=("out",)),
         tables=tables,
         texts={"summary": SUMMARY.format(config=config)},
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)
-    print(found(tables))
+    print(in_short(tables))
     print(f"The report lies in {page}")
     return page
 
@@ -165,15 +160,16 @@ def mixture(config: Config) -> runs.Table:
         )
         for _ in range(2)
     ]
-    centres, chosen = np.asarray(models[0].params["means"]), rng.integers(3, size=config.count)
-    images = jnp.asarray(centres[chosen] + 0.3 * rng.normal(size=(config.count, *SHAPE)))
+    centres, component = np.asarray(models[0].params["means"]), rng.integers(3, size=config.count)
+    images = jnp.asarray(centres[component] + 0.3 * rng.normal(size=(config.count, *SHAPE)))
     setting = _referenced(*models, images, Adaptive("dopri8", 1e-13, 1e-13, 100_000))
     return _every(setting, "mixture", config, "Mixtures of Gaussians with exact denoisers, float64")
 
 
 def grids(config: Config) -> runs.Table:
-    """The shipped models at 20, 40 and 100 evaluations on every grid: the translation wants another
-    grid than the round trip.
+    """The shipped models at 20, 40 and 100 evaluations on every grid.
+
+    The best grid for the translation is not that for the round trip.
     """
     setting = _networks(config)
     rows = []
@@ -190,11 +186,11 @@ def grids(config: Config) -> runs.Table:
 
 
 def tails(config: Config) -> runs.Table:
-    """Many images, one by one: the errors of a few are far above the others', and a mean tells of
-    them alone.
-    """
+    """Many images one by one: a mean is that of the few whose errors are far above the others'."""
     model = ddib_jax.load(config.source)
-    images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.many)))
+    images = jnp.asarray(
+        ddib_jax.load_dataset(config.source, split="test").take(range(config.many))
+    )
     rows = []
     for name in (name for name in TAIL_SOLVERS if name in config.solvers):
         rows += _kept(
@@ -214,19 +210,16 @@ def tails(config: Config) -> runs.Table:
 
 
 def stability(config: Config) -> runs.Table:
-    """Reversible solvers over many steps: round trip with the carry kept, of two images, and where
-    it overflows.
+    """Reversible solvers over many steps: round trip with the carry kept, and where it overflows.
+
+    Of two images.
     """
     setting, rows = _networks(config), []
     for name in (name for name in config.solvers if is_reversible(SOLVERS[name])):
-        rows.append(
-            (
-                name,
-                *_kept(
-                    config, f"stability-{name}", lambda name=name: _stable(setting, name, config)
-                ),
-            )
+        errors = _kept(
+            config, f"stability-{name}", lambda name=name: _stable(setting, name, config)
         )
+        rows.append((name, *errors))
     return runs.Table(
         ("solver", *(f"{steps} steps" for steps in config.stability_steps)),
         tuple(rows),
@@ -249,7 +242,9 @@ TAIL_SOLVERS = ("ddim", "heun", "rk4", "dpmpp-2m", "exp-midpoint", "implicit-mid
 
 def _networks(config: Config) -> Setting:
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = jnp.asarray(ddib_jax.load_dataset(config.source, "test").take(range(config.count)))
+    images = jnp.asarray(
+        ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
+    )
     return _referenced(source, target, images, Adaptive("dopri8", 1e-6, 1e-6))
 
 
@@ -353,27 +348,20 @@ def _tail(model: DiffusionModel, images: jax.Array, name: str, budget: int, grid
 def _stable(setting: Setting, name: str, config: Config) -> list:
     solver, images, errors = get_solver(name), setting.images[:2], []
     for steps in config.stability_steps:
-        road = Road.of(
-            make_grid(config.grid, setting.source.schedule, steps), max(config.stability_steps)
-        )
-        there = road.walk(solver, setting.source, images, rising=True, pair=True)
-        errors.append(
-            _error(
-                road.walk(
-                    solver.inverse, setting.source, there.end, rising=False, second=there.second
-                ).end,
-                images,
-            )
-        )
+        grid = make_grid(config.grid, setting.source.schedule, steps)
+        road = Road.of(grid, max(config.stability_steps))
+        up = road.walk(solver, setting.source, images, rising=True, pair=True)
+        back = road.walk(solver.inverse, setting.source, up.end, rising=False, second=up.second)
+        errors.append(_error(back.end, images))
     return errors
 
 
-def _error(found: jax.Array, truth: np.ndarray) -> float | str:
-    return _finite(pooled_relative_rmse(np.asarray(found), np.asarray(truth)))
+def _error(result: jax.Array, truth: np.ndarray) -> float | str:
+    return _finite(pooled_relative_rmse(np.asarray(result), np.asarray(truth)))
 
 
-def _distance(found: jax.Array, truth: np.ndarray) -> float | str:
-    return _finite(float(np.sqrt(np.mean((np.asarray(found, np.float64) - truth) ** 2))))
+def _distance(result: jax.Array, truth: np.ndarray) -> float | str:
+    return _finite(float(np.sqrt(np.mean((np.asarray(result, np.float64) - truth) ** 2))))
 
 
 def _finite(value: float) -> float | str:
@@ -381,18 +369,15 @@ def _finite(value: float) -> float | str:
 
 
 def _kept(config: Config, name: str, measure) -> list:
-    """A part that was measured before under the same conditions, or is measured now and kept beside
-    the run.
-    """
+    """A part that was measured before under the same conditions; else it is measured and kept."""
     folder = config.out.with_name(config.out.name + "-parts")
-    shared = {
+    conditions = {
         "models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)],
         "columns": list(COLUMNS),
+        **{key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")},
     }
-    about = shared | {
-        key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")
-    }
-    about = json.loads(json.dumps(about))
+    # By way of JSON, as what is read back: tuples become lists.
+    about = json.loads(json.dumps(conditions))
     path = folder / f"{name}.json"
     if path.is_file() and (part := json.loads(path.read_text()))["about"] == about:
         return part["rows"]
@@ -403,11 +388,9 @@ def _kept(config: Config, name: str, measure) -> list:
     return rows
 
 
-def found(tables: dict[str, runs.Table]) -> str:
-    """The table of the shipped models in Markdown, at 10, 40, 100 and 1000 evaluations, and that of
-    stability.
-    """
-    shown = (
+def in_short(tables: dict[str, runs.Table]) -> str:
+    """The shipped models at 10, 40, 100 and 1000 evaluations and the small tables, in Markdown."""
+    columns = (
         "solver",
         "steps",
         "evaluations",
@@ -419,14 +402,11 @@ def found(tables: dict[str, runs.Table]) -> str:
     )
     parts = []
     if "shipped" in tables:
-        columns = tables["shipped"].columns
-        rows = [dict(zip(columns, row, strict=True)) for row in tables["shipped"].rows]
-        rows = [
-            tuple(row[name] for name in shown)
-            for row in rows
-            if row["budget"] in (10, 40, 100, 1000)
-        ]
-        parts.append(markdown_table(runs.Table(shown, tuple(rows))))
+        heads = tables["shipped"].columns
+        rows = [dict(zip(heads, row, strict=True)) for row in tables["shipped"].rows]
+        rows = [row for row in rows if row["budget"] in (10, 40, 100, 1000)]
+        cells = [tuple(row[name] for name in columns) for row in rows]
+        parts.append(markdown_table(runs.Table(columns, tuple(cells))))
     parts += [
         markdown_table(tables[name]) for name in ("tails", "grids", "stability") if name in tables
     ]

@@ -1,15 +1,14 @@
-"""Is work ever lost? Trainings killed at random moments, started again, and compared bit by bit
-with one never interrupted.
+"""Is work ever lost? Trainings killed at random moments and compared with one never interrupted.
 
-    python experiments/kills.py                  # 20 kills of one process, 20 of one or both of two; about 20 minutes on two CPU cores
+    python experiments/kills.py                  # about 20 minutes on two CPU cores
     python experiments/kills.py --kills 4        # a few minutes
 
-Each round starts `ddib train` by the same command and ends it: mostly by SIGKILL, every fourth time
-by SIGTERM, one in five while it still starts, the others within seconds after some new steps, so
-that some fall into a save (a checkpoint every other step). Of two processes a random one is killed,
-or both; what is left must end by itself. In the end the command runs to its end, and its weights
-are those of a run that nobody disturbed, or the bits that differ are counted. It writes
-`runs/kills/result.json`.
+There are 20 kills of a training of one process, and 20 of one or both of two. Each round starts
+`ddib train` by the same command and ends it: mostly by SIGKILL, every fourth time by SIGTERM, one
+in five while it still starts, the others within seconds after some new steps, so that some fall
+into a save (a checkpoint every other step). Of two processes a random one is killed, or both; what
+is left must end by itself. In the end the command runs to its end, and its weights are those of a
+run that nobody disturbed, or the bits that differ are counted. It writes `runs/kills/result.json`.
 """
 
 import json
@@ -52,8 +51,9 @@ RECIPE = [
     "64",
 ]
 PATIENCE = {"training": 90, "starting": 330}
-"""Seconds in which the partner of a killed process must have ended; one that has not met it yet
-waits five minutes for it to come.
+"""Seconds in which the partner of a killed process must have ended, by when that was killed.
+
+One that has not met it yet waits five minutes for it to come.
 """
 
 
@@ -90,32 +90,20 @@ def start(directory: Path, count: int, steps: int) -> list[subprocess.Popen]:
         str(steps),
         *RECIPE,
     ]
-    together = [
-        (
-            []
-            if count == 1
-            else [
-                "--coordinator",
-                f"127.0.0.1:{port}",
-                "--processes",
-                str(count),
-                "--process",
-                str(i),
-            ]
-        )
-        for i in range(count)
-    ]
-    with (directory.parent / f"{directory.name}.txt").open("a") as said:
+    if count > 1:
+        command += ["--coordinator", f"127.0.0.1:{port}", "--processes", str(count), "--process"]
+    own = [[str(index)] if count > 1 else [] for index in range(count)]
+    with (directory.parent / f"{directory.name}.txt").open("a") as output:
         return [
-            subprocess.Popen(command + more, env=os.environ | settings, stdout=said, stderr=said)
-            for more in together
+            subprocess.Popen(
+                command + more, env=os.environ | settings, stdout=output, stderr=output
+            )
+            for more in own
         ]
 
 
 def finish(processes: list[subprocess.Popen], patience: float) -> float:
-    """Seconds until all have ended; those that have not in time are killed and counted as hanging
-    (infinity).
-    """
+    """Seconds until all have ended; infinity if some had to be killed after `patience` seconds."""
     began = time.monotonic()
     for process in processes:
         try:
@@ -137,11 +125,9 @@ def kill(
     else:
         when = "training"
         deadline = time.monotonic() + 300
-        while (
-            len(read_log(directory / "training" / "log.jsonl")) <= before + 2
-            and processes[0].poll() is None
-            and time.monotonic() < deadline
-        ):
+        while processes[0].poll() is None and time.monotonic() < deadline:
+            if len(read_log(directory / "training" / "log.jsonl")) > before + 2:
+                break
             time.sleep(0.02)
         time.sleep(1.5 * draw.random())
     how = signal.SIGTERM if number % 4 == 3 else signal.SIGKILL

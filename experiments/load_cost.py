@@ -1,5 +1,4 @@
-"""What it costs to load a checkpoint of the size of ADM-256: seconds, and memory beside the size of
-the file.
+"""Seconds and memory that loading a checkpoint of the size of ADM-256 takes.
 
     python experiments/load_cost.py
 
@@ -67,17 +66,12 @@ def main(config: Config) -> str:
         path = Path(folder) / "model.pt"
         _write(path)
         size = path.stat().st_size
-        found = json.loads(
-            subprocess.run(
-                [sys.executable, __file__, "--load", str(path)],
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout.splitlines()[-1]
-        )
+        command = [sys.executable, __file__, "--load", str(path)]
+        process = subprocess.run(command, check=True, capture_output=True, text=True)
+        costs = json.loads(process.stdout.splitlines()[-1])
     words = (
-        f"{found['parameters'] / 1e6:.0f} M parameters, a file of {size / 1e9:.2f} GB: loaded in"
-        f" {found['seconds']:.1f} s, with a peak of {found['bytes'] / size:.2f} times the file's"
+        f"{costs['parameters'] / 1e6:.0f} M parameters, a file of {size / 1e9:.2f} GB: loaded in"
+        f" {costs['seconds']:.1f} s, with a peak of {costs['bytes'] / size:.2f} times the file's"
         " size in memory."
     )
     print(words)
@@ -100,29 +94,27 @@ def _load(path: Path) -> str:
     before, clock = _memory("VmRSS"), time.perf_counter()
     model = pretrained.load(path)
     jax.block_until_ready(model.params)
-    found = {
+    costs = {
         "seconds": time.perf_counter() - clock,
         "bytes": _memory("VmHWM") - before,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     }
-    print(json.dumps(found))
-    return json.dumps(found)
+    print(json.dumps(costs))
+    return json.dumps(costs)
 
 
 def _memory(word: str) -> int:
-    """The memory that this program holds (VmRSS) or has held at most (VmHWM), in bytes; where there
-    is no Linux to ask, the most that the process has held.
+    """Bytes of memory that this process holds (VmRSS) or has held at most (VmHWM).
+
+    Elsewhere than on Linux both are the most that it has held.
     """
     status = Path("/proc/self/status")
     if status.is_file():
-        return 1024 * next(
-            int(line.split()[1])
-            for line in status.read_text().splitlines()
-            if line.startswith(word)
-        )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+        lines = status.read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(word))
+    # In kilobytes, but on macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The perturbation study: what each perturbation of the latent does to digit and colour, in two
-ways.
+"""The perturbation study: what each perturbation of the latent does to digit and colour.
 
-    python experiments/perturbations.py            # every experiment on 64 test fives; taken up again where it was left
-    python experiments/perturbations.py --quick    # fewer coefficients and images, under five minutes on two CPU cores
+    python experiments/perturbations.py
+    python experiments/perturbations.py --quick
 
-In the *single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB*
+The first takes every experiment on 64 test fives, and is taken up again where it was left; the
+second fewer coefficients and images, in less than five minutes on two CPU cores. In the
+*single-model* way the model of sevens both encodes the fives and decodes them; in the *DDIB*
 way the model of fives encodes. Every experiment is swept over its coefficients, measured and drawn;
 figures and one page go to `runs/perturbations/`, with --quick to `runs/perturbations-quick/`.
 """
@@ -12,7 +13,7 @@ figures and one page go to `runs/perturbations/`, with --quick to `runs/perturba
 import datetime
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -32,7 +33,7 @@ from ddib_jax.report import write_report
 from ddib_jax.report.tables import value_text
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = {
+METRICS = {
     "called_target": "Called 7",
     "called_source": "Still called 5",
     "hue_error": "Hue error, median",
@@ -43,7 +44,8 @@ SHOWN = {
 }
 WAYS = ("single", "ddib")
 SCRIPT = "experiments/perturbations.py"
-SEEN = Path(__file__).with_name("perturbations_seen.md")
+OBSERVATIONS = Path(__file__).with_name("perturbations_seen.md")
+"""What was seen by eye, by experiment, and with which models."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,8 @@ class Experiment:
     @property
     def swept(self) -> tuple[float, ...]:
         """The coefficients, by default those that the registry suggests for what is swept."""
-        return (
-            self.coefficients
-            or get_perturbation(next(word for word in self.words if "=" not in word)).sweep
-        )
+        swept = next(word for word in self.words if "=" not in word)
+        return self.coefficients or get_perturbation(swept).sweep
 
 
 N = "normalise=1"
@@ -162,14 +162,13 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study, or what is left of it; returns the path of its page."""
     if config.quick:
-        out = config.out.with_name(
-            f"{config.out.name}-quick"
-        )  # so that it never replaces the whole study
+        # A directory of its own, so that it never replaces the whole study.
+        out = config.out.with_name(f"{config.out.name}-quick")
         config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8), out=out)
     chosen = experiments(config)
     started = datetime.datetime.now(datetime.UTC)
     fives, sevens = (
-        ddib_jax.load_dataset(name, "test", seed=config.seed) for name in ("five", "seven")
+        ddib_jax.load_dataset(name, split="test", seed=config.seed) for name in ("five", "seven")
     )
     images = fives.take(range(min(config.count, len(fives))))
     crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
@@ -184,11 +183,9 @@ def main(config: Config) -> Path:
     for way in WAYS:
         first, latents = (there if way == "single" else here), None
         for experiment in chosen:
-            place, settings = (
-                config.out.with_name(f"{config.out.name}-parts") / way / experiment.slug,
-                identity(config, way, experiment),
-            )
-            if (part := finished(place, settings)) is None:
+            folder = config.out.with_name(f"{config.out.name}-parts") / way / experiment.slug
+            settings = identity(config, way, experiment)
+            if (part := finished(folder, settings)) is None:
                 if latents is None:
                     latents = bridge.encode(
                         first,
@@ -198,7 +195,7 @@ def main(config: Config) -> Path:
                     )
                 print(f"{way}: {experiment.title}", flush=True)
                 part = measured(first, there, experiment, images, latents, classifier, real, config)
-                runs.write_run(place, replace(part, config=settings))
+                runs.write_run(folder, replace(part, config=settings))
             parts[way, experiment.slug] = part
     run = summed_up(parts, chosen, images, config, started)
     runs.write_run(config.out, run)
@@ -209,20 +206,17 @@ def main(config: Config) -> Path:
 
 
 def experiments(config: Config) -> tuple[Experiment, ...]:
-    """Those that are asked for; raises ValueError for an unknown one. Nothing and the rotations,
-    which others need, always.
+    """Those that are asked for; raises ValueError for an unknown one.
+
+    `none` and `rotate`, from which equivariance is computed, are always among them.
     """
-    if unknown := set(config.only) - {experiment.slug for experiment in EXPERIMENTS}:
+    slugs = [experiment.slug for experiment in EXPERIMENTS]
+    if unknown := set(config.only) - set(slugs):
         raise ValueError(
-            f"Unknown experiment {', '.join(sorted(unknown))}; known are"
-            f" {', '.join(e.slug for e in EXPERIMENTS)}."
+            f"Unknown experiment {', '.join(sorted(unknown))}; known are {', '.join(slugs)}."
         )
-    wanted = (
-        {*config.only, "none", "rotate"}
-        if config.only
-        else {experiment.slug for experiment in EXPERIMENTS}
-    )
-    chosen = [experiment for experiment in EXPERIMENTS if experiment.slug in wanted]
+    selected = {*config.only, "none", "rotate"} if config.only else set(slugs)
+    chosen = [experiment for experiment in EXPERIMENTS if experiment.slug in selected]
     if config.quick:
         chosen = [
             replace(e, coefficients=e.swept if len(e.swept) < 3 else (e.swept[1], e.swept[-1]))
@@ -240,12 +234,12 @@ def identity(config: Config, way: str, experiment: Experiment) -> dict:
     return {"identity": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
 
 
-def finished(place: Path, settings: dict) -> runs.Run | None:
+def finished(folder: Path, settings: dict) -> runs.Run | None:
     """The part of an earlier call, if it is whole and was made in the same way."""
-    if not (place / runs.RECORD).is_file():
+    if not (folder / runs.RECORD).is_file():
         return None
     try:
-        part = runs.read_run(place)
+        part = runs.read_run(folder)
     except (ValueError, FileNotFoundError) as error:
         print(f"{error} It is measured again now.", flush=True)
         return None
@@ -255,17 +249,14 @@ def finished(place: Path, settings: dict) -> runs.Run | None:
 def measured(
     first, there, experiment: Experiment, images, latents, classifier, real, config: Config
 ) -> runs.Run:
-    """One experiment in one way: swept, judged, its figures with their intervals."""
+    """One experiment in one way, with the figures of every coefficient and their intervals."""
     begun = datetime.datetime.now(datetime.UTC)
-    ddib = ddib_jax.DDIB(
-        first, there, perturb=parse_perturbation(experiment.words, experiment.swept)
+    perturb = parse_perturbation(experiment.words, experiment.swept)
+    ddib = ddib_jax.DDIB(first, there, perturb=perturb)
+    key = jax.random.key(config.seed)
+    swept = ddib_jax.translate_sweep(
+        ddib, images, experiment.swept, latents=latents, key=key, batch_size=config.batch_size
     )
-    options = {
-        "latents": latents,
-        "key": jax.random.key(config.seed),
-        "batch_size": config.batch_size,
-    }
-    swept = ddib_jax.translate_sweep(ddib, images, experiment.swept, **options)
     rows, numbers = [], []
     for coefficient, translation, latent in zip(experiment.swept, *swept, strict=True):
         logits, features = classify(classifier, translation)
@@ -274,36 +265,32 @@ def measured(
             "translation": translation,
             "latent": latent,
             "translation_logits": logits,
-        }
-        samples |= {
             "source_class": 5,
             "target_class": 7,
             "translation_features": features,
             "target_features": real,
         }
-        found = {row.name: row for row in evaluate(samples)}
-        found["frechet"] = with_interval(found["frechet"], features, real)
-        rows.append(
-            (f"{coefficient:g}", *(" ".join(value_text(found[name])).strip() for name in SHOWN))
-        )
-        numbers.append(
-            (coefficient, *(found[name].value for name in ("called_target", "hue_error")))
-        )
+        figures = {row.name: row for row in evaluate(samples)}
+        figures["frechet"] = with_interval(figures["frechet"], features, real)
+        cells = [" ".join(value_text(figures[name])).strip() for name in METRICS]
+        rows.append((f"{coefficient:g}", *cells))
+        numbers.append((coefficient, figures["called_target"].value, figures["hue_error"].value))
     return runs.Run(
         name="perturbation",
         title=experiment.title,
         **runs.circumstances(SCRIPT, begun, machine()),
         config={},
-        tables={"shown": runs.Table(("Coefficient", *SHOWN.values()), tuple(rows))},
+        tables={"shown": runs.Table(("Coefficient", *METRICS.values()), tuple(rows))},
         arrays={"images": to_bytes(swept.images), "numbers": np.asarray(numbers, np.float64)},
     )
 
 
 def with_interval(
-    row: runs.MetricRow, features: np.ndarray, real: np.ndarray, resamples: int = 50
+    row: runs.MetricRow, features: np.ndarray, real: np.ndarray, *, resamples: int = 50
 ) -> runs.MetricRow:
-    """A Fréchet distance with 1.96 bootstrap standard errors to either side; a percentile interval
-    would carry its bias twice.
+    """A Fréchet distance with 1.96 bootstrap standard errors to either side.
+
+    A percentile interval would carry its bias twice.
     """
     rng = np.random.default_rng(0)
     draws = [
@@ -315,9 +302,7 @@ def with_interval(
 
 
 def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
-    """All parts as one run: every table and image, the points of the trade-off, the best of each
-    way, equivariance.
-    """
+    """All parts as one run: tables, images, points of the trade-off, the best, equivariance."""
     points = tuple(
         (way, slug, *(None if np.isnan(x) else float(x) for x in row))
         for (way, slug), part in parts.items()
@@ -337,28 +322,23 @@ def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
     equivariance, arrays = turned(
         parts["ddib", "none"].arrays["images"][0], parts["ddib", "rotate"]
     )
+    # Parts of earlier calls count too.
     circumstances = runs.circumstances(SCRIPT, started, machine())
-    circumstances["started"] = min(
-        circumstances["started"], *(part.started for part in parts.values())
-    )
-    circumstances["seconds"] = max(
-        circumstances["seconds"], sum(part.seconds for part in parts.values())
-    )
+    starts = [part.started for part in parts.values()]
+    seconds = sum(part.seconds for part in parts.values())
+    circumstances["started"] = min(circumstances["started"], *starts)
+    circumstances["seconds"] = max(circumstances["seconds"], seconds)
     return runs.Run(
         name="perturbations",
         title="What a perturbation of the latent does to digit and colour",
         **circumstances,
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-            if name != "out"
-        },
+        config=runs.settings(config, leave_out=("out",)),
         tables=tables,
         texts={
             "summary": summary(images, config),
             "found": found_words(points),
             "equivariance": equivariance,
-            **seen(config),
+            **observations(config),
         },
         arrays=arrays
         | {"source": to_bytes(images)}
@@ -366,44 +346,43 @@ def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
     )
 
 
-def seen(config: Config) -> dict[str, str]:
-    """What was seen by eye, by experiment, as long as it was with these models."""
-    head, *sections = SEEN.read_text().split("\n## ")
-    ours = (
-        f"models: {pretrained.fingerprint(config.source)} {pretrained.fingerprint(config.target)}"
-    )
-    if ours not in head.splitlines() or config.quick:
+def observations(config: Config) -> dict[str, str]:
+    """What was seen by eye, by experiment, if it was with these models."""
+    head, *sections = OBSERVATIONS.read_text().split("\n## ")
+    marks = [pretrained.fingerprint(name) for name in (config.source, config.target)]
+    if f"models: {' '.join(marks)}" not in head.splitlines() or config.quick:
         return {}
-    return {
-        slug: text.strip() for slug, _, text in (section.partition("\n") for section in sections)
-    }
+    parts = [section.partition("\n") for section in sections]
+    return {slug: text.strip() for slug, _, text in parts}
 
 
 def shortfall(point: tuple) -> float:
-    """How far a point is from 90 % sevens within 20 degrees: 0 where it is there, 1 for each whole
-    90 % or 20 degrees missed.
+    """How far a point is from 90 % sevens within 20 degrees.
+
+    0 where it is there, 1 for each whole 90 % or 20 degrees missed.
     """
-    *_, share, hue = point
-    return max(0.0, 0.9 - share) / 0.9 + max(0.0, (180 if hue is None else hue) - 20) / 20
+    *_, proportion, hue = point
+    return max(0.0, 0.9 - proportion) / 0.9 + max(0.0, (180 if hue is None else hue) - 20) / 20
 
 
 def ranked(point: tuple) -> tuple[float, float, float]:
     """The order of points: what falls short least, then more sevens, then less hue error."""
-    *_, share, hue = point
-    return shortfall(point), -share, 180 if hue is None else hue
+    *_, proportion, hue = point
+    return shortfall(point), -proportion, 180 if hue is None else hue
 
 
 def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.ndarray]]:
-    """Equivariance to rotation: decode(rotate(z)) against rotate(decode(z)), the background counted
-    as 0.
+    """Equivariance to rotation, decode(rotate(z)) against rotate(decode(z)): words and arrays.
+
+    The background counts as 0.
     """
     rotate, angles = get_perturbation("rotate"), rotation.arrays["numbers"][:, 0]
     ink = jnp.asarray(plain, jnp.float32) / 255
     expected = [np.asarray(rotate(ink, jnp.asarray(angle, jnp.float32), {})) for angle in angles]
-    found = rotation.arrays["images"].astype(np.float32) / 255
+    decoded = rotation.arrays["images"].astype(np.float32) / 255
     distance = lambda a, b: float(np.sqrt(np.sum((a - b) ** 2) / np.sum(b**2)))
-    ours = [distance(image, wanted) for image, wanted in zip(found, expected, strict=True)]
-    none = [distance(np.asarray(ink), wanted) for wanted in expected]
+    ours = [distance(*both) for both in zip(decoded, expected, strict=True)]
+    none = [distance(np.asarray(ink), images) for images in expected]
     pairs = "; ".join(
         f"{angle:g}°: {a:.2f} ({b:.2f})" for angle, a, b in zip(angles, ours, none, strict=True)
     )
@@ -412,10 +391,10 @@ def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.nda
         " turns the image the two orders agree. Distance of decode(rotate(z)) from"
         f" rotate(decode(z)), and in brackets that of the unturned image: {pairs}."
     )
-    shown = min(1, len(angles) - 1)
+    second = min(1, len(angles) - 1)
     pictures = {
-        "expected": np.rint(np.clip(expected[shown], 0, 1) * 255).astype(np.uint8),
-        "turned": rotation.arrays["images"][shown],
+        "expected": np.rint(np.clip(expected[second], 0, 1) * 255).astype(np.uint8),
+        "turned": rotation.arrays["images"][second],
     }
     return words, {"equivariance": np.asarray([angles, ours, none]), **pictures}
 
@@ -440,15 +419,13 @@ def found_words(points: tuple) -> str:
     """The best of each way, in words."""
     sentences = []
     for way, name in (("single", "single-model"), ("ddib", "DDIB")):
-        _, slug, coefficient, share, hue = min((p for p in points if p[0] == way), key=ranked)
-        reached = "reaches" if shortfall((share, hue)) == 0 else "does not reach"
-        words = (
-            f"{100 * share:.0f} % sevens with a median hue error of"
-            f" {'–' if hue is None else f'{hue:.0f}'}°"
-        )
+        own = [point for point in points if point[0] == way]
+        _, slug, coefficient, proportion, hue = min(own, key=ranked)
+        reaches = "reaches" if shortfall((proportion, hue)) == 0 else "does not reach"
+        degrees = "–" if hue is None else f"{hue:.0f}"
         sentences.append(
-            f"The {name} way {reached} 90 % within 20°: its best is {slug} at {coefficient:g},"
-            f" {words}."
+            f"The {name} way {reaches} 90 % within 20°: its best is {slug} at {coefficient:g},"
+            f" {100 * proportion:.0f} % sevens with a median hue error of {degrees}°."
         )
     return " ".join(sentences)
 

@@ -1,12 +1,11 @@
-"""What the Wiener preconditioning is worth: two models each, trained alike but for it, and
-translated alike.
+"""What the Wiener preconditioning is worth: models that are trained alike but for it.
 
     python experiments/preconditioning.py --steps 900
 
 For every preconditioning it trains a five-model and a seven-model from scratch (`ddib train` with
-its defaults), translates test fives, and prints one table: the loss, the share called seven, the
-hue error, the round trip and the latents. Trained models are kept in `runs/preconditioning/` and
-taken up again, so that an interrupted study goes on where it was.
+its defaults), translates test fives, and prints one table: the loss, the proportion called seven,
+the hue error, the round trip and the latents. Trained models are kept in `runs/preconditioning/`
+and taken up again, so that an interrupted study goes on where it was.
 """
 
 import shlex
@@ -26,7 +25,7 @@ from ddib_jax.runs import Table
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
-SHOWN = (
+METRICS = (
     "called_target",
     "hue_error",
     "hue_error_p90",
@@ -51,10 +50,8 @@ class Config:
 
 
 def main(config: Config) -> str:
-    """Run the study; returns the table in Markdown, which it also prints and writes to
-    `table.md`.
-    """
-    fives = ddib_jax.load_dataset("five", "test")
+    """Run the study; returns the table in Markdown, also printed and written to `table.md`."""
+    fives = ddib_jax.load_dataset("five", split="test")
     source = fives.take(range(config.count))
     classifier = Classifier(
         *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
@@ -64,29 +61,25 @@ def main(config: Config) -> str:
         folders = {
             digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")
         }
-        for digit, place in folders.items():
-            Train(data=digit, out=place, steps=config.steps, preconditioning=name).run()
-        here, there = (
-            ddib_jax.Bridge.over(ddib_jax.load(place), steps=config.ode_steps)
-            for place in folders.values()
+        for digit, folder in folders.items():
+            Train(data=digit, out=folder, steps=config.steps, preconditioning=name).run()
+        five, seven = (
+            ddib_jax.Bridge.over(ddib_jax.load(folder), steps=config.ode_steps)
+            for folder in folders.values()
         )
-        latent = bridge.encode(here, source)
+        latent = bridge.encode(five, source)
         samples = {"source": source, "latent": latent, "target_class": 7}
-        samples["translation"] = bridge.decode(there, latent)
-        samples["reconstruction"] = bridge.decode(here, latent)
+        samples["translation"] = bridge.decode(seven, latent)
+        samples["reconstruction"] = bridge.decode(five, latent)
         samples["translation_logits"], _ = classify(classifier, samples["translation"])
         rows = {row.name: row for row in evaluate(samples)}
-        losses = [
-            line["loss"] for line in read_log(folders["five"] / "training" / "log.jsonl")[-5:]
-        ]
-        table.append((name, float(np.mean(losses)), *(rows[shown].value for shown in SHOWN)))
-    labels = [rows[shown].label for shown in SHOWN]
-    text = markdown_table(
-        Table(("Preconditioning", "Loss of the five-model", *labels), tuple(table)), digits=3
-    )
-    (config.out / "table.md").write_text(
-        f"{shlex.join(['python', 'experiments/preconditioning.py', *sys.argv[1:]])}\n\n{text}"
-    )
+        log = read_log(folders["five"] / "training" / "log.jsonl")
+        loss = float(np.mean([line["loss"] for line in log[-5:]]))
+        table.append((name, loss, *(rows[metric].value for metric in METRICS)))
+    heads = ("Preconditioning", "Loss of the five-model", *(rows[name].label for name in METRICS))
+    text = markdown_table(Table(heads, tuple(table)), digits=3)
+    command = shlex.join(["python", "experiments/preconditioning.py", *sys.argv[1:]])
+    (config.out / "table.md").write_text(f"{command}\n\n{text}")
     print(text)
     return text
 

@@ -1,5 +1,4 @@
-"""What a sweep saves: its time beside that of separate translations, and its memory against the
-number of coefficients.
+"""What a sweep saves beside separate translations, and its memory by number of coefficients.
 
     python experiments/sweep_cost.py
 
@@ -7,6 +6,7 @@ Times `jax.jit(sweep)` against as many calls of the jitted `DDIB`, both compiled
 the same images in turn, and prints the temporary memory that XLA plans for the sweep's program.
 """
 
+import functools
 import time
 from dataclasses import dataclass
 
@@ -39,9 +39,9 @@ def main(config: Config) -> str:
     ddib = ddib_jax.DDIB(
         here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise")
     )
-    images = jnp.asarray(ddib_jax.load_dataset("five", "test").take(range(config.images)))
+    images = jnp.asarray(ddib_jax.load_dataset("five", split="test").take(range(config.images)))
     key = jax.random.key(0)
-    one = jax.jit(lambda held, batch: held(key, batch)).lower(ddib, images).compile()
+    one = jax.jit(lambda ddib, batch: ddib(key, batch)).lower(ddib, images).compile()
     lines = [
         (
             "| Coefficients | Separate calls, s | Sweep, s | Ratio | Temporary memory of the sweep,"
@@ -52,9 +52,9 @@ def main(config: Config) -> str:
     for count in config.counts:
         coefficients = jnp.linspace(0.0, 1.0, count)
         program = jax.jit(
-            lambda held, batch, many: ddib_jax.sweep(key, held, batch, many, at_once=config.at_once)
+            lambda ddib, batch, many: ddib_jax.sweep(key, ddib, batch, many, at_once=config.at_once)
         )
-        together = program.lower(ddib, images, coefficients).compile()
+        swept = program.lower(ddib, images, coefficients).compile()
 
         def separately(coefficients=coefficients):
             return [
@@ -64,9 +64,9 @@ def main(config: Config) -> str:
         apart, joint = [], []
         for _ in range(config.repeats):
             apart.append(seconds(separately))
-            joint.append(seconds(lambda: together(ddib, images, coefficients)))
+            joint.append(seconds(functools.partial(swept, ddib, images, coefficients)))
         ratio = np.median(joint) / np.median(apart)
-        memory = together.memory_analysis().temp_size_in_bytes / 1e6
+        memory = swept.memory_analysis().temp_size_in_bytes / 1e6
         lines.append(
             f"| {count} | {np.median(apart):.2f} | {np.median(joint):.2f} | {ratio:.2f} |"
             f" {memory:.0f} |"

@@ -1,19 +1,20 @@
-"""Bridges between six distributions of the plane: do cycles close, and how near is a translation to
-the optimal transport?
+"""Bridges between six distributions of the plane, their cycles, and the optimal transport.
 
-    python experiments/synthetic_2d.py                  # the shipped models
-    python experiments/synthetic_2d.py --train          # trains the six first, half an hour on one CPU core
+    python experiments/synthetic_2d.py            # the shipped models
+    python experiments/synthetic_2d.py --train    # half an hour more on one CPU core
 
-The study of Su et al. (2023, section 4.1) over all thirty ordered pairs. Writes
-`runs/synthetic_2d/`: clouds coloured by where their points came from, cycles by solver, transport,
-and the likelihood of the plane under every model. Needs the extra `studies`.
+Do cycles close, and how near is a translation to the optimal transport? The study of Su et al.
+(2023, section 4.1) over all thirty ordered pairs; with --train the six models are trained first.
+Writes `runs/synthetic_2d/`: clouds coloured by where their points came from, cycles by solver,
+transport, and the likelihood of the plane under every model. Needs the extra `studies`.
 """
 
 import datetime
 import itertools
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ RECIPE = {
     "float16_weights": True,
     "log_every": 100,
 }
-SHOWN = (
+EXAMPLES = (
     ("moons", "checkerboard"),
     ("concentric-rings", "concentric-squares"),
     ("parallel-rings", "parallel-squares"),
@@ -58,6 +59,7 @@ SHOWN = (
 )
 """The pairs that the reference's script takes."""
 REACH, TICKS, DRAWS = 4.0, 81, 3
+"""Half the side of the square of densities, its points a side, and samples of each shape."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,18 @@ class Config:
     """Network evaluations of a leg; a cycle has four."""
     grid: str = "log-normal"
     reference_steps: int = 4000
-    """DDIM's steps in the paper, on one grid and on the reference's shifted ones; 0 leaves them
-    out.
-    """
+    """DDIM's steps in the paper, on one grid and on the paper's shifted ones; 0 leaves them out."""
     reference_count: int = 16
     """Points of every source for those steps."""
     out: Path = ROOT / "runs" / "synthetic_2d"
+
+
+class Method(NamedTuple):
+    """A solver, its number of steps, and whether its carry is kept for the way back."""
+
+    solver: str
+    steps: int
+    carried: bool = False
 
 
 def main(config: Config) -> Path:
@@ -94,17 +102,19 @@ def main(config: Config) -> Path:
             )
     models = {name: _model(name, config) for name in SHAPES}
     clouds = {
-        name: draw_points(name, config.count, np.random.default_rng([7, place]))
-        for place, name in enumerate(SHAPES)
+        name: draw_points(name, config.count, np.random.default_rng([7, index]))
+        for index, name in enumerate(SHAPES)
     }
     pairs = list(itertools.permutations(SHAPES, 2))
-    methods = [(name, False, _steps(name, config.evaluations)) for name in config.solvers]
-    methods += [(name, True, _steps(name, config.evaluations)) for name in config.reversible]
+    methods = [Method(name, _steps(name, config.evaluations)) for name in config.solvers]
+    methods += [
+        Method(name, _steps(name, config.evaluations), carried=True) for name in config.reversible
+    ]
     cycles = {
         method: [_cycle(models, clouds, pair, method, config.grid) for pair in pairs]
         for method in methods
     }
-    rows = [_summary(*method, cycles[method]) for method in methods]
+    rows = [_summary(method, cycles[method]) for method in methods]
     papers: list[dict] = [{} for _ in pairs]
     if config.reference_steps:
         few = {
@@ -113,39 +123,20 @@ def main(config: Config) -> Path:
         }
         for shifted in (True, False):
             papers = [
-                _reference(models, few, pair, config.reference_steps, shifted) for pair in pairs
+                _reference(models, few, pair, config.reference_steps, shifted=shifted)
+                for pair in pairs
             ]
-            rows.append(
-                _summary(
-                    f"ddim, {'shifted grids' if shifted else 'one grid'}",
-                    False,
-                    config.reference_steps,
-                    papers,
-                )
-            )
+            name = "ddim, shifted grids" if shifted else "ddim, one grid"
+            rows.append(_summary(Method(name, config.reference_steps), papers))
     best = min(
-        (method for method in methods if not method[1]),
+        (method for method in methods if not method.carried),
         key=lambda method: max(cycle["mean"] for cycle in cycles[method]),
     )
-    samples = {
-        name: [
-            draw_points(name, config.count, np.random.default_rng([11, seed]))[0]
-            for seed in range(DRAWS)
-        ]
-        for name in SHAPES
-    }
-    sources = {
-        name: [
-            draw_points(name, config.count, np.random.default_rng([13, seed]))[0]
-            for seed in range(DRAWS)
-        ]
-        for name in SHAPES
-    }
+    samples = {name: _draws(name, config.count, 11) for name in SHAPES}
+    sources = {name: _draws(name, config.count, 13) for name in SHAPES}
     floors = {
-        name: float(
-            np.mean([wasserstein(*two) for two in itertools.combinations(samples[name], 2)])
-        )
-        for name in SHAPES
+        name: float(np.mean([wasserstein(*two) for two in itertools.combinations(draws, 2)]))
+        for name, draws in samples.items()
     }
     transport = [
         _transport(models, sources[pair[0]], pair, samples[pair[1]], floors[pair[1]], config.grid)
@@ -154,32 +145,20 @@ def main(config: Config) -> Path:
     density = {name: _density(model) for name, model in models.items()}
     area = (2 * REACH / (TICKS - 1)) ** 2
     masses = [float(np.sum(values) * area) for values in density.values()]
-    table = tuple(
-        (
-            f"{source} → {target}",
-            cycle["mean"],
-            cycle["worst"],
-            paper.get("mean"),
-            paper.get("worst"),
-            *facts,
-        )
-        for (source, target), cycle, paper, facts in zip(
-            pairs, cycles[best], papers, transport, strict=True
-        )
-    )
+    table = []
+    for pair, cycle, paper, facts in zip(pairs, cycles[best], papers, transport, strict=True):
+        errors = (cycle["mean"], cycle["worst"], paper.get("mean"), paper.get("worst"))
+        table.append((" → ".join(pair), *errors, *facts))
     ratios = [facts[0] / facts[1] for facts in transport]
     run = runs.Run(
         name="synthetic_2d",
         title="Bridges in the plane",
         **runs.circumstances("experiments/synthetic_2d.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-        },
+        config=runs.settings(config),
         metrics=(
             MetricRow(
                 "cycle",
-                f"Cycle by {best[0]}, mean L2 of the worst pair",
+                f"Cycle by {best.solver}, mean L2 of the worst pair",
                 max(c["mean"] for c in cycles[best]),
                 better="lower",
                 target=1e-4,
@@ -208,13 +187,13 @@ def main(config: Config) -> Path:
             ),
             "Pairs": runs.Table(
                 PAIRS,
-                table,
-                f"The cycle by {best[0]} in {best[2]} steps, and the translation beside the optimal"
-                " transport",
+                tuple(table),
+                f"The cycle by {best.solver} in {best.steps} steps, and the translation beside the"
+                " optimal transport",
             ),
         },
         texts={"summary": SUMMARY.format(count=config.count)},
-        arrays=_shown(models, clouds, best, config.grid)
+        arrays=_examples(models, clouds, best, config.grid)
         | {f"density/{name}": values for name, values in density.items()},
     )
     runs.write_run(config.out, run)
@@ -256,9 +235,15 @@ PAIRS = (
 def _model(name: str, config: Config) -> DiffusionModel:
     if not config.train:
         return pretrained.load(name)
-    place = config.out.with_name(config.out.name + "-models") / name
-    Train(data=name, out=place, **RECIPE).run()
-    return pretrained.load(place)
+    folder = config.out.with_name(config.out.name + "-models") / name
+    Train(data=name, out=folder, **RECIPE).run()
+    return pretrained.load(folder)
+
+
+def _draws(name: str, count: int, seed: int) -> list[np.ndarray]:
+    """Samples of a shape, each [count 2]."""
+    rngs = [np.random.default_rng([seed, index]) for index in range(DRAWS)]
+    return [draw_points(name, count, rng)[0] for rng in rngs]
 
 
 def _steps(name: str, evaluations: int) -> int:
@@ -285,15 +270,12 @@ def _around_carried(source: Bridge, target: Bridge, points):
     return latent, there, source.decode(target.encode(there, carry=other), carry=own)
 
 
-def _cycle(models, clouds, pair, method, grid) -> dict[str, float]:
-    name, carried, steps = method
-    here, there = (_bridge(models[domain], name, steps, grid) for domain in pair)
-    around = _around_carried if carried and is_reversible(here.solver) else _around
-    return _timed(
-        lambda: around(here, there, clouds[pair[0]][0])[2],
-        clouds[pair[0]][0],
-        4 * count(here.solver, steps),
-    )
+def _cycle(models, clouds, pair, method: Method, grid: str) -> dict[str, float]:
+    source, target = (_bridge(models[domain], method.solver, method.steps, grid) for domain in pair)
+    around = _around_carried if method.carried and is_reversible(source.solver) else _around
+    points, _ = clouds[pair[0]]
+    evaluations = 4 * count(source.solver, method.steps)
+    return _timed(lambda: around(source, target, points)[2], points, evaluations)
 
 
 def _timed(run, points, evaluations: int) -> dict[str, float]:
@@ -308,15 +290,13 @@ def _timed(run, points, evaluations: int) -> dict[str, float]:
     }
 
 
-def _summary(name: str, carried: bool, steps: int, cycles: list[dict[str, float]]) -> tuple:
+def _summary(method: Method, cycles: list[dict[str, float]]) -> tuple:
     means = [cycle["mean"] for cycle in cycles]
-    seconds = float(
-        np.median([cycle["seconds"] for cycle in cycles])
-    )  # the first holds the compilation
-    words = f"{name} + carry" if carried else name
+    # The median, as the first holds the compilation.
+    seconds = float(np.median([cycle["seconds"] for cycle in cycles]))
     return (
-        words,
-        steps,
+        f"{method.solver} + carry" if method.carried else method.solver,
+        method.steps,
         cycles[0]["evaluations"],
         len(cycles),
         float(np.mean(means)),
@@ -328,8 +308,7 @@ def _summary(name: str, carried: bool, steps: int, cycles: list[dict[str, float]
 
 @jax.jit
 def _around_shifted(source: Bridge, target: Bridge, points):
-    """The cycle on the grids of the reference's code, whose encoder is one index behind its
-    decoder.
+    """The cycle on the grids of the paper's code, whose encoder is one index behind its decoder.
 
     It takes a point for one of the lowest noise level, and goes on from the highest to infinite
     noise; its decoder starts at the highest and ends without noise.
@@ -347,28 +326,30 @@ def _around_shifted(source: Bridge, target: Bridge, points):
     return decode(source, encode(target, decode(target, encode(source, points))))
 
 
-def _reference(models, clouds, pair, steps: int, shifted: bool) -> dict[str, float]:
+def _reference(models, clouds, pair, steps: int, *, shifted: bool) -> dict[str, float]:
     """DDIM with the paper's number of steps, on linear betas."""
     sigmas = jnp.asarray(np.exp(Discrete.linear(steps).log_sigmas), jnp.float32)
-    here, there = (Bridge(models[domain], sigmas, get_solver("ddim")) for domain in pair)
+    source, target = (Bridge(models[domain], sigmas, get_solver("ddim")) for domain in pair)
     around = _around_shifted if shifted else lambda *args: _around(*args)[2]
-    return _timed(lambda: around(here, there, clouds[pair[0]][0]), clouds[pair[0]][0], 4 * steps)
+    points, _ = clouds[pair[0]]
+    return _timed(lambda: around(source, target, points), points, 4 * steps)
 
 
 def _transport(
     models, sources, pair, samples, floor: float, grid: str
 ) -> tuple[float, float, float, float]:
-    """W2 of pushed draws to as many of the target, and of two of these; the root of the mean
-    squared way, and of the shortest, of the first draw.
+    """(W2 of translations to the target, `floor`, cost of the translation, optimal cost).
 
-    A single draw of a thousand points may lie off its distribution by half of the floor, so both
-    figures are means over draws.
+    `floor` is W2 of two samples of the target. A single sample of a thousand points may lie off its
+    distribution by half of that, so both are means over samples. Costs are the root of the mean
+    squared distance between the first sample and its translation, by the bridge and by the optimal
+    transport.
     """
-    here, there = (_bridge(models[domain], "rk4", 40, grid) for domain in pair)
-    pushed = [np.asarray(_around(here, there, source)[1]) for source in sources]
-    reached = np.mean([wasserstein(*both) for both in zip(pushed, samples, strict=True)])
+    source, target = (_bridge(models[domain], "rk4", 40, grid) for domain in pair)
+    pushed = [np.asarray(_around(source, target, points)[1]) for points in sources]
+    distance = np.mean([wasserstein(*both) for both in zip(pushed, samples, strict=True)])
     cost = float(np.sqrt(np.mean(np.sum((pushed[0] - sources[0]) ** 2, axis=1))))
-    return float(reached), floor, cost, wasserstein(sources[0], pushed[0])
+    return float(distance), floor, cost, wasserstein(sources[0], pushed[0])
 
 
 @jax.jit
@@ -377,25 +358,23 @@ def _log_density(bridge: Bridge, points):
 
 
 def _density(model: DiffusionModel) -> np.ndarray:
-    """The density of a model on a lattice of the plane, rows from below."""
+    """The density of a model on a lattice of the plane; the first row is the lowest."""
     ticks = np.linspace(-REACH, REACH, TICKS, dtype=np.float32)
     points = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     logs = np.asarray(_log_density(_bridge(model, "rk4", 16, "log-uniform"), points))
     return np.exp(logs).reshape(TICKS, TICKS)
 
 
-def _shown(models, clouds, method, grid) -> dict[str, np.ndarray]:
-    name, _, steps = method
+def _examples(models, clouds, method: Method, grid: str) -> dict[str, np.ndarray]:
+    """The clouds of the page, as `report.plane` wants them."""
     arrays = {}
-    for pair in SHOWN:
+    for pair in EXAMPLES:
         points, positions = clouds[pair[0]]
-        found = _around(*(_bridge(models[domain], name, steps, grid) for domain in pair), points)
-        parts = zip(
-            ("source", "latent", "target", "cycle"), (points, *map(np.asarray, found)), strict=True
-        )
-        arrays |= {f"{pair[0]} > {pair[1]}/{part}": cloud for part, cloud in parts} | {
-            f"{pair[0]} > {pair[1]}/positions": positions
-        }
+        bridges = [_bridge(models[domain], method.solver, method.steps, grid) for domain in pair]
+        latent, target, cycle = map(np.asarray, _around(*bridges, points))
+        parts = {"source": points, "latent": latent, "target": target, "cycle": cycle}
+        parts["positions"] = positions
+        arrays |= {f"{' > '.join(pair)}/{part}": array for part, array in parts.items()}
     return arrays
 
 

@@ -1,12 +1,11 @@
-"""How fast is a training, and what holds it up? The loop, the loader and the devices, side by side
-in one run.
+"""How fast is a training, and what holds it up: the loop, the loader or the devices?
 
     python experiments/training_speed.py            # a few minutes on two CPU cores
 
 The step is that of `ddib train` with a small network on the bundled fives. Three loops take turns:
-a plain one that makes each batch when it needs it and waits for each loss, the house's loop
-(batches prefetched to the devices, nothing waited for), and the same with several steps a call
-(lax.scan). The loader's images a second, from memory and from JPEGs on disk, stand beside the
+a plain one that makes each batch when it needs it and waits for each loss; `fit`, which prefetches
+batches to the devices and waits for nothing; and `fit` with several steps a call (lax.scan). The
+loader's images a second, from memory and from JPEGs on disk, stand beside the
 step's. For weak scaling the batch grows with 1, 2, 4 and 8 virtual devices, each count in a process
 of its own. It writes `runs/training_speed/`.
 """
@@ -20,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -70,43 +69,36 @@ def learner(batch_size: int) -> tuple:
     model = recipe.untrained(source.image_shape, preconditioning.EDM(0.38), None)
     tx = recipe.tx()
     state = jax.tree.map(np.asarray, TrainState.create(model.params, tx))
-    return (
-        state,
-        Batches(source, batch_size, 0),
-        {
-            "grad_fn": recipe.grad_fn(model, Unweighted(), 0),
-            "tx": tx,
-            "shared": (model.precondition, None),
-        },
-    )
+    options = {
+        "grad_fn": recipe.grad_fn(model, Unweighted(), 0),
+        "tx": tx,
+        "shared": (model.precondition, None),
+    }
+    return state, Batches(source, batch_size, 0), options
 
 
 def plain(state: TrainState, batches: Callable, options: dict, steps: int) -> float:
     """Make a batch, take a step, read the loss; steps a second."""
     update = _updates(options["grad_fn"], options["tx"])
-    held = parallel.replicate(state)
+    state = parallel.replicate(state)
     for step in range(2 * steps):
         if step == steps:  # the first half compiles
             clock = time.perf_counter()
-        held, metrics = update(
-            held,
-            jax.random.key(0),
-            parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(step))),
-            options["shared"],
-        )
+        batch = parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(step)))
+        state, metrics = update(jax.random.key(0), state, batch, options["shared"])
         float(parallel.unreplicate(metrics)["loss"][0])
     return steps / (time.perf_counter() - clock)
 
 
-def house(
+def fitted(
     state: TrainState, batches: Callable, options: dict, steps: int, steps_per_call: int
 ) -> float:
     """The loop of `ddib train`; steps a second."""
-    with tempfile.TemporaryDirectory() as place:
-        log = TrainingLog(Path(place), start=0, steps=2 * steps, quiet=True)
+    with tempfile.TemporaryDirectory() as folder:
+        log = TrainingLog(Path(folder), start=0, steps=2 * steps, quiet=True)
         fit(
-            state,
             jax.random.key(0),
+            state,
             batches,
             steps=2 * steps,
             steps_per_call=steps_per_call,
@@ -133,14 +125,14 @@ def loops(config: Config) -> Table:
     several = f"{config.steps_per_call} steps a call, prefetched"
     ways = {
         "plain loop": plain,
-        "prefetched": functools.partial(house, steps_per_call=1),
-        several: functools.partial(house, steps_per_call=config.steps_per_call),
+        "prefetched": functools.partial(fitted, steps_per_call=1),
+        several: functools.partial(fitted, steps_per_call=config.steps_per_call),
     }
-    found = {name: [] for name in ways}
+    rounds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(config.rounds):
         for name, run in ways.items():
-            found[name].append(config.batch_size * run(state, batches, options, config.steps))
-    rates = {name: float(np.median(rates)) for name, rates in found.items()}
+            rounds[name].append(config.batch_size * run(state, batches, options, config.steps))
+    rates = {name: float(np.median(values)) for name, values in rounds.items()}
     return Table(
         ("loop", "images a second", "of the plain loop's"),
         tuple((name, rate, rate / rates["plain loop"]) for name, rate in rates.items()),
@@ -164,9 +156,9 @@ def loader(config: Config) -> Table:
         ):
             source = Pictures(sorted(Path(folder).iterdir()), View(64), read_image, memory=memory)
             batches = Batches(source, config.batch_size, 0, flip=True)
-            made = in_workers(batches, 0, 60, workers) if workers else map(batches, range(60))
-            next(made)
-            rows.append((name, _rate(made, config.batch_size)))
+            stream = in_workers(batches, 0, 60, workers) if workers else map(batches, range(60))
+            next(stream)  # the workers have started
+            rows.append((name, _rate(stream, config.batch_size)))
     return Table(("loader", "images a second"), tuple(rows))
 
 
@@ -181,12 +173,12 @@ def weak(config: Config) -> float:
     """Images a second of the devices of this process."""
     count = jax.local_device_count()
     state, batches, options = learner(config.batch_size * count)
-    update, held = _updates(options["grad_fn"], options["tx"]), parallel.replicate(state)
+    update, state = _updates(options["grad_fn"], options["tx"]), parallel.replicate(state)
     batch = parallel.to_devices(jax.tree.map(lambda leaf: leaf[None], batches(0)))
     rates = []
     for _ in range(2 + config.rounds):
         clock = time.perf_counter()
-        held, metrics = update(held, jax.random.key(0), batch, options["shared"])
+        state, metrics = update(jax.random.key(0), state, batch, options["shared"])
         jax.block_until_ready(metrics)
         rates.append(config.batch_size * count / (time.perf_counter() - clock))
     return float(np.median(rates[2:]))
@@ -227,21 +219,15 @@ def main(config: Config) -> Path | None:
         print(json.dumps(weak(config)))
         return None
     started = datetime.datetime.now(datetime.UTC)
-    tables = {"Loops": loops(config), "Loader": loader(config)} | (
-        {"Weak scaling": scaling(config)} if config.devices else {}
-    )
+    tables = {"Loops": loops(config), "Loader": loader(config)}
+    if config.devices:
+        tables["Weak scaling"] = scaling(config)
     run = runs.Run(
         name="training_speed",
         title="How fast is a training?",
         **runs.circumstances("experiments/training_speed.py", started, machine()),
-        config={
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(config).items()
-        },
-        metrics=(),
+        config=runs.settings(config),
         tables=tables,
-        texts={},
-        arrays={},
     )
     runs.write_run(config.out, run)
     page = write_report(config.out)

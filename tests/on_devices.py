@@ -19,7 +19,7 @@ class Tiny(nn.Module):
     """Two convolutions and a word of the time."""
 
     @nn.compact
-    def __call__(self, x, time, cond=None, train=False):
+    def __call__(self, x, time, cond=None, *, train=False):
         h = nn.Conv(8, (3, 3))(x)
         return nn.Conv(3, (3, 3))(jnp.tanh(h + nn.Dense(8)(time[:, None])[:, None, None]))
 
@@ -49,8 +49,8 @@ def trained(steps: int, batch_size: int) -> TrainState:
 
     state = TrainState.create(params, tx)
     return fit(
-        state,
         jax.random.key(1),
+        state,
         batch_at,
         grad_fn=gradients(loss),
         tx=tx,
@@ -72,14 +72,14 @@ def main(file: str) -> None:
         np.arange(13, dtype=np.float32),
     )
     mapped = parallel.map_batches(translated, matrix, IMAGES[:13], scale, batch_size=6)
-    found = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
+    results = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
     try:
         trained(1, 12)
     except ValueError as error:
         print(error)
     np.savez(
         file,
-        **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(found)},
+        **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(results)},
     )
 
 

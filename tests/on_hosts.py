@@ -1,5 +1,6 @@
-"""A training of a process that is one of several: `python -m tests.on_hosts DIRECTORY INDEX COUNT
-PORT`.
+"""The training of one process of several.
+
+    python -m tests.on_hosts DIRECTORY INDEX COUNT PORT
 
 It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to
 DIRECTORY/final-INDEX.npz. At step DIE_AT of the environment the process ends without a word; it
@@ -10,9 +11,8 @@ import os
 import sys
 import time
 
-if (
-    __name__ == "__main__"
-):  # tensorboardX would import torch where it is installed, which takes seconds
+# tensorboardX would import torch where it is installed, which takes seconds.
+if __name__ == "__main__":
     sys.modules.setdefault("torch", None)
 
 import jax
@@ -26,12 +26,9 @@ STEPS = 24
 
 def main(directory: str, index: int, count: int, port: int) -> int:
     if count > 1:
-        distributed.join_hosts(f"127.0.0.1:{port}", count, index)
-    from tests.training.problem import (
-        KEY,
-        arrays,
-        problem,
-    )  # computes, which joined processes must not have done
+        distributed.join_hosts(coordinator=f"127.0.0.1:{port}", count=count, index=index)
+    # Imported here, as it computes, which a process must not have done before it joins others.
+    from tests.training.problem import KEY, arrays, problem
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
     index, count = distributed.shard()
@@ -56,8 +53,8 @@ def main(directory: str, index: int, count: int, port: int) -> int:
     per_call = int(os.environ.get("STEPS_PER_CALL", "1"))
     try:
         state = fit(
-            state,
             KEY,
+            state,
             batch_at,
             **options,
             checkpoints=checkpoints,

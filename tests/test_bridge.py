@@ -223,7 +223,7 @@ def test_latents_far_from_gaussian_are_warned_of(recwarn):
 def test_shipped_models_give_the_image_back():
     """Eight test fives encoded and decoded by Heun's method in 40 steps."""
     five = Bridge.over(ddib_jax.load("five"), steps=40)
-    images = ddib_jax.load_dataset("five", "test").take(range(8))
+    images = ddib_jax.load_dataset("five", split="test").take(range(8))
     back = bridge.decode(five, bridge.encode(five, images))
     assert np.sqrt(np.sum((back - images) ** 2) / np.sum(images**2)) < 1e-3
 
@@ -231,7 +231,7 @@ def test_shipped_models_give_the_image_back():
 @pytest.mark.slow
 def test_shipped_models_give_the_image_back_exactly_with_the_carry():
     """At 10 steps in float32: a reversible solver to 1e-5, where DDIM is off by some hundredths."""
-    images, error = ddib_jax.load_dataset("five", "test").take(range(4)), {}
+    images, error = ddib_jax.load_dataset("five", split="test").take(range(4)), {}
     for name in ("o-belm", "ddim"):
         five = Bridge.over(
             ddib_jax.load("five"), steps=10, grid="log-uniform", solver=get_solver(name)

@@ -32,7 +32,7 @@ def test_samples_are_of_their_class():
 @pytest.mark.slow
 def test_fives_become_eights_of_their_colour():
     model = pretrained.load("digits")
-    fives = ddib_jax.load_dataset("five", "test").take(range(24))
+    fives = ddib_jax.load_dataset("five", split="test").take(range(24))
     five, eight = (
         Bridge.over(model.given(np.int32(label)), steps=15, grid="log-uniform") for label in (5, 8)
     )

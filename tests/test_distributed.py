@@ -1,6 +1,4 @@
-"""Several processes train and translate as one does; what happens to one of them is told by the
-others.
-"""
+"""Several processes train and translate as one does; the others report what happens to one."""
 
 import os
 import re
@@ -90,9 +88,7 @@ def two(tmp_path_factory):
 
 @pytest.mark.slow
 def test_two_hosts_are_one(tmp_path, two):
-    """Each sees its half of the batch; parameters are those of eight devices of one process, and of
-    one.
-    """
+    """Each sees its half of the batch; parameters are those of one process of 8 devices, or 1."""
     for devices in (8, 1):
         ended(training(tmp_path / str(devices), 1, devices))
         for name, leaf in final(tmp_path / str(devices)).items():
@@ -187,8 +183,9 @@ def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
 
 @pytest.mark.slow
 def test_two_hosts_play_a_game_as_one_does(tmp_path):
-    """A CycleGAN of two processes is that of one process with as many devices: batches are shared,
-    pools are the same everywhere, one of them writes.
+    """A CycleGAN of two processes is that of one process with as many devices.
+
+    Batches are split over them, pools are the same everywhere, one of them writes.
     """
     rng = np.random.default_rng(0)
     for name in ("a", "b"):

@@ -32,14 +32,36 @@ def test_files_of_the_same_names_are_replaced_and_others_stay(tmp_path):
     assert not hidden(tmp_path)
 
 
+def test_files_in_folders_move_too_and_others_stay(tmp_path):
+    (tmp_path / "b" / "folder").mkdir(parents=True)
+    for name in ("one", "other"):
+        (tmp_path / "b" / "folder" / name).write_text("old")
+    with drafted(tmp_path / "b") as draft:
+        for folder in ("folder", "new"):
+            (draft / folder).mkdir()
+            (draft / folder / "one").write_text("new")
+    files = {path: path.read_text() for path in (tmp_path / "b").rglob("*") if path.is_file()}
+    assert {path.relative_to(tmp_path / "b").as_posix(): text for path, text in files.items()} == {
+        "folder/one": "new",
+        "folder/other": "old",
+        "new/one": "new",
+    }
+    assert not hidden(tmp_path)
+
+
+def interrupted(target, error):
+    with drafted(target) as draft:
+        (draft / "one").write_text("new")
+        raise error
+
+
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
 def test_after_an_error_nothing_has_changed(tmp_path, error):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one").write_text("old")
     for target in (tmp_path / "b", tmp_path / "new"):
-        with pytest.raises(type(error)), drafted(target) as draft:
-            (draft / "one").write_text("new")
-            raise error
+        with pytest.raises(type(error)):
+            interrupted(target, error)
     assert (tmp_path / "b" / "one").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import ddib_jax.data, ddib_jax.report, ddib_jax.runs
 from ddib_jax.data.png import to_bytes
 assert to_bytes(np.zeros((2, 2, 3))).dtype == np.uint8
-assert len(ddib_jax.load_dataset("five", "test").take(range(2))) == 2
+assert len(ddib_jax.load_dataset("five", split="test").take(range(2))) == 2
 """
 
 NOTHING_YET = """

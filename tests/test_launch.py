@@ -46,7 +46,8 @@ case "$*" in
     if [ -n "$STUB_PIP_SAYS" ]; then printf '%s\\n' "$STUB_PIP_SAYS"; exit 1; fi
     echo "Collecting jax"
     bin=${{0%/*}}
-    printf '#!{bash}\\necho "ddib in $PWD:"; printf "<%%s>" "$@"; exit ${{STUB_EXIT:-0}}\\n' >"$bin/ddib"
+    printf '%s\\n' '#!{bash}' 'echo "ddib in $PWD:"; printf "<%s>" "$@"' 'exit ${{STUB_EXIT:-0}}' \\
+      >"$bin/ddib"
     chmod +x "$bin/ddib"
     ;;
   *) echo "python in $PWD:"; printf "<%s>" "$@"; exit "${{STUB_EXIT:-0}}" ;;
@@ -126,7 +127,8 @@ def host(tmp_path):
 def fails_in_a_sentence(done, *words):
     """One line that says what is wrong, after at most the line that says what was tried."""
     lines = [line for line in done.stderr.splitlines() if "installing ddib_jax" not in line]
-    assert done.returncode != 0 and len(lines) == 1, done.stderr
+    assert done.returncode != 0, done.stderr
+    assert len(lines) == 1, done.stderr
     assert lines[0].startswith("launch.sh: ")
     assert lines[0].endswith(".")
     for word in words:
@@ -152,10 +154,9 @@ def test_without_arguments_does_the_main_job_in_the_repository(host):
 
 def test_test_installs_the_test_extra_and_passes_arguments_on(host):
     done = host.launch("test", "-k", "a or b")
-    assert (
-        done.stdout
-        == f"python in {host.repository}:\n<-m><pytest><-n><auto><--maxprocesses><8><--dist><loadfile><-k><a or b>"
-    )
+    words = ["-m", "pytest", "-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
+    called = "".join(f"<{word}>" for word in [*words, "-k", "a or b"])
+    assert done.stdout == f"python in {host.repository}:\n{called}"
     assert host.calls("pip install")[0].endswith("-e .[test]")
 
 
@@ -224,8 +225,7 @@ def test_the_environment_can_be_elsewhere(host):
     assert not host.venv.exists()
 
 
-# ---- Python
-# --------------------------------------------------------------------------------------------------------------
+# ---- Python -------------------------------------------------------------------------------------
 
 
 def test_no_python(host):
@@ -261,10 +261,9 @@ def test_python_can_be_named(host):
     )
 
 
-# ---- What goes wrong
-# -----------------------------------------------------------------------------------------------------
+# ---- What goes wrong ----------------------------------------------------------------------------
 
-NO_NETWORK = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)': /simple/jax/
+NO_NETWORK = """WARNING: Retrying (Retry(total=0)) after 'NewConnectionError(...)': /simple/jax/
 ERROR: Could not find a version that satisfies the requirement jax (from versions: none)
 ERROR: No matching distribution found for jax
 """
@@ -370,8 +369,7 @@ def test_a_broken_environment_is_made_again(host):
     assert host.calls("-m venv")
 
 
-# ---- Accelerator
-# -----------------------------------------------------------------------------------------------------------
+# ---- Accelerator --------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(

@@ -111,8 +111,8 @@ def test_map_batches_refuses_what_it_cannot_pair(lengths):
 
 @pytest.mark.parametrize("size", [1, 2, 50])
 def test_prefetch_keeps_order(size):
-    assert list(parallel.prefetch(range(20), size)) == list(range(20))
-    assert list(parallel.prefetch([], size)) == []
+    assert list(parallel.prefetch(range(20), size=size)) == list(range(20))
+    assert list(parallel.prefetch([], size=size)) == []
 
 
 def test_prefetch_passes_exceptions_on_in_their_place():
@@ -129,7 +129,7 @@ def test_prefetch_passes_exceptions_on_in_their_place():
 
 def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
     made = []
-    stream = parallel.prefetch((made.append(n) or n for n in itertools.count()), 3)
+    stream = parallel.prefetch((made.append(n) or n for n in itertools.count()), size=3)
     assert next(stream) == 0
     deadline = time.monotonic() + 10
     while len(made) < 5 and time.monotonic() < deadline:
@@ -147,4 +147,4 @@ def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
 
 def test_prefetch_needs_room():
     with pytest.raises(ValueError, match="expected at least 1"):
-        parallel.prefetch([1], 0)
+        parallel.prefetch([1], size=0)

@@ -1,5 +1,8 @@
+import csv
 import json
 import os
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from ddib_jax.runs import (
     describe_machine,
     installed_versions,
     read_run,
+    settings,
     write_run,
 )
 
@@ -67,6 +71,37 @@ def test_an_older_run_is_replaced_and_other_files_stay(tmp_path):
     assert os.listdir(tmp_path) == ["run"]
 
 
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_tables_are_written_for_other_programs_too(tmp_path):
+    tables = {
+        "Steps": Table(("steps", "error, relative"), ((8, 0.5), (16, None)), "caption"),
+        "a > b: Größe/°, figures": Table(("word",), (('said "yes",\nthen no',), (float("nan"),))),
+        "steps": Table(("of another case",), ((True,),)),
+        "../..": Table((), ()),
+        "x" * 300: Table(("n",), ((np.int64(3),),)),
+    }
+    home = write_run(tmp_path / "run", small_run(tables=tables))
+    written = {path.name: rows_of(path) for path in (home / "tables").iterdir()}
+    assert written == {
+        "Steps.csv": [["steps", "error, relative"], ["8", "0.5"], ["16", ""]],
+        "a-b-Größe-,-figures.csv": [["word"], ['said "yes",\nthen no'], [""]],
+        "steps-2.csv": [["of another case"], ["True"]],
+        "table.csv": [[]],
+        "x" * 100 + ".csv": [["n"], ["3"]],
+    }
+    assert (home / "tables" / "Steps.csv").read_bytes().startswith(b'steps,"error, relative"\r\n')
+    assert read_run(home).tables["Steps"] == tables["Steps"]
+    write_run(home, small_run())
+    assert [path.name for path in (home / "tables").iterdir()] == ["Steps.csv"]
+    assert rows_of(home / "tables" / "Steps.csv")[0] == ["steps", "error"]
+    shutil.rmtree(home / "tables")
+    assert same(read_run(home), small_run())
+
+
 def test_what_is_not_finite_is_stored_as_not_measured(tmp_path):
     rows = (MetricRow("a", "A", float("nan"), 0.5, float("inf"), better="lower", target=1.0),)
     config = {"n": np.int64(3), "lr": np.float32(0.5), "path": tmp_path, "pair": (1, 2)}
@@ -113,11 +148,11 @@ def test_python_objects_are_refused(tmp_path):
 
 
 def test_a_missing_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="run.json is missing"):
+    with pytest.raises(FileNotFoundError, match=r"run\.json is missing"):
         read_run(tmp_path / "nowhere")
     home = write_run(tmp_path / "run", small_run())
     (home / "arrays.npz").unlink()
-    with pytest.raises(FileNotFoundError, match="arrays.npz is missing"):
+    with pytest.raises(FileNotFoundError, match=r"arrays\.npz is missing"):
         read_run(home)
 
 
@@ -159,6 +194,22 @@ def test_files_of_two_runs_and_other_formats_are_refused(tmp_path):
 )
 def test_a_target_is_met_or_not(value, better, target, met):
     assert MetricRow("m", "M", value, better=better, target=target).met() is met
+
+
+@pytest.mark.parametrize(
+    ("interval", "met"),
+    [((0.3, 0.5), True), ((0.7, 0.9), False), ((0.5, 0.7), None), ((None, 0.7), True)],
+)
+def test_a_target_is_surely_met_by_a_whole_interval(interval, met):
+    row = MetricRow("m", "M", 0.55, *interval, better="lower", target=0.6)
+    assert row.met()
+    assert row.surely_met() is met
+
+
+def test_settings_hold_paths_as_words(tmp_path):
+    options = types.SimpleNamespace(out=tmp_path, steps=18, sizes=(1, 2))
+    assert settings(options) == {"out": str(tmp_path), "steps": 18, "sizes": (1, 2)}
+    assert settings(options, leave_out=("out", "sizes")) == {"steps": 18}
 
 
 def test_versions_of_what_is_absent_are_told():

@@ -160,7 +160,8 @@ def test_the_installed_jaxlib_takes_the_flag_and_convolutions_lose_their_fusion(
         assert "jax" not in sys.modules and "jaxlib" not in sys.modules
         import jax
         x, w = jax.numpy.ones((8, 16, 16, 32)), jax.numpy.ones((3, 3, 32, 32))
-        f = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        axes = ("NHWC", "HWIO", "NHWC")
+        f = lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=axes)
         assert not added or "ynn" not in jax.jit(f).lower(x, w).compile().as_text()
         assert not flags.prefer_fast_cpu()
         print("added", added)

@@ -49,7 +49,7 @@ class Colours:
     def run(self) -> None:
         """Learn what is not yet known of the two images, translate every pixel, write."""
         cloud, _ = (
-            PixelCloud(path, self.space) for path in (self.photo, self.like)
+            PixelCloud(path, space=self.space) for path in (self.photo, self.like)
         )  # both are refused before either is learnt
         source, target = (
             palette_model(path, self.space, self.training_steps, self.models)
@@ -67,7 +67,7 @@ def palette_model(path: Path, space: str, steps: int, models: Path | None = None
     """The diffusion model of an image's cloud of colours: read where it was learnt before, else
     trained now and kept.
     """
-    cloud = PixelCloud(path, space)
+    cloud = PixelCloud(path, space=space)
     about = hashlib.sha256(
         cloud.pixels.tobytes() + f"{Path(path).absolute()} {space} {steps}".encode()
     ).hexdigest()[:16]

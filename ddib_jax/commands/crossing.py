@@ -171,7 +171,7 @@ def _read(
 ) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
     if (kind := given.partition(":")[0]) in (*DATASETS, "tfds"):
-        source = load_dataset(given, split, image_size=height if kind == "tfds" else None)
+        source = load_dataset(given, split=split, image_size=height if kind == "tfds" else None)
         grey = (
             source.image_shape == (*shape[:2], 1) and shape[2] == 3
         )  # as pictures of files are, given three equal channels
@@ -198,11 +198,11 @@ def _read(
         raise FileNotFoundError(
             f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)})."
         )
-    source = image_folder(path, height, background=background) if path.is_dir() else None
+    source = image_folder(path, image_size=height, background=background) if path.is_dir() else None
     paths, images = (
         (source.items, source.take(range(len(source))))
         if source
-        else ([path], read_images([path], height, background))
+        else ([path], read_images([path], image_size=height, background=background))
     )
     grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
     return [path.stem for path in paths], images if channels == 3 else grey

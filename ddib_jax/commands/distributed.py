@@ -44,7 +44,10 @@ class Hosts:
                     f"Process {self.process} of {self.processes}: they are counted from 0."
                 )
             distributed.join_hosts(
-                self.coordinator, self.processes, self.process, heed_sigterm=heed_sigterm
+                coordinator=self.coordinator,
+                count=self.processes,
+                index=self.process,
+                heed_sigterm=heed_sigterm,
             )
         elif self.processes is not None or self.process is not None:
             raise ValueError(

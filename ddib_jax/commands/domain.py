@@ -38,7 +38,7 @@ class Reference:
         rng = np.random.default_rng([seed, len(source), count])
         indices = _drawn(source, count, rng)
         return cls(
-            jnp.asarray(source.take(indices, rng)),
+            jnp.asarray(source.take(indices, rng=rng)),
             jnp.asarray(source.labels[indices]) if labelled else None,
         )
 
@@ -64,10 +64,10 @@ def statistics(
     values = math.prod(source.image_shape)
     sample = _drawn(source, 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1), rng)
     if kind == "edm":
-        return made(sigma_data=round(float(np.std(source.take(sample, rng))), 4))
+        return made(sigma_data=round(float(np.std(source.take(sample, rng=rng))), 4))
     kept = work_dir / "wiener.npz"
     if not kept.exists() and distributed.shard().index == 0:
-        fitted = made.fit(source.take(sample, rng), rank=min(rank, values - 1))
+        fitted = made.fit(source.take(sample, rng=rng), rank=min(rank, values - 1))
         draft = kept.with_suffix(".draft.npz")
         np.savez(
             draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)}

@@ -77,8 +77,8 @@ class Game:
         log = Monitor(work_dir, findings, start=start, steps=self.steps) if first else None
         try:
             return fit(
-                state,
                 jax.random.key(self.seed),
+                state,
                 batch,
                 grad_fn=game,
                 tx=tx,

@@ -199,8 +199,8 @@ class Plan(Recipe):
             batches["label"] = each(1, batch, dtype=jnp.int32)
         shared = (model.precondition, self._reference(model) if self.reference else None)
         return (
-            parallel.data_parallel(step, devices)
-            .lower(state, jax.eval_shape(lambda: jax.random.key(0)), batches, shared)
+            parallel.data_parallel(step, devices=devices)
+            .lower(jax.eval_shape(lambda: jax.random.key(0)), state, batches, shared)
             .compile()
         )
 
@@ -222,7 +222,7 @@ class Plan(Recipe):
         size = self.batch_size // len(devices)
         images = jax.ShapeDtypeStruct((len(devices), size, *model.data_shape), jnp.float32)
         return (
-            parallel.mapped(evaluated, devices)
+            parallel.mapped(evaluated, devices=devices)
             .lower(model, (images, jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)))
             .compile()
         )

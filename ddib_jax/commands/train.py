@@ -75,7 +75,11 @@ class Train(Recipe):
         """Train, with previews, and write the model directory."""
         shard = self.hosts.join(heed_sigterm=True)
         source = load_dataset(
-            self.data, "train", directory=self.data_dir, image_size=self.image_size, crop=self.crop
+            self.data,
+            split="train",
+            directory=self.data_dir,
+            image_size=self.image_size,
+            crop=self.crop,
         )
         self._check(source)
         work_dir = self.out / "training"
@@ -107,8 +111,8 @@ class Train(Recipe):
         )
         try:
             state = fit(
-                state,
                 jax.random.key(self.seed),
+                state,
                 lambda step: next(made),
                 grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
                 tx=tx,

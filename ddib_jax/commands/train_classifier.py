@@ -41,7 +41,8 @@ class TrainClassifier:
     def run(self) -> None:
         """Train, test, write the model directory."""
         train, test = (
-            load_dataset(self.data, split, directory=self.data_dir) for split in ("train", "test")
+            load_dataset(self.data, split=split, directory=self.data_dir)
+            for split in ("train", "test")
         )
         network = DigitClassifier()
         image = jnp.zeros((1, *train.image_shape))
@@ -65,7 +66,7 @@ class TrainClassifier:
         log = TrainingLog(self.out, start=0, steps=self.steps)
         state = TrainState.create(params, tx)
         options = {"tx": tx, "steps": self.steps, "ema_decay": 0.99, "log": log}
-        state = fit(state, jax.random.key(self.seed), batch, grad_fn=gradients(loss), **options)
+        state = fit(jax.random.key(self.seed), state, batch, grad_fn=gradients(loss), **options)
         log.close()
         logits, _ = classify(Classifier(state.ema, network), test.take(range(len(test))))
         accuracy = float((logits.argmax(axis=1) == test.labels).mean())

@@ -60,7 +60,9 @@ class TrainCyclegan(Game):
         """Train, with previews, and write both generators."""
         shard = self.hosts.join(heed_sigterm=True)
         sources = {
-            side: load_dataset(name, "train", directory=self.data_dir, image_size=self.image_size)
+            side: load_dataset(
+                name, split="train", directory=self.data_dir, image_size=self.image_size
+            )
             for side, name in (("a", self.a), ("b", self.b))
         }
         sources, shape = _alike(sources)
@@ -150,10 +152,10 @@ class InColour:
         return len(self.source)
 
     def take(
-        self, indices, rng: np.random.Generator | None = None, part: slice = ALL
+        self, indices, *, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m h w 3"]:
         """The images at `indices`, their grey repeated."""
-        return np.repeat(self.source.take(indices, rng, part), 3, axis=-1)
+        return np.repeat(self.source.take(indices, rng=rng, part=part), 3, axis=-1)
 
 
 def _alike(sources: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], tuple[int, ...]]:

@@ -43,7 +43,7 @@ class TrainDcgan(Game):
         """Train, with previews, and write the generator."""
         shard = self.hosts.join(heed_sigterm=True)
         source = load_dataset(
-            self.data, "train", directory=self.data_dir, image_size=self.image_size
+            self.data, split="train", directory=self.data_dir, image_size=self.image_size
         )
         if len(source.image_shape) != 3 or source.image_shape[0] != source.image_shape[1]:
             raise ValueError(

@@ -11,32 +11,34 @@ from ddib_jax.data.sources import ImageSource
 def batch_at(
     source: ImageSource, step: int, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
 ) -> tuple[Float[np.ndarray, "n ..."], Int[np.ndarray, " n"] | None]:
-    """Draw the training batch of global step `step`, counted from 0: images in [-1, 1] and their
-    labels.
+    """Draw the training batch of global step `step`: images in [-1, 1] and their labels.
 
-    The stream is an endless row of epochs, each a permutation drawn from (seed, epoch), with
-    nothing dropped where one ends inside a batch; `batch_size` may exceed the data set. The
-    augmentation is drawn from (seed, step). `shard` = (index, count) gives a host's own slice of
-    the global batch, batch_size / count images, the same as without hosts. Raises ValueError on an
-    empty source, a negative step or a batch that the shards do not divide.
+    Steps count from 0. The stream is an endless row of epochs, each a permutation drawn from
+    (seed, epoch), with nothing dropped where one ends inside a batch; `batch_size` may exceed the
+    data set. The augmentation is drawn from (seed, step). `shard` = (index, count) gives a host's
+    own slice of the global batch, batch_size / count images, the same as without hosts.
+
+    Raises:
+        ValueError: the source is empty, the step is negative, or the shards do not divide the
+            batch.
     """
     index, count = shard
     if len(source) == 0:
-        raise ValueError("the data set is empty: a batch needs at least one image")
+        raise ValueError("The data set is empty: a batch needs at least one image.")
     if step < 0 or batch_size < 1:
         raise ValueError(
-            f"step {step} of batches of {batch_size}: expected a step >= 0 and a batch size >= 1"
+            f"Step {step} of batches of {batch_size}: expected a step >= 0 and a batch size >= 1."
         )
     if not 0 <= index < count or batch_size % count:
         raise ValueError(
-            f"shard {index} of {count} of a batch of {batch_size}: the index must lie in [0,"
-            f" {count}) and {count} must divide the batch size"
+            f"Shard {index} of {count} of a batch of {batch_size}: the index must lie in"
+            f" [0, {count}) and {count} must divide the batch size."
         )
     indices = _stream(len(source), step * batch_size, batch_size, seed)
     part = slice(index * batch_size // count, (index + 1) * batch_size // count)
     # SeedSequence pads with zeros, so (seed, step, 0) would be the generator of the epoch's
     # permutation.
-    images = source.take(indices, np.random.default_rng([seed, step, 1]), part)
+    images = source.take(indices, rng=np.random.default_rng([seed, step, 1]), part=part)
     return images, None if source.labels is None else source.labels[indices[part]]
 
 
@@ -44,8 +46,8 @@ def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, " 
     epochs, offsets = np.divmod(np.arange(start, start + size), length)
     indices = np.empty(size, np.int64)
     for epoch in np.unique(epochs):
-        here = epochs == epoch
-        indices[here] = _permutation(length, seed, int(epoch))[offsets[here]]
+        inside = epochs == epoch
+        indices[inside] = _permutation(length, seed, int(epoch))[offsets[inside]]
     return indices
 
 

@@ -20,8 +20,7 @@ _TYPES = {"pixels": np.uint8, "labels": np.uint8, "positions": np.uint16}
 
 
 def write_bundle(directory: str | Path, output: str | Path) -> None:
-    """Write the fives and sevens of the IDX files in `directory` to the npz file `output`,
-    reproducibly.
+    """Write the fives and sevens of the IDX files in `directory` to the npz file `output`.
 
     For each split it holds `SPLIT_pixels` (n, 28, 28) and `SPLIT_labels` (n,), both uint8, and
     `SPLIT_positions` (n,) uint16, the indices in MNIST's file. Raises as `mnist_idx` does, before
@@ -35,9 +34,8 @@ def write_bundle(directory: str | Path, output: str | Path) -> None:
                 np.lib.format.write_array(
                     buffer, getattr(digits, name).astype(dtype), allow_pickle=False
                 )
-                entry = zipfile.ZipInfo(
-                    f"{digits.split}_{name}.npy"
-                )  # dated 1980: no clock gets into the file
+                # A ZipInfo of its own is dated 1980, so that no clock gets into the file.
+                entry = zipfile.ZipInfo(f"{digits.split}_{name}.npy")
                 archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
 
 

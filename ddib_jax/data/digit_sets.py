@@ -23,7 +23,8 @@ _LAYOUTS = (".", "mnist", "MNIST/raw")
 def bundled_digits(split: str) -> Digits:
     """Read the fives and sevens of MNIST that come with the package, grey, in MNIST's order.
 
-    "train" holds 5,421 fives and 6,265 sevens, "test" 892 and 1,028. ValueError on another split.
+    "train" holds 5,421 fives and 6,265 sevens, "test" 892 and 1,028. Raises ValueError for another
+    split.
     """
     check_split(split)
     with ASSET.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -33,13 +34,15 @@ def bundled_digits(split: str) -> Digits:
     return Digits(pixels, labels.astype(np.int32), positions.astype(np.int64), split)
 
 
-def find_digits(digits: Collection[int], split: str, directory: str | Path | None = None) -> Digits:
-    """Read the given digits of an MNIST split, grey, from the first place that can hold them.
+def find_digits(
+    digits: Collection[int], split: str, *, directory: str | Path | None = None
+) -> Digits:
+    """Read the given digits of an MNIST split, grey, from the first source that can hold them.
 
-    The files are the IDX files in `directory` where it is given; the bundle where it has all the
-    digits; the IDX files in the folder that the environment variable DDIB_DATA names; what
-    tensorflow-datasets has prepared. IDX files are looked for in the folder itself, in its `mnist`
-    and in its `MNIST/raw`. Raises FileNotFoundError if no place has them.
+    In this order: the IDX files in `directory`, if given; the bundle, if it has all the digits; the
+    IDX files in the folder that the environment variable DDIB_DATA names; what tensorflow-datasets
+    has prepared. IDX files are looked for in the folder itself, in its `mnist` and in its
+    `MNIST/raw`. Raises FileNotFoundError if no source has them.
     """
     if directory is not None:
         return mnist_idx(_idx_folder(directory), split).only(digits)
@@ -51,23 +54,25 @@ def find_digits(digits: Collection[int], split: str, directory: str | Path | Non
         return tfds_digits(split).only(digits)
     except (FileNotFoundError, ModuleNotFoundError) as error:
         raise FileNotFoundError(
-            f"digits {', '.join(map(str, sorted(digits)))} need all of MNIST, but only fives and"
+            f"Digits {', '.join(map(str, sorted(digits)))} need all of MNIST, but only fives and"
             " sevens are bundled: put its four IDX files (train-, t10k-; images-idx3-ubyte and"
             " labels-idx1-ubyte, .gz or not) in a folder and name it by `directory` or the"
-            " environment variable DDIB_DATA, or prepare MNIST in tensorflow-datasets"
+            " environment variable DDIB_DATA, or prepare MNIST in tensorflow-datasets."
         ) from error
 
 
 def parse_digits(text: str) -> tuple[int, ...]:
     """Read digits parted by commas, such as "1,2,3", sorted; the empty text means all ten.
-    ValueError on others.
+
+    Raises ValueError for any other text.
     """
     if not text:
         return tuple(range(10))
     parts = [part.strip() for part in text.split(",")]
     if not all(part in tuple("0123456789") for part in parts):
         raise ValueError(
-            f"{text!r} is no list of digits: expected digits 0 to 9 parted by commas, such as 1,2,3"
+            f"'{text}' is no list of digits: expected digits 0 to 9 parted by commas, such as"
+            " 1,2,3."
         )
     return tuple(sorted({int(part) for part in parts}))
 

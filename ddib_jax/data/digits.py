@@ -42,32 +42,31 @@ class Digits:
         return len(self.pixels)
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m 32 32 1"]:
-        """Give the images at `indices`, float32 in [-1, 1]; `rng` is not used."""
+        """The images at `indices`, float32 in [-1, 1]; `rng` is not used."""
         indices = np.asarray(indices)[part]
         return _padded(self.pixels[indices], np.ones((len(indices), 1), np.float32))
 
     def only(self, digits: Iterable[int]) -> "Digits":
         """Keep the images of the given digits, in their order; ValueError if none is left."""
-        wanted = sorted(set(digits))
-        keep = np.isin(self.labels, wanted)
+        values = sorted(set(digits))
+        keep = np.isin(self.labels, values)
         if not keep.any():
+            present = np.unique(self.labels).tolist()
             raise ValueError(
-                f"no digit of {wanted} in this source, which holds"
-                f" {np.unique(self.labels).tolist()}"
+                f"There is no digit of {values} in this source, which holds {present}."
             )
         return Digits(self.pixels[keep], self.labels[keep], self.positions[keep], self.split)
 
 
 @dataclass(frozen=True, eq=False)
 class ColouredDigits:
-    """Coloured MNIST of Gushchin et al. (ENOT, NeurIPS 2023); an `ImageSource` of 32x32x3 in [-1,
-    1].
+    """Coloured MNIST of Gushchin et al. (ENOT, NeurIPS 2023); an `ImageSource` of 32x32x3.
 
     For evaluation each image has one hue, fixed by `seed`, the split and the image's position in
-    MNIST, so it is the same through any subset; it is read at `hues`. For training each draw takes
-    a fresh uniform hue.
+    MNIST, so it is the same through any subset; `hues` has them. For training each draw takes a
+    fresh uniform hue.
     """
 
     digits: Digits
@@ -92,11 +91,11 @@ class ColouredDigits:
         return (360 * rng.random(SPLIT_SIZES[split]))[self.digits.positions]
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m 32 32 3"]:
-        """Give the images at `indices`, float32 in [-1, 1]: at their fixed hues, or with `rng` at
-        fresh ones.
-        """
+        """The images at `indices`, float32 in [-1, 1], at fixed hues; with `rng` at new ones."""
+        # Hues are drawn for the whole batch and then cut, so that a part of it, a host's own, gets
+        # the colours that it has in the whole.
         indices = np.asarray(indices)
         hue = self.hues[indices] if rng is None else 360 * rng.random(len(indices))
         return _padded(self.digits.pixels[indices[part]], enot_tint(hue[part]).astype(np.float32))

@@ -1,6 +1,4 @@
-"""Pictures of any size and kind of pixel as image sources: how each is fitted, which are kept in
-memory, and which cannot be read.
-"""
+"""Pictures of any size and kind of pixel as image sources."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +12,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from ddib_jax.data.sources import ALL, Indices, to_float
 
 LOADED = 286 / 256
-"""What is cropped at random is read this much larger, as CycleGAN's and pix2pix's 286 for 256."""
+"""Pictures to be cropped at random are read this much larger, as in CycleGAN: 286 for 256."""
 
 _NAMED = 10
 _WORKERS = 4
@@ -22,11 +20,11 @@ _WORKERS = 4
 
 @dataclass(frozen=True)
 class View:
-    """How a picture is looked at: cropped to its central square and resized, one half of it,
-    transparency laid over a colour.
+    """How a picture is fitted: which half of it, its central square resized, its background.
 
-    With a random crop it is resized to `LOADED` times the size, from which a part is taken at each
-    draw.
+    With a random crop the square is resized to `LOADED` times `image_size`, and each draw takes a
+    part of `image_size`. Raises ValueError for a size below 1, an unknown crop or colour, and a
+    random crop without a size.
     """
 
     image_size: int | None = None
@@ -36,19 +34,18 @@ class View:
 
     def __post_init__(self):
         if self.image_size is not None and self.image_size < 1:
-            raise ValueError(f"image size {self.image_size}: expected at least 1")
-        if self.crop not in ("centre", "random") or (
-            self.crop == "random" and self.image_size is None
-        ):
+            raise ValueError(f"Found image size {self.image_size}: expected at least 1.")
+        sizeless = self.crop == "random" and self.image_size is None
+        if self.crop not in ("centre", "random") or sizeless:
             raise ValueError(
-                f"crop {self.crop!r} at image size {self.image_size}: expected 'centre', or"
-                " 'random' with an image size"
+                f"Found crop '{self.crop}' at image size {self.image_size}: expected 'centre', or"
+                " 'random' with an image size."
             )
         try:
             ImageColor.getrgb(self.background)
         except ValueError as error:
             raise ValueError(
-                f"background {self.background!r}: expected a colour by name or as #rrggbb"
+                f"Found background '{self.background}': expected a colour by name or as #rrggbb."
             ) from error
 
     @property
@@ -57,7 +54,7 @@ class View:
         return round(self.image_size * LOADED) if self.crop == "random" else self.image_size
 
     def fitted(self, picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-        """A picture upright by its EXIF orientation, as 8-bit RGB of the size that it is read at.
+        """The picture upright by its EXIF orientation, as 8-bit RGB, `loaded` pixels a side.
 
         Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over the
         background; with a size the central square is resized to it with Lanczos' antialiasing
@@ -65,13 +62,10 @@ class View:
         """
         image = _rgb(ImageOps.exif_transpose(picture), self.background)
         if self.half is not None:
-            middle = image.width // 2
-            image = image.crop(
-                {
-                    "left": (0, 0, middle, image.height),
-                    "right": (image.width - middle, 0, image.width, image.height),
-                }[self.half]
-            )
+            # The column in the middle of an odd width belongs to neither half.
+            width = image.width // 2
+            start = {"left": 0, "right": image.width - width}[self.half]
+            image = image.crop((start, 0, start + width, image.height))
         if self.loaded is not None:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -82,13 +76,12 @@ class View:
 
 
 class Pictures:
-    """Pictures of one size; an `ImageSource` of (h, w, 3) in [-1, 1], augmented by nothing but a
-    random crop.
+    """Pictures of one size, an `ImageSource` of (h, w, 3) in [-1, 1].
 
-    `read` gives the fitted pixels of an item. Every one is read once at the start, so that a bad
-    one is named before any work is done, and kept in memory as bytes while all need at most
-    `memory` of them; more are read again at each draw. Raises ValueError that names all that cannot
-    be read, or whose sizes differ.
+    `read(item, view)` gives the fitted pixels of an item; a random crop is the only augmentation.
+    Every item is read once at the start, so that a bad one is named before any work is done. If all
+    together need at most `memory` bytes they stay in memory, otherwise each draw reads them again.
+    Raises ValueError that names all the items that cannot be read, or whose sizes differ.
     """
 
     def __init__(
@@ -110,40 +103,41 @@ class Pictures:
         return len(self.items)
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m h w 3"]:
-        """Give the images at `indices`, float32 in [-1, 1]: in the middle, or with `rng` and a
-        random crop anywhere.
+        """The images at `indices`, float32 in [-1, 1].
+
+        With a random crop they are cropped anywhere by `rng`, or in the middle without it.
         """
         indices = np.asarray(indices)
-        room = (self._view.loaded or 0) - self.image_shape[0] if self._view.crop == "random" else 0
-        corners = (
-            np.full((len(indices), 2), room // 2)
-            if rng is None or room == 0
-            else rng.integers(room + 1, size=(len(indices), 2))
-        )
-        indices, corners = indices[part], corners[part]
-        kept = self._pixels is not None
-        pixels = (
-            self._pixels[indices]
-            if kept
-            else self._load([self.items[index] for index in indices], None)[0]
-        )
-        if room:
-            height, width = self.image_shape[:2]
-            pixels = np.stack(
-                [
-                    image[y : y + height, x : x + width]
-                    for image, (y, x) in zip(pixels, corners, strict=True)
-                ]
-            )
-        return to_float(pixels)
+        if self._view.crop != "random":
+            return to_float(self._read_again(indices[part]))
+        height, width = self.image_shape[:2]
+        room = self._view.loaded - height
+        # Drawn for the whole batch and then cut, as `part` demands.
+        if rng is None or room == 0:
+            corners = np.full((len(indices), 2), room // 2)
+        else:
+            corners = rng.integers(room + 1, size=(len(indices), 2))
+        pixels = self._read_again(indices[part])
+        crops = [
+            image[y : y + height, x : x + width]
+            for image, (y, x) in zip(pixels, corners[part], strict=True)
+        ]
+        return to_float(np.stack(crops))
+
+    def _read_again(self, indices: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w 3"]:
+        """The fitted pixels of some items, from memory where they are kept."""
+        if self._pixels is not None:
+            return self._pixels[indices]
+        return self._load([self.items[index] for index in indices], None)[0]
 
     def _load(
         self, items: Sequence[Any], memory: int | None
     ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, int, int]]:
-        """Read all of them; keep them unless they take more than `memory` bytes. One error names
-        all the bad ones.
+        """Read all items: their pixels, None if these exceed `memory` bytes, and their shape.
+
+        One error names all the bad ones.
         """
         pixels, shape, first, unreadable, unequal = None, None, None, [], []
         with ThreadPoolExecutor(_WORKERS) as pool:
@@ -161,37 +155,35 @@ class Pictures:
                     pixels[index] = result
         if unreadable:
             raise ValueError(
-                f"{len(unreadable)} of {len(items)} images cannot be read: {_listing(unreadable)}"
+                f"{len(unreadable)} of {len(items)} images cannot be read: {_listing(unreadable)}."
             )
         if unequal:
             raise ValueError(
                 f"{len(unequal)} of {len(items)} images are not {shape[1]}x{shape[0]} like {first}:"
-                f" {_listing(unequal)}; give an image size to crop and resize them all"
+                f" {_listing(unequal)}; give an image size to crop and resize them all."
             )
         return pixels, shape
 
     def _attempt(self, item: Any) -> UInt8[np.ndarray, "h w 3"] | Exception:
         try:
             return self._read(item, self._view)
-        except (
-            Exception
-        ) as error:  # decoders raise anything on a damaged file; all are gathered into one error
+        # Decoders raise anything on a damaged file; `_load` names all such files in one error.
+        except Exception as error:
             return error
 
 
 def _rgb(image: Image.Image, background: str) -> Image.Image:
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range: save it with 8 or 16 bits")
+        raise ValueError("Floating-point pixels have no fixed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("integer pixels beyond 16 bits: save it with 8 or 16 bits")
+            raise ValueError("Integer pixels beyond 16 bits: save it with 8 or 16 bits")
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert(
-            "RGB"
-        )
+        paper = Image.new("RGBA", image.size, background)
+        return Image.alpha_composite(paper, image).convert("RGB")
     return image.convert("RGB")
 
 

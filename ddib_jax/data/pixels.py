@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ddib_jax.data.folder import read_image
+from ddib_jax.data.pictures import View
 from ddib_jax.data.sources import ALL, Indices
 
 _LAB_CENTRE, _LAB_UNIT = (50.0, 0.0, 0.0), (50.0, 128.0, 128.0)
@@ -17,8 +18,9 @@ _GREY = 4  # bytes between the channels of a pixel that still looks grey: what J
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """A colour space: RGB of [0, 1] to points of about [-1, 1], and back (not clipped); arrays [n
-    3].
+    """A colour space: from RGB [n 3] in [0, 1] to points [n 3] of about [-1, 1], and back.
+
+    The way back does not clip.
     """
 
     points: Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, "n 3"]]
@@ -42,7 +44,7 @@ def _to_lab(rgb: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
 def _from_lab(points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     lab = np.asarray(points, np.float64) * _LAB_UNIT + _LAB_CENTRE
     lab[:, 0] = np.clip(lab[:, 0], 0, 100)
-    # what is purer than any display's colour is clipped, not warned of
+    # A translation may be more saturated than any display's colour: clipped, without a warning.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         xyz = np.clip(_colour().lab2xyz(lab), 0, None)
@@ -59,7 +61,7 @@ COLOUR_SPACES: dict[str, ColourSpace] = {
 def colour_space(name: str) -> ColourSpace:
     """A registered colour space; raises ValueError, with the list, for an unknown one."""
     if name not in COLOUR_SPACES:
-        raise ValueError(f"unknown colour space {name!r}: expected {', '.join(COLOUR_SPACES)}")
+        raise ValueError(f"Unknown colour space '{name}'; known are {', '.join(COLOUR_SPACES)}.")
     return COLOUR_SPACES[name]
 
 
@@ -69,8 +71,9 @@ def to_points(pixels: UInt8[np.ndarray, "n 3"], space: str) -> Float[np.ndarray,
 
 
 def to_pixels(points: Float[np.ndarray, "n 3"], space: str) -> UInt8[np.ndarray, "n 3"]:
-    """Points of a colour space as bytes of RGB, clipped and rounded to nearest; raises ValueError
-    where one is not finite.
+    """Points of a colour space as bytes of RGB, clipped and rounded to nearest.
+
+    Raises ValueError where one is not finite.
     """
     if not np.isfinite(points).all():
         raise ValueError("The points hold values that are not finite; they are no colours.")
@@ -78,21 +81,20 @@ def to_pixels(points: Float[np.ndarray, "n 3"], space: str) -> UInt8[np.ndarray,
 
 
 class PixelCloud:
-    """The pixels of an image as an `ImageSource` of points (3,) of a colour space, in the order of
-    rows.
+    """The pixels of an image, row by row, as an `ImageSource` of points (3,) of a colour space.
 
     A draw with a generator spreads every byte over its own width, for a density has no atoms.
-    Raises ValueError for a grey image or one of a single colour, which have no palette; files are
-    refused as in `read_image`.
+    Raises ValueError for a file that `read_image` cannot read, and for a grey image or one of a
+    single colour, which have no palette.
     """
 
     labels, classes = None, ()
     image_shape = (3,)
 
-    def __init__(self, path: str | Path, space: str = "lab"):
+    def __init__(self, path: str | Path, *, space: str = "lab"):
         colour_space(space)
         try:
-            image = read_image(path)
+            image = read_image(path, View())
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"{path} cannot be read as an image ({getattr(error, 'strerror', None) or error})."
@@ -108,7 +110,7 @@ class PixelCloud:
         return len(self.pixels)
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
     ) -> Float[np.ndarray, "m 3"]:
         """The pixels at `indices` as points; with a generator, each anywhere within its bytes."""
         pixels = self.pixels[np.asarray(indices)].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Images to PNG files: one by one, or as a grid."""
+"""Images as PNG files: one by one, or as a grid."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w
 def write_images(
     directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]
 ) -> list[Path]:
-    """Write images in [-1, 1] as `directory`/NAME.png; returns the paths. One or three channels."""
+    """Write images in [-1, 1] of one or three channels as `directory`/NAME.png; their paths."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.png" for name in names]
@@ -26,11 +26,9 @@ def write_images(
 
 
 def write_grid(
-    path: str | Path, images: Float[np.ndarray, "n h w c"], columns: int = 8, zoom: int = 2
+    path: str | Path, images: Float[np.ndarray, "n h w c"], *, columns: int = 8, zoom: int = 2
 ) -> Path:
-    """Write images in [-1, 1] as one PNG, row by row, each pixel `zoom` pixels wide; returns the
-    path.
-    """
+    """Write images in [-1, 1] as one PNG, row by row, `zoom` times as large; returns the path."""
     tiles = to_bytes(images).repeat(zoom, axis=1).repeat(zoom, axis=2)
     count, height, width, channels = tiles.shape
     rows = -(-count // columns)

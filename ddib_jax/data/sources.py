@@ -16,13 +16,10 @@ Indices: TypeAlias = Int[np.ndarray, " n"] | Sequence[int]
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """A finite data set of equally large images, or of points, read by index on the host.
+    """A finite data set of images of one size, or of points, read by index on the host.
 
-    `image_shape` is (h, w, c), or (d,) of points; `labels` is one integer an image, which counts in
-    `classes`, the names of the labels; None and () where there are none. `take` returns float32
-    images in [-1, 1]: without a generator the fixed evaluation view, which depends on the index
-    alone and not on how indices are batched; with one, a freshly augmented view. `part` asks for
-    some of these images alone, as they are among all.
+    `image_shape` is (h, w, c), or (d,) of points. `labels` is one integer an image, an index into
+    `classes`, the labels' names; None and () where there are none.
     """
 
     image_shape: tuple[int, ...]
@@ -32,8 +29,15 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def take(
-        self, indices: Indices, rng: np.random.Generator | None = None, part: slice = ALL
-    ) -> Float[np.ndarray, "m ..."]: ...
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> Float[np.ndarray, "m ..."]:
+        """The images at `indices[part]`, float32 in [-1, 1].
+
+        Without a generator this is the evaluation view, which depends on an image's index alone and
+        not on how indices are batched; with one, a new random augmentation. What is drawn is drawn
+        for all `indices`, so that a part of a batch is the same as in the whole.
+        """
+        ...
 
 
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -44,4 +48,4 @@ def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 def check_split(split: str) -> None:
     """Raise ValueError unless `split` is "train" or "test"."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected 'train' or 'test'")
+        raise ValueError(f"Unknown split '{split}': expected 'train' or 'test'.")

@@ -17,45 +17,45 @@ _SPLITS = {"train": ("train",), "test": ("test", "validation")}
 
 
 @cache
-def tfds_digits(split: str, data_dir: str | None = None) -> Digits:
-    """Read a split of MNIST that tensorflow-datasets has prepared as array_record, through
-    `tfds.data_source`.
+def tfds_digits(split: str, *, data_dir: str | None = None) -> Digits:
+    """Read a split of MNIST that tensorflow-datasets has prepared as array_record.
 
     Nothing is downloaded and TensorFlow is not needed; `data_dir` is where tensorflow-datasets
     keeps its data, its own default if None. The images come in tensorflow-datasets' shuffled order,
     so `positions` (and the evaluation hues that follow from them) are those of that order, not of
-    the IDX files. Decoding takes some 20 s for "train" and is done once a process. Raises
-    ModuleNotFoundError without the package, FileNotFoundError if MNIST has not been prepared there.
+    the IDX files. Decoding takes some 20 s for "train" and is done once a process.
+
+    Raises:
+        ModuleNotFoundError: tensorflow-datasets is not installed.
+        FileNotFoundError: MNIST has not been prepared there.
     """
     check_split(split)
-    pixels, labels = zip(
-        *(
-            (record["image"][..., 0], record["label"])
-            for record in _records("mnist", split, data_dir)
-        ),
-        strict=True,
-    )
+    pixels, labels = [], []
+    for record in _records("mnist", split, data_dir):
+        pixels.append(record["image"][..., 0])
+        labels.append(record["label"])
     return Digits(np.stack(pixels), np.array(labels, np.int32), np.arange(len(labels)), split)
 
 
 def tfds_images(
     name: str,
     split: str,
+    *,
     data_dir: str | None = None,
     image_size: int | None = None,
     crop: str = "centre",
 ) -> Pictures:
-    """The pictures of any data set of tensorflow-datasets, "cifar10" or "oxford_iiit_pet:4.0.0",
-    converted, cropped and kept in memory as those of a folder.
+    """The pictures of a data set of tensorflow-datasets, "cifar10" or "oxford_iiit_pet:4.0.0".
 
-    Its feature `image` is read, and `label` where it has one. "test" is the split of that name, or
-    `validation` where there is none. Raises as `tfds_digits`, and ValueError for a data set without
-    images of 8 bits, or without the split.
+    They are converted, cropped and kept in memory as by `image_folder`. The feature `image` is
+    read, and `label` where there is one. "test" is the split of that name, or `validation` where
+    there is none. Raises as `tfds_digits`, and ValueError for a data set without images of 8 bits,
+    or without the split.
     """
     check_split(split)
     records = _records(name, split, data_dir)
-    features = records.dataset_info.features
-    image, label = (features.get(key, None) for key in ("image", "label"))
+    features = dict(records.dataset_info.features.items())
+    image, label = (features.get(key) for key in ("image", "label"))
     if image is None or np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3:
         raise ValueError(
             f"'{name}' of tensorflow-datasets has no feature `image` of bytes [h, w, c]; it has"
@@ -63,21 +63,16 @@ def tfds_images(
         )
     labels, classes = None, tuple(getattr(label, "names", None) or ())
     if classes:
-        labels = np.asarray(
-            [record["label"] for record in _records(name, split, data_dir, skip="image")], np.int32
-        )
-    return Pictures(
-        range(len(records)),
-        View(image_size, crop=crop),
-        _Record(records),
-        labels=labels,
-        classes=classes,
-    )
+        undecoded = _records(name, split, data_dir, skip="image")
+        labels = np.asarray([record["label"] for record in undecoded], np.int32)
+    view = View(image_size, crop=crop)
+    indices = range(len(records))
+    return Pictures(indices, view, _Record(records), labels=labels, classes=classes)
 
 
 @dataclass(frozen=True)
 class _Record:
-    """The picture of a record, fitted."""
+    """Reads and fits the picture of a record; data rather than a closure, so that it pickles."""
 
     records: Sequence[Any]
 
@@ -87,42 +82,38 @@ class _Record:
 
 
 def _records(name: str, split: str, data_dir: str | None, skip: str | None = None) -> Sequence[Any]:
-    """The records of a prepared data set, a feature of them left undecoded."""
+    """The records of a prepared data set; their feature `skip` is left undecoded."""
+    options = {"data_dir": data_dir, "download": False}
     try:
         import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from"
-            " tensorflow-datasets"
-        ) from error
-    where = {"data_dir": data_dir, "download": False}
+        raise _not_installed(error, name) from error
     try:
-        known = tfds.data_source(name, **where)
+        splits = tfds.data_source(name, **options)
     except ImportError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from"
-            " tensorflow-datasets"
-        ) from error
-    except (
-        Exception
-        # whatever it raises on a name it does not know, or on data that are not there or of another
-        # kind
-    ) as error:
+        raise _not_installed(error, name) from error
+    # It has no error of its own for an unknown name, or for data that are missing or of another
+    # file format.
+    except Exception as error:
         raise FileNotFoundError(
             f"tensorflow-datasets has no {name} as array_record in"
             f" {data_dir or 'its default folder'} ({type(error).__name__}): prepare it once with"
-            f" `tfds build {name} --file_format=array_record`"
+            f" `tfds build {name} --file_format=array_record`."
         ) from error
-    there = next((each for each in _SPLITS[split] if each in known), None)
-    if there is None:
+    present = next((candidate for candidate in _SPLITS[split] if candidate in splits), None)
+    if present is None:
         raise ValueError(
             f"'{name}' of tensorflow-datasets has no split {' or '.join(_SPLITS[split])}; it has"
-            f" {', '.join(known)}."
+            f" {', '.join(splits)}."
         )
-    return (
-        known[there]
-        if skip is None
-        else tfds.data_source(
-            name, split=there, decoders={skip: tfds.decode.SkipDecoding()}, **where
-        )
+    if skip is None:
+        return splits[present]
+    decoders = {skip: tfds.decode.SkipDecoding()}
+    return tfds.data_source(name, split=present, decoders=decoders, **options)
+
+
+def _not_installed(error: ImportError, name: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"{error.name} is not installed: pip install 'ddib_jax[tfds]' to read {name} from"
+        " tensorflow-datasets."
     )

@@ -12,44 +12,48 @@ _AHEAD = 2
 
 
 def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int) -> Iterator[Any]:
-    """batch_at(step) of the steps from `start` to before `stop`, in order, made by `count`
-    processes.
+    """batch_at(step) for the steps in [start, stop), in order, computed by `count` processes.
 
-    The place in the stream is the step alone, so a resumed training goes on by starting at its
-    step. `batch_at` is pickled: it must be data, not a closure. Closing the iterator ends the
-    processes. Raises ImportError where grain is missing and ValueError for less than one process.
+    A batch depends on its step alone, so a resumed training goes on by starting at its step.
+    `batch_at` is pickled: it must be data, not a closure. Closing the iterator ends the processes.
+    Raises ImportError where grain is missing and ValueError for less than one process.
     """
     if count < 1:
-        raise ValueError(f"{count} worker processes: expected at least 1")
+        raise ValueError(f"Found {count} worker processes: expected at least 1.")
     try:
         import grain
         from absl import flags
     except ImportError as error:
         raise ImportError("Worker processes need grain; install ddib_jax[workers].") from error
-    flags.FLAGS.mark_as_parsed()  # grain asks for its own, which have their defaults
+    # grain reads flags of its own, which absl refuses before they are parsed; the defaults will do.
+    flags.FLAGS.mark_as_parsed()
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
-    return _closed(
-        iter(steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent))
-    )
+    batches = steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent)
+    return _closing(iter(batches))
 
 
-def _closed(made: Iterator[Any]) -> Iterator[Any]:
-    """What grain makes; its processes end when this is closed."""
+def _closing(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches; closing this generator ends grain's processes."""
     try:
-        yield from made
+        yield from batches
     finally:
-        made.close()
+        batches.close()
 
 
 def _with_its_parent(index: int, count: int) -> None:
-    """SIGTERM and Ctrl-C are the training's own to answer; a worker ends when that process has
-    ended, however it did.
+    """Make a worker process end when the training ends, however that ended, and not before.
+
+    SIGTERM and Ctrl-C reach the whole process group, but only the training answers them: it saves
+    a checkpoint first.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process().sentinel
-    threading.Thread(
-        target=lambda: (multiprocessing.connection.wait([parent]), os._exit(1)), daemon=True
-    ).start()
+
+    def end_with_parent() -> None:
+        multiprocessing.connection.wait([parent])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

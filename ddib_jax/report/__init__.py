@@ -1,6 +1,4 @@
-"""From a run on disk to figures and one HTML page; no jax, so that it runs wherever a run can be
-copied to.
-"""
+"""From a run on disk to figures and one HTML page; no jax, so that any machine can do it."""
 
 import os
 from pathlib import Path
@@ -14,10 +12,10 @@ from ddib_jax.runs import read_run
 
 
 def write_report(directory: str | os.PathLike[str]) -> Path:
-    """Draw the figures of the run in `directory` into its folder `figures` and write its page,
-    `index.html`.
+    """Draw the figures of the run in `directory`, and write its page, `index.html`.
 
-    Returns the page's path; the page holds every picture inside itself and opens offline.
+    The figures lie in its folder `figures`. Returns the page's path; the page holds every picture
+    inside itself and opens offline.
 
     Raises:
         FileNotFoundError: there is no run in the directory.

@@ -1,6 +1,4 @@
-"""Clouds of points of the plane, each point in the colour of where it came from, and densities over
-the plane.
-"""
+"""Clouds of points of the plane, coloured by position in the source, and densities."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +12,13 @@ Cloud = tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"] | None]
 """Points, and their positions in [0, 1] on a scale of colours, or None for one colour."""
 
 
-def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, theme: Theme = LIGHT) -> None:
+def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, *, theme: Theme = LIGHT) -> None:
     """Rows of equally many clouds, each under its name, in squares that share their scale."""
     columns = len(rows[0])
     reach = 1.05 * max(float(np.abs(points).max()) for row in rows for points, _ in row.values())
     size = 2.9 if len(rows) > 1 else 3.6
-    with canvas(
-        path, theme, columns, (size * columns, (size + 0.3) * len(rows)), len(rows)
-    ) as axes:
+    inches = (size * columns, (size + 0.3) * len(rows))
+    with canvas(path, theme, columns, inches, rows=len(rows)) as axes:
         clouds = [cloud for row in rows for cloud in row.items()]
         for plane, (title, (points, positions)) in zip(axes, clouds, strict=True):
             colours = (
@@ -45,12 +42,13 @@ def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, theme: Theme =
 def density_figure(
     densities: Mapping[str, Float[np.ndarray, "h w"]],
     path: Path,
-    theme: Theme = LIGHT,
     *,
     reach: float,
+    theme: Theme = LIGHT,
 ) -> None:
-    """Densities over the square [-reach, reach]^2 side by side, rows from below, dark where there
-    is nothing.
+    """Densities over the square [-reach, reach]^2 side by side; the first row is the lowest.
+
+    The scale ends at the 99.5 % quantile, so that a peak does not darken the rest.
     """
     with canvas(path, theme, len(densities), (2.6 * len(densities), 3.0)) as axes:
         for plane, (title, density) in zip(axes, densities.items(), strict=True):

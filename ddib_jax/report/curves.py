@@ -1,6 +1,4 @@
-"""Errors against network evaluations, on logarithmic axes: a panel a family of solvers, DDIM in
-grey in each.
-"""
+"""Errors against network evaluations, on logarithmic axes: a panel for each family of solvers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,48 +18,47 @@ FLOOR, CEILING = 1e-8, 10.0
 def error_figure(
     panels: Mapping[str, Mapping[str, Curve]],
     path: Path,
-    theme: Theme = LIGHT,
     *,
     ylabel: str,
-    wanted: float | None = None,
+    level: float | None = None,
     reference: tuple[str, Curve] | None = None,
-    rising: bool = False,
+    unbounded: bool = False,
+    theme: Theme = LIGHT,
 ) -> None:
-    """Curves of (evaluations, errors) in log-log panels side by side, each curve named at its end.
+    """Curves of (evaluations, errors) in log-log panels side by side, with legends.
 
-    panels: title -> curve's name -> curve; a name that ends in "+ carry" is drawn dashed. `wanted`
-    draws a level, `reference` a curve that every panel shows in grey. Errors above 10 are drawn at
-    the upper edge, below 1e-8 at the lower; `rising` is for what has no such range (seconds).
+    panels: title -> curve's name -> curve; a name that ends in "+ carry" is drawn dashed. `level`
+    draws a dotted horizontal line, `reference` a curve that every panel shows in grey. Errors above
+    10 and infinite ones are drawn at the upper edge, those below 1e-8 at the lower; `unbounded` is
+    for quantities without such a range (seconds).
     """
     with canvas(path, theme, len(panels), (4.6 * len(panels) + 0.6, 5.0)) as axes:
-        for place, (plane, (title, curves)) in enumerate(zip(axes, panels.items(), strict=True)):
+        for plane, (title, curves) in zip(axes, panels.items(), strict=True):
             if reference:
-                _curve(plane, *reference, theme.muted, rising, width=1.2)
-            ends = []
+                _curve(plane, *reference, theme.muted, unbounded=unbounded, width=1.2)
             for hue, (name, curve) in zip(HUES * 3, curves.items(), strict=False):
-                ends.append(_curve(plane, name, curve, hue, rising))
+                _curve(plane, name, curve, hue, unbounded=unbounded)
             plane.set(title=title, xscale="log", yscale="log", xlabel="evaluations a leg")
-            if not rising:
+            if not unbounded:
                 plane.set_ylim(FLOOR / 2, CEILING * 2)
-            if place == 0:
-                plane.set_ylabel(ylabel)
-            if wanted is not None:
-                plane.axhline(wanted, color=theme.warm, linewidth=1, linestyle=":")
+            if level is not None:
+                plane.axhline(level, color=theme.warm, linewidth=1, linestyle=":")
             plane.legend(fontsize=8, loc="lower left", handlelength=1.6, labelspacing=0.25)
+        axes[0].set_ylabel(ylabel)
 
 
 def _curve(
-    plane: Axes, name: str, curve: Curve, colour: str, rising: bool, width: float = 1.8
+    plane: Axes, name: str, curve: Curve, colour: str, *, unbounded: bool, width: float = 1.8
 ) -> None:
     evaluations, errors = (
-        np.asarray([np.nan if v is None else v for v in part], float) for part in curve
+        np.asarray([np.nan if value is None else value for value in part], float) for part in curve
     )
-    errors = np.where(np.isfinite(errors), errors, np.nan if rising else CEILING)
-    shown = errors if rising else np.clip(errors, FLOOR, CEILING)
+    errors = np.where(np.isfinite(errors), errors, np.nan if unbounded else CEILING)
+    heights = errors if unbounded else np.clip(errors, FLOOR, CEILING)
     style = "--" if name.endswith("+ carry") else "-"
     plane.plot(
         evaluations,
-        shown,
+        heights,
         style,
         marker="o",
         markersize=3.5,

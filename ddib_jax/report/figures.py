@@ -1,6 +1,4 @@
-"""Figures of a study of coloured digits: hue against hue, latents against N(0, 1), thickness
-against thickness.
-"""
+"""Figures of a study of coloured digits: hue, stroke thickness, and latents against N(0, 1)."""
 
 from pathlib import Path
 from statistics import NormalDist
@@ -17,7 +15,8 @@ NEAR = 30
 _SEXTANTS = range(0, 361, 60)
 
 
-def _hue_strip(axes: Axes, theme: Theme) -> None:
+def _hue_axes(axes: Axes, theme: Theme) -> None:
+    """Axes of hue against hue, with strips of colours along them, the diagonal and its band."""
     wheel = hue_colours(np.arange(360.0))
     axes.imshow(wheel[None], extent=(0, 360, -14, -4), aspect="auto", zorder=1)
     axes.imshow(wheel[::-1, None], extent=(-14, -4, 0, 360), aspect="auto", zorder=1)
@@ -26,6 +25,7 @@ def _hue_strip(axes: Axes, theme: Theme) -> None:
     axes.tick_params(length=0)
     square = Rectangle((0, 0), 360, 360, transform=axes.transData)
     ends = np.array([0.0, 360.0])
+    # Hues go around a circle, so the band enters again at two corners.
     for shift in (-360.0, 0.0, 360.0):
         low, high = ends + shift - NEAR, ends + shift + NEAR
         band = axes.fill_between(
@@ -42,25 +42,24 @@ def hue_figure(
     translation: Float[np.ndarray, " n"],
     error: Float[np.ndarray, " n"],
     path: Path,
+    *,
     theme: Theme = LIGHT,
 ) -> None:
-    """Hue of every translation against that of its source, each dot in its source's colour, and the
-    histogram of the error.
+    """Hues of translations against those of their sources, and the histogram of the error.
 
-    The grey band holds the pairs within 30 degrees.
+    Each dot has its source's colour; the grey band holds the pairs within 30 degrees.
 
     Shapes: [n] each, degrees; NaN for a pair without a hue, which is counted in the title and left
     out of the picture.
     """
-    known = np.isfinite(error)
+    finite = np.isfinite(error)
     with canvas(path, theme, 2, (11.6, 5.4)) as (plane, histogram):
-        _hue_strip(plane, theme)
-        colours = hue_colours(source[known])
+        _hue_axes(plane, theme)
         plane.scatter(
-            source[known],
-            translation[known],
+            source[finite],
+            translation[finite],
             s=20,
-            c=colours,
+            c=hue_colours(source[finite]),
             edgecolors=theme.paper,
             linewidths=0.4,
             zorder=3,
@@ -71,20 +70,20 @@ def hue_figure(
             ylabel="hue of the translation",
         )
         bins = np.arange(0, 181, 5)
-        histogram.hist(error[known], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
+        histogram.hist(error[finite], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
         histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images")
         histogram.set(xlim=(0, 180), xticks=range(0, 181, 30))
         histogram.grid(axis="x", visible=False)
-        if known.any():
+        if finite.any():
             marks = {
-                "median": np.median(error[known]),
-                "90th percentile": np.quantile(error[known], 0.9),
+                "median": np.median(error[finite]),
+                "90th percentile": np.quantile(error[finite], 0.9),
             }
             for height, (word, value) in zip((0.97, 0.86), marks.items(), strict=True):
                 histogram.axvline(value, ymax=height, color=theme.warm, linewidth=1.8)
                 _beside(histogram, value, height, f"{word} {value:.1f}°", theme)
-        if not known.all():
-            words = f"{np.sum(~known)} without a hue"
+        if not finite.all():
+            words = f"{np.sum(~finite)} without a hue"
             histogram.set_title(
                 words, loc="right", color=theme.muted, fontweight="normal", fontsize=10.5
             )
@@ -106,12 +105,10 @@ def _beside(axes: Axes, value: float, height: float, words: str, theme: Theme) -
     )
 
 
-def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme = LIGHT) -> None:
-    """Histogram of all latent values beside the density of N(0, 1), and their quantiles against its
-    quantiles.
-
-    Shapes: [n, h, w, c], unit-variance latents.
-    """
+def latent_figure(
+    latent: Float[np.ndarray, "n h w c"], path: Path, *, theme: Theme = LIGHT
+) -> None:
+    """Histogram and quantiles of all values of unit-variance latents beside those of N(0, 1)."""
     values = latent.astype(np.float64).ravel()
     normal = NormalDist()
     with canvas(path, theme, 2, (11.6, 4.6)) as (density, quantiles):
@@ -123,9 +120,8 @@ def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme
             color=theme.accent,
             alpha=0.75,
         )
-        density.plot(
-            grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.8
-        )
+        gaussian = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
+        density.plot(grid, gaussian, color=theme.ink, linewidth=1.8)
         pointer = {"arrowstyle": "-", "color": theme.muted}
         density.annotate(
             "N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops=pointer
@@ -140,12 +136,12 @@ def latent_figure(latent: Float[np.ndarray, "n h w c"], path: Path, theme: Theme
             color=theme.muted,
             linespacing=1.5,
         )
-        shares = np.linspace(0.0005, 0.9995, 400)
-        expected = np.asarray([normal.inv_cdf(share) for share in shares])
+        levels = np.linspace(0.0005, 0.9995, 400)
+        expected = np.asarray([normal.inv_cdf(level) for level in levels])
         quantiles.axline((0, 0), slope=1, color=theme.muted, linewidth=1)
         quantiles.plot(
             expected,
-            np.quantile(values, shares),
+            np.quantile(values, levels),
             color=theme.accent,
             linewidth=2.6,
             solid_capstyle="round",
@@ -162,22 +158,22 @@ def thickness_figure(
     source: Float[np.ndarray, " n"],
     translation: Float[np.ndarray, " n"],
     path: Path,
-    theme: Theme = LIGHT,
     *,
     hues: Float[np.ndarray, " n"],
+    theme: Theme = LIGHT,
 ) -> None:
-    """Stroke thickness of every translation against that of its source, each dot in its source's
-    hue, and its change.
+    """Stroke thickness of translations against that of their sources, and its change.
 
-    Shapes: [n] each, pixels and degrees; pairs with a NaN thickness are left out.
+    Each dot has its source's hue. Shapes: [n] each, pixels and degrees; pairs with a NaN thickness
+    are left out.
     """
-    known = np.isfinite(source) & np.isfinite(translation)
-    first, second = source[known], translation[known]
+    finite = np.isfinite(source) & np.isfinite(translation)
+    first, second = source[finite], translation[finite]
     with canvas(path, theme, 2, (11.6, 5.2)) as (plane, histogram):
         plane.set(title="Stroke thickness", xlabel="source, pixels", ylabel="translation, pixels")
         histogram.set(title="Change", xlabel="translation less source, pixels", ylabel="images")
         histogram.grid(axis="x", visible=False)
-        if not known.any():
+        if not finite.any():
             return
         low, high = np.min([first, second]) - 0.25, np.max([first, second]) + 0.25
         plane.set(xlim=(low, high), ylim=(low, high), aspect="equal")
@@ -186,7 +182,7 @@ def thickness_figure(
             first,
             second,
             s=20,
-            c=hue_colours(hues[known]),
+            c=hue_colours(hues[finite]),
             edgecolors=theme.paper,
             linewidths=0.4,
             zorder=3,
@@ -199,6 +195,6 @@ def thickness_figure(
         histogram.axvline(0, color=theme.muted, linewidth=1)
         histogram.axvline(change.mean(), color=theme.warm, linewidth=1.8)
         histogram.set_title(f"mean {change.mean():+.2f} px", loc="right", color=theme.warm)
-        if known.sum() > 2 and first.std() > 0 and second.std() > 0:
+        if finite.sum() > 2 and first.std() > 0 and second.std() > 0:
             words = f"correlation {np.corrcoef(first, second)[0, 1]:.2f}"
             plane.set_title(words, loc="right", color=theme.warm)

@@ -1,6 +1,4 @@
-"""One self-contained HTML page: sections of words, pictures and tables, nothing fetched from
-anywhere.
-"""
+"""One self-contained HTML page of words, pictures and tables; it fetches nothing."""
 
 import base64
 import os
@@ -12,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from ddib_jax.report.style import Picture
-from ddib_jax.report.tables import html_metrics, html_table, outcome, target_text, value_text
+from ddib_jax.report.tables import html_badge, html_metrics, html_table, target_text, value_text
 from ddib_jax.runs import MetricRow, Run, Table
 
 TILES = 4
@@ -20,8 +18,9 @@ TILES = 4
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, paragraphs (parted by empty lines), then pictures,
-    then tables.
+    """A part of a page: heading, paragraphs (parted by empty lines), pictures, tables.
+
+    With `metrics` the run's metrics are the first table.
     """
 
     heading: str
@@ -43,30 +42,24 @@ def _paragraphs(text: str) -> str:
 
 def _picture(picture: Picture) -> str:
     words = escape(picture.caption, quote=True)
-    dark = (
-        f'<source media="(prefers-color-scheme: dark)" srcset="{_inline(picture.dark)}">'
-        if picture.dark
-        else ""
-    )
+    dark = ""
+    if picture.dark:
+        source = _inline(picture.dark)
+        dark = f'<source media="(prefers-color-scheme: dark)" srcset="{source}">'
     image = f'<picture>{dark}<img alt="{words}" src="{_inline(picture.path)}"></picture>'
+    frame = "frame wide" if picture.wide else "frame"
     caption = f"<figcaption>{words}</figcaption>" if words else ""
-    return (
-        "<figure><div"
-        f' class="frame{" wide" if picture.wide else ""}">{image}</div>{caption}</figure>'
-    )
+    return f'<figure><div class="{frame}">{image}</div>{caption}</figure>'
 
 
 def _tile(row: MetricRow) -> str:
+    """A target's box at the head of the page: the value, whether it was reached, the interval."""
     value, interval = value_text(row)
-    words = outcome(row)
-    badge = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
-    wanted = " · ".join(
-        part for part in (interval, f"wanted {target_text(row)}".replace(" ", "\u00a0")) if part
-    )
-    figure = f"<p><b>{escape(value)}</b>{badge}</p>"
+    target = f"wanted {target_text(row)}".replace(" ", "\u00a0")
+    small = " · ".join(part for part in (interval, target) if part)
     return (
-        "<div"
-        f' class="tile">{figure}<span>{escape(row.label)}</span><small>{escape(wanted)}</small></div>'
+        f'<div class="tile"><p><b>{escape(value)}</b>{html_badge(row)}</p>'
+        f"<span>{escape(row.label)}</span><small>{escape(small)}</small></div>"
     )
 
 
@@ -83,18 +76,13 @@ def _section(section: Section, run: Run) -> str:
 
 
 def _entries(entries: dict[str, str]) -> str:
-    return (
-        "<dl>"
-        + "".join(
-            f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()
-        )
-        + "</dl>"
-    )
+    items = [f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in entries.items()]
+    return f"<dl>{''.join(items)}</dl>"
 
 
 def _colophon(run: Run) -> str:
     minutes, seconds = divmod(round(run.seconds), 60)
-    made = {
+    origin = {
         "Started": run.started,
         "Finished": run.finished,
         "Took": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
@@ -103,29 +91,31 @@ def _colophon(run: Run) -> str:
     }
     settings = _entries({str(key): str(value) for key, value in run.config.items()})
     return (
-        f"<section>\n<h2>How it was made</h2>\n<pre>{escape(run.command)}</pre>\n{_entries(made)}\n"
+        f"<section>\n<h2>How it was made</h2>\n<pre>{escape(run.command)}</pre>\n"
+        f"{_entries(origin)}\n"
         f"<details><summary>All settings</summary>{settings}</details>\n</section>"
     )
 
 
 def write_page(run: Run, sections: Sequence[Section], path: Path) -> Path:
-    """Write the page of a run: title, lead (its text "summary"), tiles of the aims, the sections,
-    and how it was made.
+    """Write the page of a run; returns its path.
 
-    Pictures are inlined in base64, a dark twin shown where the reader prefers dark; the file refers
-    to nothing outside itself.
+    It has a title, a lead (the run's text "summary"), the first targets as tiles, the sections, and
+    how the run was made. Pictures are inlined in base64, dark ones for readers who prefer dark; the
+    file refers to nothing outside itself.
 
     Raises:
         FileNotFoundError: a picture of a section is not on disk.
     """
-    here = resources.files("ddib_jax.report")
-    aims = [row for row in run.metrics if isinstance(row.target, int | float)][:TILES]
-    page = Template(here.joinpath("page.html").read_text("utf-8")).substitute(
+    assets = resources.files("ddib_jax.report")
+    targets = [row for row in run.metrics if isinstance(row.target, int | float)][:TILES]
+    tiles = "".join(_tile(row) for row in targets)
+    page = Template(assets.joinpath("page.html").read_text("utf-8")).substitute(
         title=escape(run.title),
-        style=here.joinpath("page.css").read_text("utf-8"),
+        style=assets.joinpath("page.css").read_text("utf-8"),
         eyebrow=escape(f"{run.name.replace('_', ' ')} · {run.finished[:10]}"),
         lead=_paragraphs(run.texts.get("summary", "")),
-        tiles=f'<div class="tiles">{"".join(_tile(row) for row in aims)}</div>' if aims else "",
+        tiles=f'<div class="tiles">{tiles}</div>' if tiles else "",
         sections="\n".join([*(_section(section, run) for section in sections), _colophon(run)]),
     )
     draft = path.with_name(f".{path.name}")

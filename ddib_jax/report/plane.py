@@ -7,15 +7,13 @@ from ddib_jax.report.page import Section
 from ddib_jax.report.style import in_both_themes
 from ddib_jax.runs import Run
 
-PARTS = ("source", "latent", "target", "cycle")
-
 
 def synthetic_2d(run: Run, figures: Path) -> list[Section]:
     """The sections of the study of the plane: clouds, cycles, transport, likelihood.
 
-    Arrays: `PAIR/source`, `PAIR/latent`, `PAIR/target`, `PAIR/cycle` [n 2] and `PAIR/positions` [n] in
-    [0, 1), PAIR being "one > other"; `density/NAME` [h w]. Raises ValueError where there is no
-    pair.
+    The run holds, for each PAIR "one > other", the points `PAIR/source`, `PAIR/latent`,
+    `PAIR/target` and `PAIR/cycle` [n 2] and the sources' positions `PAIR/positions` [n] in [0, 1);
+    and `density/NAME` [h w]. Raises ValueError where there is no pair.
     """
     pairs = [name.removesuffix("/source") for name in run.arrays if name.endswith("/source")]
     if not pairs:
@@ -25,21 +23,14 @@ def synthetic_2d(run: Run, figures: Path) -> list[Section]:
         )
     rows = []
     for pair in pairs:
-        titles = dict(
-            zip(
-                PARTS,
-                (pair.split(" > ")[0], "latent", pair.split(" > ")[1], "and back"),
-                strict=True,
-            )
-        )
+        one, other = pair.split(" > ")
+        titles = {"source": one, "latent": "latent", "target": other, "cycle": "and back"}
+        positions = run.arrays[f"{pair}/positions"]
         rows.append(
-            {
-                titles[part]: (run.arrays[f"{pair}/{part}"], run.arrays[f"{pair}/positions"])
-                for part in PARTS
-            }
+            {title: (run.arrays[f"{pair}/{part}"], positions) for part, title in titles.items()}
         )
     clouds = in_both_themes(
-        lambda path, theme: cloud_figure(rows, path, theme),
+        lambda path, theme: cloud_figure(rows, path, theme=theme),
         figures / "clouds.png",
         "Source, latent, translation and the way back. A point keeps the colour of its place in the"
         " source.",
@@ -55,10 +46,10 @@ def synthetic_2d(run: Run, figures: Path) -> list[Section]:
         for name, table in run.tables.items()
     ]
     if densities:
-        drawn = in_both_themes(
-            lambda path, theme: density_figure(densities, path, theme, reach=4.0),
+        panels = in_both_themes(
+            lambda path, theme: density_figure(densities, path, reach=4.0, theme=theme),
             figures / "densities.png",
             "The density of every model, by the change of variables along its ODE.",
         )
-        sections.append(Section("Likelihood", "", (drawn,)))
+        sections.append(Section("Likelihood", "", (panels,)))
     return sections

@@ -1,4 +1,4 @@
-"""Sheets of images: crisp, labelled, on black, as photographers lay out a film."""
+"""Contact sheets: images enlarged by whole pixels, labelled, on a dark ground."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
+
+from ddib_jax.data.png import to_bytes
 
 BACKGROUND = (14, 16, 20)
 LABEL = (214, 218, 226)
@@ -17,8 +19,7 @@ LINE = 24
 
 
 def to_uint8(images: Shaped[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Images as they are shown: uint8 as they are, floats of [-1, 1] clipped and scaled to 0 ...
-    255, grey made RGB.
+    """Images as RGB bytes: bytes as they are, floats in [-1, 1] scaled and NaN as 0; grey made RGB.
 
     Raises:
         ValueError: the images are not [n, h, w, 1 or 3].
@@ -26,8 +27,7 @@ def to_uint8(images: Shaped[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w 
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(f"The images have shape {images.shape}; give [n, h, w, 1 or 3].")
     if images.dtype != np.uint8:
-        scaled = (np.nan_to_num(images.astype(np.float64)) + 1.0) * 127.5
-        images = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        images = to_bytes(np.nan_to_num(images.astype(np.float64)))
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
@@ -37,17 +37,13 @@ def latent_images(latent: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n 
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size
-    )
+    # matplotlib brings it, so that a sheet looks the same on every machine.
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(str(file), size)
 
 
 def _enlarge(image: UInt8[np.ndarray, "h w 3"], scale: int) -> Image.Image:
     return Image.fromarray(np.repeat(np.repeat(image, scale, axis=0), scale, axis=1))
-
-
-def _scale(images: UInt8[np.ndarray, "n h w 3"], scale: int | None) -> int:
-    return scale if scale is not None else max(1, CELL // max(images.shape[1:3]))
 
 
 def contact_sheet(
@@ -57,11 +53,11 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     scale: int | None = None,
 ) -> Path:
-    """A labelled row of images for every entry, column under column, enlarged by whole pixels,
-    saved as a PNG.
+    """Write a PNG of labelled rows of images, column under column; returns its path.
 
     Shapes: every row [n, h, w, 1 or 3], uint8 or float in [-1, 1]; `captions`, one a column, stand
-    below and may have lines.
+    below and may have several lines. A pixel becomes `scale` pixels wide, by default so many that
+    an image is about 128 wide.
 
     Raises:
         ValueError: no rows, rows of unlike shape, or captions that are not one a column.
@@ -77,19 +73,13 @@ def contact_sheet(
         raise ValueError(
             f"There are {len(captions)} captions for {count} columns; give one a column."
         )
-    factor = _scale(next(iter(sheets.values())), scale)
+    factor = scale if scale is not None else max(1, CELL // max(height, width))
     height, width = height * factor, width * factor
     font = _font(26)
-    gutter = (
-        MARGIN
-        + round(max(font.getlength(line) for label in sheets for line in label.split("\n")))
-        + 18
-    )
-    below = (
-        LINE * max((caption.count("\n") + 1 for caption in captions), default=0) + 8
-        if captions
-        else 0
-    )
+    longest = max(font.getlength(line) for label in sheets for line in label.split("\n"))
+    gutter = MARGIN + round(longest) + 18
+    lines = max((caption.count("\n") + 1 for caption in captions or ()), default=0)
+    below = LINE * lines + 8 if lines else 0
     size = (
         gutter + count * (width + GAP) - GAP + MARGIN,
         2 * MARGIN + len(sheets) * (height + GAP) - GAP + below,
@@ -120,10 +110,10 @@ def gallery(
     columns: int = 24,
     scale: int | None = None,
 ) -> Path:
-    """Many pairs on one sheet, each image of `above` on top of its counterpart of `below`, saved as
-    a PNG.
+    """Write a PNG of pairs, an image of `above` on top of one of `below`; returns its path.
 
-    Shapes: two sets [n, h, w, 1 or 3], uint8 or float in [-1, 1].
+    Shapes: two sets [n, h, w, 1 or 3], uint8 or float in [-1, 1]. `scale` as in `contact_sheet`,
+    by default half as large.
 
     Raises:
         ValueError: the sets are empty or of unlike shape.
@@ -134,10 +124,8 @@ def gallery(
             f"The sets have shapes {first.shape} and {second.shape}; give two of one shape, not"
             " empty."
         )
-    factor = _scale(
-        first, scale if scale is not None else max(1, CELL // (2 * max(first.shape[1:3])))
-    )
     pairs = np.concatenate([first, second], axis=1)
+    factor = scale if scale is not None else max(1, CELL // (2 * max(first.shape[1:3])))
     height, width = pairs.shape[1] * factor, pairs.shape[2] * factor
     columns = min(columns, len(pairs))
     lines = -(-len(pairs) // columns)
@@ -148,10 +136,8 @@ def gallery(
     sheet = Image.new("RGB", size, BACKGROUND)
     for index, pair in enumerate(pairs):
         line, column = divmod(index, columns)
-        sheet.paste(
-            _enlarge(pair, factor),
-            (MARGIN + column * (width + GAP), MARGIN + line * (height + 2 * GAP)),
-        )
+        corner = (MARGIN + column * (width + GAP), MARGIN + line * (height + 2 * GAP))
+        sheet.paste(_enlarge(pair, factor), corner)
     return _save(sheet, path)
 
 

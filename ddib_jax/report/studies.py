@@ -1,4 +1,4 @@
-"""The layouts of the studies: which sections a run's page has, and which figures they draw."""
+"""The layouts of the studies: the sections of a run's page, and the figures that they draw."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
+from ddib_jax.report.contents import arrays_of
 from ddib_jax.report.diagnosis import diagnosis, inversion
 from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
 from ddib_jax.report.methods import compare_methods
@@ -20,7 +21,7 @@ from ddib_jax.runs import Run
 
 IMAGES = ("source", "latent", "translation", "reconstruction", "cycle")
 WAYS = "translation, "
-"""Names of translations of the same latents in other ways begin so."""
+"""The prefix of arrays that hold translations of the same latents by other ways."""
 VECTORS = (
     "hue_source",
     "hue_translation",
@@ -35,16 +36,12 @@ WORST = 12
 PAIRS = 240
 
 Layout = Callable[[Run, Path], list[Section]]
+"""(run, folder of figures) -> sections; figures are written as PNGs."""
 
 
-def _require(run: Run, names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in run.arrays]
-    if missing:
-        raise ValueError(
-            f"The run '{run.name}' has no array {', '.join(missing)}, which its report draws; run"
-            " the study again."
-        )
-    lengths = {name: len(run.arrays[name]) for name in names}
+def _check_lengths(run: Run, names: Sequence[str]) -> None:
+    arrays = arrays_of(run, names)
+    lengths = {name: len(array) for name, array in zip(names, arrays, strict=True)}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
             f"The run '{run.name}' has arrays of unlike or no length ({lengths}); run the study"
@@ -63,46 +60,43 @@ def _closing(run: Run, used: Sequence[str]) -> list[Section]:
 
 
 def _worst(run: Run) -> tuple[np.ndarray, list[str]]:
-    """The images that failed worst and their captions: not called the target first, then by hue
-    error, no hue foremost.
+    """Indices of the images that failed worst, and their captions.
+
+    Up to half are not called the target; the rest have the largest hue errors. Having no hue counts
+    as worse than any error.
     """
-    error, good, called = (
-        run.arrays["hue_error"],
-        run.arrays["called_target"].astype(bool),
-        run.arrays["called"],
-    )
+    error, called = run.arrays["hue_error"], run.arrays["called"]
+    good = run.arrays["called_target"].astype(bool)
     severity = np.where(np.isfinite(error), error, 181.0)
     order = np.lexsort((-severity, good))
     wrong = order[~good[order]][: WORST // 2]
     off = np.setdiff1d(np.argsort(-severity, kind="stable")[:WORST], wrong, assume_unique=True)
     off = off[np.argsort(-severity[off], kind="stable")][: WORST - len(wrong)]
     chosen = np.concatenate([wrong, off])
-    hue_words = ["no hue" if np.isnan(error[i]) else f"hue {error[i]:.0f}° off" for i in chosen]
-    return chosen, [
-        f"called {called[i]}\n{words}" for i, words in zip(chosen, hue_words, strict=True)
-    ]
+    hues = ["no hue" if np.isnan(error[i]) else f"hue {error[i]:.0f}° off" for i in chosen]
+    captions = [f"called {called[i]}\n{hue}" for i, hue in zip(chosen, hues, strict=True)]
+    return chosen, captions
 
 
 def _by_hue(hues: Float[np.ndarray, " n"], count: int) -> np.ndarray:
-    """The first images of a run, at most `count`, in the order of their hues."""
+    """Indices of the first images of a run, at most `count`, in the order of their hues."""
     return np.argsort(hues[:count], kind="stable")
 
 
 def coloured_mnist(run: Run, figures: Path) -> list[Section]:
-    """The sections of the founding study: translations, colour, failures, stroke, latents, the
-    table.
+    """The sections of the study of coloured digits.
 
     The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3]
     (uint8, or float in [-1, 1]), `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error`
     [n] in degrees with NaN for none, `thickness_source`, `thickness_translation` [n] in pixels,
-    `called` [n] (the predicted class) and `called_target` [n] (is it the target). Translations in
-    other ways, "translation, NAME", are rows of the sheet. Its texts named as the headings below
-    replace the default words; every other text and table gets a section of its own.
+    `called` [n] (the predicted class) and `called_target` [n] (whether it is the target).
+    Translations by other ways, "translation, NAME", are rows of the sheet. A text named as a
+    heading below replaces its words; every other text and table gets a section of its own.
 
     Raises:
         ValueError: an array is missing, empty or of another length.
     """
-    _require(run, IMAGES + VECTORS)
+    _check_lengths(run, IMAGES + VECTORS)
     data = run.arrays
     hues = (data["hue_source"], data["hue_translation"], data["hue_error"])
     first, many = _by_hue(data["hue_source"], COLUMNS), _by_hue(data["hue_source"], PAIRS)
@@ -143,7 +137,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             " source's colour.",
             (
                 in_both_themes(
-                    lambda path, theme: hue_figure(*hues, path, theme),
+                    lambda path, theme: hue_figure(*hues, path, theme=theme),
                     figures / "hue.png",
                     "Left: hue of the source against hue of the translation; the grey band, which"
                     " goes around the circle, holds the pairs within 30°. Right: the hue error.",
@@ -169,7 +163,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             (
                 in_both_themes(
                     lambda path, theme: thickness_figure(
-                        *thickness, path, theme, hues=data["hue_source"]
+                        *thickness, path, hues=data["hue_source"], theme=theme
                     ),
                     figures / "thickness.png",
                     "Stroke thickness of source and translation, each dot in its source's colour,"
@@ -183,7 +177,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
             " close to N(0, 1).",
             (
                 in_both_themes(
-                    lambda path, theme: latent_figure(data["latent"], path, theme),
+                    lambda path, theme: latent_figure(data["latent"], path, theme=theme),
                     figures / "latents.png",
                     "All latent values beside the density of N(0, 1), and their quantiles against"
                     " its quantiles.",
@@ -208,13 +202,13 @@ def plain(run: Run, figures: Path) -> list[Section]:
     rows = {name: array[:COLUMNS] for name, array in images.items() if array.shape[1:] == shapes[0]}
     count = min((len(array) for array in rows.values()), default=0)
     rows = {name: array[:count] for name, array in rows.items()}
-    sheet = (
-        [Section("Images", "", (Picture(contact_sheet(rows, figures / "images.png"), wide=True),))]
-        if rows
-        else []
-    )
-    table = [Section("Measured", "", metrics=True)] if run.metrics else []
-    return [*sheet, *table, *_closing(run, [])]
+    sections = []
+    if rows:
+        sheet = Picture(contact_sheet(rows, figures / "images.png"), wide=True)
+        sections.append(Section("Images", "", (sheet,)))
+    if run.metrics:
+        sections.append(Section("Measured", "", metrics=True))
+    return sections + _closing(run, [])
 
 
 STUDIES: Mapping[str, Layout] = MappingProxyType(

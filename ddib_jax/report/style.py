@@ -1,4 +1,4 @@
-"""How figures look: one light and one dark theme, saved by one door."""
+"""How figures look: a light and a dark theme, and axes in either."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +16,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a figure, as hexadecimal words; `suffix` is put at the end of its
-    file's name.
-    """
+    """The colours of a figure as #rrggbb; `suffix` ends the name of its file."""
 
     suffix: str
     paper: str
@@ -35,22 +33,24 @@ DARK = Theme("-dark", "#171a20", "#e9ebef", "#98a0ac", "#2c313a", "#7ba4ff", "#f
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG on disk, its dark twin where it has one, what it shows in words, and whether it is a
-    wide sheet.
-    """
+    """A picture of a page."""
 
     path: Path
+    """A PNG."""
     caption: str = ""
     dark: Path | None = None
+    """The same for readers who prefer dark, where it differs."""
     wide: bool = False
+    """Whether it is a sheet of images, shown on a dark ground and at least 900 pixels wide."""
 
 
 @contextmanager
 def canvas(
-    path: Path, theme: Theme, columns: int, size: tuple[float, float], rows: int = 1
+    path: Path, theme: Theme, columns: int, size: tuple[float, float], *, rows: int = 1
 ) -> Iterator[tuple[Axes, ...]]:
-    """Axes side by side in a theme, and in rows below each other, saved as a PNG at `path` when the
-    block ends without an error; `size` in inches.
+    """Axes in `rows` and `columns`, row by row, saved at `path` when the block ends without error.
+
+    `size` is the figure's width and height in inches, at 150 pixels an inch.
     """
     settings = {
         "font.family": "DejaVu Sans",
@@ -89,7 +89,7 @@ def canvas(
 
 
 def in_both_themes(draw: Callable[[Path, Theme], None], path: Path, caption: str) -> Picture:
-    """A figure drawn twice, light at `path` and dark beside it."""
+    """A figure drawn twice by draw(path, theme): light at `path`, dark beside it."""
     dark = path.with_stem(path.stem + DARK.suffix)
     draw(path, LIGHT)
     draw(dark, DARK)
@@ -97,13 +97,8 @@ def in_both_themes(draw: Callable[[Path, Theme], None], path: Path, caption: str
 
 
 def hue_colours(degrees: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """The colour of every hue, of one saturation and value that read on light and on dark; grey for
-    NaN.
-
-    Shapes: [n] in degrees -> RGB [n, 3] in [0, 1].
-    """
-    known = np.isfinite(degrees)
-    hues = np.where(known, degrees, 0.0) % 360.0 / 360.0
-    return hsv_to_rgb(
-        np.stack([hues, np.where(known, 0.82, 0.0), np.where(known, 0.9, 0.6)], axis=-1)
-    )
+    """Hues in degrees [n] -> RGB [n, 3] in [0, 1], legible on light and on dark; grey for NaN."""
+    finite = np.isfinite(degrees)
+    hues = np.where(finite, degrees, 0.0) % 360.0 / 360.0
+    saturation, value = np.where(finite, 0.82, 0.0), np.where(finite, 0.9, 0.6)
+    return hsv_to_rgb(np.stack([hues, saturation, value], axis=-1))

@@ -18,9 +18,7 @@ def _decimals(row: MetricRow, factor: float) -> int:
 
 
 def number(value: Any) -> str:
-    """A cell in words: three significant digits for a fraction, whole numbers as they are, a dash
-    for None.
-    """
+    """A cell in words: three significant digits for a fraction, whole numbers whole, – for None."""
     if value is None:
         return _MISSING
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -42,24 +40,24 @@ def _with_unit(words: str, unit: str) -> str:
 
 
 def value_text(row: MetricRow) -> tuple[str, str]:
-    """The value with its unit, and its interval in brackets or "", at as many digits as the
-    interval's width deserves.
+    """The value with its unit, and its interval in brackets or "".
+
+    Both have as many digits as the interval's width deserves, and at most five significant ones.
     """
     if row.value is None:
         return "not measured", ""
     factor = 100.0 if row.unit == "proportion" else 1.0
     ends = [end for end in (row.low, row.high) if end is not None]
-    largest = max(abs(value) for value in (row.value, *ends)) * factor
+    values = [value * factor for value in (row.value, *ends)]
+    largest = max(abs(value) for value in values)
     if 0 < largest < 1e-3:
-        shown = [_scientific(value * factor) for value in (row.value, *ends)]
+        texts = [_scientific(value) for value in values]
     else:
-        digits = (
-            min(_decimals(row, factor), max(0, 4 - math.floor(math.log10(largest))))
-            if largest
-            else _decimals(row, factor)
-        )
-        shown = [f"{value * factor:.{digits}f}" for value in (row.value, *ends)]
-    return _with_unit(shown[0], row.unit), f"[{', '.join(shown[1:])}]" if len(ends) == 2 else ""
+        digits = _decimals(row, factor)
+        if largest:
+            digits = min(digits, max(0, 4 - math.floor(math.log10(largest))))
+        texts = [f"{value:.{digits}f}" for value in values]
+    return _with_unit(texts[0], row.unit), f"[{', '.join(texts[1:])}]" if len(ends) == 2 else ""
 
 
 def target_text(row: MetricRow) -> str:
@@ -67,14 +65,23 @@ def target_text(row: MetricRow) -> str:
     if row.target is None or isinstance(row.target, str):
         return row.target or ""
     sign = {"higher": "≥ ", "lower": "≤ ", None: ""}[row.better]
-    return sign + _with_unit(
-        f"{row.target * 100.0 if row.unit == 'proportion' else row.target:g}", row.unit
-    )
+    target = row.target * 100.0 if row.unit == "proportion" else row.target
+    return sign + _with_unit(f"{target:g}", row.unit)
 
 
 def outcome(row: MetricRow) -> str:
-    """ "met", "not met", or "" where nothing was to be met."""
-    return {True: "met", False: "not met", None: ""}[row.met()]
+    """Whether the target was met: "met", "not met" or "undecided at n = N"; "" without a target.
+
+    Met or not is said only where the whole 95 % interval lies on one side of the target; undecided
+    where the target lies within it. N is the number of images, left out where the row has none.
+    Without an interval the value decides.
+    """
+    if row.met() is None:
+        return ""
+    met = row.surely_met()
+    if met is None:
+        return "undecided" if row.n is None else f"undecided at n = {row.n}"
+    return "met" if met else "not met"
 
 
 def _cells(row: MetricRow) -> tuple[str, str, str, str]:
@@ -82,30 +89,22 @@ def _cells(row: MetricRow) -> tuple[str, str, str, str]:
 
 
 def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return (
-        "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-        )
-        + "\n"
-    )
+    lines = []
+    for row in (heads, ("---",) * len(heads), *rows):
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
 
 
-def markdown_table(what: Run | Table, digits: int = 2) -> str:
-    """In Markdown, a table with its fractions at `digits` significant digits, or the metrics of a
-    run: metric, value with interval, target, met or not met.
+def markdown_table(what: Run | Table, *, digits: int = 2) -> str:
+    """A table, or the metrics of a run, in Markdown.
+
+    A table's fractions have `digits` significant digits. The columns of metrics are metric, value
+    with interval, target, and whether it was met.
     """
     if isinstance(what, Table):
-        return _markdown(
-            what.columns,
-            [
-                tuple(
-                    f"{cell:.{digits}g}" if isinstance(cell, float) else number(cell)
-                    for cell in row
-                )
-                for row in what.rows
-            ],
-        )
+        cell_text = lambda cell: f"{cell:.{digits}g}" if isinstance(cell, float) else number(cell)
+        return _markdown(what.columns, [tuple(map(cell_text, row)) for row in what.rows])
     return _markdown(HEADS, [_cells(row) for row in what.metrics])
 
 
@@ -113,14 +112,18 @@ def text_table(run: Run) -> str:
     """The metrics of a run as aligned plain text for a terminal."""
     rows = [HEADS, *(_cells(row) for row in run.metrics)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return (
-        "\n".join([lines[0], "  ".join("─" * width for width in widths).rstrip(), *lines[1:]])
-        + "\n"
-    )
+    lines = []
+    for row in (HEADS, tuple("─" * width for width in widths), *rows[1:]):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip() + "\n")
+    return "".join(lines)
+
+
+def html_badge(row: MetricRow) -> str:
+    """The outcome of a target as a coloured label, or "" without a target."""
+    words = outcome(row)
+    kind = words.partition(" at ")[0].replace(" ", "-")
+    return f'<span class="badge {kind}">{words}</span>' if words else ""
 
 
 def html_metrics(run: Run) -> str:
@@ -129,11 +132,10 @@ def html_metrics(run: Run) -> str:
     for row in run.metrics:
         value, interval = value_text(row)
         note = f"<small>{escape(row.note)}</small>" if row.note else ""
-        words = outcome(row)
-        mark = f'<span class="{words.replace(" ", "-")}">{words}</span>' if words else ""
         body.append(
-            f'<tr><th scope="row">{escape(row.label)}{note}</th><td class="value">{escape(value)}'
-            f"<small>{escape(interval)}</small></td><td>{escape(target_text(row))}</td><td>{mark}</td></tr>"
+            f'<tr><th scope="row">{escape(row.label)}{note}</th>'
+            f'<td class="value">{escape(value)}<small>{escape(interval)}</small></td>'
+            f"<td>{escape(target_text(row))}</td><td>{html_badge(row)}</td></tr>"
         )
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in HEADS)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"

@@ -1,6 +1,4 @@
-"""What a perturbation gives and takes: digit against colour over a whole study, and equivariance to
-rotation.
-"""
+"""Figures of the perturbation study: digit against colour, and equivariance to rotation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,28 +9,29 @@ from matplotlib.patches import Rectangle
 
 from ddib_jax.report.style import LIGHT, Theme, canvas
 
-WANTED_SHARE, WANTED_HUE = 0.9, 20.0
+TARGET_PROPORTION, TARGET_HUE = 0.9, 20.0
 NAMED = 5
+"""How many of the best dots have their names beside them."""
 
 
 def trade_off_figure(
     panels: Mapping[str, tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Sequence[str]]],
     path: Path,
+    *,
     theme: Theme = LIGHT,
 ) -> None:
-    """Share called the target against median hue error, a dot for every coefficient of every
-    experiment, a panel a way.
+    """Proportion called the target against median hue error, a dot for each coefficient.
 
-    panels: title -> (median hue errors in degrees [m], shares in [0, 1] [m], the dots' names). The
-    shaded corner is what was wanted, 90 % within 20 degrees; the dots that no other beats in both
-    are joined and named.
+    panels: title -> (median hue errors in degrees [m], proportions in [0, 1] [m], the dots' names).
+    The shaded corner is the target, 90 % within 20 degrees; the dots that no other beats in both
+    are joined, and the last of them named.
     """
     with canvas(path, theme, len(panels), (6.4 * len(panels), 5.8)) as axes:
         for plane, (title, (hue, proportion, names)) in zip(axes, panels.items(), strict=True):
             corner = Rectangle(
-                (0, 100 * WANTED_SHARE),
-                WANTED_HUE,
-                100 * (1.02 - WANTED_SHARE),
+                (0, 100 * TARGET_PROPORTION),
+                TARGET_HUE,
+                100 * (1.02 - TARGET_PROPORTION),
                 color=theme.accent,
                 alpha=0.12,
                 linewidth=0,
@@ -61,15 +60,13 @@ def trade_off_figure(
             )
             named = best[-NAMED:]
             for rank, index in enumerate(named):
-                down = (
-                    (rank - len(named)) * 15
-                    if proportion[index] > 0.5
-                    else 8 + 15 * (len(named) - rank)
-                )
+                # Names are stacked below high dots and above low ones, so that they do not overlap.
+                steps = len(named) - rank
+                offset = -15 * steps if proportion[index] > 0.5 else 8 + 15 * steps
                 plane.annotate(
                     names[index],
                     (hue[index], 100 * proportion[index]),
-                    (22, down),
+                    (22, offset),
                     textcoords="offset points",
                     fontsize=8.5,
                     color=theme.ink,
@@ -85,9 +82,7 @@ def trade_off_figure(
 
 
 def frontier(hue: Float[np.ndarray, " m"], proportion: Float[np.ndarray, " m"]) -> list[int]:
-    """Places of the dots that no other dot beats in both, by rising hue error; a NaN is never among
-    them.
-    """
+    """Indices of the dots that no other beats in both, by rising hue error; never of a NaN."""
     best, reached = [], -1.0
     for index in np.lexsort((-proportion, np.where(np.isnan(hue), np.inf, hue))):
         if np.isfinite(hue[index]) and proportion[index] > reached:
@@ -101,13 +96,13 @@ def equivariance_figure(
     turned: Float[np.ndarray, " k"],
     unturned: Float[np.ndarray, " k"],
     path: Path,
+    *,
     theme: Theme = LIGHT,
 ) -> None:
-    """How far decode(rotate(z)) is from rotate(decode(z)), relative RMSE over angles in degrees
-    [k].
+    """Distances (relative RMSE) from rotate(decode(z)) over angles in degrees, all [k].
 
-    `turned` is that distance; `unturned` is that of decode(z) itself from rotate(decode(z)), what
-    no equivariance at all would give.
+    `turned` is that of decode(rotate(z)); `unturned` that of decode(z) itself, which is what no
+    equivariance at all would give.
     """
     positions = np.arange(len(angles))
     with canvas(path, theme, 1, (7.2, 4.6)) as (plane,):

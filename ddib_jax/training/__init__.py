@@ -1,6 +1,4 @@
-"""Training: a pure step, a loop over it, checkpoints and a log; it knows neither networks nor
-diffusion.
-"""
+"""Training, whatever the network and the loss: a pure step, a loop, checkpoints and a log."""
 
 from ddib_jax.training.checkpoint import Checkpoints
 from ddib_jax.training.log import TrainingLog, read_log

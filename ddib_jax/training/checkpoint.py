@@ -1,6 +1,4 @@
-"""Checkpoints of a training, through orbax: asynchronous, atomic, the last good one
-always there.
-"""
+"""Checkpoints of a training through orbax: asynchronous, atomic, the last good one always there."""
 
 import json
 import logging
@@ -8,8 +6,9 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,13 +22,16 @@ from ddib_jax.files import drafted
 
 
 class Checkpoints:
-    """The checkpoints in `directory`, bound to the configuration that made them.
+    """The checkpoints in `directory`, bound to the configuration of their training.
 
-    A run is resumed only by its own configuration: opening a directory of another one raises
-    ValueError naming the fields that differ. Of a field that an older version did not know, that
-    run had the `defaults`. `keep` is the number of checkpoints that stay. What a killed run left
-    half-written is removed. Of several hosts, which share the directory, all call alike and each
-    writes its part.
+    A training is resumed only with its own configuration; `defaults` are the values of fields that
+    it had before these fields existed. `keep` is the number of checkpoints that stay. What a killed
+    training left half-written is removed. Several hosts share the directory: all make the same
+    calls, and each writes its part. From the first instance on, what orbax's and tensorstore's
+    threads log of a failed write is off the terminal: it is raised here, once.
+
+    Raises ValueError where the directory holds another configuration, naming the fields that
+    differ.
     """
 
     def __init__(
@@ -44,31 +46,25 @@ class Checkpoints:
         _check_configuration(self.directory, configuration, defaults)
         self._remove_drafts()
         distributed.barrier("drafts removed")
-        _hush()
+        _silence_threads()
         self._begun: tuple[int, Any] | None = None
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.directory / "steps", options=options)
 
     def restore(self, template: Any) -> Any | None:
-        """The newest state that can be read, as host arrays in the structure of `template`; None
-        where there is none yet.
+        """The newest state that can be read, as host arrays in the structure of `template`.
 
-        Newer ones that are damaged are named on stderr and set aside. Raises ValueError where not
-        one can be read.
+        None where there is none yet. Newer ones that are damaged are named on stderr and renamed to
+        `damaged-STEP`. Raises ValueError where not one can be read.
         """
         template = jax.tree.map(np.asarray, template)
         damaged: dict[int, Exception] = {}
         for step in distributed.from_first(sorted(self._manager.all_steps(), reverse=True)):
             state, error = self._read(step, template)
-            if not distributed.agreed(error is None):
+            if not distributed.agreed(flag=error is None):
                 damaged[step] = error or OSError("another process cannot read it")
                 continue
-            self._set_aside(
-                {
-                    newer: f"{_cause(error)}; going on from step {step}"
-                    for newer, error in damaged.items()
-                }
-            )
+            self._set_aside(damaged, step)
             return state
         if damaged:
             causes = "; ".join(f"step {step}: {_cause(error)}" for step, error in damaged.items())
@@ -79,24 +75,26 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, template: Any) -> tuple[Any, Exception | None]:
-        """The state of a step, read by this host for itself, or what went wrong."""
+        """The state of a step, read by this host for itself, or what went wrong.
+
+        Not together with the other hosts: one that fails would leave them waiting in orbax's
+        barriers.
+        """
         own = distributed.shard().index
         alone = ocp.options.MultiprocessingOptions(
             primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"host{own}"
         )
         try:
-            state = ocp.StandardCheckpointer(multiprocessing_options=alone).restore(
-                self._place(step) / "default", template
-            )
+            checkpointer = ocp.StandardCheckpointer(multiprocessing_options=alone)
+            state = checkpointer.restore(self._path(step) / "default", template)
             _check_shapes(state, template)
-        except (
-            Exception
-        ) as error:  # orbax, tensorstore and json each raise their own on a damaged file
+        # orbax, tensorstore and json each raise their own errors on a damaged file.
+        except Exception as error:
             return None, error
         return state, None
 
     def save(self, step: int, state: Any) -> None:
-        """Start writing host arrays `state` as step `step`; the one before is finished first.
+        """Start writing host arrays `state` as step `step`, once the one before is written.
 
         Raises OSError, naming the last good step, when the disk cannot take it, and ValueError when
         there is a checkpoint of this step or a later one.
@@ -113,20 +111,15 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.StandardSave(distributed.on_all_hosts(state)))
 
     def wait(self) -> None:
-        """Wait until what `save` began is written; raises as `save` does.
-
-        orbax measures its patience by the clock: where that jumped, what was begun is begun once
-        more.
-        """
+        """Wait until what `save` began is written; raises as `save` does."""
         try:
             with self._reported():
                 self._manager.wait_until_finished()
         except OSError as error:
-            if (
-                not isinstance(error.__cause__, TimeoutError)
-                or self._begun is None
-                or distributed.shard().count > 1
-            ):
+            # orbax measures its timeout by the wall clock: where that jumped, begin once more.
+            # Several hosts cannot, for not all of them may have timed out.
+            timed_out = isinstance(error.__cause__, TimeoutError)
+            if not timed_out or self._begun is None or distributed.shard().count > 1:
                 raise
             step, state = self._begun
             with self._reported():
@@ -143,36 +136,37 @@ class Checkpoints:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Turns a failed write into one sentence that says which checkpoint is still good."""
+        """Turn a failed write into one sentence that says which checkpoint is still good."""
         try:
             yield
-        except (
-            Exception
-        ) as error:  # OSError here, ValueError of tensorstore from the writing thread
+        # OSError in this thread, tensorstore's ValueError from the writing one.
+        except Exception as error:
             self._remove_drafts()
             self._manager.reload()
             good = self._manager.latest_step()
-            kept = (
+            remains = (
                 "no checkpoint is complete yet"
                 if good is None
                 else f"the checkpoint of step {good} is good and stays"
             )
             raise OSError(
-                f"A checkpoint could not be written to {self.directory} ({_cause(error)}); {kept}."
-                " Is the disk full?"
+                f"A checkpoint could not be written to {self.directory} ({_cause(error)});"
+                f" {remains}. Is the disk full?"
             ) from error
 
-    def _place(self, step: int) -> Path:
+    def _path(self, step: int) -> Path:
         return self.directory / "steps" / str(step)
 
-    def _set_aside(self, reasons: dict[int, str]) -> None:
+    def _set_aside(self, damaged: dict[int, Exception], resumed: int) -> None:
+        """Rename the checkpoints that cannot be read, and say so."""
         if distributed.shard().index == 0:
-            for step, reason in reasons.items():
-                place = self._place(step).with_name(f"damaged-{step}")
-                shutil.rmtree(place, ignore_errors=True)
-                self._place(step).rename(place)
+            for step, error in damaged.items():
+                path = self._path(step).with_name(f"damaged-{step}")
+                shutil.rmtree(path, ignore_errors=True)
+                self._path(step).rename(path)
                 print(
-                    f"The checkpoint of step {step} cannot be read and is now {place} ({reason}).",
+                    f"The checkpoint of step {step} cannot be read and is now {path}"
+                    f" ({_cause(error)}; going on from step {resumed}).",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -182,12 +176,16 @@ class Checkpoints:
     def _remove_drafts(self) -> None:
         if distributed.shard().index > 0:
             return
-        for _ in range(20):  # a writing thread that is still dying may refill a draft for a moment
-            for draft in (self.directory / "steps").glob("*.orbax-checkpoint-tmp*"):
+        # Several times, as a writing thread that is still ending may refill a draft for a moment.
+        for _ in range(20):
+            for draft in self._drafts():
                 shutil.rmtree(draft, ignore_errors=True)
-            if not any((self.directory / "steps").glob("*.orbax-checkpoint-tmp*")):
+            if not self._drafts():
                 return
             time.sleep(0.1)
+
+    def _drafts(self) -> list[Path]:
+        return list((self.directory / "steps").glob("*.orbax-checkpoint-tmp*"))
 
 
 def _check_shapes(state: Any, template: Any) -> None:
@@ -199,62 +197,66 @@ def _check_shapes(state: Any, template: Any) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What happened, without the chain of files that tensorstore puts before it: `CODE: ...: what:
-    why [details]`.
+    """What happened, in one line: the system's words or the first line of the message.
+
+    tensorstore's `CODE: file: ...: what: why [details]` is cut to `what: why`.
     """
-    said = (
-        (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__)
-        .splitlines()[0]
-        .rstrip(".:")
-    )
-    chain = re.sub(r" \[\w+(\[\d+\])?=.*", "", said).split(": ")
-    return ": ".join(chain[-2:]) if re.fullmatch("[A-Z_]+", chain[0]) else said
+    message = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    line = message.splitlines()[0].rstrip(".:")
+    chain = re.sub(r" \[\w+(\[\d+\])?=.*", "", line).split(": ")
+    return ": ".join(chain[-2:]) if re.fullmatch("[A-Z_]+", chain[0]) else line
 
 
-def _hush() -> None:
-    """Keep the traces of orbax's and tensorstore's threads off the terminal: what fails there is
-    raised here, once.
+def _silence_threads() -> None:
+    """Keep the traces of orbax's and tensorstore's threads off the terminal, for good.
+
+    A process has one logger and one hook for such traces. They stay changed after `close`, as an
+    abandoned coroutine reports itself whenever it is garbage-collected. Calling this again changes
+    nothing.
     """
-    logging.getLogger("absl").addFilter(_not_of_orbax)
-    if sys.unraisablehook is not _not_of_tensorstore:
-        _not_of_tensorstore.hook, sys.unraisablehook = sys.unraisablehook, _not_of_tensorstore
+    logging.getLogger("absl").addFilter(_is_not_orbax)
+    if not isinstance(sys.unraisablehook, _UnraisableHook):
+        sys.unraisablehook = _UnraisableHook(sys.unraisablehook)
 
 
-def _not_of_orbax(record: logging.LogRecord) -> bool:
+def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "/orbax/checkpoint/" not in record.pathname
 
 
-def _not_of_tensorstore(unraisable: Any) -> None:
-    if (
-        str(unraisable.exc_value) != "Event loop is closed"
-    ):  # each file's after the first that failed
-        _not_of_tensorstore.hook(unraisable)
+@dataclass(frozen=True)
+class _UnraisableHook:
+    """`sys.unraisablehook` without what each file's coroutine says after one write has failed."""
+
+    otherwise: Callable[[Any], Any]
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.otherwise(unraisable)
 
 
 def _check_configuration(
     directory: Path, configuration: dict[str, Any], defaults: Mapping[str, Any]
 ) -> None:
-    path, wanted = directory / "configuration.json", json.loads(json.dumps(configuration))
+    path = directory / "configuration.json"
+    # By way of JSON both, so that what is read back compares equal: tuples become lists.
+    expected = json.loads(json.dumps(configuration))
+    fallback = json.loads(json.dumps(dict(defaults)))
     if not path.exists() and distributed.shard().index == 0:
         with drafted(directory) as draft:
-            (draft / path.name).write_text(json.dumps(wanted, indent=1))
+            (draft / path.name).write_text(json.dumps(expected, indent=1))
     distributed.barrier("configuration")
     try:
-        found = json.loads(path.read_text())
-        found = {
-            name: value
-            for name, value in json.loads(json.dumps(dict(defaults))).items()
-            if name in wanted
-        } | found
-        fields = sorted(found.keys() | wanted.keys())
+        stored = json.loads(path.read_text())
+        stored = {name: value for name, value in fallback.items() if name in expected} | stored
+        fields = sorted(stored.keys() | expected.keys())
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged; remove {directory} to start the training afresh."
         ) from error
     differing = [
-        f"{field} was {found.get(field)!r}, is {wanted.get(field)!r}"
+        f"{field} was {stored.get(field)!r}, is {expected.get(field)!r}"
         for field in fields
-        if found.get(field) != wanted.get(field)
+        if stored.get(field) != expected.get(field)
     ]
     if differing:
         raise ValueError(

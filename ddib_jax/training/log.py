@@ -1,6 +1,4 @@
-"""What a training tells while it runs: JSONL and TensorBoard scalars on disk, a live line on the
-terminal.
-"""
+"""The log of a training: JSONL and TensorBoard scalars on disk, a live line on the terminal."""
 
 import json
 import time
@@ -12,29 +10,29 @@ from ddib_jax.files import drafted
 
 
 class TrainingLog:
-    """Scalars of a training in `directory`: `log.jsonl`, one object a line, and TensorBoard event
-    files.
+    """Scalars of a training in `directory`: `log.jsonl`, a JSON object a line, and TensorBoard's.
 
     `start` is the step resumed from: later lines of an interrupted run are dropped, so that the log
-    reads as if it had never been interrupted.
+    reads as if it had never been interrupted. `steps` is where the training ends. `quiet` leaves
+    the terminal alone.
     """
 
     def __init__(self, directory: Path, *, start: int, steps: int, quiet: bool = False):
-        from tensorboardX import (
-            SummaryWriter,
-        )  # here, for it takes seconds where torch is installed
+        # Imported here, for it imports torch where that is installed, which takes seconds.
+        from tensorboardX import SummaryWriter
 
         self.path, self.steps, self.quiet = directory / "log.jsonl", steps, quiet
-        kept = [line for line in read_log(self.path) if line["step"] <= start]
+        lines = [json.dumps(line) for line in read_log(self.path) if line["step"] <= start]
         with drafted(directory) as draft:
-            (draft / self.path.name).write_text("".join(json.dumps(line) + "\n" for line in kept))
+            (draft / self.path.name).write_text("".join(f"{line}\n" for line in lines))
         self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=start + 1)
         self._console = Console()
-        self._step, self._time, self._said = start, time.monotonic(), 0.0
+        self._step, self._time, self._shown = start, time.monotonic(), 0.0
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
-        """Record the scalars of `step`, with the pace since the last call, and renew the line on
-        the terminal.
+        """Record the scalars of `step` and the pace since the last call; renew the terminal's line.
+
+        Raises OSError where the log cannot be written.
         """
         now = time.monotonic()
         seconds, count = now - self._time, step - self._step
@@ -51,7 +49,7 @@ class TrainingLog:
         for name, value in line.items():
             if name != "step":
                 self._writer.add_scalar(name, value, step)
-        self._say(step, scalars["loss"], count / seconds, now)
+        self._show(step, scalars["loss"], count / seconds, now)
 
     def close(self) -> None:
         """Flush the event files and end the line."""
@@ -59,20 +57,19 @@ class TrainingLog:
         if self._console.is_terminal and not self.quiet:
             self._console.print()
 
-    def _say(self, step: int, loss: float, pace: float, now: float) -> None:
+    def _show(self, step: int, loss: float, pace: float, now: float) -> None:
+        # A file or a pipe gets whole lines, so only one in half a minute, and the last.
         last = step == self.steps
-        if self.quiet or not (self._console.is_terminal or last or now - self._said > 30):
+        if self.quiet or not (self._console.is_terminal or last or now - self._shown > 30):
             return
-        self._said = now
+        self._shown = now
         left = time.strftime("%H:%M:%S", time.gmtime((self.steps - step) / pace))
         text = f"step {step}/{self.steps}  loss {loss:.4f}  {pace:.2f} step/s  {left} to go"
         self._console.print(text, end="\r" if self._console.is_terminal else "\n", highlight=False)
 
 
 def read_log(path: str | Path) -> list[dict[str, float | int]]:
-    """The lines of a `log.jsonl`; a last line cut short by a kill is left out, a missing file is
-    empty.
-    """
+    """The lines of a `log.jsonl`, none for a missing file; one cut short by a kill is left out."""
     path = Path(path)
     lines = path.read_text().splitlines() if path.exists() else []
     parsed = []

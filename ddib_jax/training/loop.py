@@ -22,7 +22,7 @@ from ddib_jax.training.step import GradFn, train_steps
 from ddib_jax.types import PRNGKey
 
 _TRACED = 5
-"""Calls that a profile shows, after the first three, which compile and warm up."""
+"""Calls that a profile covers, after the first three, which compile and warm up."""
 
 
 class Stopped(Exception):
@@ -30,8 +30,8 @@ class Stopped(Exception):
 
 
 def fit(
-    state: TrainState,
     key: PRNGKey,
+    state: TrainState,
     batch_at: Callable[[int], Any],
     *,
     grad_fn: GradFn,
@@ -49,26 +49,29 @@ def fit(
     watch_every: int = 500,
     profile: Path | None = None,
 ) -> TrainState:
-    """Train from `state` (on the host) to step `steps`, data-parallel over the devices of all
-    hosts; returns host arrays.
+    """Train from `state` (host arrays) to step `steps` on the devices of all hosts; host arrays.
 
-    batch_at(step) gives this host's shard of the batch of a step, a pure function of it, called
-    ahead in a thread; noise is folded from `key` and the step: a training resumed from a checkpoint
-    ends with the same bits as one never interrupted. `shared` goes to `grad_fn` as it is; `watch`
-    is handed the host's state every `watch_every` steps (previews). `steps_per_call` steps run as
-    one program (lax.scan); a call also ends where something is due, so that with more than one the
-    intervals are part of what the bits depend on. With `profile`, a trace of some calls is written
-    there. A step whose loss or gradient is not finite is skipped; more than `max_skipped` of them
-    raise FloatingPointError, as a parameter about to be saved does that is not finite; no
-    checkpoint is written from then on. SIGTERM ends the training after a checkpoint, with
-    `Stopped`. Raises ValueError for an interval below one step and a batch that the devices do not
-    divide.
+    batch_at(step) gives this host's shard of the batch of a step. It is called in the order of
+    steps, ahead, in a thread. As it is a pure function of the step, and noise is folded from `key`
+    and the step, a training resumed from a checkpoint ends with the same bits as one that was never
+    interrupted. `shared` goes to `grad_fn` as it is. `watch(step, state)` is called with the host's
+    state every `watch_every` steps (previews). `steps_per_call` steps run as one program
+    (lax.scan); a call also ends where something is due, so with more than one step per call the
+    bits depend on the intervals too. With `profile`, a trace of some calls is written there.
+
+    A step whose loss or gradient is not finite is skipped.
+
+    Raises:
+        FloatingPointError: more than `max_skipped` steps were skipped, or a parameter to be saved
+            is not finite; no checkpoint is written from then on.
+        Stopped: SIGTERM was received, and a checkpoint written.
+        ValueError: an interval is below one step, or the devices do not divide a batch.
     """
     intervals = {"log": log_every, "save": checkpoint_every, "watch": watch_every}
     if min(*intervals.values(), steps_per_call) < 1:
-        given = ", ".join(map(str, (*intervals.values(), steps_per_call)))
+        numbers = ", ".join(map(str, (*intervals.values(), steps_per_call)))
         raise ValueError(
-            f"Intervals and steps per call are whole numbers of steps from 1 up; {given} were"
+            f"Intervals and steps per call are whole numbers of steps from 1 up; {numbers} were"
             " given."
         )
     step_fn = functools.partial(
@@ -79,7 +82,7 @@ def fit(
     ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
     replicated, recent, waited = parallel.replicate(state), [], 0.0
     with closing(ahead), _termination() as terminated, _trace(profile) as traced:
-        if any(terminated(step) for step in range(start + 1)):  # a list: every step is asked for
+        if _any_of_all(terminated, range(start + 1)):
             raise Stopped(
                 f"The training was told to stop (SIGTERM) before step {start + 1}. The same command"
                 " goes on from there."
@@ -88,23 +91,19 @@ def fit(
             began = time.monotonic()
             batches = next(ahead)
             waited += time.monotonic() - began
-            replicated, metrics = update(replicated, key, batches, shared)
+            replicated, metrics = update(key, replicated, batches, shared)
             recent.append((first, metrics))
             traced(count, metrics)
-            stop = any(terminated(step) for step in range(first + 1, done + 1))
-            due = {
-                name: stop or done == steps or done % every == 0
-                for name, every in intervals.items()
-            }
+            stop = _any_of_all(terminated, range(first + 1, done + 1))
+            last = stop or done == steps
+            due = {name: last or done % every == 0 for name, every in intervals.items()}
             if not any(due.values()):
                 continue
             scalars = _mean(recent, max_skipped)
             if due["log"]:
+                scalars["data_seconds"] = waited / (done - recent[0][0])
                 if log:
-                    log.write(
-                        done,
-                        {**scalars, "data_seconds": waited / (done - recent[0][0]), **_memory()},
-                    )
+                    log.write(done, scalars | _memory())
                 recent, waited = [], 0.0
             if (checkpoints and due["save"]) or (watch and due["watch"]):
                 host = parallel.unreplicate(replicated)
@@ -114,22 +113,25 @@ def fit(
                 if watch and due["watch"] and not stop:
                     watch(done, host)
             if stop and done < steps:
-                kept = "nothing is saved."
+                outcome = "nothing is saved."
                 if checkpoints:
                     checkpoints.wait()
-                    kept = (
+                    outcome = (
                         f"its state is saved in {checkpoints.directory}. The same command goes on"
                         " from there."
                     )
                 raise Stopped(
-                    f"The training was told to stop (SIGTERM) and ended after step {done}; {kept}"
+                    "The training was told to stop (SIGTERM) and ended after step"
+                    f" {done}; {outcome}"
                 )
     return parallel.unreplicate(replicated)
 
 
 def _calls(start: int, steps: int, intervals: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First step and end of every call; where they end depends on the step alone, not on where a
-    training was resumed.
+    """First step and end of every call.
+
+    Calls end at multiples of the intervals, wherever a training was resumed, so that it goes on in
+    the same calls, and with the same bits, as one that was never interrupted.
     """
     while start < steps:
         end = min(steps, *(start - start % every + every for every in intervals))
@@ -138,15 +140,24 @@ def _calls(start: int, steps: int, intervals: tuple[int, ...]) -> Iterator[tuple
 
 
 def _stacked(batch_at: Callable[[int], Any], first: int, end: int) -> Any:
-    return jax.tree.map(
-        lambda *leaves: np.stack(leaves), *[batch_at(step) for step in range(first, end)]
-    )
+    batches = [batch_at(step) for step in range(first, end)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+
+
+def _any_of_all(terminated: Callable[[int], bool], steps: range) -> bool:
+    """Whether `terminated` says so at one of the steps; it is asked for all of them.
+
+    `distributed.told_to_stop` must be asked for every step, so `any` may not end early.
+    """
+    answers = [terminated(step) for step in steps]
+    return any(answers)
 
 
 @contextmanager
 def _termination() -> Iterator[Callable[[int], bool]]:
-    """Within, SIGTERM is noted rather than obeyed; gives what says, after a step, whether to stop:
-    to all hosts alike.
+    """Note SIGTERM rather than obey it; gives a function of the step that says whether to stop.
+
+    It says the same at the same step on all hosts. Of several, JAX's runtime handles the signal.
     """
     noted = threading.Event()
     handled = threading.current_thread() is threading.main_thread() and jax.process_count() == 1
@@ -160,12 +171,13 @@ def _termination() -> Iterator[Callable[[int], bool]]:
 
 @contextmanager
 def _trace(directory: Path | None) -> Iterator[Callable[[int, Any], None]]:
-    """Gives what, told of every call and what it computes, keeps a trace of some of them in
-    `directory`, or none.
+    """Trace some calls into `directory`, or none; gives a function to be called after every call.
+
+    It takes the call's number and what the call computes.
     """
     running = False
 
-    def told(count: int, computed: Any) -> None:
+    def after_call(count: int, computed: Any) -> None:
         nonlocal running
         if directory and count == 2:
             jax.block_until_ready(computed)
@@ -177,15 +189,17 @@ def _trace(directory: Path | None) -> Iterator[Callable[[int, Any], None]]:
             running = False
 
     try:
-        yield told
+        yield after_call
     finally:
         if running:
             jax.profiler.stop_trace()
 
 
 def _mean(recent: list[tuple[int, Any]], max_skipped: int) -> dict[str, float]:
-    """Averages over the steps that were not skipped; raises FloatingPointError where
-    too many were.
+    """Averages over the steps that were not skipped, NaN where all were.
+
+    `recent` holds the first step and the metrics [steps] of the calls since the last log. Raises
+    FloatingPointError where more than `max_skipped` steps were skipped.
     """
     rows = [(first, parallel.unreplicate(metrics)) for first, metrics in recent]
     skipped = np.concatenate([metrics["skipped"] for _, metrics in rows])
@@ -196,31 +210,30 @@ def _mean(recent: list[tuple[int, Any]], max_skipped: int) -> dict[str, float]:
             f" last of them step {step}; they were skipped, and the checkpoints of earlier steps"
             " are still good. Lower the learning rate, or check the images."
         )
-    first = rows[0][1]["skipped"][:1]
-    taken = np.diff(skipped, prepend=first) == 0
-    taken[0] = np.isfinite(rows[0][1]["loss"][0]) and np.isfinite(rows[0][1]["grad_norm"][0])
-    values = {
-        name: np.concatenate([metrics[name] for _, metrics in rows])[taken] for name in rows[0][1]
-    }
-    return {
-        name: float(np.mean(kept)) if len(kept) else math.nan for name, kept in values.items()
-    } | {"skipped": int(skipped[-1])}
+    # `skipped` is a running count: where it rises, a step was skipped. Of the first step here the
+    # count before is not at hand, so its own loss and gradient decide.
+    oldest = rows[0][1]
+    taken = np.diff(skipped, prepend=skipped[:1]) == 0
+    taken[0] = np.isfinite(oldest["loss"][0]) and np.isfinite(oldest["grad_norm"][0])
+    means = {}
+    for name in oldest:
+        values = np.concatenate([metrics[name] for _, metrics in rows])[taken]
+        means[name] = float(np.mean(values)) if len(values) else math.nan
+    return means | {"skipped": int(skipped[-1])}
 
 
 def _memory() -> dict[str, float]:
     """The most memory that a device has held, in GB, where the backend counts it."""
     counts = jax.local_devices()[0].memory_stats() or {}
-    return (
-        {"device_memory_gb": counts["peak_bytes_in_use"] / 1e9}
-        if "peak_bytes_in_use" in counts
-        else {}
-    )
+    if "peak_bytes_in_use" not in counts:
+        return {}
+    return {"device_memory_gb": counts["peak_bytes_in_use"] / 1e9}
 
 
 def _check_parameters(state: TrainState, step: int) -> None:
-    if not all(
-        np.isfinite(np.sum(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(state.params)
-    ):
+    # A sum is finite only if all its terms are, and takes no second array.
+    sums = [np.sum(leaf, dtype=np.float64) for leaf in jax.tree.leaves(state.params)]
+    if not np.isfinite(sums).all():
         raise FloatingPointError(
             f"A parameter became infinite or not a number by step {step}; the checkpoints of"
             " earlier steps are still good. Lower the learning rate, or check the images."

@@ -1,4 +1,4 @@
-"""What a training carries from step to step."""
+"""What a training hands from step to step, and its optimiser."""
 
 from typing import Any
 
@@ -12,18 +12,20 @@ from ddib_jax.types import Params
 
 @struct.dataclass
 class TrainState:
-    """Step number, parameters, their exponential moving average, the optimiser's state, and how
-    many steps were skipped; all leaves.
+    """The state of a training; all fields are pytree leaves or trees of them.
 
-    Arrays of the device or of the host, or what describes them: a checkpoint maps the tree to other
-    things.
+    They are arrays on devices or on the host, or descriptions of these: checkpoints map the tree to
+    other things.
     """
 
     step: Any
+    """The number of steps done, int32."""
     params: Any
     ema: Any
+    """The parameters' exponential moving average."""
     opt_state: Any
     skipped: Any
+    """How many steps were skipped because the loss or the gradient was not finite, int32."""
 
     @classmethod
     def create(cls, params: Params, tx: optax.GradientTransformation) -> "TrainState":
@@ -40,13 +42,15 @@ def adamw(
     warmup: int,
     weight_decay: float,
     clip_norm: float,
-    final_share: float = 0.01,
+    final_fraction: float = 0.01,
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019) after clipping the global norm, warmed up linearly, then
-    cosine decay.
+    """AdamW (Loshchilov and Hutter 2019) after clipping the global norm to `clip_norm`.
+
+    The learning rate rises linearly from 0 over `warmup` steps, then falls as a cosine to
+    `final_fraction` of `learning_rate` at step `steps`.
     """
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, min(warmup, steps - 1), steps, learning_rate * final_share
+        0.0, learning_rate, min(warmup, steps - 1), steps, learning_rate * final_fraction
     )
     return optax.chain(
         optax.clip_by_global_norm(clip_norm),

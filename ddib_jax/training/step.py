@@ -15,24 +15,24 @@ GradFn = Callable[[Params, PRNGKey, Any, Any], tuple[Metrics, Params]]
 
 
 def train_step(
-    state: TrainState,
     key: PRNGKey,
+    state: TrainState,
     batch: Any,
-    shared: Any = None,
+    shared: Any,
     *,
     grad_fn: GradFn,
     tx: optax.GradientTransformation,
     ema_decay: float,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One step of `tx` along the gradient averaged over `axis_name`, then the moving average of the
-    parameters.
+    """One step of `tx` along the gradient averaged over `axis_name`, then the moving average.
 
-    `shared` is what every step and device sees alike and nobody trains, such as the statistics of a
-    domain; as an argument it lets two domains share one compiled program. `key` is the training's;
-    the step's own is folded from it, so that a resumed training draws the same noise. The average's
-    decay rises as (1 + step) / (10 + step) up to `ema_decay`. Where the loss or the gradient is not
-    finite the step is skipped: it counts, and nothing else changes. metrics gain `grad_norm` and
+    `key` is the training's; the step's own is folded from it, so that a resumed training draws the
+    same noise. `shared` is what is the same for all steps and devices and not trained, such as the
+    statistics of a domain; as an argument it lets two domains share one compiled program. The
+    average's decay rises as (1 + step) / (10 + step) up to `ema_decay`. Where the loss or the
+    gradient is not finite the step is skipped: it counts, and nothing else changes. Returns the new
+    state and the metrics of `grad_fn` with `grad_norm`, the norm before any clipping, and
     `skipped`, the number of steps skipped so far.
     """
     metrics, grads = grad_fn(state.params, jax.random.fold_in(key, state.step), batch, shared)
@@ -47,31 +47,29 @@ def train_step(
     ema = jax.tree.map(
         lambda average, new: average + (1 - decay) * (new - average), state.ema, params
     )
-    made, kept = (params, ema, opt_state), (state.params, state.ema, state.opt_state)
-    params, ema, opt_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), made, kept)
+    before, after = (state.params, state.ema, state.opt_state), (params, ema, opt_state)
+    params, ema, opt_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, before)
     skipped = state.skipped + ~good
     metrics = {**metrics, "grad_norm": norm, "skipped": skipped}
-    return (
-        TrainState(
-            step=state.step + 1, params=params, ema=ema, opt_state=opt_state, skipped=skipped
-        ),
-        metrics,
+    state = TrainState(
+        step=state.step + 1, params=params, ema=ema, opt_state=opt_state, skipped=skipped
     )
+    return state, metrics
 
 
 def train_steps(
-    state: TrainState, key: PRNGKey, batches: Any, shared: Any = None, **options
+    key: PRNGKey, state: TrainState, batches: Any, shared: Any, **options
 ) -> tuple[TrainState, Metrics]:
-    """`train_step` over batches [steps ...] one after the other, a single program; metrics are
-    [steps].
+    """`train_step` over batches [steps ...], one after the other, as one program.
 
-    A single step is not looped over: inside of a loop XLA's convolutions on a CPU are many times
-    slower (12 times for a DCGAN of 64 images, jax 0.10.2).
+    Returns the last state and the metrics [steps] of all steps.
     """
 
     def stepped(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        return train_step(state, key, batch, shared, **options)
+        return train_step(key, state, batch, shared, **options)
 
+    # A single step is not scanned: inside of a loop XLA's convolutions on a CPU are many times
+    # slower (12 times for a DCGAN of 64 images, jax 0.10.2).
     if len(jax.tree.leaves(batches)[0]) > 1:
         return jax.lax.scan(stepped, state, batches)
     state, metrics = stepped(state, jax.tree.map(lambda leaf: leaf[0], batches))
@@ -79,11 +77,10 @@ def train_steps(
 
 
 def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
-    """A `grad_fn` that takes its batch in so many parts, one after the other, and averages: less
-    memory, the same step.
+    """A `grad_fn` that takes its batch in `parts`, one after the other, and averages: less memory.
 
-    It is exact where `grad_fn` averages over images that do not see each other, and to the masks of
-    dropout. Raises ValueError where the parts do not divide a batch.
+    The step is the same where `grad_fn` averages over images that do not depend on each other, but
+    for the masks of dropout. Raises ValueError where the parts do not divide a batch.
     """
     if parts == 1:
         return grad_fn
@@ -101,10 +98,9 @@ def accumulated(grad_fn: GradFn, parts: int) -> GradFn:
             return jax.tree.map(jnp.add, total, grad_fn(params, key, part, shared)), None
 
         pieces = jax.tree.map(split, batch)
-        zeros = jax.tree.map(
-            lambda a: jnp.zeros(a.shape, a.dtype),
-            jax.eval_shape(grad_fn, params, key, jax.tree.map(lambda a: a[0], pieces), shared),
-        )
+        piece = jax.tree.map(lambda leaf: leaf[0], pieces)
+        shapes = jax.eval_shape(grad_fn, params, key, piece, shared)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         total, _ = jax.lax.scan(add, zeros, pieces)
         return jax.tree.map(lambda leaf: leaf / parts, total)
 

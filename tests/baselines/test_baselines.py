@@ -129,7 +129,7 @@ def test_a_cyclegan_learns(cyclegan):
     state = TrainState.create(params, tx)
     step = jax.jit(
         lambda state, batch: train_step(
-            state, jax.random.key(1), batch, grad_fn=grad_fn, tx=tx, ema_decay=0.0
+            jax.random.key(1), state, batch, None, grad_fn=grad_fn, tx=tx, ema_decay=0.0
         )
     )
     for number in range(60):

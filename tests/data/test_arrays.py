@@ -14,7 +14,7 @@ def test_images_and_labels_are_the_files(tmp_path):
     source = load_dataset(f"npz:{tmp_path}")
     assert (len(source), source.image_shape, source.classes) == (5, (6, 6, 3), ("0", "1", "2"))
     np.testing.assert_allclose(source.take([3, 1]), PIXELS[[3, 1]] / 127.5 - 1, atol=1e-6)
-    assert len(load_dataset(f"npz:{tmp_path}", "test")) == 2
+    assert len(load_dataset(f"npz:{tmp_path}", split="test")) == 2
     images, labels = batch_at(source, 0, batch_size=4, seed=0)
     assert images.shape == (4, 6, 6, 3)
     assert labels.shape == (4,)

@@ -17,7 +17,7 @@ class Counted:
     def __len__(self):
         return 11
 
-    def take(self, indices, rng, part=slice(None)):
+    def take(self, indices, *, rng=None, part=slice(None)):
         noise = 0 if rng is None else rng.random(len(indices))
         return (indices + noise).astype(np.float32).reshape(-1, 1, 1, 1)[part]
 
@@ -55,14 +55,12 @@ def test_every_epoch_holds_every_image_once_and_nothing_is_dropped(batch_size):
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_shards_part_the_global_batch(count):
-    """Images, labels and augmentation are those of a batch that is not parted, of every kind of
-    source.
-    """
+    """Images, labels and augmentation are those of the whole batch, of every kind of source."""
     sources = [
         Counted(),
         bundled_digits("test"),
         ColouredDigits(bundled_digits("test")),
-        Points("moons", 50),
+        Points("moons", size=50),
     ]
     for source in sources:
         whole = batch_at(source, 5, batch_size=8, seed=1)

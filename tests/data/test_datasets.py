@@ -41,15 +41,15 @@ def nowhere(monkeypatch, tmp_path):
     ],
 )
 def test_bundled_names_need_nothing(nowhere, name, split, count, channels):
-    source = load_dataset(name, split)
+    source = load_dataset(name, split=split)
     assert len(source) == len(source.labels) == count
     assert source.image_shape == (32, 32, channels)
 
 
 def test_names_of_all_digits(idx_directory, monkeypatch):
-    assert len(load_dataset("digits", "test", directory=idx_directory)) == 10000
+    assert len(load_dataset("digits", split="test", directory=idx_directory)) == 10000
     monkeypatch.setenv("DDIB_DATA", str(idx_directory.parent))
-    three, some = load_dataset("digits:3", "test"), load_dataset("mnist:1,2,3", "test")
+    three, some = load_dataset("digits:3", split="test"), load_dataset("mnist:1,2,3", split="test")
     assert isinstance(three, ColouredDigits)
     assert (three.labels == 3).all()
     assert len(three) == 1010
@@ -59,16 +59,16 @@ def test_names_of_all_digits(idx_directory, monkeypatch):
 
 def test_hues_agree_between_bundle_and_idx_files(idx_directory):
     bundle, files = (
-        load_dataset("five", "test"),
-        load_dataset("five", "test", directory=idx_directory),
+        load_dataset("five", split="test"),
+        load_dataset("five", split="test", directory=idx_directory),
     )
-    np.testing.assert_array_equal(bundle.take(np.arange(9), None), files.take(np.arange(9), None))
-    assert not np.allclose(bundle.hues, load_dataset("five", "test", seed=1).hues)
+    np.testing.assert_array_equal(bundle.take(np.arange(9)), files.take(np.arange(9)))
+    assert not np.allclose(bundle.hues, load_dataset("five", split="test", seed=1).hues)
 
 
 def test_missing_mnist_says_how_to_get_it(nowhere):
     with pytest.raises(
-        FileNotFoundError, match="digits 3 need all of MNIST.* IDX files .*DDIB_DATA"
+        FileNotFoundError, match=r"Digits 3 need all of MNIST.* IDX files .*DDIB_DATA"
     ):
         load_dataset("digits:3")
 
@@ -79,34 +79,30 @@ def test_folders(tmp_path):
         Image.new("RGB", (8, 6), "red" if "train" in folder else "blue").save(
             tmp_path / folder / "a.png"
         )
-    assert isinstance(load_dataset(str(tmp_path / "plain"), "test"), Pictures)
+    assert isinstance(load_dataset(str(tmp_path / "plain"), split="test"), Pictures)
     assert load_dataset(tmp_path / "plain", image_size=4).image_shape == (4, 4, 3)
-    train, test = (load_dataset(tmp_path / "both", split) for split in ("train", "test"))
+    train, test = (load_dataset(tmp_path / "both", split=split) for split in ("train", "test"))
     assert len(train) == len(test) == 1
-    assert (
-        train.take(np.array([0]), None)[0, 0, 0, 0]
-        == test.take(np.array([0]), None)[0, 0, 0, 2]
-        == 1
-    )
+    assert train.take(np.array([0]))[0, 0, 0, 0] == test.take(np.array([0]))[0, 0, 0, 2] == 1
     with pytest.raises(FileNotFoundError, match="has a folder train but none named test"):
-        load_dataset(tmp_path / "half", "test")
+        load_dataset(tmp_path / "half", split="test")
 
 
 def test_bad_names_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown data set 'fives': expected ") as error:
+    with pytest.raises(ValueError, match="Unknown data set 'fives'; known are ") as error:
         load_dataset("fives")
     assert all(name in str(error.value) for name in DATASETS)
-    with pytest.raises(ValueError, match="unknown data set"):
+    with pytest.raises(ValueError, match="Unknown data set"):
         load_dataset(str(tmp_path / "missing"))
     with pytest.raises(ValueError, match="no list of digits"):
         load_dataset("digits:3-5")
     with pytest.raises(ValueError, match="takes nothing after its name"):
         load_dataset("five:3")
-    with pytest.raises(ValueError, match="unknown split 'val'"):
-        load_dataset("five", "val")
+    with pytest.raises(ValueError, match="Unknown split 'val'"):
+        load_dataset("five", split="val")
     with pytest.raises(ValueError, match="has images of 32, not of 64"):
         load_dataset("five", image_size=64)
-    assert load_dataset("five", "test", image_size=32).image_shape == (32, 32, 3)
+    assert load_dataset("five", split="test", image_size=32).image_shape == (32, 32, 3)
 
 
 def test_importing_data_imports_neither_tensorflow_nor_its_datasets():
@@ -156,7 +152,10 @@ class {name}(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):
-        features = {{"image": tfds.features.Image(shape=(None, None, {channels})), "label": tfds.features.ClassLabel(names=["cat", "dog"])}}
+        features = {{
+            "image": tfds.features.Image(shape=(None, None, {channels})),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+        }}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
@@ -198,11 +197,11 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
     assert {
         image.tobytes(): label for image, label in zip(pixels, source.labels, strict=True)
     } == written
-    assert len(load_dataset(where, "test", directory=tmp_path / "data", image_size=4)) == 2, (
+    assert len(load_dataset(where, split="test", directory=tmp_path / "data", image_size=4)) == 2, (
         "the validation split, for want of a test split"
     )
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).take([3]), source.take([3]))
-    with pytest.raises(ValueError, match="5 images are not 8x6|images are not 8x"):
+    with pytest.raises(ValueError, match=r"of 5 images are not 8x"):
         load_dataset(where, directory=tmp_path / "data")
     assert "tensorflow" not in sys.modules
     code = (
@@ -217,9 +216,9 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
         env=os.environ | {"TFDS_DATA_DIR": str(tmp_path / "data"), "JAX_PLATFORMS": "cpu"},
     )
     stem, total = told.stdout.split()
-    assert stem == f"tfds-{name.lower()}-00000" and float(total) == pytest.approx(
-        float(source.take(range(5)).sum()), abs=1e-3
-    ), "as ddib translate reads it"
+    assert stem == f"tfds-{name.lower()}-00000", "as ddib translate names it"
+    expected = float(source.take(range(5)).sum())
+    assert float(total) == pytest.approx(expected, abs=1e-3), "as ddib translate reads it"
 
 
 @needs_tfds

@@ -22,7 +22,7 @@ def test_lossless_formats(tmp_path, suffix):
     path = save(
         tmp_path / f"image{suffix}", RGB, **({"lossless": True} if suffix == ".webp" else {})
     )
-    np.testing.assert_array_equal(read_image(path), RGB, strict=True)
+    np.testing.assert_array_equal(read_image(path, View()), RGB, strict=True)
     images = read_images([path])
     assert images.dtype == np.float32
     np.testing.assert_allclose(images[0], RGB / 127.5 - 1, atol=1e-6)
@@ -31,31 +31,33 @@ def test_lossless_formats(tmp_path, suffix):
 def test_jpeg(tmp_path):
     smooth = np.tile(np.linspace(0, 255, 32).astype(np.uint8)[:, None, None], (1, 32, 3))
     np.testing.assert_allclose(
-        read_image(save(tmp_path / "a.jpg", smooth, quality=95)).astype(int), smooth, atol=6
+        read_image(save(tmp_path / "a.jpg", smooth, quality=95), View()).astype(int), smooth, atol=6
     )
 
 
 def test_grey_is_repeated(tmp_path):
     np.testing.assert_array_equal(
-        read_image(save(tmp_path / "a.png", GREY)), np.stack([GREY] * 3, -1)
+        read_image(save(tmp_path / "a.png", GREY), View()), np.stack([GREY] * 3, -1)
     )
     bits = GREY > 100
-    np.testing.assert_array_equal(read_image(save(tmp_path / "b.png", bits))[..., 0], bits * 255)
+    np.testing.assert_array_equal(
+        read_image(save(tmp_path / "b.png", bits), View())[..., 0], bits * 255
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
 def test_sixteen_bit_grey_is_scaled(tmp_path, suffix):
     wide = GREY.astype(np.uint16) * 257
     path = save(tmp_path / f"a.{suffix}", wide)
-    np.testing.assert_array_equal(read_image(path), np.stack([GREY] * 3, -1))
+    np.testing.assert_array_equal(read_image(path, View()), np.stack([GREY] * 3, -1))
 
 
 def test_palette_is_looked_up(tmp_path):
     image = Image.fromarray(RGB).quantize(256)
     image.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", View()), RGB)
     image.save(tmp_path / "a.gif")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.gif"), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.gif", View()), RGB)
 
 
 def test_transparency_lies_over_white(tmp_path):
@@ -63,10 +65,10 @@ def test_transparency_lies_over_white(tmp_path):
     alpha[:3] = 255
     path = save(tmp_path / "a.png", np.concatenate([RGB, alpha], -1))
     expected = np.where(alpha == 255, RGB, 255)
-    np.testing.assert_array_equal(read_image(path), expected)
+    np.testing.assert_array_equal(read_image(path, View()), expected)
     path = save(tmp_path / "b.png", np.concatenate([GREY[..., None], alpha], -1))
     np.testing.assert_array_equal(
-        read_image(path), np.where(alpha == 255, GREY[..., None], 255).repeat(3, -1)
+        read_image(path, View()), np.where(alpha == 255, GREY[..., None], 255).repeat(3, -1)
     )
 
 
@@ -74,19 +76,21 @@ def test_transparent_palette_entry(tmp_path):
     image = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.save(tmp_path / "a.png", transparency=0)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), [[[255] * 3, [40, 50, 60]]])
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png", View()), [[[255] * 3, [40, 50, 60]]]
+    )
 
 
 def test_cmyk_is_converted(tmp_path):
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
-    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - [255, 0, 0]).max() < 8
+    assert np.abs(read_image(tmp_path / "a.jpg", View()).astype(int) - [255, 0, 0]).max() < 8
 
 
 def test_exif_orientation_is_honoured(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(tmp_path / "a.png", RGB, exif=exif)
-    np.testing.assert_array_equal(read_image(path), np.rot90(RGB, -1))
+    np.testing.assert_array_equal(read_image(path, View()), np.rot90(RGB, -1))
 
 
 def test_image_size_crops_the_centre_and_resizes(tmp_path):
@@ -97,7 +101,7 @@ def test_image_size_crops_the_centre_and_resizes(tmp_path):
     assert read_image(path, View(10)).max() == 0
     np.testing.assert_array_equal(read_image(path, View(40)), halves[:, 20:60])
     with pytest.raises(ValueError, match="image size 0"):
-        read_images([path], 0)
+        read_images([path], image_size=0)
 
 
 def test_resizing_is_antialiased(tmp_path):
@@ -124,7 +128,7 @@ def test_folder_is_recursive_sorted_and_leaves_others_out(tmp_path):
     ]
     assert len(source) == 3
     assert source.image_shape == (4, 4, 3)
-    images = source.take(np.array([2, 0]), None)
+    images = source.take(np.array([2, 0]))
     np.testing.assert_allclose(images.mean((1, 2, 3)), np.array([160, 80]) / 127.5 - 1, atol=0.01)
 
 
@@ -163,7 +167,7 @@ def test_all_unreadable_images_are_named_in_one_error(tmp_path):
 def test_many_unreadable_images_are_counted(tmp_path):
     for number in range(25):
         (tmp_path / f"{number:02}.png").touch()
-    with pytest.raises(ValueError, match="25 of 25 .*09.png .* and 15 more"):
+    with pytest.raises(ValueError, match=r"25 of 25 .*09\.png .* and 15 more\."):
         image_folder(tmp_path)
 
 
@@ -171,9 +175,9 @@ def test_folders_without_images_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         image_folder(tmp_path / "nowhere")
     (tmp_path / "a.txt").touch()
-    with pytest.raises(FileNotFoundError, match=r"no image in .* \(1 other files\)"):
+    with pytest.raises(FileNotFoundError, match=r"There is no image in .* \(1 other files\)"):
         image_folder(tmp_path)
-    with pytest.raises(ValueError, match="no image file was given"):
+    with pytest.raises(ValueError, match="No image file was given"):
         read_images([])
 
 
@@ -181,10 +185,10 @@ def test_images_of_several_sizes_need_an_image_size(tmp_path):
     save(tmp_path / "a.png", RGB)
     save(tmp_path / "b.png", RGB[:4, :4])
     with pytest.raises(
-        ValueError, match="1 of 2 images are not 8x6 .*b.png .4x4.; give an image size"
+        ValueError, match=r"1 of 2 images are not 8x6 .*b\.png \(4x4\); give an image size"
     ):
         image_folder(tmp_path)
-    assert image_folder(tmp_path, 4).image_shape == (4, 4, 3)
+    assert image_folder(tmp_path, image_size=4).image_shape == (4, 4, 3)
 
 
 def test_halves_of_paired_pictures(tmp_path):
@@ -196,7 +200,7 @@ def test_halves_of_paired_pictures(tmp_path):
         (tmp_path / split).mkdir()
         save(tmp_path / split / "1.png", pair)
     for half, value in (("left", 30), ("right", 220)):
-        source = load_dataset(f"{half}:{tmp_path}", "test", image_size=4)
+        source = load_dataset(f"{half}:{tmp_path}", split="test", image_size=4)
         assert source.image_shape == (4, 4, 3)
         np.testing.assert_allclose(source.take([0]), value / 127.5 - 1, atol=1e-6)
     assert load_dataset(f"left:{tmp_path}").image_shape == (6, 6, 3)
@@ -224,6 +228,6 @@ def test_cyclegans_layout_is_read_where_it_lies(tmp_path):
         ("A", "test", 30),
         ("B", "test", 40),
     ):
-        source = load_dataset(f"{side}:{tmp_path}", split)
+        source = load_dataset(f"{side}:{tmp_path}", split=split)
         assert len(source) == 1
         assert round(float((source.take([0]).mean() + 1) * 127.5)) == value

@@ -31,9 +31,7 @@ def test_shapes_have_mean_0_and_variance_1(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_places_follow_the_shape(shape):
-    """Neighbours in the order of positions are neighbours in the plane, but for a few jumps and the
-    width of a band.
-    """
+    """Neighbours by position are neighbours in the plane, but for jumps and a band's width."""
     points, positions = draw_points(shape, 20_000, np.random.default_rng(0))
     steps = np.linalg.norm(np.diff(points[np.argsort(positions)], axis=0), axis=1)
     strangers = np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -45,14 +43,14 @@ def test_a_set_is_fixed_and_draws_are_new():
     assert isinstance(points, ImageSource)
     assert points.image_shape == (2,)
     np.testing.assert_array_equal(points.take([3, 5]), Points("moons").take([3, 5]))
-    assert not np.array_equal(points.take([3, 5]), load_dataset("moons", "test").take([3, 5]))
+    assert not np.array_equal(points.take([3, 5]), load_dataset("moons", split="test").take([3, 5]))
     first, second = (batch_at(points, step, batch_size=8, seed=0)[0] for step in (0, 1))
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(first, batch_at(points, 0, batch_size=8, seed=0)[0])
 
 
 def test_an_unknown_shape_is_named():
-    with pytest.raises(ValueError, match="unknown shape 'stars': expected moons, checkerboard"):
+    with pytest.raises(ValueError, match="Unknown shape 'stars'; known are moons, checkerboard"):
         draw_points("stars", 3, np.random.default_rng(0))
 
 
@@ -68,7 +66,7 @@ def photo(tmp_path):
 def test_bytes_come_back(space, photo):
     if space == "lab":
         pytest.importorskip("skimage", reason="extra 'colours'")
-    cloud = PixelCloud(photo, space)
+    cloud = PixelCloud(photo, space=space)
     assert cloud.image_shape == (3,)
     assert len(cloud) == 35
     assert cloud.size == (5, 7)
@@ -76,7 +74,7 @@ def test_bytes_come_back(space, photo):
     assert np.abs(points).max() <= 1.1
     np.testing.assert_array_equal(points, to_points(cloud.pixels, space))
     np.testing.assert_array_equal(to_pixels(points, space), cloud.pixels)
-    near = cloud.take(range(35), np.random.default_rng(0))
+    near = cloud.take(range(35), rng=np.random.default_rng(0))
     assert 0 < np.abs(near - points).max() < 0.1
 
 
@@ -94,9 +92,9 @@ def test_images_without_a_palette_are_refused(tmp_path, colours, words):
 
 
 def test_bad_clouds_are_refused(tmp_path, photo):
-    with pytest.raises(ValueError, match="unknown colour space 'hsv': expected lab, rgb"):
-        PixelCloud(photo, "hsv")
-    with pytest.raises(ValueError, match="nowhere.png cannot be read as an image"):
-        PixelCloud(tmp_path / "nowhere.png", "rgb")
+    with pytest.raises(ValueError, match="Unknown colour space 'hsv'; known are lab, rgb"):
+        PixelCloud(photo, space="hsv")
+    with pytest.raises(ValueError, match=r"nowhere\.png cannot be read as an image"):
+        PixelCloud(tmp_path / "nowhere.png", space="rgb")
     with pytest.raises(ValueError, match="not finite"):
         to_pixels(np.asarray([[np.nan, 0.0, 0.0]]), "rgb")

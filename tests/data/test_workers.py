@@ -15,7 +15,7 @@ def folder(tmp_path):
         Image.fromarray(np.random.default_rng(index).integers(0, 256, (12, 12, 3), np.uint8)).save(
             tmp_path / f"{index}.png"
         )
-    source = image_folder(tmp_path, 8, crop="random")
+    source = image_folder(tmp_path, image_size=8, crop="random")
     source._pixels = None
     return source
 
@@ -43,15 +43,16 @@ def test_a_random_crop_is_any_part_and_the_evaluation_the_middle(tmp_path):
     """A ramp says where a crop was taken; 286/256 of 64 is 72."""
     ramp = np.broadcast_to(np.arange(72, dtype=np.uint8)[:, None, None], (72, 72, 3))
     Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp.png")
-    source = image_folder(tmp_path, 64, crop="random")
+    source = image_folder(tmp_path, image_size=64, crop="random")
     assert source.image_shape == (64, 64, 3)
     top = lambda images: np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int)
     assert top(source.take([0, 0])).tolist() == [4, 4]
-    drawn = top(source.take([0] * 300, np.random.default_rng(0)))
+    drawn = top(source.take([0] * 300, rng=np.random.default_rng(0)))
     assert set(drawn) == set(range(9))
     np.testing.assert_array_equal(
-        top(source.take([0] * 300, np.random.default_rng(0), slice(100, 150))), drawn[100:150]
+        top(source.take([0] * 300, rng=np.random.default_rng(0), part=slice(100, 150))),
+        drawn[100:150],
     )
     for crop, size in (("anywhere", 64), ("random", None)):
         with pytest.raises(ValueError, match="expected 'centre', or 'random' with an image size"):
-            image_folder(tmp_path, size, crop=crop)
+            image_folder(tmp_path, image_size=size, crop=crop)

@@ -143,9 +143,10 @@ def test_a_step_moves_both_networks_and_their_statistics():
     }
     step = jax.jit(
         lambda state: train_step(
-            state,
             jax.random.key(1),
+            state,
             batch,
+            None,
             grad_fn=dcgan_gradients(generator, discriminator),
             tx=tx,
             ema_decay=0.0,

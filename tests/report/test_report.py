@@ -1,15 +1,20 @@
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import ddib_jax
 from ddib_jax.report import markdown_table, text_table, write_report
+from ddib_jax.report.tables import outcome
 from ddib_jax.runs import MetricRow, read_run, write_run
 from tests.report.conftest import synthetic_run
 
@@ -67,7 +72,9 @@ def test_the_page_says_what_was_measured(page):
         "97.8 %",
         "[95.7, 98.7]",
         "≥ 97 %",
-        "not met",
+        '<span class="badge met">met</span>',
+        '<span class="badge not-met">not met</span>',
+        '<span class="badge undecided">undecided at n = 300</span>',
         "not measured",
         "Fréchet",
         "./launch.sh",
@@ -106,7 +113,7 @@ def test_missing_and_unlike_arrays_are_named(tmp_path, study):
     run = synthetic_run(n=5)
     whole = dict(run.arrays)
     vars(run)["arrays"] = {key: array for key, array in whole.items() if key != "hue_error"}
-    with pytest.raises(ValueError, match="has no array hue_error"):
+    with pytest.raises(ValueError, match="has no array 'hue_error'"):
         write_report(write_run(tmp_path / "a", run))
     vars(run)["arrays"] = whole | {"called": whole["called"][:2]}
     with pytest.raises(ValueError, match="unlike or no length"):
@@ -119,7 +126,9 @@ def test_tables_agree_with_each_other(study):
     run = read_run(study)
     markdown, text = markdown_table(run), text_table(run)
     lines = markdown.splitlines()
-    assert lines[2] == "| Translations called 7 | 97.8 % [95.7, 98.7] | ≥ 97 % | met |"
+    assert lines[2] == (
+        "| Translations called 7 | 97.8 % [95.7, 98.7] | ≥ 97 % | undecided at n = 300 |"
+    )
     assert len(lines) == len(run.metrics) + 2 == len(text.splitlines())
     assert all(
         "  ".join(line.split("  ")) == line and not line.endswith(" ") for line in text.splitlines()
@@ -133,6 +142,51 @@ def test_tables_agree_with_each_other(study):
     ):
         assert row in markdown
         assert row in text
+
+
+@pytest.mark.parametrize(
+    ("interval", "better", "target", "words"),
+    [
+        ((0.91, 0.95), "higher", 0.9, "met"),
+        ((0.9, 0.95), "higher", 0.9, "met"),
+        ((0.85, 0.89), "higher", 0.9, "not met"),
+        ((0.88, 0.95), "higher", 0.9, "undecided at n = 40"),
+        ((0.85, 0.9), "higher", 0.9, "undecided at n = 40"),
+        ((0.85, 0.9), "lower", 0.9, "met"),
+        ((0.91, 0.95), "lower", 0.9, "not met"),
+        ((0.88, 0.95), "lower", 0.9, "undecided at n = 40"),
+        ((0.9, 0.95), "lower", 0.9, "undecided at n = 40"),
+        ((None, None), "higher", 0.9, "met"),
+        ((None, None), "lower", 0.9, "not met"),
+        ((0.88, 0.95), None, 0.9, ""),
+        ((0.88, 0.95), "lower", "beside another", ""),
+    ],
+)
+def test_a_target_is_judged_by_the_whole_interval(interval, better, target, words):
+    row = MetricRow("a", "A", 0.92, *interval, better=better, target=target, n=40)
+    assert outcome(row) == words
+    assert outcome(dataclasses.replace(row, n=None)) == words.partition(" at ")[0]
+    assert outcome(dataclasses.replace(row, value=None)) == ""
+
+
+def test_badges_can_be_read():
+    """WCAG's contrast of at least 4.5 between the words of every badge and its ground."""
+    css = resources.files("ddib_jax.report").joinpath("page.css").read_text()
+
+    def luminance(colour):
+        channels = np.asarray([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    for name in ("good", "bad", "open"):
+        inks = re.findall(f"--{name}: (#[0-9a-f]{{6}})", css)
+        papers = re.findall(f"--{name}-paper: (#[0-9a-f]{{6}})", css)
+        assert len(inks) == len(papers) == 2, "light and dark"
+        for pair in zip(inks, papers, strict=True):
+            dark, light = sorted(map(luminance, pair))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (name, pair)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +206,13 @@ def test_digits_are_those_the_interval_deserves(row, cell):
 
 
 def test_a_report_needs_no_jax(study, tmp_path):
-    """A run is reported by copies of two rooms alone, with jax made unimportable."""
-    package = tmp_path / "ddib_jax"
-    here = __import__("ddib_jax.report", fromlist=["x"]).__path__[0]
-    shutil.copytree(here, package / "report", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(f"{here}/../runs.py", package / "runs.py")
+    """A run is reported by copies of the modules that this takes, with jax made unimportable."""
+    original, package = Path(ddib_jax.__file__).parent, tmp_path / "ddib_jax"
+    for room in ("report", "data"):
+        ignored = shutil.ignore_patterns("__pycache__", "assets")
+        shutil.copytree(original / room, package / room, ignore=ignored)
+    for module in ("runs.py", "files.py"):
+        shutil.copy(original / module, package / module)
     code = (
         "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report;"
         " write_report(sys.argv[1])"

@@ -1,6 +1,4 @@
-"""A training that costs nothing: a noisy linear regression, with all that `fit` does
-for a network.
-"""
+"""A training that costs nothing: a noisy linear regression, with all that `fit` does."""
 
 import time
 

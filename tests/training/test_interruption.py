@@ -1,6 +1,4 @@
-"""A training that is stopped, killed or starved of disk ends with the bits of one that
-ran through.
-"""
+"""A training that is stopped, killed or starved of disk ends with the bits of one that was not."""
 
 import itertools
 import os
@@ -22,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def trained(directory, *, stop_at=None):
-    """The state after 10 steps with checkpoints every 3; RuntimeError from the data at step
-    `stop_at`.
-    """
+    """The state after 10 steps with checkpoints every 3; the data raise at step `stop_at`."""
     state, batch_at, options = problem(10)
 
     def interrupted(step):
@@ -37,7 +33,7 @@ def trained(directory, *, stop_at=None):
     log = TrainingLog(directory, start=int(state.step), steps=10, quiet=True)
     options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 2}
     try:
-        return int(state.step), fit(state, KEY, interrupted, **options)
+        return int(state.step), fit(KEY, state, interrupted, **options)
     finally:
         log.close()
         checkpoints.close()
@@ -90,7 +86,7 @@ def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
     with pytest.raises(
         Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"
     ):
-        fit(state, KEY, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
+        fit(KEY, state, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
     checkpoints.close()
     start, resumed = trained(tmp_path / "stopped")
     assert 1 <= start <= 9

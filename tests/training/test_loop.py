@@ -20,7 +20,7 @@ def poisoned(batch_at, *steps):
 def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     state, batch_at, options = problem(6)
     log = TrainingLog(tmp_path, start=0, steps=6, quiet=True)
-    final = fit(state, KEY, poisoned(batch_at, 2, 5), **options, log=log, log_every=3)
+    final = fit(KEY, state, poisoned(batch_at, 2, 5), **options, log=log, log_every=3)
     log.close()
     first, second = read_log(tmp_path / "log.jsonl")
     assert first["skipped"] == 1
@@ -28,8 +28,8 @@ def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     assert all(
         np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second)
     )
-    before = fit(state, KEY, batch_at, **options | {"steps": 2})
-    after = fit(state, KEY, poisoned(batch_at, 2), **options | {"steps": 3})
+    before = fit(KEY, state, batch_at, **options | {"steps": 2})
+    after = fit(KEY, state, poisoned(batch_at, 2), **options | {"steps": 3})
     same_bits(
         (before.params, before.ema, before.opt_state), (after.params, after.ema, after.opt_state)
     )
@@ -50,13 +50,13 @@ def test_too_many_skipped_steps_stop_the_training_and_the_last_good_state_stays(
     with pytest.raises(
         FloatingPointError, match="not a number in 2 steps, the last of them step 7;"
     ):
-        fit(state, KEY, poisoned(batch_at, 5, 6), **options, **more)
+        fit(KEY, state, poisoned(batch_at, 5, 6), **options, **more)
     log.close()
     checkpoints.close()
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [4]
     assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["4", "6"]
     good = Checkpoints(tmp_path, {}).restore(state)
-    same_bits(good, fit(state, KEY, poisoned(batch_at, 5), **options | {"steps": 6}))
+    same_bits(good, fit(KEY, state, poisoned(batch_at, 5), **options | {"steps": 6}))
 
 
 @pytest.mark.parametrize("steps_per_call", [2, 5, 50])
@@ -66,7 +66,7 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
     for name, count in (("one", 1), ("several", steps_per_call)):
         log = TrainingLog(tmp_path / name, start=0, steps=11, quiet=True)
         logs[name] = fit(
-            state, KEY, batch_at, **options, log=log, log_every=4, steps_per_call=count
+            KEY, state, batch_at, **options, log=log, log_every=4, steps_per_call=count
         )
         log.close()
     for one, several in zip(
@@ -80,7 +80,7 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
 
 def test_a_profile_is_written(tmp_path):
     state, batch_at, options = problem(12)
-    fit(state, KEY, batch_at, **options, profile=tmp_path)
+    fit(KEY, state, batch_at, **options, profile=tmp_path)
     assert list(tmp_path.rglob("*.xplane.pb"))
 
 
@@ -98,8 +98,8 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
         FloatingPointError, match="A parameter became infinite or not a number by step 1;"
     ):
         fit(
-            state,
             KEY,
+            state,
             lambda step: np.zeros(8),
             grad_fn=grad_fn,
             tx=tx,
@@ -115,7 +115,7 @@ def test_the_watch_sees_the_host_and_the_last_step_is_always_due(tmp_path):
     seen = {}
     log = TrainingLog(tmp_path, start=0, steps=7, quiet=True)
     final = fit(
-        state, KEY, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5
+        KEY, state, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5
     )
     log.close()
     assert list(seen) == [3, 6, 7]
@@ -124,15 +124,15 @@ def test_the_watch_sees_the_host_and_the_last_step_is_always_due(tmp_path):
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [5, 7]
     same_bits(final, seen[7])
     same_bits(
-        seen[3], fit(state, KEY, batch_at, **options | {"steps": 3})
+        seen[3], fit(KEY, state, batch_at, **options | {"steps": 3})
     )  # later steps did not write over it
 
 
 def test_from_the_host_or_the_device_the_bits_are_the_same():
     state, batch_at, options = problem(2)
     same_bits(
-        fit(state, KEY, batch_at, **options),
-        fit(jax.tree.map(np.asarray, state), KEY, batch_at, **options),
+        fit(KEY, state, batch_at, **options),
+        fit(KEY, jax.tree.map(np.asarray, state), batch_at, **options),
     )
 
 
@@ -142,4 +142,4 @@ def test_from_the_host_or_the_device_the_bits_are_the_same():
 def test_intervals_are_at_least_one_step(interval):
     state, batch_at, options = problem(2)
     with pytest.raises(ValueError, match="whole numbers of steps from 1 up"):
-        fit(state, KEY, batch_at, **options, **{interval: 0})
+        fit(KEY, state, batch_at, **options, **{interval: 0})

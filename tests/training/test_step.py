@@ -19,7 +19,7 @@ def plain(params, key, batch, shared):
 
 def stepped(state, batch, **options):
     options = {"grad_fn": plain, "ema_decay": 0.99} | options
-    return jax.jit(functools.partial(train_step, **options))(state, KEY, batch)
+    return jax.jit(functools.partial(train_step, **options))(KEY, state, batch, None)
 
 
 def test_the_state_begins_with_its_average_at_the_parameters():
@@ -64,7 +64,7 @@ def test_the_global_norm_is_clipped_and_told_as_it_was(norm, clipped):
 
 
 def test_the_rate_warms_up_linearly_and_falls_as_a_cosine():
-    tx = adamw(0.1, 20, warmup=4, weight_decay=0.0, clip_norm=1e9, final_share=0.01)
+    tx = adamw(0.1, 20, warmup=4, weight_decay=0.0, clip_norm=1e9, final_fraction=0.01)
     update = jax.jit(tx.update)
     params, rates = {"w": jnp.zeros(1)}, []
     opt_state = tx.init(params)
@@ -99,7 +99,7 @@ def test_noise_is_of_the_step_and_the_key_alone():
     )
     state = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1))
     said = [
-        float(step(state.replace(step=jnp.asarray(at)), key, None, jnp.asarray(100.0))[1]["loss"])
+        float(step(key, state.replace(step=jnp.asarray(at)), None, jnp.asarray(100.0))[1]["loss"])
         for at, key in [(3, KEY), (3, KEY), (4, KEY), (3, jax.random.key(8))]
     ]
     assert said[0] == said[1]
@@ -126,7 +126,7 @@ def test_a_bfloat16_network_keeps_float32_parameters():
     tx = adamw(1e-3, 10, warmup=1, weight_decay=0.01, clip_norm=1.0)
     state = jax.eval_shape(lambda p: TrainState.create(p, tx), params)
     step = functools.partial(train_step, grad_fn=gradients(loss), tx=tx, ema_decay=0.9)
-    after, metrics = jax.eval_shape(step, state, KEY, None)
+    after, metrics = jax.eval_shape(step, KEY, state, None, None)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), state
     )

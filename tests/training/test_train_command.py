@@ -1,6 +1,4 @@
-"""`ddib train`, killed and started again by the same command, writes the model of one that ran
-through.
-"""
+"""`ddib train`, killed and started again by the same command, writes the model of one run."""
 
 import json
 import os
@@ -105,7 +103,9 @@ def test_a_killed_command_goes_on(tmp_path, train):
 
     refused = train(tmp_path / "killed", "--seed", "1")
     said = refused.communicate()[1]
-    assert refused.returncode == 1 and "seed was 0, is 1" in said and said.count("\n") == 1, said
+    assert refused.returncode == 1, said
+    assert "seed was 0, is 1" in said, said
+    assert said.count("\n") == 1, said
 
     again = train(tmp_path / "killed")
     said, errors = again.communicate()
@@ -137,9 +137,7 @@ SMALL = {
 
 @pytest.mark.slow
 def test_a_training_starts_from_a_model(tmp_path, folder):
-    """Weights and statistics are the given model's: after one step at a learning rate of almost
-    nothing, nothing has moved.
-    """
+    """Weights and statistics are the given model's, after a step at almost no learning rate."""
     first, second = tmp_path / "first", tmp_path / "second"
     Train(data=str(folder), out=first, steps=2, rank=4, **SMALL).run()
     Train(

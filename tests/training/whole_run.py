@@ -1,5 +1,6 @@
-"""A training in a process of its own, to be killed or starved of disk: `python -m
-tests.training.whole_run DIRECTORY FINAL`.
+"""A training in a process of its own, to be killed or starved of disk.
+
+    python -m tests.training.whole_run DIRECTORY FINAL
 
 It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to FINAL.
 """
@@ -7,9 +8,8 @@ It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last s
 import os
 import sys
 
-if (
-    __name__ == "__main__"
-):  # tensorboardX would import torch where it is installed, which takes seconds
+# tensorboardX would import torch where it is installed, which takes seconds.
+if __name__ == "__main__":
     sys.modules.setdefault("torch", None)
 
 import numpy as np
@@ -29,7 +29,7 @@ def main(directory: str, final: str) -> int:
         print(f"from step {int(state.step)}", flush=True)
         log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True)
         options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 1}
-        state = fit(state, KEY, batch_at, **options)
+        state = fit(KEY, state, batch_at, **options)
         log.close()
         checkpoints.close()
     except OSError as error:
