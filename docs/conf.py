@@ -28,7 +28,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "command_line",
@@ -61,10 +60,10 @@ nb_merge_streams = True
 default_role = None
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+autodoc_default_options = {"no-value": True}
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 maximum_signature_line_length = 88
-napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
 autosummary_generate = False
 

@@ -6,6 +6,7 @@ import os
 import re
 from unittest import mock
 
+import tyro
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -13,18 +14,16 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _WIDTH = "96"
 
 
-def help_of(*arguments: str) -> str:
-    """What `ddib` with these arguments and `--help` prints, without colours, at a fixed width."""
-    from ddib_jax.cli import parse
-
+def help_of(name: str, command: type) -> str:
+    """What `ddib NAME --help` prints, without colours, at a fixed width."""
     words = io.StringIO()
     setting = {"COLUMNS": _WIDTH, "NO_COLOR": "1", "TERM": "dumb"}
     with mock.patch.dict(os.environ, setting), contextlib.redirect_stdout(words):
         try:
-            parse([*arguments, "--help"])
+            tyro.cli(command, prog=f"ddib {name}", args=["--help"])
         except SystemExit as end:
             if end.code:
-                raise RuntimeError(f"ddib {' '.join(arguments)} --help ended with {end.code}") from end
+                raise RuntimeError(f"ddib {name} --help ended with {end.code}") from end
     return "\n".join(line.rstrip() for line in _ANSI.sub("", words.getvalue()).strip("\n").splitlines())
 
 
@@ -34,7 +33,8 @@ class DdibHelp(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from ddib_jax.commands import COMMANDS
 
-        return [self._section(f"ddib {name}", f"ddib-{name}", help_of(name)) for name in COMMANDS]
+        return [self._section(f"ddib {name}", f"ddib-{name}", help_of(name, command))
+                for name, command in COMMANDS.items()]
 
     def _section(self, title: str, target: str, words: str) -> nodes.section:
         section = nodes.section(ids=[target], names=[target])

@@ -11,8 +11,12 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
+
 PACKAGE = "ddib_jax"
 FOLDER = "generated/api"
+_GOOGLE = Config(napoleon_numpy_docstring=False, napoleon_use_ivar=True)
 _SECTIONS = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Examples?|Attributes|Notes?|References):$")
 
 
@@ -56,18 +60,22 @@ def _constant(module: ModuleType, name: str) -> str:
     return module.__name__
 
 
-def summary(value: object) -> str:
-    """The first line of a docstring; nothing for plain values."""
-    if not (inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value)):
-        return ""
-    return " ".join(plain((inspect.getdoc(value) or "").split("\n\n")[0].splitlines()))
+def summary(module: ModuleType, name: str) -> str:
+    """The first paragraph of what is said of a name: its docstring, or the one below a constant."""
+    value = getattr(module, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        words = inspect.getdoc(value) or ""
+    else:
+        described = ModuleAnalyzer.for_module(home(module, name).rpartition(".")[0]).find_attr_docs()
+        words = "\n".join(described.get(("", name), []))
+    return " ".join(plain(words.strip().split("\n\n")[0].splitlines()))
 
 
 def table(module: ModuleType) -> list[str]:
     """A list table of a module's public names, each a link to where it is described."""
-    rows = [".. list-table::", "   :widths: 30 70", ""]
+    rows = [".. list-table::", "   :widths: 30 70", ""] if public(module) else []
     for name in public(module):
-        rows += [f"   * - :py:obj:`{name} <{home(module, name)}>`", f"     - {summary(getattr(module, name))}"]
+        rows += [f"   * - :py:obj:`{name} <{home(module, name)}>`", f"     - {summary(module, name)}"]
     return [*rows, ""]
 
 
@@ -90,14 +98,31 @@ def page(room: str) -> str:
         if len(names) > 1:
             lines += [f"``{name}``", "-" * (len(name) + 4), ""]
         lines += [f".. automodule:: {name}", "   :members:", "   :show-inheritance:", ""]
+        for constant in undescribed(importlib.import_module(name)):
+            lines += [f".. autodata:: {name}.{constant}", "   :no-value:", ""]
     return "\n".join(lines)
+
+
+def undescribed(module: ModuleType) -> list[str]:
+    """The public constants that a module assigns without a docstring, which autodoc would leave out."""
+    text = Path(module.__file__).read_text("utf-8")
+    assigned = dict.fromkeys(re.findall(r"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ", text, re.MULTILINE))
+    described = {name for _, name in ModuleAnalyzer.for_module(module.__name__).find_attr_docs()}
+    return [name for name in assigned if name not in described and hasattr(module, name)]
+
+
+def front() -> str:
+    """The page of the package itself: a table of what it offers, each a link."""
+    package = importlib.import_module(PACKAGE)
+    head = [f"``{PACKAGE}``", "=" * (len(PACKAGE) + 4), "", *plain([package.__doc__]), ""]
+    return "\n".join([*head, *table(package)])
 
 
 def write(app) -> None:
     """Write every page that is new or has changed, and remove those of rooms that are gone."""
     folder = Path(app.srcdir) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {f"{room}.rst": page(room) for room in rooms()}
+    pages = {f"{PACKAGE}.rst": front(), **{f"{room}.rst": page(room) for room in rooms()}}
     for name, words in pages.items():
         path = folder / name
         if not path.exists() or path.read_text("utf-8") != words:
@@ -166,8 +191,12 @@ def _parted(parts: list[str]) -> str:
 
 
 def process(app, what, name, obj, options, lines: list[str]) -> None:
-    """The hook of autodoc, before napoleon's."""
+    """The hook of autodoc: plain text to reStructuredText, sections (`Raises:`) to fields."""
+    if what == "data" and " ".join(lines).split() == (type(obj).__doc__ or "").split():
+        lines.clear()  # a constant without a docstring would be described as its type is
     lines[:] = plain(lines)
+    if what in ("class", "exception", "function", "method", "module"):
+        lines[:] = GoogleDocstring(lines, _GOOGLE, app, what, name, obj, options).lines()
 
 
 def skip(app, what, name, obj, skipped, options):

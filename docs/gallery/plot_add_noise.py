@@ -1,6 +1,6 @@
 """
-Add noise (``add-noise``)
-=========================
+Add noise (add-noise)
+=====================
 
 Fixed Gaussian noise times the coefficient is added to the latent.
 

@@ -1,6 +1,6 @@
 """
-Blend with the image (``blend-image``)
-======================================
+Blend with the image (blend-image)
+==================================
 
 The latent becomes (1 - coefficient) times itself plus coefficient times the source image.
 
@@ -10,4 +10,4 @@ only fragments are left.
 
 from support import show
 
-show("blend-image", (0.1, 0.3, 0.5, 0.7, 0.9))
+show("blend-image", (0.3, 0.5, 0.7, 0.9))

@@ -1,6 +1,6 @@
 """
-Blur the latent (``blur``)
-==========================
+Blur the latent (blur)
+======================
 
 The latent is blurred by a Gaussian of that many pixels.
 

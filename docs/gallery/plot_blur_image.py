@@ -1,6 +1,6 @@
 """
-Blur the image (``blur-image``)
-===============================
+Blur the image (blur-image)
+===========================
 
 The source image is blurred by a Gaussian of that many pixels before it is encoded.
 

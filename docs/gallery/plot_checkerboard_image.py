@@ -1,6 +1,6 @@
 """
-Checkerboard of the image (``checkerboard-image``)
-==================================================
+Checkerboard of the image (checkerboard-image)
+==============================================
 
 Every second cell of a checkerboard is taken from the source image instead of the latent; the
 coefficient is the width of a cell in pixels.

@@ -1,6 +1,6 @@
 """
-Checkerboard of noise (``checkerboard-noise``)
-==============================================
+Checkerboard of noise (checkerboard-noise)
+==========================================
 
 Every second cell of a checkerboard is replaced by fixed noise; the coefficient is the width of a
 cell in pixels.

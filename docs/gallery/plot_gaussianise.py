@@ -1,6 +1,6 @@
 """
-Gaussianise (``gaussianise``)
-=============================
+Gaussianise (gaussianise)
+=========================
 
 The histogram of every latent's values is made normal, their order kept.
 

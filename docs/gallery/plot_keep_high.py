@@ -1,6 +1,6 @@
 """
-Keep high frequencies (``keep-high``)
-=====================================
+Keep high frequencies (keep-high)
+=================================
 
 Spatial frequencies from the coefficient up are kept, the rest comes from fixed noise.
 

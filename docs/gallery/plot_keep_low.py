@@ -1,6 +1,6 @@
 """
-Keep low frequencies (``keep-low``)
-===================================
+Keep low frequencies (keep-low)
+===============================
 
 Spatial frequencies up to the coefficient are kept (0: the mean alone; 1: all), the rest comes
 from fixed noise of the latent's mean square.
@@ -11,4 +11,4 @@ ways: the lowest frequencies of the latent are its colour.
 
 from support import show
 
-show("keep-low", (0, 0.0625, 0.125, 0.25, 0.5))
+show("keep-low", (0, 0.0625, 0.125, 0.5))

@@ -1,6 +1,6 @@
 """
-Local rotation (``local-rotation``)
-===================================
+Local rotation (local-rotation)
+===============================
 
 Every block of 2 x 2 pixels of the latent is turned by the coefficient's number of quarter turns.
 

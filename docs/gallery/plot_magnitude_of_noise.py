@@ -1,6 +1,6 @@
 """
-Magnitudes of noise (``magnitude-of-noise``)
-============================================
+Magnitudes of noise (magnitude-of-noise)
+========================================
 
 The latent keeps its Fourier phases, and its magnitudes go over to those of noise.
 

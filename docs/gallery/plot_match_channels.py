@@ -1,6 +1,6 @@
 """
-Match the channels (``match-channels``)
-=======================================
+Match the channels (match-channels)
+===================================
 
 Mean and deviation of every channel are moved to those that the latent had when it was encoded. It
 follows another perturbation; here only the mean of the latent is kept, the rest is noise, and the

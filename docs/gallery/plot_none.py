@@ -1,6 +1,6 @@
 """
-None (``none``)
-===============
+None (none)
+===========
 
 The latent as it is, whatever the coefficient.
 

@@ -1,6 +1,6 @@
 """
-Normalise (``normalise``)
-=========================
+Normalise (normalise)
+=====================
 
 Every latent is moved to mean 0 and scaled to the standard deviation that the coefficient states.
 
@@ -11,4 +11,4 @@ normalising them makes the sevens' strokes blot and break.
 
 from support import show
 
-show("normalise", (0.5, 0.75, 1, 1.5, 2))
+show("normalise", (0.5, 1, 1.5, 2))

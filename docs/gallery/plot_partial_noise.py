@@ -1,6 +1,6 @@
 """
-Meet at a lower noise level (``partial-noise``)
-===============================================
+Meet at a lower noise level (partial-noise)
+===========================================
 
 The bridges meet at the noise level sigma that the coefficient states, not at the end of the grid.
 
@@ -11,4 +11,4 @@ changes.
 
 from support import show
 
-show("partial-noise", (0.5, 1, 2, 5, 20))
+show("partial-noise", (1, 2, 5, 20))

@@ -1,6 +1,6 @@
 """
-Recolour (``recolour``)
-=======================
+Recolour (recolour)
+===================
 
 Mean and deviation of every channel are moved to those of another image's latent, here the five
 before it.

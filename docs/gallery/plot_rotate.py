@@ -1,6 +1,6 @@
 """
-Rotate (``rotate``)
-===================
+Rotate (rotate)
+===============
 
 The latent is turned about its centre by that many degrees, by three shears in Fourier space, so
 that white noise stays white.
@@ -11,4 +11,4 @@ own. In DDIB 15 degrees turn the seven, and more is mended into another seven.
 
 from support import show
 
-show("rotate", (5, 15, 45, 90, 180))
+show("rotate", (5, 15, 45, 90))

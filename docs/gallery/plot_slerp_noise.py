@@ -1,6 +1,6 @@
 """
-Towards noise on the sphere (``slerp-noise``)
-=============================================
+Towards noise on the sphere (slerp-noise)
+=========================================
 
 The latent is interpolated on the sphere towards fixed noise of its own length.
 
@@ -10,4 +10,4 @@ gives whole sevens at little loss of hue; from 0.5 on the colour of the noise co
 
 from support import show
 
-show("slerp-noise", (0.1, 0.3, 0.5, 0.7, 0.9))
+show("slerp-noise", (0.3, 0.5, 0.7, 0.9))

@@ -12,7 +12,7 @@ import ddib_jax
 from ddib_jax.perturbations import parse_perturbation
 
 COUNT = 4
-STEPS = 20
+STEPS = 12
 
 
 @functools.cache
