@@ -1,7 +1,7 @@
 """The documentation site: Sphinx, with notebooks and a gallery that are executed by the build.
 
-    sphinx-build -W --keep-going -b html docs docs/_build/html                       everything
-    DDIB_DOCS=quick sphinx-build -W --keep-going -b html docs docs/_build/html       nothing executed
+    sphinx-build -W --keep-going -b html docs docs/_build/html            everything
+    DDIB_DOCS=quick sphinx-build -W --keep-going -b html docs docs/_build/quick   nothing executed
     DDIB_DOCS=quick sphinx-build -W -b doctest docs docs/_build/doctest              the doctests
 
 All of them work without a network.

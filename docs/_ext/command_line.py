@@ -1,4 +1,4 @@
-"""The directive `ddib-help`: what `ddib COMMAND --help` prints, a section for each command, at build time."""
+"""The directive `ddib-help`: what `ddib COMMAND --help` prints, for each command, at build time."""
 
 import contextlib
 import io
@@ -24,7 +24,9 @@ def help_of(name: str, command: type) -> str:
         except SystemExit as end:
             if end.code:
                 raise RuntimeError(f"ddib {name} --help ended with {end.code}") from end
-    return "\n".join(line.rstrip() for line in _ANSI.sub("", words.getvalue()).strip("\n").splitlines())
+    return "\n".join(
+        line.rstrip() for line in _ANSI.sub("", words.getvalue()).strip("\n").splitlines()
+    )
 
 
 class DdibHelp(SphinxDirective):
@@ -33,8 +35,10 @@ class DdibHelp(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from ddib_jax.commands import COMMANDS
 
-        return [self._section(f"ddib {name}", f"ddib-{name}", help_of(name, command))
-                for name, command in COMMANDS.items()]
+        return [
+            self._section(f"ddib {name}", f"ddib-{name}", help_of(name, command))
+            for name, command in COMMANDS.items()
+        ]
 
     def _section(self, title: str, target: str, words: str) -> nodes.section:
         section = nodes.section(ids=[target], names=[target])

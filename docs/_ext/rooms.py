@@ -1,4 +1,4 @@
-"""The API reference: one generated page a room of `ddib_jax`, and docstrings in plain text as reStructuredText.
+"""The API reference: a generated page for each room of `ddib_jax`, from docstrings in plain text.
 
 A page has a table of the room's public names, then each of its modules with everything public that
 is defined there. Nothing is listed by hand, so that a new room or name is in the reference at once.
@@ -17,7 +17,9 @@ from sphinx.pycode import ModuleAnalyzer
 PACKAGE = "ddib_jax"
 FOLDER = "generated/api"
 _GOOGLE = Config(napoleon_numpy_docstring=False, napoleon_use_ivar=True)
-_SECTIONS = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Examples?|Attributes|Notes?|References):$")
+_SECTIONS = re.compile(
+    r"(Args|Arguments|Returns|Raises|Yields|Examples?|Attributes|Notes?|References):$"
+)
 
 
 def modules_of(room: str) -> list[str]:
@@ -31,15 +33,21 @@ def modules_of(room: str) -> list[str]:
 def rooms() -> list[str]:
     """The names of all rooms, in the order of the alphabet."""
     package = importlib.import_module(PACKAGE)
-    return sorted(part.name for part in pkgutil.iter_modules(package.__path__) if part.name[0] != "_")
+    return sorted(
+        part.name for part in pkgutil.iter_modules(package.__path__) if part.name[0] != "_"
+    )
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names that a module defines itself and does not hide; of a package, those of `__all__`."""
+    """The public names that a module defines itself; of a package, those of `__all__`."""
     listed = getattr(module, "__all__", None)
     if listed is not None:
         return sorted(listed, key=str.lower)
-    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    own = [
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", None) == module.__name__
+    ]
     return [name for name in own if not name.startswith("_")]
 
 
@@ -47,7 +55,11 @@ def home(module: ModuleType, name: str) -> str:
     """The full name under which the reference describes a name of a module."""
     value = getattr(module, name)
     own = inspect.isclass(value) or inspect.isfunction(value)
-    where = value.__module__ if own and value.__module__.startswith(PACKAGE) else _constant(module, name)
+    where = (
+        value.__module__
+        if own and value.__module__.startswith(PACKAGE)
+        else _constant(module, name)
+    )
     return f"{where}.{getattr(value, '__name__', name) if own else name}"
 
 
@@ -66,7 +78,9 @@ def summary(module: ModuleType, name: str) -> str:
     if inspect.isclass(value) or inspect.isfunction(value):
         words = inspect.getdoc(value) or ""
     else:
-        described = ModuleAnalyzer.for_module(home(module, name).rpartition(".")[0]).find_attr_docs()
+        described = ModuleAnalyzer.for_module(
+            home(module, name).rpartition(".")[0]
+        ).find_attr_docs()
         words = "\n".join(described.get(("", name), []))
     return " ".join(plain(words.strip().split("\n\n")[0].splitlines()))
 
@@ -75,7 +89,10 @@ def table(module: ModuleType) -> list[str]:
     """A list table of a module's public names, each a link to where it is described."""
     rows = [".. list-table::", "   :widths: 30 70", ""] if public(module) else []
     for name in public(module):
-        rows += [f"   * - :py:obj:`{name} <{home(module, name)}>`", f"     - {summary(module, name)}"]
+        rows += [
+            f"   * - :py:obj:`{name} <{home(module, name)}>`",
+            f"     - {summary(module, name)}",
+        ]
     return [*rows, ""]
 
 
@@ -87,12 +104,20 @@ def page(room: str) -> str:
     module = importlib.import_module(names[0])
     if len(names) > 1:
         lines += [*plain((inspect.getdoc(module) or "").splitlines()), "", *table(module)]
-        own = [name for name in public(module) if home(module, name).rpartition(".")[0] == module.__name__]
+        own = [
+            name
+            for name in public(module)
+            if home(module, name).rpartition(".")[0] == module.__name__
+        ]
         lines += [f".. py:module:: {module.__name__}", ""]
         for name in own:
             kind = "class" if inspect.isclass(value := getattr(module, name)) else "function"
             kind = kind if kind == "class" or inspect.isfunction(value) else "data"
-            lines += [f".. auto{kind}:: {module.__name__}.{name}", *["   :no-value:"] * (kind == "data"), ""]
+            lines += [
+                f".. auto{kind}:: {module.__name__}.{name}",
+                *["   :no-value:"] * (kind == "data"),
+                "",
+            ]
         names = names[1:]
     for name in names:
         if len(names) > 1:
@@ -104,7 +129,7 @@ def page(room: str) -> str:
 
 
 def undescribed(module: ModuleType) -> list[str]:
-    """The public constants that a module assigns without a docstring, which autodoc would leave out."""
+    """The public constants without a docstring, which autodoc would leave out."""
     text = Path(module.__file__).read_text("utf-8")
     assigned = dict.fromkeys(re.findall(r"^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = ", text, re.MULTILINE))
     described = {name for _, name in ModuleAnalyzer.for_module(module.__name__).find_attr_docs()}
@@ -163,7 +188,11 @@ def _opens(before: str) -> bool:
     """Whether an indented line after this one begins a literal block."""
     if before.startswith((" ", "\t")):
         return False
-    return not _SECTIONS.match(before.strip()) and not before.startswith("- ") and not before.endswith("::")
+    return (
+        not _SECTIONS.match(before.strip())
+        and not before.startswith("- ")
+        and not before.endswith("::")
+    )
 
 
 def _escaped(line: str) -> str:

@@ -25,9 +25,7 @@ def fives() -> np.ndarray:
 def bridge(name: str) -> ddib_jax.Bridge:
     """The bridge over a shipped model, in the steps of the gallery."""
     solver = ddib_jax.get_solver("dpmpp-2m")
-    return ddib_jax.Bridge.over(
-        ddib_jax.load(name), steps=STEPS, grid="log-uniform", solver=solver
-    )
+    return ddib_jax.Bridge.over(ddib_jax.load(name), steps=STEPS, grid="log-uniform", solver=solver)
 
 
 @functools.cache
@@ -37,7 +35,7 @@ def latents(name: str) -> np.ndarray:
 
 
 def translations(source: str, words: Sequence[str], coefficients: Sequence[float]) -> np.ndarray:
-    """The fives decoded by the model of sevens, [coefficients 4 32 32 3]; `words` as `--perturb`."""
+    """The fives decoded by the model of sevens, [k 4 32 32 3]; `words` as `--perturb` has them."""
     perturb = parse_perturbation(words, coefficients)
     ddib = ddib_jax.DDIB(bridge(source), bridge("seven"), perturb=perturb)
     with warnings.catch_warnings():
@@ -54,8 +52,13 @@ def show(words: str | Sequence[str], coefficients: Sequence[float]) -> Figure:
     ways = {"DDIB: five → seven": "five", "the model of sevens alone": "seven"}
     rows = len(coefficients) + 1
     size = (8.6, 0.98 * rows + 0.35)
-    figure, axes = plt.subplots(rows, 2 * COUNT + 1, figsize=size, layout="constrained",
-                                width_ratios=[1] * COUNT + [0.25] + [1] * COUNT)
+    figure, axes = plt.subplots(
+        rows,
+        2 * COUNT + 1,
+        figsize=size,
+        layout="constrained",
+        width_ratios=[1] * COUNT + [0.25] + [1] * COUNT,
+    )
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0.01, hspace=0.01)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -66,6 +69,7 @@ def show(words: str | Sequence[str], coefficients: Sequence[float]) -> Figure:
                 axis.imshow(np.clip(image / 2 + 0.5, 0, 1), interpolation="nearest")
         axes[0, start].set_title(title, loc="left", fontsize=10)
     for row, label in zip(axes, ["source", *(f"{value:g}" for value in coefficients)], strict=True):
-        row[0].text(-0.15, 0.5, label, transform=row[0].transAxes, ha="right", va="center",
-                    fontsize=10)
+        row[0].text(
+            -0.15, 0.5, label, transform=row[0].transAxes, ha="right", va="center", fontsize=10
+        )
     return figure
