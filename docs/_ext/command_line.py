@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_WIDTH = "96"
+_WIDTH = "84"
 
 
 def help_of(name: str, command: type) -> str:
