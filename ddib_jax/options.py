@@ -4,6 +4,7 @@ What may be left out reads `INT|none` and `PATH|none`, and a help text is the fi
 however many lines it takes in the source.
 """
 
+import contextlib
 import dataclasses
 import types
 from collections.abc import Sequence
@@ -51,10 +52,7 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not (isinstance(info.type, type) and dataclasses.is_dataclass(info.type)):
         return None
     hints = get_type_hints(info.type, include_extras=True)
-    documented: dict[str, str] = {}
-    for cls in reversed(info.type.__mro__[:-1]):
-        for param in docstring_parser.parse_from_object(cls).params:
-            documented[param.arg_name] = " ".join((param.description or "").split())
+    documented = _documented(info.type)
     given = isinstance(info.default, info.type)
     return StructConstructorSpec(
         instantiate=info.type,
@@ -69,6 +67,17 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
             if field.init
         ),
     )
+
+
+def _documented(options: type) -> dict[str, str]:
+    """The docstrings of the fields of a dataclass and of those it inherits from, each one line."""
+    found: dict[str, str] = {}
+    for cls in reversed(options.__mro__[:-1]):
+        # A class that was made without a file, as a notebook's are, has no source to read.
+        with contextlib.suppress(OSError, TypeError):
+            for param in docstring_parser.parse_from_object(cls).params:
+                found[param.arg_name] = " ".join((param.description or "").split())
+    return found
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -19,7 +19,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import Bridge
@@ -27,6 +26,7 @@ from ddib_jax.diagnosis import Road
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
+from ddib_jax.options import cli
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.solvers import Adaptive, Carry, count, get_solver, is_reversible
 
@@ -326,4 +326,4 @@ def of_theirs(
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(cli(Config))

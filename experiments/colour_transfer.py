@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 from PIL import Image
 
 from ddib_jax import parallel, runs
 from ddib_jax.commands.colours import palette_model, translated
 from ddib_jax.commands.train import machine
 from ddib_jax.data import PixelCloud, to_pixels, to_points
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import MetricRow
 from ddib_jax.transport import MAPS, assignment, extended, wasserstein
@@ -254,4 +254,4 @@ def _means(rows: list[tuple]) -> list[tuple]:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
@@ -26,6 +25,7 @@ from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.metrics import digits
+from ddib_jax.options import cli
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.report import text_table, write_report
 
@@ -252,4 +252,4 @@ def spread(
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

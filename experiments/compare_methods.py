@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from PIL import Image
 
 import ddib_jax
@@ -40,6 +39,7 @@ from ddib_jax.commands.train_cyclegan import TrainCyclegan
 from ddib_jax.data import mnist_idx
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.options import cli
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import value_text
@@ -606,4 +606,4 @@ def _seconds(training: dict) -> int:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
@@ -25,6 +24,7 @@ from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.metrics import relative_rmse
 from ddib_jax.metrics.digits import hue_error
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import MetricRow
 from ddib_jax.solvers import get_solver
@@ -178,4 +178,4 @@ def _rows(values: np.ndarray) -> tuple[tuple, ...]:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -16,10 +16,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from ddib_jax import pretrained
 from ddib_jax.commands.train import machine
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
 
@@ -97,4 +97,4 @@ def main(config: Config) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(cli(Config))

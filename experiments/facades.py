@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.data.png import to_bytes
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import MetricRow
 from ddib_jax.solvers import get_solver
@@ -155,4 +155,4 @@ def _images(config: Config, side: str, split: str) -> np.ndarray:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

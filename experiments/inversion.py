@@ -21,7 +21,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
@@ -32,6 +31,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse, relative_rmse
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver, is_implicit, is_reversible
 
@@ -415,4 +415,4 @@ def in_short(tables: dict[str, runs.Table]) -> str:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

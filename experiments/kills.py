@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
+from ddib_jax.options import cli
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,4 +195,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(cli(Config))

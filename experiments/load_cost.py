@@ -18,10 +18,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from ddib_jax import pretrained
 from ddib_jax.nets import UNet
+from ddib_jax.options import cli
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
@@ -118,4 +118,4 @@ def _memory(word: str) -> int:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -19,7 +19,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
@@ -28,6 +27,7 @@ from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.metrics.distributional import frechet_distance
+from ddib_jax.options import cli
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.report import write_report
 from ddib_jax.report.tables import value_text
@@ -432,4 +432,4 @@ def found_words(points: tuple) -> str:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained
 from ddib_jax.commands.train import Train
 from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
 from ddib_jax.training import read_log
@@ -86,4 +86,4 @@ def main(config: Config) -> str:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import ddib_jax
+from ddib_jax.options import cli
 
 
 @dataclass(frozen=True)
@@ -84,4 +84,4 @@ def seconds(run) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(cli(Config))

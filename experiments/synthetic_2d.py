@@ -19,7 +19,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.bridge import Bridge, log_likelihood
@@ -27,6 +26,7 @@ from ddib_jax.commands.train import Train, machine
 from ddib_jax.data import SHAPES, draw_points
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import number
 from ddib_jax.runs import MetricRow
@@ -380,4 +380,4 @@ def _examples(models, clouds, method: Method, grid: str) -> dict[str, np.ndarray
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

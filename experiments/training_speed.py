@@ -24,7 +24,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 from PIL import Image
 
 from ddib_jax import parallel, preconditioning, runs
@@ -34,6 +33,7 @@ from ddib_jax.commands.train import machine
 from ddib_jax.data import Pictures, in_workers, load_dataset
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.pictures import View
+from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.runs import Table
 from ddib_jax.training import TrainingLog, TrainState, fit, read_log, train_steps
@@ -239,4 +239,4 @@ def main(config: Config) -> Path | None:
 
 if __name__ == "__main__":
     parallel.keep_compiled()
-    main(tyro.cli(Config))
+    main(cli(Config))

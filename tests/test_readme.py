@@ -18,7 +18,7 @@ from ddib_jax.options import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-GENERATED = ("docs/_build", "docs/generated", "docs/reference/api", "docs/gallery")
+GENERATED = ("docs/_build", "docs/generated", "docs/reference/api")
 """What a build of the site writes: links there may wait for it."""
 
 SHELL = {"", "sh", "bash", "shell", "console"}

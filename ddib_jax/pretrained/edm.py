@@ -1,9 +1,9 @@
 """Checkpoints of NVlabs/edm, exported to safetensors.
 
 They hold a `SongUNet` or a `DhariwalUNet` under any of its four preconditioners. Its pickles carry
-code and are never opened here; docs/checkpoints.md has the export, which runs once beside their
-repository. The file's metadata hold, under `edm`, the class of the preconditioner and its
-`init_kwargs` as JSON.
+code and are never opened here; docs/start/pretrained-models.md has the export, which runs once
+beside their repository. The file's metadata hold, under `edm`, the class of the preconditioner and
+its `init_kwargs` as JSON.
 """
 
 import json
@@ -76,7 +76,7 @@ def load_edm(path: str | Path) -> DiffusionModel:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not say which network of NVlabs/edm it holds; export it as"
-            " docs/checkpoints.md says."
+            " docs/start/pretrained-models.md says."
         ) from error
     if not isinstance(kind, str) or kind not in PRECONDITIONERS:
         raise ValueError(f"{path} holds a {kind}; known are {', '.join(PRECONDITIONERS)}.")
