@@ -19,7 +19,7 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import bridge, parallel, pretrained, runs
-from ddib_jax.bridge import Tie
+from ddib_jax.bridge import GRID, SOLVER, STEPS, Tie
 from ddib_jax.commands.crossing import Crossing, progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -49,10 +49,10 @@ class Config:
     """Model of the sevens."""
     classifier: str = "digit-classifier"
     """The classifier."""
-    steps: int = 60
+    steps: int = STEPS
     """Steps of the ODE's grid, each way."""
-    solver: str = "dpmpp-2m"
-    grid: str = "log-uniform"
+    solver: str = SOLVER
+    grid: str = GRID
     perturb: tuple[str, ...] = ("blur",)
     """What is done to the latents for a second translation."""
     coefficient: float = 0.75

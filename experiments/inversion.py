@@ -17,6 +17,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +62,10 @@ class Config:
 
     source: str = "five"
     target: str = "seven"
+    split: Literal["train", "test"] = "test"
+    """Which split they are of: choices are made on the training split."""
     count: int = 4
-    """Test images of the source."""
+    """Images of the source."""
     solvers: tuple[str, ...] = NAMES
     settings: tuple[str, ...] = ("shipped", "tails", "gaussian", "mixture", "grids", "stability")
     budgets: tuple[int, ...] = (5, 10, 20, 40, 50, 100, 250, 1000)
@@ -243,7 +246,7 @@ TAIL_SOLVERS = ("ddim", "heun", "rk4", "dpmpp-2m", "exp-midpoint", "implicit-mid
 def _networks(config: Config) -> Setting:
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
     images = jnp.asarray(
-        ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
+        ddib_jax.load_dataset(config.source, split=config.split).take(range(config.count))
     )
     return _referenced(source, target, images, Adaptive("dopri8", 1e-6, 1e-6))
 

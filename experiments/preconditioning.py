@@ -22,6 +22,7 @@ from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
+from ddib_jax.solvers import HEUN
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +46,7 @@ class Config:
     count: int = 128
     """How many test fives to translate."""
     ode_steps: int = 40
-    """Steps of Heun's method, each way."""
+    """Steps of Heun's method on Karras' grid, each way."""
     out: Path = ROOT / "runs" / "preconditioning"
 
 
@@ -64,7 +65,9 @@ def main(config: Config) -> str:
         for digit, folder in folders.items():
             Train(data=digit, out=folder, steps=config.steps, preconditioning=name).run()
         five, seven = (
-            ddib_jax.Bridge.over(ddib_jax.load(folder), steps=config.ode_steps)
+            ddib_jax.Bridge.over(
+                ddib_jax.load(folder), steps=config.ode_steps, grid="karras", solver=HEUN
+            )
             for folder in folders.values()
         )
         latent = bridge.encode(five, source)

@@ -18,11 +18,6 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.grids import make_grid
-from ddib_jax.solvers import get_solver
-
-SOLVER, STEPS = "dpmpp-2m", 40
-"""On the log-uniform grid."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,7 @@ def translated(source: DiffusionModel, target: DiffusionModel, points: np.ndarra
     """Points of a colour space [n 3] across the bridge between two palettes, in chunks
     of 16,384.
     """
-    here, there = (
-        Bridge(model, make_grid("log-uniform", model.schedule, STEPS), get_solver(SOLVER))
-        for model in (source, target)
-    )
+    here, there = (Bridge.over(model) for model in (source, target))
     options = {"batch_size": min(16384, len(points))}
     latents = bridge.encode(here, points, progress=progress("encoding"), **options)
     return bridge.decode(there, latents, progress=progress("decoding"), **options)

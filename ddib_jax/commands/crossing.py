@@ -12,7 +12,7 @@ import tyro
 from jaxtyping import Float
 from rich.progress import track
 
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
@@ -25,14 +25,14 @@ from ddib_jax.solvers import Carry, get_solver
 class Crossing:
     """How the probability-flow ODE is solved."""
 
-    steps: int = 40
+    steps: int = STEPS
     """Steps of the grid, each way."""
-    solver: str = "heun"
-    """heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives the
-    list.
+    solver: str = SOLVER
+    """dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, rex-midpoint ...; an unknown name gives
+    the list.
     """
-    grid: str = "karras"
-    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
+    grid: str = GRID
+    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
     batch_size: int | Literal["auto"] = 64
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from ddib_jax import bridge, diagnosis, pretrained, runs
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.train import machine
@@ -60,7 +60,7 @@ class Diagnose:
     """Solvers to try; an unknown name gives the list."""
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
-    grid: str = "log-uniform"
+    grid: str = GRID
     """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""

@@ -16,6 +16,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Array
 
 from ddib_jax import parallel, pretrained
+from ddib_jax.bridge import SOLVER, STEPS
 from ddib_jax.commands.domain import Reference
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.diffusion import DiffusionModel
@@ -75,9 +76,9 @@ class Plan(Recipe):
     """
     work: Literal["training", "translation"] = "training"
     """A step of training, or the evaluations of a translation's two legs."""
-    solver: str = "heun"
+    solver: str = SOLVER
     """Solver of a translation; an unknown name gives the list."""
-    grid_steps: int = 40
+    grid_steps: int = STEPS
     """Steps of the grid, each way, of a translation."""
     effort: float = -1.0
     """What the compiler may spend on the program for chips that are not here, from -1 (a few

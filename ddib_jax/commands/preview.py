@@ -20,7 +20,7 @@ def preview(model: DiffusionModel, path: Path) -> Path:
     noise = jax.random.normal(jax.random.key(0), (4096 if points else 32, *model.data_shape))
     if (classes := getattr(model.network, "num_classes", None)) is not None:
         model = model.given(jnp.arange(len(noise)) % classes)
-    samples = np.asarray(_sample(Bridge.over(model, steps=18), noise))
+    samples = np.asarray(_sample(Bridge.over(model, steps=36), noise))
     if not points:
         return write_grid(path, samples)
     cloud_figure([{"samples": (samples[:, -2:], None)}], path)
