@@ -377,7 +377,10 @@ def _kept(config: Config, name: str, measure) -> list:
     conditions = {
         "models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)],
         "columns": list(COLUMNS),
-        **{key: getattr(config, key) for key in ("count", "budgets", "grid", "stability_steps")},
+        **{
+            key: getattr(config, key)
+            for key in ("split", "count", "budgets", "grid", "stability_steps")
+        },
     }
     # By way of JSON, as what is read back: tuples become lists.
     about = json.loads(json.dumps(conditions))
