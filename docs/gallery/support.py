@@ -18,7 +18,7 @@ STEPS = 12
 @functools.cache
 def fives() -> np.ndarray:
     """The first fives of the test set, [4 32 32 3] in [-1, 1]."""
-    return ddib_jax.load_dataset("five", "test").take(range(COUNT))
+    return ddib_jax.load_dataset("five", split="test").take(range(COUNT))
 
 
 @functools.cache
