@@ -40,7 +40,7 @@ def _pickled(state: Mapping[str, np.ndarray]) -> bytes:
     parts = [_PROTOCOL, _ORDERED_DICT, _MARK]
     for index, (key, array) in enumerate(state.items()):
         # In elements and not in bytes, as torch counts.
-        stride = np.cumprod([1, *array.shape[:0:-1]])[::-1] if array.ndim else ()
+        stride = np.cumprod([1, *array.shape[:0:-1]])[::-1].tolist() if array.ndim else []
         storage = [_text("storage"), _FLOAT_STORAGE, _text(str(index)), _text("cpu")]
         storage = _MARK + b"".join([*storage, _integer(array.size)]) + _TUPLE + _PERSISTENT_ID
         arguments = [storage, _integer(0), _integers(array.shape), _integers(stride)]
@@ -59,4 +59,4 @@ def _integer(number: int) -> bytes:
 
 
 def _integers(numbers: Iterable[int]) -> bytes:
-    return _MARK + b"".join(_integer(int(number)) for number in numbers) + _TUPLE
+    return _MARK + b"".join(_integer(number) for number in numbers) + _TUPLE
