@@ -55,7 +55,7 @@ def tfds_images(
     check_split(split)
     records = _records(name, split, data_dir)
     features = dict(records.dataset_info.features.items())
-    image, label = (features.get(key, None) for key in ("image", "label"))
+    image, label = (features.get(key) for key in ("image", "label"))
     if image is None or np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3:
         raise ValueError(
             f"'{name}' of tensorflow-datasets has no feature `image` of bytes [h, w, c]; it has"
