@@ -21,7 +21,7 @@ import tyro
 from PIL import Image
 
 from ddib_jax import parallel, runs
-from ddib_jax.commands.colours import palette_model, translated
+from ddib_jax.commands.colours import palette_model, translate_points
 from ddib_jax.commands.train import machine
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.report import markdown_table, write_report
@@ -102,7 +102,7 @@ def main(config: Config) -> Path:
         name: Palette.of(name, config) for name in dict.fromkeys((*config.photos, *config.likes))
     }
     models = {
-        name: palette_model(palette.path, config.space, config.training_steps, config.models)
+        name: palette_model(palette.path, config.space, config.training_steps, models=config.models)
         for name, palette in palettes.items()
     }
     rows, pictures = [], {name: [] for name in ("photo", "like", "ddib", *MAPS)}
@@ -201,7 +201,7 @@ def _moved(source: Palette, target: Palette, models, space: str):
     for name in ("ddib", *MAPS):
         clock = time.perf_counter()
         if name == "ddib":
-            both = translated(*models, np.concatenate([sample, square]))
+            both = translate_points(*models, np.concatenate([sample, square]))
         elif name in ("earth-mover", "sinkhorn"):  # maps of a sample, extended to the other pixels
             points = MAPS[name](sample, seen)
             both = np.concatenate([points, extended(square, sample, points)])
