@@ -18,12 +18,12 @@ _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def parse(args: Sequence[str] | None = None) -> Any:
-    """The command that the command line (or `args`) asks for, with its options, not yet run.
+def parse(args: Sequence[str]) -> Any:
+    """The command that the words of a command line ask for, with its options, not yet run.
 
     Raises SystemExit: 0 after help or the version, 2 for a wrong command line.
     """
-    name, *rest = list(sys.argv[1:] if args is None else args) or [""]
+    name, *rest = args or [""]
     if name in ("-h", "--help"):
         print(_overview())
         sys.exit(0)
@@ -41,12 +41,14 @@ def parse(args: Sequence[str] | None = None) -> Any:
     return cli(options, args=rest, prog=f"ddib {name}", description=_description(options, command))
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the command of the command line (or of `args`); a wrong input is one sentence and 1.
+def main() -> int:
+    """Run the command that this process was started with; returns its exit code.
 
-    A command that examines (`diagnose`) returns its own exit code.
+    A wrong input is one sentence on stderr and 1, a training that SIGTERM ended is 143; a command
+    that examines (`diagnose`) has an exit code of its own.
     """
-    command = parse(args)
+    command = parse(sys.argv[1:])
+    # Here: the overview of the commands needs no JAX.
     from jax.errors import JaxRuntimeError
 
     from ddib_jax import distributed, parallel
@@ -54,7 +56,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     parallel.keep_compiled()
     with warnings.catch_warnings():
-        warnings.showwarning = _said(warnings.showwarning)
+        warnings.showwarning = _in_one_sentence(warnings.showwarning)
         try:
             return command.run() or 0
         except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
@@ -66,9 +68,9 @@ def main(args: Sequence[str] | None = None) -> int:
         except JaxRuntimeError as error:
             if distributed.shard().count == 1:
                 raise
+            cause = str(error).splitlines()[0][:200]
             print(
-                "ddib: another process failed, or the network between them"
-                f" ({str(error).splitlines()[0][:200]}).",
+                f"ddib: another process failed, or the network between them ({cause}).",
                 file=sys.stderr,
             )
             return distributed.leave(1)
@@ -90,7 +92,7 @@ def _overview() -> str:
 
 
 def _versions() -> str:
-    """The version of this package, of Python, and of the libraries that decide about numbers."""
+    """The versions of this package, of Python, and of the libraries that compute the results."""
     parts = [f"ddib_jax {ddib_jax.__version__}", f"Python {sys.version.split()[0]}"]
     for library in _LIBRARIES:
         try:
@@ -101,16 +103,14 @@ def _versions() -> str:
 
 
 def _unknown(name: str) -> int:
-    """Says that there is no such command, and which are near; the exit code."""
+    """Print that there is no such command, and which are near; returns the exit code."""
     if not name:
         print(_overview(), file=sys.stderr)
-    else:
-        near = difflib.get_close_matches(name, COMMANDS, n=2)
-        guess = f" Did you mean {' or '.join(near)}?" if near else ""
-        print(
-            f"ddib: There is no command '{name}'.{guess} `ddib --help` lists them all.",
-            file=sys.stderr,
-        )
+        return 2
+    near = difflib.get_close_matches(name, COMMANDS, n=2)
+    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    sentence = f"There is no command '{name}'.{guess} `ddib --help` lists them all."
+    print(f"ddib: {sentence}", file=sys.stderr)
     return 2
 
 
@@ -123,21 +123,21 @@ def _completion(args: list[str]) -> Any:
 
 
 def _description(options: type, command: Command) -> str:
-    """The command's docstring, and its examples."""
+    """The docstring of a command's options, and its examples."""
     examples = textwrap.indent("\n".join(command.examples), "  ")
     return f"{inspect.cleandoc(options.__doc__ or '')}\n\nexamples:\n{examples}"
 
 
-def _said(show: Callable) -> Callable:
-    """A warning of our own in one sentence, those of other libraries as they are."""
+def _in_one_sentence(show: Callable) -> Callable:
+    """`warnings.showwarning` that prints our own warnings as a sentence; `show` has the others."""
 
-    def shown(message, category, *where):
+    def show_warning(message, category, *where):
         if category is UserWarning:
             print(f"ddib: warning: {message}", file=sys.stderr)
         else:
             show(message, category, *where)
 
-    return shown
+    return show_warning
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Dataclasses of options as command lines: tyro, told how this package shows options.
+"""Dataclasses of options as command lines: tyro, with this package's way of showing options.
 
-What may be left out reads `INT|none` and `PATH|none`, and a help text is the field's docstring,
-however many lines it takes in the source.
+An option that may be left out reads `INT|none` or `PATH|none`, a tuple reads `INT ...`, and a help
+text is the field's docstring, however many lines it takes in the source.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from tyro.constructors import (
 
 Options = TypeVar("Options")
 _REGISTRY = ConstructorRegistry()
-_SHOWN = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+_METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
 
 def cli(
@@ -52,16 +52,16 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not (isinstance(info.type, type) and dataclasses.is_dataclass(info.type)):
         return None
     hints = get_type_hints(info.type, include_extras=True)
-    documented = _documented(info.type)
-    given = isinstance(info.default, info.type)
+    help_texts = _help_texts(info.type)
+    has_instance = isinstance(info.default, info.type)
     return StructConstructorSpec(
         instantiate=info.type,
         fields=tuple(
             StructFieldSpec(
                 name=field.name,
                 type=hints[field.name],
-                default=getattr(info.default, field.name) if given else _default(field),
-                helptext=documented.get(field.name),
+                default=getattr(info.default, field.name) if has_instance else _default(field),
+                helptext=help_texts.get(field.name),
             )
             for field in dataclasses.fields(info.type)
             if field.init
@@ -69,15 +69,17 @@ def _dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
     )
 
 
-def _documented(options: type) -> dict[str, str]:
-    """The docstrings of the fields of a dataclass and of those it inherits from, each one line."""
-    found: dict[str, str] = {}
+def _help_texts(options: type) -> dict[str, str]:
+    """Name -> docstring, in one line, of a dataclass's fields, inherited ones included."""
+    texts = {}
     for cls in reversed(options.__mro__[:-1]):
-        # A class that was made without a file, as a notebook's are, has no source to read.
-        with contextlib.suppress(OSError, TypeError):
-            for param in docstring_parser.parse_from_object(cls).params:
-                found[param.arg_name] = " ".join((param.description or "").split())
-    return found
+        try:
+            docstring = docstring_parser.parse_from_object(cls)
+        except TypeError:  # its module has no file, as that of a script that runpy has run
+            docstring = docstring_parser.parse(cls.__doc__ or "")
+        for param in docstring.params:
+            texts[param.arg_name] = " ".join((param.description or "").split())
+    return texts
 
 
 def _default(field: dataclasses.Field) -> Any:
@@ -87,39 +89,70 @@ def _default(field: dataclasses.Field) -> Any:
 
 
 @_REGISTRY.primitive_rule
-def _union(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    """Unions of plain types, choices and None; of a tuple of one plain type and None; no others."""
-    if get_origin(info.type) not in (Union, types.UnionType):
+def _tuple(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """A tuple of any number of one plain type."""
+    plain = _repeated(info.type)
+    if plain is None:
         return None
-    members = [member for member in get_args(info.type) if member is not types.NoneType]
-    optional = len(members) < len(get_args(info.type))
-    repeated = [get_args(member)[0] for member in members if _is_repeated(member)]
-    if len(members) == len(repeated) == 1 and optional and repeated[0] in _SHOWN:
-        plain, shown = repeated[0], _SHOWN[repeated[0]]
-        return PrimitiveConstructorSpec(
-            nargs="*",
-            metavar=f"{shown} ...|none",
-            instance_from_str=lambda words: _many(plain, words),
-            is_instance=lambda value: value is None or isinstance(value, tuple),
-            str_from_instance=lambda value: ["none"] if value is None else [str(v) for v in value],
-        )
-    if not all(member in _SHOWN or get_origin(member) is Literal for member in members):
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{_METAVARS[plain]} ...",
+        instance_from_str=lambda words: tuple(map(plain, words)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [str(member) for member in value],
+    )
+
+
+@_REGISTRY.primitive_rule
+def _optional_tuple(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """A tuple of any number of one plain type, or None."""
+    members, optional = _members(info.type)
+    plain = _repeated(members[0]) if len(members) == 1 and optional else None
+    if plain is None:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{_METAVARS[plain]} ...|none",
+        instance_from_str=lambda words: _many(plain, words),
+        is_instance=lambda value: value is None or isinstance(value, tuple),
+        str_from_instance=lambda value: ["none"] if value is None else [str(v) for v in value],
+    )
+
+
+@_REGISTRY.primitive_rule
+def _union(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """A union of plain types, choices and None."""
+    members, optional = _members(info.type)
+    plain_or_choice = [member in _METAVARS or get_origin(member) is Literal for member in members]
+    if not members or not all(plain_or_choice):
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=_metavar(members, optional=optional),
         instance_from_str=lambda words: _one(members, words[0], optional=optional),
-        is_instance=lambda value: value is None or isinstance(value, tuple(_SHOWN)),
+        is_instance=lambda value: value is None or isinstance(value, tuple(_METAVARS)),
         str_from_instance=lambda value: ["none" if value is None else str(value)],
     )
 
 
-def _is_repeated(member: Any) -> bool:
-    return get_origin(member) is tuple and get_args(member)[1:] == (Ellipsis,)
+def _members(union: Any) -> tuple[list, bool]:
+    """The types of a union but for None, and whether None is one; no types for another type."""
+    if get_origin(union) not in (Union, types.UnionType):
+        return [], False
+    members = [member for member in get_args(union) if member is not types.NoneType]
+    return members, len(members) < len(get_args(union))
+
+
+def _repeated(kind: Any) -> type | None:
+    """The plain type that a tuple repeats any number of times; None for another type."""
+    if get_origin(kind) is not tuple or get_args(kind)[1:] != (Ellipsis,):
+        return None
+    plain = get_args(kind)[0]
+    return plain if plain in _METAVARS else None
 
 
 def _metavar(members: list, *, optional: bool) -> str:
-    words = [_SHOWN[m] if m in _SHOWN else "|".join(map(str, get_args(m))) for m in members]
+    words = [_METAVARS[m] if m in _METAVARS else "|".join(map(str, get_args(m))) for m in members]
     return "|".join([*words, *["none"] * optional])
 
 
@@ -131,7 +164,7 @@ def _one(members: list, word: str, *, optional: bool) -> Any:
         if get_origin(member) is Literal and word in map(str, get_args(member)):
             return next(choice for choice in get_args(member) if str(choice) == word)
     for member in members:
-        if member in _SHOWN:
+        if member in _METAVARS:
             try:
                 return member(word)
             except ValueError:

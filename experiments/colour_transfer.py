@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ddib_jax import parallel, runs
-from ddib_jax.commands.colours import palette_model, translated
+from ddib_jax.commands.colours import palette_model, translate_points
 from ddib_jax.commands.train import machine
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.options import cli
@@ -101,7 +101,7 @@ def main(config: Config) -> Path:
         name: Palette.of(name, config) for name in dict.fromkeys((*config.photos, *config.likes))
     }
     models = {
-        name: palette_model(palette.path, config.space, config.training_steps, config.models)
+        name: palette_model(palette.path, config.space, config.training_steps, models=config.models)
         for name, palette in palettes.items()
     }
     rows, pictures = [], {name: [] for name in ("photo", "like", "ddib", *MAPS)}
@@ -196,10 +196,9 @@ def _moved(source: Palette, target: Palette, models, space: str):
     for name in ("ddib", *MAPS):
         clock = time.perf_counter()
         if name == "ddib":
-            both = translated(*models, np.concatenate([sample, square]))
-        elif name in ("earth-mover", "sinkhorn"):
-            # Maps of a sample alone, so they are extended to the other pixels.
-            points = MAPS[name](sample, example)
+            both = translate_points(*models, np.concatenate([sample, square]))
+        elif name in ("earth-mover", "sinkhorn"):  # maps of a sample, extended to the other pixels
+            points = MAPS[name](sample, seen)
             both = np.concatenate([points, extended(square, sample, points)])
         else:
             both = np.concatenate([MAPS[name](sample, example), MAPS[name](square, example)])

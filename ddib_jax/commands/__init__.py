@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Command:
-    """A row of the table below: what a command is for, and where its options are.
+    """What a command is for, and where its options are.
 
-    summary: one line, shown by `ddib --help`. options: the dataclass, as "module:Class" in this
-    package. examples: command lines, shown by the command's own help.
+    summary: one line, shown by `ddib --help`; the first line of the options' docstring is the same.
+    options: the dataclass, as "module:Class" in this package. examples: command lines, shown by the
+    command's own help.
     """
 
     group: str
@@ -21,7 +22,7 @@ class Command:
     examples: tuple[str, ...]
 
     def load(self) -> type:
-        """The dataclass of its options."""
+        """The dataclass of its options, imported here."""
         module, name = self.options.split(":")
         return getattr(importlib.import_module(f"ddib_jax.commands.{module}"), name)
 
@@ -42,26 +43,26 @@ COMMANDS: dict[str, Command] = {
         summary="Translate images with their latents perturbed, once for every coefficient.",
         options="sweep:Sweep",
         examples=(
-            "ddib sweep five --source five --target seven --perturb blur --coefficients 0 0.5 1"
-            " --limit 12 --out swept",
+            "ddib sweep five --source five --target seven --perturb blur \\\n"
+            "      --coefficients 0 0.5 1 --limit 12 --out swept",
         ),
     ),
     "encode": Command(
         group="translate",
-        summary="Encode images to latents, which may travel to whoever holds the other model.",
-        options="halves:Encode",
+        summary="Encode images to latents, which whoever holds the other model can decode.",
+        options="encode:Encode",
         examples=("ddib encode five --model five --limit 64 --out latents.npz",),
     ),
     "decode": Command(
         group="translate",
         summary="Decode latents to images of a model's domain.",
-        options="halves:Decode",
+        options="decode:Decode",
         examples=("ddib decode latents.npz --model seven --out sevens",),
     ),
     "sample": Command(
         group="translate",
-        summary="Draw images from a model.",
-        options="halves:Sample",
+        summary="Sample images of a model's domain by decoding Gaussian noise.",
+        options="sample:Sample",
         examples=(
             "ddib sample --model seven --out samples",
             "ddib sample --model digits --class 1,2,3 --out samples",
@@ -93,8 +94,8 @@ COMMANDS: dict[str, Command] = {
         summary="Train a CycleGAN on two domains.",
         options="train_cyclegan:TrainCyclegan",
         examples=(
-            "ddib train-cyclegan --a horse2zebra/trainA --b horse2zebra/trainB --image-size 128"
-            " --out models/zebras",
+            "ddib train-cyclegan --a horse2zebra/trainA --b horse2zebra/trainB \\\n"
+            "      --image-size 128 --out models/zebras",
         ),
     ),
     "train-dcgan": Command(

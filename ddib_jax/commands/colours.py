@@ -5,7 +5,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -18,65 +18,72 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
+from ddib_jax.grids import make_grid
+from ddib_jax.solvers import get_solver
+
+SOLVER, GRID, STEPS = "dpmpp-2m", "log-uniform", 40
+_CHUNK = 16384
+"""Colours that are translated at once."""
 
 
 @dataclass(frozen=True)
 class Colours:
-    """Give an image the palette of another one: both clouds of colours are learnt, and a bridge
-    carries one into the other.
+    """Give an image the palette of another one.
+
+    The colours of both images are learnt as distributions, and a bridge carries one into the other.
     """
 
-    photo: tyro.conf.Positional[Path]
+    photo: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IMAGE")]
     """The image that keeps its shapes."""
-    like: Path
+    like: Annotated[Path, tyro.conf.arg(metavar="IMAGE")]
     """The image whose palette it takes."""
     out: Path
     """The PNG to write, of the size of the first image."""
     space: Literal["lab", "rgb"] = "lab"
-    """The space of the colours; CIELAB needs the extra `colours`."""
+    """The space of the colours; CIELAB needs the extra ddib_jax[colours]."""
     training_steps: int = 600
-    """Steps over which each image's cloud of colours is learnt."""
+    """Steps in which each image's distribution of colours is learnt."""
     models: Path | None = None
     """Where the models of images are kept, each under a name made of its pixels and options; the
     user's cache unless given.
     """
 
     def run(self) -> None:
-        """Learn what is not yet known of the two images, translate every pixel, write."""
-        cloud, _ = (
-            PixelCloud(path, space=self.space) for path in (self.photo, self.like)
-        )  # both are refused before either is learnt
+        """Train the models that are not kept yet, translate every pixel, write."""
+        # Both images are read first: a wrong one is refused before the other's model is trained.
+        photo, _ = (PixelCloud(path, self.space) for path in (self.photo, self.like))
         source, target = (
-            palette_model(path, self.space, self.training_steps, self.models)
+            palette_model(path, self.space, self.training_steps, models=self.models)
             for path in (self.photo, self.like)
         )
-        pixels = recoloured(source, target, cloud.pixels, self.space)
+        pixels = recolour(source, target, photo.pixels, self.space)
         with drafted(self.out.parent) as draft:
-            Image.fromarray(pixels.reshape(*cloud.size, 3)).save(
-                draft / self.out.name, format="PNG"
-            )
+            image = Image.fromarray(pixels.reshape(*photo.size, 3))
+            image.save(draft / self.out.name, format="PNG")
         print(f"{self.photo.name} in the colours of {self.like.name} lies in {self.out}.")
 
 
-def palette_model(path: Path, space: str, steps: int, models: Path | None = None) -> DiffusionModel:
-    """The diffusion model of an image's cloud of colours: read where it was learnt before, else
-    trained now and kept.
+def palette_model(
+    path: Path, space: str, steps: int, *, models: Path | None = None
+) -> DiffusionModel:
+    """The diffusion model of an image's colours, trained now unless it is kept from before.
+
+    space: "lab" or "rgb". steps: of training. models: where models are kept; the user's cache
+    unless given.
     """
-    cloud = PixelCloud(path, space=space)
-    about = hashlib.sha256(
-        cloud.pixels.tobytes() + f"{Path(path).absolute()} {space} {steps}".encode()
-    ).hexdigest()[:16]
-    home = (
-        models
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddib_jax" / "colours"
-    )
-    place = home / about
+    cloud = PixelCloud(path, space)
+    options = f"{Path(path).absolute()} {space} {steps}".encode()
+    digest = hashlib.sha256(cloud.pixels.tobytes() + options).hexdigest()[:16]
+    if models is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        models = cache / "ddib_jax" / "colours"
+    directory = models / digest
     with contextlib.suppress(FileNotFoundError):
-        return pretrained.load_model(place)
+        return pretrained.load_model(directory)
     print(f"Learning the colours of {Path(path).name}, once.", flush=True)
     Train(
         data=f"{space}:{Path(path).absolute()}",
-        out=place,
+        out=directory,
         steps=steps,
         batch_size=min(2048, len(cloud)),
         learning_rate=2e-3,
@@ -88,25 +95,30 @@ def palette_model(path: Path, space: str, steps: int, models: Path | None = None
         sigma_min=0.03,
         preview_every=steps,
     ).run()
-    return pretrained.load_model(place)
+    return pretrained.load_model(directory)
 
 
-def recoloured(
+def recolour(
     source: DiffusionModel, target: DiffusionModel, pixels: np.ndarray, space: str
 ) -> np.ndarray:
-    """Bytes of RGB [n 3] translated from the palette of one model to that of the other; equal
-    pixels stay equal.
+    """RGB bytes [n 3] translated from the palette of one model to that of another.
+
+    Each colour is translated once, so that equal pixels stay equal.
     """
     colours, inverse = np.unique(pixels, axis=0, return_inverse=True)
-    points = translated(source, target, to_points(colours, space))
+    points = translate_points(source, target, to_points(colours, space))
     return to_pixels(points, space)[inverse.reshape(-1)]
 
 
-def translated(source: DiffusionModel, target: DiffusionModel, points: np.ndarray) -> np.ndarray:
-    """Points of a colour space [n 3] across the bridge between two palettes, in chunks
-    of 16,384.
-    """
-    here, there = (Bridge.over(model) for model in (source, target))
-    options = {"batch_size": min(16384, len(points))}
-    latents = bridge.encode(here, points, progress=progress("encoding"), **options)
-    return bridge.decode(there, latents, progress=progress("decoding"), **options)
+def translate_points(
+    source: DiffusionModel, target: DiffusionModel, points: np.ndarray
+) -> np.ndarray:
+    """Points of a colour space [n 3] over the bridge between two palettes."""
+    bridges = (
+        Bridge(model, make_grid(GRID, model.schedule, STEPS), get_solver(SOLVER))
+        for model in (source, target)
+    )
+    source_bridge, target_bridge = bridges
+    size = min(_CHUNK, len(points))
+    latents = bridge.encode(source_bridge, points, batch_size=size, progress=progress("encoding"))
+    return bridge.decode(target_bridge, latents, batch_size=size, progress=progress("decoding"))

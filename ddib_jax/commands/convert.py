@@ -1,11 +1,9 @@
-"""`ddib convert`: a model of any format known as a model directory, a diffusers folder, or a
-guided-diffusion file.
-"""
+"""`ddib convert`: a model of any known format in, one of another format out."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +18,7 @@ from ddib_jax.pretrained.torch_writer import save_state_dict
 class Convert:
     """Write a model in another format, its weights bit for bit."""
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A path (model directory, diffusers folder, guided-diffusion .pt), hf:owner/name, or a shipped
     model.
     """
@@ -32,18 +30,19 @@ class Convert:
     """
 
     def run(self) -> None:
-        """Load, write."""
+        """Read and write."""
         model = pretrained.load(self.model)
         WRITERS[self.to](self.out, model, self.model)
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 
 def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
-    facts = {
-        key: value for key, value in pretrained.facts(name).items() if key in ("data", "training")
-    }
-    facts = facts or {"data": {}, "training": {"converted_from": Path(name).name}}
-    if (names := pretrained.class_names(name)) and example_condition(model.network) is not None:
+    facts = pretrained.facts(name)
+    facts = {key: facts[key] for key in facts if key in ("data", "training")}
+    if not facts:
+        facts = {"data": {}, "training": {"converted_from": Path(name).name}}
+    names = pretrained.class_names(name)
+    if names and example_condition(model.network) is not None:
         facts = {"classes": list(names), **facts}
     pretrained.save_model(out, model, facts=facts)
 
@@ -62,12 +61,12 @@ def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
 
 
 def _name_classes(folder: Path, name: str) -> None:
-    """Write the classes' names where the format has no place for them: an empty list where they
-    have none, in place of those of a model that was there.
+    """Write the classes' names beside a format that has no place for them.
+
+    Classes without names are an empty list, written over those of a model that was there.
     """
-    (folder / pretrained.CLASSES).write_text(
-        json.dumps(pretrained.class_names(name), indent=1) + "\n"
-    )
+    names = json.dumps(pretrained.class_names(name), indent=1)
+    (folder / pretrained.CLASSES).write_text(names + "\n")
 
 
 WRITERS = {"ddib": _ddib, "diffusers": _diffusers, "guided-diffusion": _guided_diffusion}

@@ -1,24 +1,26 @@
-"""What the commands that cross a bridge share: how the ODE is solved, and how pictures are read."""
+"""How a bridge is crossed (the options of the ODE's solution), progress, and reading of images."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
-from jaxtyping import Float
 from rich.progress import track
 
-from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
+from ddib_jax.bridge import Bridge
+from ddib_jax.commands.arguments import GridName, SolverName
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
-from ddib_jax.files import drafted
-from ddib_jax.solvers import Carry, get_solver
+from ddib_jax.solvers import get_solver
+
+_WHOLE = Shard()
+_LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)
+"""Weights of red, green and blue in a grey pixel (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +29,27 @@ class Crossing:
 
     steps: int = STEPS
     """Steps of the grid, each way."""
-    solver: str = SOLVER
-    """dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, rex-midpoint ...; an unknown name gives
+    solver: SolverName = "heun"
+    """Solver: heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives
     the list.
     """
-    grid: str = GRID
-    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    grid: GridName = "karras"
+    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     batch_size: int | Literal["auto"] = 64
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:
-        """The bridge of `model` under these options; raises ValueError for a model that knows
-        points.
-        """
+        """The bridge of `model` under these options; raises ValueError for a model of points."""
         check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
 
     def batch(self, bridge: Bridge, count: int) -> int:
-        """The number of images to take at once, of so many."""
+        """How many of `count` images to take at once, over all devices."""
         return measured_batch(bridge, count) if self.batch_size == "auto" else self.batch_size
 
 
-Inputs = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT [INPUT ...]")]
-Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes]
+Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="ODE")]
+"""A `Crossing` as a group of options on the command line."""
 
 
 def check_images(model: DiffusionModel) -> None:
@@ -61,16 +61,16 @@ def check_images(model: DiffusionModel) -> None:
         )
 
 
-def progress(label: str) -> Callable:
+def progress(label: str) -> Callable[[Sequence], Iterable]:
     """A wrapper of batches that draws a progress bar on a terminal, and says one line elsewhere."""
 
-    def wrapped(batches: Sequence) -> Iterable:
+    def with_progress(batches: Sequence) -> Iterable:
         if sys.stdout.isatty():
             return track(batches, description=label, transient=True)
         print(f"{label}: {len(batches)} batches", flush=True)
         return batches
 
-    return wrapped
+    return with_progress
 
 
 def read_inputs(
@@ -80,14 +80,14 @@ def read_inputs(
     split: str,
     limit: int | None,
     background: str = "white",
-    shard: Shard = Shard(),
+    shard: Shard = _WHOLE,
 ) -> tuple[list[str], np.ndarray]:
-    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's
-    `shape`; of several hosts, every one's own.
+    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's shape.
 
     Pictures of files are cropped to their central square and resized, transparency is laid over
-    `background`; for a model of one channel they are made grey. Raises FileNotFoundError for a path
-    that is not there, ValueError for what cannot be read or does not fit.
+    `background`; for a model of one channel they are made grey. Of the first `limit` images, this
+    host's `shard` is read. Raises FileNotFoundError for a path that is not there, ValueError for
+    what cannot be read or does not fit.
     """
     if not inputs or (limit is not None and limit < 1):
         raise ValueError(
@@ -95,114 +95,66 @@ def read_inputs(
             " least 1."
         )
     names, parts = [], []
-    for given in inputs:
-        found, images = _read(given, shape, split, background)
-        names += found
-        parts.append(images)
+    for name in inputs:
+        part_names, part = _read(name, shape, split, background)
+        names += part_names
+        parts.append(part)
     names, images = names[:limit], np.concatenate(parts)[:limit]
     if len(set(names)) < len(names):
-        names = [f"{name}-{place:05d}" for place, name in enumerate(names)]
+        names = [f"{name}-{index:05d}" for index, name in enumerate(names)]
     if len(names) < shard.count:
         raise ValueError(
             f"There are {len(names)} images for {shard.count} processes; start no more processes"
             " than there are images."
         )
-    mine = slice(shard.index, None, shard.count)
-    return names[mine], images[mine]
-
-
-class LatentFile(NamedTuple):
-    """What `ddib encode` wrote: names, latents [n h w c], the fingerprint of their model, and what
-    its solver carried, if anything.
-    """
-
-    names: list[str]
-    latents: Float[np.ndarray, "n h w c"]
-    model: str
-    carry: Carry | None
-
-
-def write_latents(path: Path, encoded: LatentFile, solver: str) -> None:
-    """Write latents, and the second states, grid and solver of their carry where they have one, as
-    .npz; ValueError for another ending.
-    """
-    if path.suffix != ".npz":
-        raise ValueError(f"Latents are written as .npz; '{path}' is named otherwise.")
-    names, latents, model, carry = encoded
-    kept = (
-        {}
-        if carry is None
-        else {"second": carry.second, "sigmas": np.asarray(carry.sigmas), "solver": solver}
-    )
-    with drafted(path.absolute().parent) as draft:
-        np.savez(draft / path.name, latents=latents, names=np.asarray(names), model=model, **kept)
-
-
-def read_latents(path: Path) -> LatentFile:
-    """What `ddib encode` wrote.
-
-    Raises FileNotFoundError where there is none, ValueError where it cannot be read or holds
-    something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            carry = None
-            if "second" in stored:
-                carry = Carry(
-                    stored["second"],
-                    jnp.asarray(stored["sigmas"]),
-                    get_solver(str(stored["solver"])),
-                    rising=True,
-                )
-            names = [str(name) for name in stored["names"]]
-            return LatentFile(
-                names, np.asarray(stored["latents"], np.float32), str(stored["model"]), carry
-            )
-    except (KeyError, ValueError, OSError, EOFError) as error:
-        raise ValueError(
-            f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short."
-        ) from error
+    own = slice(shard.index, None, shard.count)
+    return names[own], images[own]
 
 
 def _read(
-    given: str, shape: tuple[int, ...], split: str, background: str
+    name: str, shape: tuple[int, ...], split: str, background: str
 ) -> tuple[list[str], np.ndarray]:
+    """Names and images [n h w c] of one word of the command line."""
+    kind, _, argument = name.partition(":")
+    if kind in (*DATASETS, "tfds"):
+        return _read_dataset(name, kind, argument, shape, split)
+    return _read_files(name, shape, background)
+
+
+def _read_dataset(
+    name: str, kind: str, argument: str, shape: tuple[int, ...], split: str
+) -> tuple[list[str], np.ndarray]:
+    source = load_dataset(name, split, image_size=shape[0] if kind == "tfds" else None)
+    # Like grey pictures of files, grey data sets are given three equal channels.
+    grey_to_colour = source.image_shape == (*shape[:2], 1) and shape[2] == 3
+    if source.image_shape != shape and not grey_to_colour:
+        found, expected = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
+        raise ValueError(
+            f"The data set '{name}' has images of {found}; the model takes {expected}."
+        )
+    if kind == "npz":
+        stem = f"{kind}-{Path(argument).stem}"
+    else:
+        stem = name.replace(":", "-").replace("/", "-")
+    images = source.take(range(len(source)))
+    names = [f"{stem}-{i:05d}" for i in range(len(source))]
+    return names, np.repeat(images, 3 if grey_to_colour else 1, axis=-1)
+
+
+def _read_files(name: str, shape: tuple[int, ...], background: str) -> tuple[list[str], np.ndarray]:
     height, width, channels = shape
-    if (kind := given.partition(":")[0]) in (*DATASETS, "tfds"):
-        source = load_dataset(given, split=split, image_size=height if kind == "tfds" else None)
-        grey = (
-            source.image_shape == (*shape[:2], 1) and shape[2] == 3
-        )  # as pictures of files are, given three equal channels
-        if source.image_shape != shape and not grey:
-            found, wanted = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
-            raise ValueError(
-                f"The data set '{given}' has images of {found}; the model takes {wanted}."
-            )
-        argument = given.partition(":")[2]
-        stem = (
-            f"{kind}-{Path(argument).stem}"
-            if kind == "npz"
-            else given.replace(":", "-").replace("/", "-")
-        )
-        return [f"{stem}-{i:05d}" for i in range(len(source))], np.repeat(
-            source.take(range(len(source))), 3 if grey else 1, axis=-1
-        )
     if height != width:
         raise ValueError(
             f"The model's images are {height} x {width}; only square ones can be read from files."
         )
-    path = Path(given)
+    path = Path(name)
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no '{given}': no such file, folder or data set ({', '.join(DATASETS)})."
+            f"There is no '{name}': no such file, folder or data set ({', '.join(DATASETS)})."
         )
-    source = image_folder(path, image_size=height, background=background) if path.is_dir() else None
-    paths, images = (
-        (source.items, source.take(range(len(source))))
-        if source
-        else ([path], read_images([path], image_size=height, background=background))
-    )
-    grey = images @ np.asarray([[0.299], [0.587], [0.114]], np.float32)
-    return [path.stem for path in paths], images if channels == 3 else grey
+    if path.is_dir():
+        source = image_folder(path, height, background=background)
+        paths, images = source.items, source.take(range(len(source)))
+    else:
+        paths, images = [path], read_images([path], height, background)
+    return [path.stem for path in paths], images if channels == 3 else images @ _LUMINANCE

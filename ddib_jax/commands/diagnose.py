@@ -1,6 +1,4 @@
-"""`ddib diagnose`: what a model is, whether it is good enough to bridge, which solver gives the
-image back, what it costs.
-"""
+"""`ddib diagnose`: a model in, a page out that says whether it is fit to bridge."""
 
 import datetime
 from dataclasses import dataclass
@@ -12,7 +10,8 @@ import numpy as np
 import tyro
 
 from ddib_jax import bridge, diagnosis, pretrained, runs
-from ddib_jax.bridge import GRID, Bridge
+from ddib_jax.bridge import Bridge
+from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.train import machine
@@ -24,32 +23,39 @@ from ddib_jax.report import write_report
 from ddib_jax.report.tables import number
 from ddib_jax.solvers import get_solver
 
-CROSSED = 8
+_TRIED = 8
+"""Images that the solvers are tried on."""
 
 
 @dataclass(frozen=True)
 class Diagnose:
-    """Examine a model and say whether it is fit to bridge; exit code 1 where it is not."""
+    """Examine a model and say whether it is fit to bridge.
 
-    model: tyro.conf.Positional[str]
+    The exit code is 1 where it is not.
+    """
+
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """A model directory or a shipped model."""
-    images: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Real images of its domain: files, folders or a data set; by default the test split of what it
-    was trained on.
+    images: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="[IMAGES ...]", help_behavior_hint=""),
+    ] = ()
+    """Real images of its domain: files, folders or a data set. Unless given, the test split of what
+    it was trained on.
     """
     out: Path | None = None
-    """Where the page goes; by default runs/diagnosis-MODEL."""
+    """The directory of the page to write; runs/diagnosis-MODEL unless given."""
     error: float = 1e-3
-    """The relative error of encode -> decode that is wanted."""
+    """The largest relative error of encode -> decode that is fit."""
     latent_error: float = 0.05
-    """The relative error of the latent, to that of a fine solution, that is wanted: what gives
-    images back may yet not solve the ODE.
+    """The largest relative error of the latent, to that of a fine solution, that is fit: a solver
+    may give images back and still not solve the ODE.
     """
     limit: int = 64
-    """How many images are looked at, and how many samples are drawn."""
-    label: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """How many images to examine, and how many samples to draw."""
+    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
     """The class of the images, by name or number, where the model has classes."""
-    solvers: tuple[str, ...] = (
+    solvers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SOLVER ...")] = (
         "ddim",
         "dpmpp-2m",
         "heun",
@@ -60,7 +66,7 @@ class Diagnose:
     """Solvers to try; an unknown name gives the list."""
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
-    grid: str = GRID
+    grid: GridName = "log-uniform"
     """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""
@@ -70,32 +76,16 @@ class Diagnose:
     def run(self) -> int:
         """Examine, print, write a page; returns 0 for a model that is fit to bridge, else 1."""
         started = datetime.datetime.now(datetime.UTC)
-        if (
-            not self.error > 0
-            or not self.latent_error > 0
-            or not self.evaluations
-            or min(self.evaluations) < 1
-            or self.limit < 2
-        ):
-            raise ValueError(
-                "The wanted errors must be positive, evaluations at least 1, and images at least 2."
-            )
-        for name in self.solvers:
-            get_solver(name)
+        self._check()
         facts = pretrained.facts(self.model)
         model = Condition(self.label).model(self.model)
         check_images(model)
-        _, images = read_inputs(
-            self._inputs(facts), model.data_shape, split=self.split, limit=self.limit
-        )
-        about = described(model, facts)
-        print("\n".join(f"{key:16} {value}" for key, value in about), flush=True)
+        inputs = self._inputs(facts)
+        _, images = read_inputs(inputs, model.data_shape, split=self.split, limit=self.limit)
+        description = described(model, facts)
+        print("\n".join(f"{name:16} {words}" for name, words in description), flush=True)
 
-        here = Bridge.over(model, steps=20, grid=self.grid)
-        key = jax.random.key(self.seed)
-        latents = diagnosis.noisy_latents(key, here, images, progress=progress("encoding"))
-        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
-        samples = bridge.sample(here, noise, progress=progress("sampling"))
+        latents, samples = self._latents_and_samples(model, images)
         checks = (*diagnosis.latent_checks(latents), *diagnosis.sample_checks(samples, images))
         print(f"\nIs it good enough to bridge? ({len(images)} images and as many samples)")
         for check in checks:
@@ -103,12 +93,13 @@ class Diagnose:
                 f"  {'ok ' if check.passed else 'BAD'}  {check.label:48} {check.value:8.3f}  "
                 f" wanted {check.low:g} to {check.high:g}"
             )
+
         print(
             "\nDoes the image come back? (trying the solvers takes some minutes the first time)",
             flush=True,
         )
         trips = diagnosis.round_trips(
-            model, images[:CROSSED], self.solvers, self.evaluations, grid=self.grid
+            model, images[:_TRIED], self.solvers, self.evaluations, grid=self.grid
         )
         for trip in trips:
             print(
@@ -116,25 +107,57 @@ class Diagnose:
                 f" {trip.error:8.2e}   of the latent {trip.latent:8.2e}   {1e3 * trip.seconds:6.0f}"
                 " ms an image"
             )
-        best = {
-            carried: diagnosis.recommended(trips, self.error, self.latent_error, carried=carried)
+        plain, carried = (
+            diagnosis.recommended(trips, self.error, self.latent_error, carried=carried)
             for carried in (False, True)
-        }
-        fit, conclusion = assessed(checks, best[False], self.error)
-        advice = advised(best, trips, self.error, self.grid)
-        weights, each = diagnosis.memory(model, get_solver("heun"), min(64, max(8, self.limit)))
+        )
+        fit, conclusion = assessed(checks, plain, self.error)
+        advice = advised(plain, carried, trips, error=self.error, grid=self.grid)
+
+        batch = min(64, max(8, self.limit))
+        weights, working = diagnosis.memory(model, get_solver("heun"), batch)
         cost = (
             ("Weights, MB", weights / 1e6),
-            ("Working memory an image, MB, by heun", each / 1e6),
+            ("Working memory an image, MB, by heun", working / 1e6),
         )
         print(f"\n{advice}\n" + "\n".join(f"{label}: {value:.3g}" for label, value in cost))
-        page = self._write(
-            started, model, about, checks, trips, cost, conclusion, advice, images, latents, samples
+
+        directory = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
+        run = runs.Run(
+            name="diagnosis",
+            title=f"Diagnosis of {Path(self.model).name}",
+            **runs.circumstances("ddib", started, machine()),
+            config={"error": self.error, "grid": self.grid, "limit": self.limit, "seed": self.seed},
+            tables={
+                "checks": _checks_table(checks),
+                "round_trips": _round_trips_table(trips),
+                "cost": runs.Table(("", "Value"), cost),
+                "model": runs.Table(("", ""), description),
+            },
+            texts={"summary": conclusion, "conclusion": conclusion, "recommended": advice},
+            arrays={
+                "images": to_bytes(images),
+                "samples": to_bytes(samples),
+                "latents": latents.astype(np.float16),
+            },
         )
-        print(f"\nVerdict: {conclusion}\nThe page lies in {page}")
+        runs.write_run(directory, run)
+        page = write_report(directory)
+        print(f"\nConclusion: {conclusion}\nThe page lies in {page}")
         return 0 if fit else 1
 
+    def _check(self) -> None:
+        """Raise ValueError for options that nothing can be examined by."""
+        positive = self.error > 0 and self.latent_error > 0
+        if not positive or not self.evaluations or min(self.evaluations) < 1 or self.limit < 2:
+            raise ValueError(
+                "The wanted errors must be positive, evaluations at least 1, and images at least 2."
+            )
+        for name in self.solvers:
+            get_solver(name)
+
     def _inputs(self, facts: dict[str, Any]) -> tuple[str, ...]:
+        """The images named, or the data set that the model was trained on."""
         name = str(facts.get("data", {}).get("name", ""))
         if not self.images and name.partition(":")[0] not in (*DATASETS, "tfds"):
             raise ValueError(
@@ -143,126 +166,53 @@ class Diagnose:
             )
         return self.images or (name,)
 
-    def _write(
-        self,
-        started,
-        model,
-        about,
-        checks,
-        trips,
-        cost,
-        conclusion,
-        advice,
-        images,
-        latents,
-        samples,
-    ) -> Path:
-        out = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
-        columns = (
-            "solver",
-            "carried",
-            "steps",
-            "evaluations",
-            "error",
-            "error of the latent",
-            "seconds an image",
-        )
-        rows = tuple(
-            (
-                t.solver,
-                "yes" if t.carried else "no",
-                t.steps,
-                t.evaluations,
-                t.error,
-                t.latent,
-                t.seconds,
-            )
-            for t in trips
-        )
-        tables = {
-            "checks": runs.Table(
-                ("", "Value", "From", "To", ""),
-                tuple((*_cells(check), "ok" if check.passed else "bad") for check in checks),
-            ),
-            "round_trips": runs.Table(
-                columns,
-                rows,
-                "Relative RMSE of encode → decode, and of the latent to that of a fine solution;"
-                " evaluations, steps and seconds each way",
-            ),
-            "cost": runs.Table(("", "Value"), cost),
-            "model": runs.Table(("", ""), about),
-        }
-        run = runs.Run(
-            name="diagnosis",
-            title=f"Diagnosis of {Path(self.model).name}",
-            **runs.circumstances("ddib", started, machine()),
-            config={"error": self.error, "grid": self.grid, "limit": self.limit, "seed": self.seed},
-            tables=tables,
-            texts={"summary": conclusion, "conclusion": conclusion, "recommended": advice},
-            arrays={
-                "images": to_bytes(images),
-                "samples": to_bytes(samples),
-                "latents": latents.astype(np.float16),
-            },
-        )
-        runs.write_run(out, run)
-        return write_report(out)
+    def _latents_and_samples(
+        self, model: DiffusionModel, images: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Latents of the images, and as many samples of the model [n h w c]."""
+        examined = Bridge.over(model, steps=20, grid=self.grid)
+        key = jax.random.key(self.seed)
+        latents = diagnosis.noisy_latents(examined, images, key, progress=progress("encoding"))
+        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
+        return latents, bridge.sample(examined, noise, progress=progress("sampling"))
 
 
 def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """What the model directory holds, a name and words a row."""
     count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    shape = " x ".join(map(str, model.data_shape))
     low, high = model.schedule.sigma_range
-    trained, data = facts.get("training", {}), facts.get("data", {})
+    training, data = facts.get("training", {}), facts.get("data", {})
+    network, schedule = type(model.network).__name__, type(model.schedule).__name__
+    number_of_images = data.get("images", "an unknown number of")
+    steps = training.get("steps_done", "an unknown number of")
+    batch, loss = training.get("batch_size", "?"), training.get("loss", "?")
     return (
-        (
-            "Network",
-            (
-                f"{type(model.network).__name__}, {count / 1e6:.2f} M parameters, images of"
-                f" {' x '.join(map(str, model.data_shape))}"
-            ),
-        ),
-        (
-            "Schedule",
-            f"{type(model.schedule).__name__}, noise levels (sigma) from {low:g} to {high:g}",
-        ),
+        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}"),
+        ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
         ("Preconditioning", type(model.precondition).__name__),
-        (
-            "Trained on",
-            f"{data.get('name', 'unknown')}, {data.get('images', 'an unknown number of')} images",
-        ),
-        (
-            "Trained for",
-            (
-                f"{trained.get('steps_done', 'an unknown number of')} steps of"
-                f" {trained.get('batch_size', '?')}, loss {trained.get('loss', '?')}"
-            ),
-        ),
+        ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),
+        ("Trained for", f"{steps} steps of {batch}, loss {loss}"),
     )
 
 
 def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) -> tuple[bool, str]:
-    """Whether the model is fit to bridge, and why, in words for anybody."""
-    bad = [check for check in checks if not check.passed]
-    if not bad and best:
-        return (
-            True,
-            (
-                "this model is fit to bridge. It carries the images of its domain to noise that"
-                " another model can read, makes images of its domain of such noise, and gives an"
-                f" image back to {error:g}."
-            ),
+    """Whether the model is fit to bridge, and why, in words for anybody.
+
+    best: the round trip that is recommended, None where no solver reaches `error`.
+    """
+    failed = [check for check in checks if not check.passed]
+    if not failed and best:
+        return True, (
+            "this model is fit to bridge. It carries the images of its domain to noise that"
+            " another model can read, makes images of its domain of such noise, and gives an"
+            f" image back to {error:g}."
         )
-    remedies = "; ".join(dict.fromkeys(check.remedy for check in bad))
-    reasons = (
-        [
-            f"out of range are {', '.join(f'{c.label.lower()} ({number(c.value)})' for c in bad)};"
-            f" {remedies}"
-        ]
-        if bad
-        else []
-    )
+    reasons = []
+    if failed:
+        figures = ", ".join(f"{check.label.lower()} ({number(check.value)})" for check in failed)
+        remedies = "; ".join(dict.fromkeys(check.remedy for check in failed))
+        reasons.append(f"out of range are {figures}; {remedies}")
     if best is None:
         reasons.append(
             f"no solver tried gives the image back to {error:g} with nothing carried and a true"
@@ -272,37 +222,77 @@ def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) ->
 
 
 def advised(
-    best: dict[bool, RoundTrip | None], trips: list[RoundTrip], error: float, grid: str
+    plain: RoundTrip | None,
+    carried: RoundTrip | None,
+    trips: list[RoundTrip],
+    *,
+    error: float,
+    grid: str,
 ) -> str:
-    """Which solver and how many steps to take for the wanted error."""
-    plain, carried = best[False], best[True]
-    if plain is None:
-        nearest = min(
-            (trip for trip in trips if not trip.carried), key=lambda trip: trip.error, default=None
-        )
-        words = f"Of those tried none reaches {error:g}" + (
-            f"; the nearest is {_name(nearest)} at {nearest.steps} steps, {nearest.error:.1e}."
-            if nearest
-            else "."
-        )
-    else:
-        words = (
+    """Which solver and how many steps to take for an error of encode -> decode.
+
+    plain, carried: the recommended round trips without and with a carry, None where there is none.
+    """
+    if plain is not None:
+        advice = (
             f"For an error of {error:g}: --solver {plain.solver} --steps {plain.steps} --grid"
             f" {grid}, {plain.evaluations} evaluations and {1e3 * plain.seconds:.0f} ms an image"
             " each way."
         )
+    else:
+        advice = f"Of those tried none reaches {error:g}"
+        without_carry = [trip for trip in trips if not trip.carried]
+        if without_carry:
+            nearest = min(without_carry, key=lambda trip: trip.error)
+            advice += (
+                f"; the nearest is {_name(nearest)} at {nearest.steps} steps, {nearest.error:.1e}"
+            )
+        advice += "."
     if carried:
-        words += (
+        advice += (
             " To give an image back to the same model exactly, keep what a reversible solver"
             f" carries (`ddib encode --carry`): {carried.solver} does so in any number of steps,"
             f" {carried.error:.0e} in {carried.steps}."
         )
-    return words
+    return advice
 
 
 def _name(trip: RoundTrip) -> str:
     return trip.solver + (" + carry" if trip.carried else "")
 
 
-def _cells(check: Check) -> tuple[str, float, float, float]:
-    return check.label, check.value, check.low, check.high
+def _checks_table(checks: tuple[Check, ...]) -> runs.Table:
+    rows = [
+        (check.label, check.value, check.low, check.high, "ok" if check.passed else "bad")
+        for check in checks
+    ]
+    return runs.Table(("", "Value", "From", "To", ""), tuple(rows))
+
+
+def _round_trips_table(trips: list[RoundTrip]) -> runs.Table:
+    columns = (
+        "solver",
+        "carried",
+        "steps",
+        "evaluations",
+        "error",
+        "error of the latent",
+        "seconds an image",
+    )
+    rows = [
+        (
+            trip.solver,
+            "yes" if trip.carried else "no",
+            trip.steps,
+            trip.evaluations,
+            trip.error,
+            trip.latent,
+            trip.seconds,
+        )
+        for trip in trips
+    ]
+    caption = (
+        "Relative RMSE of encode → decode, and of the latent to that of a fine solution;"
+        " evaluations, steps and seconds each way"
+    )
+    return runs.Table(columns, tuple(rows), caption)

@@ -1,5 +1,6 @@
-"""One command on several hosts: each is started with the same options and its own number, or finds
-them where it runs.
+"""The options of one command on several hosts, and how its processes meet.
+
+Each process is started with the same options and its own number, or finds both in its environment.
 """
 
 import os
@@ -14,22 +15,24 @@ from ddib_jax.distributed import Shard
 
 @dataclass(frozen=True)
 class Hosts:
-    """Which of several processes this is. Those of a TPU pod (as GKE describes it), of srun and of
-    Open MPI 4 are found without options; srun and mpirun start one process a GPU.
+    """Which of several processes this is, where that is not found without options.
+
+    It is found on a TPU pod (as GKE describes it), and under srun and Open MPI 4, which start one
+    process a GPU.
     """
 
-    coordinator: str | None = None
-    """HOST:PORT of the first process, the same for all; auto asks a TPU pod's own metadata."""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT|auto|none")] = None
+    """Address of the first process, the same for all; auto asks a TPU pod's own metadata."""
     processes: int | None = None
     """How many processes work together."""
     process: int | None = None
     """Which of them this is, from 0."""
 
     def join(self, *, heed_sigterm: bool = False) -> Shard:
-        """This process's shard of the work, after meeting the others; raises ValueError where they
-        cannot be met.
+        """This process's shard of the work, after meeting the others.
 
-        With `heed_sigterm`, SIGTERM is left to `distributed.told_to_stop`.
+        heed_sigterm: leave SIGTERM to `distributed.told_to_stop`, as a training does. Raises
+        ValueError for options that are incomplete or wrong, and where the others cannot be met.
         """
         if self.coordinator == "auto":
             distributed.join_hosts(heed_sigterm=heed_sigterm)
@@ -53,12 +56,9 @@ class Hosts:
             raise ValueError(
                 "Several processes meet at a coordinator; give --coordinator HOST:PORT."
             )
-        elif _together():
+        elif _started_together():
             distributed.join_hosts(heed_sigterm=heed_sigterm)
-        elif any(
-            os.environ.get(name, "1") not in ("", "1")
-            for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-        ):
+        elif _several("OMPI_COMM_WORLD_SIZE") or _several("PMI_SIZE"):
             raise ValueError(
                 "mpirun started several processes in a way that JAX cannot read; give --coordinator"
                 " HOST:PORT, --processes N and --process I."
@@ -66,13 +66,18 @@ class Hosts:
         return distributed.shard()
 
 
-Joined = Annotated[Hosts, tyro.conf.OmitArgPrefixes]
+Joined = Annotated[Hosts, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="multi-host")]
+"""`Hosts` as a group of options on the command line."""
 
 
-def _together() -> bool:
+def _several(variable: str) -> bool:
+    """Whether the variable of the environment counts more than one process."""
+    return os.environ.get(variable, "1") not in ("", "1")
+
+
+def _started_together() -> bool:
     """Whether this process was started as one of several, in a way that JAX can read."""
-    slurm = os.environ.get("SLURM_STEP_NUM_TASKS", "1") not in ("", "1")
-    mpi = (
-        "OMPI_MCA_orte_hnp_uri" in os.environ and os.environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
-    )
-    return slurm or mpi or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    slurm = _several("SLURM_STEP_NUM_TASKS")
+    open_mpi = "OMPI_MCA_orte_hnp_uri" in os.environ and _several("OMPI_COMM_WORLD_SIZE")
+    tpu_pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    return slurm or open_mpi or tpu_pod

@@ -1,9 +1,8 @@
-"""What a training takes from its domain: statistics and reference images before the first step, and
-the batch of any step.
-"""
+"""What a training takes from its domain: statistics and a reference first, then a batch a step."""
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,35 @@ from ddib_jax.distributed import Shard
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.types import Preconditioning
 
+_WHOLE = Shard()
+
 
 @struct.dataclass
 class Reference:
-    """Images of the domain [n ...] that `stable_target` averages over, and their labels [n] where
-    the model is told them.
+    """Images of the domain [n ...] that `stable_target` averages over, and their labels [n].
+
+    The labels are None for a model without classes.
     """
 
     images: Float[Array, "n ..."]
     labels: Int[Array, " n"] | None
 
     @classmethod
-    def drawn(
+    def draw(
         cls, source: ImageSource, count: int, seed: int, *, labelled: bool
     ) -> "Reference | None":
         """`count` images of the source, or None for none."""
         if count == 0:
             return None
         rng = np.random.default_rng([seed, len(source), count])
-        indices = _drawn(source, count, rng)
-        return cls(
-            jnp.asarray(source.take(indices, rng=rng)),
-            jnp.asarray(source.labels[indices]) if labelled else None,
-        )
+        indices = _draw_indices(source, count, rng)
+        images = jnp.asarray(source.take(indices, rng))
+        return cls(images, jnp.asarray(source.labels[indices]) if labelled else None)
 
     def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
-        """Which of the images could be meant by a label [b]: those that bear it, and all by the
-        null label.
+        """Which of the images a label [b] could mean: those that bear it, and all for `null`.
+
+        None, which means all, for a model without classes.
         """
         if label is None:
             return None
@@ -54,36 +55,39 @@ class Reference:
 def statistics(
     kind: str, source: ImageSource, *, rank: int, seed: int, work_dir: Path
 ) -> Preconditioning:
-    """A preconditioning fitted to up to 8,192 training images (4,096 where they have more values
-    than that); a Wiener filter is kept, so that a resumed run has the same bits.
+    """A preconditioning fitted to training images.
+
+    kind: of `PRECONDITIONINGS`; only "edm" and "wiener" have something to fit. They see up to 8,192
+    images, or 4,096 where an image has more than 4,096 values. rank: principal directions of a
+    Wiener filter, which is written to `work_dir`, so that a resumed run has the same bits.
     """
-    made = PRECONDITIONINGS[kind]
+    preconditioning = PRECONDITIONINGS[kind]
     if kind not in ("edm", "wiener"):
-        return made()
+        return preconditioning()
     rng = np.random.default_rng([seed, len(source)])
     values = math.prod(source.image_shape)
-    sample = _drawn(source, 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1), rng)
+    count = 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1)
+    indices = _draw_indices(source, count, rng)
     if kind == "edm":
-        return made(sigma_data=round(float(np.std(source.take(sample, rng=rng))), 4))
-    kept = work_dir / "wiener.npz"
-    if not kept.exists() and distributed.shard().index == 0:
-        fitted = made.fit(source.take(sample, rng=rng), rank=min(rank, values - 1))
-        draft = kept.with_suffix(".draft.npz")
-        np.savez(
-            draft, **{field.name: getattr(fitted, field.name) for field in dataclasses.fields(made)}
-        )
-        draft.rename(kept)
+        return preconditioning(sigma_data=round(float(np.std(source.take(indices, rng))), 4))
+    path = work_dir / "wiener.npz"
+    if not path.exists() and distributed.shard().index == 0:
+        fitted = preconditioning.fit(source.take(indices, rng), min(rank, values - 1))
+        names = [field.name for field in dataclasses.fields(preconditioning)]
+        draft = path.with_suffix(".draft.npz")
+        np.savez(draft, **{name: getattr(fitted, name) for name in names})
+        draft.rename(path)
     distributed.barrier("statistics")
-    return made(**{name: jnp.asarray(array) for name, array in np.load(kept).items()})
+    return preconditioning(**{name: jnp.asarray(array) for name, array in np.load(path).items()})
 
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """The batch of a step, a pure function of it: `image`, `index` (place in the batch of all
-    hosts) and, where labelled, `label`.
+    """The batch of a step, a pure function of it.
 
-    A share `label_dropout` of the labels is the null label instead, the number after the last class
-    (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right. Of the
+    A batch holds `image`, `index` (in the batch of all hosts) and, where labelled, `label`. A
+    fraction `label_dropout` of the labels is the null label instead, the number after the last
+    class (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right. Of the
     `batch_size` images, this host's `shard` is given.
     """
 
@@ -93,7 +97,7 @@ class Batches:
     labelled: bool = False
     label_dropout: float = 0.0
     flip: bool = False
-    shard: Shard = Shard()
+    shard: Shard = _WHOLE
 
     def __call__(self, step: int) -> dict[str, Any]:
         images, labels = batch_at(
@@ -101,26 +105,42 @@ class Batches:
         )
         index = np.arange(len(images)) + self.shard.index * len(images)
         if self.flip:
-            mirrored = (
-                np.random.default_rng([self.seed, step, 0, 2]).random(self.batch_size)[index] < 0.5
-            )
+            mirrored = self._chances(step, 2)[index] < 0.5
             images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        made = {"image": images, "index": index}
+        batch = {"image": images, "index": index}
         if self.labelled:
-            dropped = (
-                np.random.default_rng([self.seed, step, 0, 1]).random(self.batch_size)[index]
-                < self.label_dropout
-            )
-            made["label"] = np.where(dropped, len(self.source.classes), labels).astype(np.int32)
-        return made
+            dropped = self._chances(step, 1)[index] < self.label_dropout
+            batch["label"] = np.where(dropped, len(self.source.classes), labels).astype(np.int32)
+        return batch
+
+    def _chances(self, step: int, stream: int) -> np.ndarray:
+        """Uniform numbers [batch_size], the same on all hosts, from which each takes its part."""
+        return np.random.default_rng([self.seed, step, 0, stream]).random(self.batch_size)
 
 
-def _drawn(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Places of `count` images: distinct where there are as many, otherwise drawn again
-    and again.
+class BatchesInOrder:
+    """Batches of an iterator by their step, which is asked for in order.
+
+    `fit` asks for the batch of a step; worker processes make the batches of consecutive steps, and
+    cannot go back. start: the step of the iterator's first batch. Called with a step that is not
+    the next one, it raises ValueError instead of giving the batch of another.
     """
-    return (
-        rng.permutation(len(source))[:count]
-        if len(source) >= count
-        else rng.choice(len(source), count)
-    )
+
+    def __init__(self, batches: Iterator[dict[str, Any]], start: int):
+        self._batches, self._next_step = batches, start
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        if step != self._next_step:
+            raise ValueError(
+                f"The batch of step {self._next_step} is next, and that of step {step} was asked"
+                " for; batches that are made ahead are taken in order."
+            )
+        self._next_step += 1
+        return next(self._batches)
+
+
+def _draw_indices(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Of `count` images: distinct where there are as many, otherwise with replacement."""
+    if len(source) >= count:
+        return rng.permutation(len(source))[:count]
+    return rng.choice(len(source), count)

@@ -1,6 +1,4 @@
-"""What every training of a game between networks does: it is resumed, watched, ended and written
-like any other training.
-"""
+"""What every training of a GAN has: options, checkpoints, a log, previews, and an end."""
 
 import dataclasses
 import shlex
@@ -18,23 +16,24 @@ from ddib_jax.commands.monitor import Monitor
 from ddib_jax.commands.train import defaults, machine
 from ddib_jax.distributed import Shard
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
+from ddib_jax.training.step import GradFn
 
 _FREE = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every", "hosts")
 """Options that a resumed run need not share with the one it resumes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Game:
-    """Options of a game, and how it is played."""
+class GanTraining:
+    """Options of a GAN's training, and the training itself."""
 
     out: Path
     """The directory to write; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None
-    """Where a data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it is
-    not bundled.
+    """Where the files of a data set are that is not bundled (MNIST's IDX files, what
+    tensorflow-datasets prepared).
     """
     image_size: int | None = None
-    """Crop and resize a folder's images to this size."""
+    """Crop and resize a folder's images to this many pixels each way."""
     steps: int = 4000
     """Steps of training."""
     learning_rate: float = 2e-4
@@ -49,38 +48,41 @@ class Game:
     """Steps between previews."""
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
-    def play(
+    def train(
         self,
         params: Any,
-        game: Callable,
+        grad_fn: GradFn,
         tx: optax.GradientTransformation,
-        batch: Callable[[int], Any],
+        batch_at: Callable[[int], Any],
         *,
-        findings: Callable,
-        watch: Callable,
+        findings: Callable[[dict], dict[str, str]],
+        write_preview: Callable[[Path, TrainState], Any],
         shard: Shard,
     ) -> TrainState:
-        """The state after the last step. batch: step -> this host's part of its batch; watch: (path
-        of a picture, state), called by the first host.
+        """The state after the last step; resumes from the newest checkpoint.
+
+        params: of all networks, as one tree. batch_at: step -> this host's shard of its batch.
+        findings: as `Monitor` takes them. write_preview: writes the picture at a path; called by
+        the first host.
         """
-        work_dir = self.out / "training"
-        checkpoints = Checkpoints(
-            work_dir,
-            {name: value for name, value in dataclasses.asdict(self).items() if name not in _FREE},
-            defaults=defaults(self),
-        )
+        work_dir, options = self.out / "training", dataclasses.asdict(self)
+        configuration = {name: value for name, value in options.items() if name not in _FREE}
+        checkpoints = Checkpoints(work_dir, configuration, defaults=defaults(self))
         state = TrainState.create(params, tx)
         state = checkpoints.restore(state) or state
         start, first = int(state.step), shard.index == 0
         if start and first:
             print(f"Resuming {self.out} at step {start}.", flush=True)
-        log = Monitor(work_dir, findings, start=start, steps=self.steps) if first else None
+        log, watch = None, None
+        if first:
+            log = Monitor(work_dir, findings, start=start, steps=self.steps)
+            previews = work_dir / "previews"
+            watch = lambda step, state: write_preview(previews / f"{step:06d}.png", state)
         try:
             return fit(
                 jax.random.key(self.seed),
-                state,
-                batch,
-                grad_fn=game,
+                batch_at,
+                grad_fn=grad_fn,
                 tx=tx,
                 steps=self.steps,
                 ema_decay=0.0,
@@ -88,11 +90,7 @@ class Game:
                 checkpoint_every=self.checkpoint_every,
                 log=log,
                 log_every=self.log_every,
-                watch=(
-                    (lambda step, state: watch(work_dir / "previews" / f"{step:06d}.png", state))
-                    if first
-                    else None
-                ),
+                watch=watch,
                 watch_every=self.preview_every,
             )
         finally:
@@ -100,15 +98,13 @@ class Game:
                 log.close()
             checkpoints.close()
 
-    def training(self, state: TrainState) -> dict[str, Any]:
+    def training_facts(self, state: TrainState) -> dict[str, Any]:
         """What `model.json` says of the training."""
-        seconds = round(
-            sum(line["seconds"] for line in read_log(self.out / "training" / "log.jsonl"))
-        )
+        lines = read_log(self.out / "training" / "log.jsonl")
         return {
             "command": shlex.join(["ddib", *sys.argv[1:]]),
             "steps_done": int(state.step),
             "machine": machine(),
             "jax": jax.__version__,
-            "seconds": seconds,
+            "seconds": round(sum(line["seconds"] for line in lines)),
         }

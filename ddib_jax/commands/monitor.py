@@ -1,19 +1,20 @@
-"""A log of a game between networks, which says when the game is lost."""
+"""The log of a GAN's training, which also says when one of its networks stops learning."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from ddib_jax.training import TrainingLog
 
-_WON, _COLLAPSED = 0.01, 0.3
-"""A discriminator's loss below which it has won, and a spread of what is made, as a share of the
-real one, below which it is all alike.
-"""
+_WINS = 0.01
+"""A discriminator's loss below which its generator learns little from it."""
+_COLLAPSED = 0.3
+"""Spread of generated images, as a fraction of that of real ones, below which they are alike."""
 
 
 class Monitor(TrainingLog):
-    """A training's log that also says, once each, what `findings` finds in its scalars: kind ->
-    words.
+    """A `TrainingLog` that also prints, each kind once, the findings in its scalars.
+
+    findings: scalars of a step -> sentences by kind; an empty dict where all is well.
     """
 
     def __init__(
@@ -26,30 +27,33 @@ class Monitor(TrainingLog):
         quiet: bool = False,
     ):
         super().__init__(directory, start=start, steps=steps, quiet=quiet)
-        self._findings, self._told = findings, set()
+        self._findings, self._printed = findings, set()
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
-        """Record the scalars of a step, and say what is lost."""
+        """Record the scalars of a step, and print the findings that are new in them."""
         super().write(step, scalars)
-        for kind, words in self._findings(scalars).items():
-            if kind not in self._told:
-                self._told.add(kind)
-                print(f"step {step}: {words}", flush=True)
+        for kind, sentence in self._findings(scalars).items():
+            if kind not in self._printed:
+                self._printed.add(kind)
+                print(f"step {step}: {sentence}", flush=True)
 
 
 def imbalance(name: str, loss: float, spread: float) -> dict[str, str]:
-    """What is lost in a game on images of `name`: by the discriminator's loss, and by how much what
-    is made varies beside real images (0 where unknown).
+    """Findings about the generator and the discriminator of the domain `name`, by kind.
+
+    loss: the discriminator's. spread: standard deviation of generated images over batch and pixels,
+    as a fraction of that of real ones; 0 where unknown. A loss near zero means that the
+    discriminator is too strong, a small spread that the generator collapses to a few images.
     """
-    words = {}
-    if loss < _WON:
-        words[f"won {name}"] = (
+    findings = {}
+    if loss < _WINS:
+        findings[f"won {name}"] = (
             f"the discriminator of {name} wins (loss {loss:.2g}); its generator learns little from"
             " it. Lower the learning rate, or give more images."
         )
     if 0 < spread < _COLLAPSED:
-        words[f"alike {name}"] = (
-            f"what is made of {name} varies {spread:.0%} as much as real images do; its generator"
+        findings[f"alike {name}"] = (
+            f"generated images of {name} vary {spread:.0%} as much as real ones; the generator"
             " collapses to a few of them."
         )
-    return words
+    return findings

@@ -1,4 +1,4 @@
-"""What a model makes of fixed noise, as one picture to look at while it is trained."""
+"""Samples of a model that is being trained, as one picture, from the same noise every time."""
 
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from ddib_jax.report.clouds import cloud_figure
 
 
 def preview(model: DiffusionModel, path: Path) -> Path:
-    """Write a grid of 32 samples, the classes in turn, or a scatter of 4,096 points, by Heun's
-    method in 18 steps; returns the path.
+    """Write a grid of 32 sampled images, or a scatter plot of 4,096 points; returns `path`.
+
+    Samples are of the classes in turn, by Heun's method in 18 steps.
     """
     points = len(model.data_shape) == 1
     noise = jax.random.normal(jax.random.key(0), (4096 if points else 32, *model.data_shape))
-    if (classes := getattr(model.network, "num_classes", None)) is not None:
+    classes = getattr(model.network, "num_classes", None)
+    if classes is not None:
         model = model.given(jnp.arange(len(noise)) % classes)
     samples = np.asarray(_sample(Bridge.over(model, steps=36), noise))
     if not points:

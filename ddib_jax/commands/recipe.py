@@ -1,5 +1,6 @@
-"""What is learnt and how: the options that a training, and a plan of one, have in common."""
+"""Options that a training and a plan of one share: network, loss and optimiser."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,21 +12,23 @@ from ddib_jax import schedules
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
 from ddib_jax.nets import MLP, UNet
 from ddib_jax.training import accumulated, adamw, gradients
+from ddib_jax.training.step import GradFn
 from ddib_jax.types import Network, NoiseSchedule, Preconditioning
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A network, what it is asked, and the optimiser that teaches it."""
+    """Options of the network, of what it predicts, of its loss and of its optimiser."""
 
     steps: int = 2600
     """Steps over which the learning rate falls."""
     batch_size: int = 64
     """Images a step, over all devices of all hosts."""
     accumulate: int = 1
-    """Take a device's batch in so many parts, one after the other: less memory, the same step."""
+    """Split a device's batch into this many parts, one after the other: less memory, the same step.
+    """
     remat: bool = False
-    """Compute the U-Net's blocks anew on the way back: less memory, about a third more time."""
+    """Recompute the U-Net's blocks in the backward pass: less memory, about a third more time."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW, which falls to nothing along a cosine."""
     warmup: int = 200
@@ -33,9 +36,9 @@ class Recipe:
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
     clip_norm: float = 1.0
-    """Norm that a longer gradient is shortened to."""
+    """Norm that a larger gradient is scaled down to."""
     ema_decay: float = 0.999
-    """Decay of the exponential moving average of the weights, which is what is kept."""
+    """Decay of the exponential moving average of the weights; the average is what is written."""
     seed: int = 0
     """Seed of weights, batches, noise and dropout."""
     preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
@@ -49,18 +52,18 @@ class Recipe:
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
     sigma_min: float = 0.05
-    """Where the EDM schedule's ODE starts and ends; below it the fine detail is carried over as it
+    """Lowest noise level of the EDM schedule's ODE; finer detail than that is carried over as it
     is. Training does not depend on it.
     """
     sigma_max: float = 80.0
-    """Where the EDM schedule's latents lie; it wants to be much larger than the data."""
+    """Noise level of the EDM schedule's latents, which must be much larger than the data."""
     noise_mean: float = 0.2
-    """log sigma ~ N(noise_mean, noise_std^2) in training with the EDM schedule."""
+    """Mean of log sigma, which is normal in training with the EDM schedule."""
     noise_std: float = 1.5
-    """log sigma ~ N(noise_mean, noise_std^2) in training."""
+    """Standard deviation of log sigma in training with the EDM schedule."""
     weighting: Literal["network", "edm", "min-snr"] = "network"
-    """Weight of the noise levels: the network's own error, or that of the denoised image as EDM or
-    Min-SNR (gamma 5) weigh it.
+    """Weight of the loss by noise level: that of the network's own error, or of the denoised
+    image's as in EDM or Min-SNR (gamma 5).
     """
     reference: int = 4096
     """Training images that the target is averaged over where noise hides which one it was (stable
@@ -71,8 +74,8 @@ class Recipe:
     is then many domains.
     """
     label_dropout: float = 0.0
-    """Fraction of the images of a conditional training that are shown without their label, for
-    classifier-free guidance; .1 is usual.
+    """Fraction of the images of a conditional training that are given without their label, for
+    classifier-free guidance; 0.1 is usual.
     """
     model_channels: int = 32
     """Channels of the U-Net's first level."""
@@ -87,11 +90,11 @@ class Recipe:
     patch_size: int = 2
     """Side of the patches of pixels that the U-Net takes as channels."""
     width: int = 128
-    """Width of the network that learns points: those of the plane, or the pixels of an image
-    (lab:IMAGE, rgb:IMAGE).
+    """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,
+    rgb:IMAGE).
     """
     blocks: int = 3
-    """Residual blocks of the network that learns points."""
+    """Residual blocks of the network for points."""
     dropout: float = 0.0
     """Probability of dropout in the residual blocks."""
     bf16: bool = False
@@ -100,15 +103,16 @@ class Recipe:
     def untrained(
         self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None
     ) -> DiffusionModel:
-        """The model before the first step, of images or points of a shape, and of so many classes
-        or none.
+        """The model before the first step.
+
+        shape: (h, w, c) of images, (d,) of points. classes: labels of a class-conditional model, a
+        null label included, or None.
         """
         network, sigma = self._network(shape, classes), jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
         cond = None if classes is None else jnp.zeros(1, jnp.int32)
-        params = jax.jit(network.init)(
-            jax.random.key(self.seed), jnp.zeros(inputs.shape), jnp.zeros(1), cond
-        )["params"]
+        key, time = jax.random.key(self.seed), jnp.zeros(1)
+        params = jax.jit(network.init)(key, jnp.zeros(inputs.shape), time, cond)["params"]
         return DiffusionModel(
             params, precondition, network=network, schedule=self.noise_schedule(), data_shape=shape
         )
@@ -123,9 +127,12 @@ class Recipe:
             clip_norm=self.clip_norm,
         )
 
-    def grad_fn(self, model: DiffusionModel, weighting, null: int):
-        """The gradient of the denoising loss; shared is the preconditioning and the `Reference`,
-        `null` the label that means any class.
+    def grad_fn(self, model: DiffusionModel, weighting: Callable, null: int) -> GradFn:
+        """The gradient of the denoising loss, as `fit` takes it.
+
+        It is called with `shared` = (preconditioning, `Reference` or None). null: the label that
+        means any class. Raises ValueError for `remat` with a network that has no blocks to
+        recompute.
         """
         noise_level = self._noise_level(model)
         if self.remat and not hasattr(model.network, "remat"):
@@ -151,12 +158,10 @@ class Recipe:
         return accumulated(gradients(loss), self.accumulate)
 
     def noise_schedule(self) -> NoiseSchedule:
-        """The bijection of time and noise."""
-        return (
-            schedules.EDM(self.sigma_min, self.sigma_max)
-            if self.schedule == "edm"
-            else schedules.SCHEDULES[self.schedule]()
-        )
+        """The noise schedule: the noise level of a time."""
+        if self.schedule == "edm":
+            return schedules.EDM(self.sigma_min, self.sigma_max)
+        return schedules.SCHEDULES[self.schedule]()
 
     def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:
         shared = {
@@ -177,10 +182,9 @@ class Recipe:
             **shared,
         )
 
-    def _noise_level(self, model: DiffusionModel):
+    def _noise_level(self, model: DiffusionModel) -> LogNormal | UniformTime:
         if self.schedule == "edm":
             return LogNormal(self.noise_mean, self.noise_std)
-        first, last = (
-            float(model.schedule.time(jnp.asarray(level))) for level in model.schedule.sigma_range
-        )
-        return UniformTime(model.schedule, first, last)
+        time = lambda sigma: float(model.schedule.time(jnp.asarray(sigma)))
+        low, high = model.schedule.sigma_range
+        return UniformTime(model.schedule, time(low), time(high))

@@ -1,18 +1,21 @@
-"""`ddib sweep`: the same images under many coefficients of a perturbation of their latents."""
+"""`ddib sweep`: images in, their translations under many coefficients of a perturbation out."""
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
+import tyro
 
 from ddib_jax import bridge, distributed
 from ddib_jax.bridge import DDIB, Tie
+from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs, read_latents
+from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
+from ddib_jax.commands.latents import read_latents
 from ddib_jax.data.png import write_images
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
@@ -20,7 +23,8 @@ from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 
-SHOWN = 16
+_COLUMNS = 16
+"""Images that the sheet shows in a row."""
 
 
 @dataclass(frozen=True)
@@ -31,36 +35,39 @@ class Sweep:
     """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that
     `ddib encode` wrote.
     """
-    source: str
-    """The model of the images' domain; the same as the target for the single-model way."""
-    target: str
+    source: ModelName
+    """The model of the images' domain; the target's own to perturb within one domain."""
+    target: ModelName
     """The model of the domain to translate into."""
-    perturb: str
-    """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list.
-    NAME=VALUE holds one at a value.
+    perturb: Annotated[str, tyro.conf.arg(metavar="NAME[=VALUE]")]
+    """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list. With
+    =VALUE it has that coefficient throughout.
     """
     out: Path
     """Where the results go: NAME_COEFFICIENT.png, and sheet.png with a row for each coefficient."""
-    source_class: str | None = None
+    source_class: OptionalClassName = None
     """The class of the images, by name or number, where the source model has classes."""
-    target_class: str | None = None
+    target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
     tie: int | None = None
-    """Hold so many of the lowest frequencies each way to those of the image, all the way down."""
+    """Hold this many of the lowest frequencies each way to those of the image, all the way down."""
     release: float | None = None
     """The noise level at which the tie lets go: the higher, the better the target clears the haze
     that the source's shades leave, and the less of them stays.
     """
-    then: tuple[str, ...] = ()
-    """Perturbations to follow; those without =VALUE share the coefficients."""
+    then: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
+    ] = ()
+    """Perturbations that follow the first; those without =VALUE share its coefficients."""
     coefficients: tuple[float, ...] | None = None
-    """Default: those that the study tries."""
+    """Coefficients to translate under; unless given, those of the perturbation's own study."""
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""
     limit: int | None = None
-    """Take only the first images."""
+    """Take only this many images, the first ones."""
     seed: int = 0
-    """Of the fixed noise."""
+    """Seed of the noise that perturbations draw."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
@@ -75,10 +82,8 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        source, target = (
-            Condition(self.source_class).model(self.source),
-            Condition(self.target_class).model(self.target),
-        )
+        source = Condition(self.source_class).model(self.source)
+        target = Condition(self.target_class).model(self.target)
         bridge.check_meeting(source, target)
         if shard.count > 1 and "other" in needs(perturb):
             raise ValueError(
@@ -93,7 +98,7 @@ class Sweep:
         )
         ddib.check_tie()
         names, images, latents = self._read(source.data_shape, shard)
-        swept = translate_sweep(
+        result = translate_sweep(
             ddib,
             images,
             coefficients,
@@ -104,11 +109,12 @@ class Sweep:
             indices=shard.index + shard.count * np.arange(len(names)),
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
-        rows = {} if images is None else {"source": images[:SHOWN]}
-        rows |= {label: part[:SHOWN] for label, part in zip(labels, swept.images, strict=True)}
+        translations = dict(zip(labels, result.images, strict=True))
+        rows = {} if images is None else {"source": images[:_COLUMNS]}
+        rows |= {label: part[:_COLUMNS] for label, part in translations.items()}
         with drafted(self.out) as draft:
-            for label, translations in zip(labels, swept.images, strict=True):
-                write_images(draft, [f"{name}_{label}" for name in names], translations)
+            for label, part in translations.items():
+                write_images(draft, [f"{name}_{label}" for name in names], part)
             if shard.index == 0:
                 contact_sheet(rows, draft / "sheet.png")
         distributed.barrier("swept")
@@ -119,31 +125,30 @@ class Sweep:
             if len(set(self.coefficients)) < max(1, len(self.coefficients)):
                 raise ValueError("Give at least one coefficient, and none twice.")
             return self.coefficients
-        swept = [word for word in words if "=" not in word]
-        return get_perturbation(swept[0]).sweep if swept else (0.0,)
+        varied = [word for word in words if "=" not in word]
+        return get_perturbation(varied[0]).sweep if varied else (0.0,)
 
     def _read(
         self, shape: tuple[int, ...], shard: Shard
     ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-        if (
-            len(self.input) != 1
-            or not self.input[0].endswith(".npz")
-            or self.input[0].startswith("npz:")
-        ):
-            return (
-                *read_inputs(self.input, shape, split=self.split, limit=self.limit, shard=shard),
-                None,
+        """Names, and either images or latents, of this host's shard."""
+        path = self.input[0] if len(self.input) == 1 else ""
+        if not path.endswith(".npz") or path.startswith("npz:"):
+            names, images = read_inputs(
+                self.input, shape, split=self.split, limit=self.limit, shard=shard
             )
-        names, latents, model, _ = read_latents(Path(self.input[0]))
+            return names, images, None
+        names, latents, model, _ = read_latents(Path(path))
         if model != Condition(self.source_class).mark(self.source):
             raise ValueError(
-                f"The latents in {self.input[0]} were encoded by another model than"
+                f"The latents in {path} were encoded by another model than"
                 f" '{self.source}'; name that one as --source."
             )
-        if len(names[: self.limit]) < shard.count:
+        count = len(names[: self.limit])
+        if count < shard.count:
             raise ValueError(
-                f"There are {len(names[: self.limit])} latents for {shard.count} processes; start"
-                " no more processes than there are latents."
+                f"There are {count} latents for {shard.count} processes; start no more processes"
+                " than there are latents."
             )
-        mine = slice(shard.index, self.limit, shard.count)
-        return names[mine], None, latents[mine]
+        own = slice(shard.index, self.limit, shard.count)
+        return names[own], None, latents[own]

@@ -1,9 +1,11 @@
 """`ddib train`: one domain in, one model directory out."""
 
+import contextlib
 import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +14,9 @@ import jax
 import numpy as np
 
 from ddib_jax import distributed, preconditioning, pretrained
+from ddib_jax.commands.arguments import DataName, OptionalModelName
 from ddib_jax.commands.distributed import Hosts, Joined
-from ddib_jax.commands.domain import Batches, Reference, statistics
+from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, statistics
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import ImageSource, in_workers, load_dataset
@@ -21,46 +24,64 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
 from ddib_jax.weightings import WEIGHTINGS
 
+_FREE = (
+    "out",
+    "data_dir",
+    "workers",
+    "stop_at",
+    "sigma_min",
+    "sigma_max",
+    "log_every",
+    "checkpoint_every",
+    "preview_every",
+    "float16_weights",
+    "max_skipped",
+    "profile",
+    "hosts",
+)
+"""Options that a resumed run need not share with the one it resumes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Recipe):
-    """Train a diffusion model on one domain; killed and started again by the same command, it
-    resumes.
+    """Train a diffusion model of one domain.
+
+    Killed and started again by the same command, it resumes.
     """
 
-    data: str
+    data: DataName
     """A data set (five, seven, digits:3, mnist:1,2, tfds:cifar10 ...) or a folder of images."""
     out: Path
     """The model directory to write; checkpoints, log and previews go to OUT/training."""
     data_dir: Path | None = None
-    """Where the data set's files are (MNIST's IDX files, what tensorflow-datasets prepared), if it
-    is not bundled.
+    """Where the files of a data set are that is not bundled (MNIST's IDX files, what
+    tensorflow-datasets prepared).
     """
     image_size: int | None = None
-    """Crop and resize a folder's images to this size."""
+    """Crop and resize a folder's images to this many pixels each way."""
     crop: Literal["centre", "random"] = "centre"
     """The central square of a folder's images, or a random part of it (CycleGAN's: resized to
     286/256 of the size, then cropped).
     """
     workers: int = 0
     """Processes that read and prepare batches, for a folder too large for memory; 0 for a thread of
-    this one.
+    this process.
     """
     flip: bool = False
     """Mirror half of the images left to right."""
     stop_at: int | None = None
     """End at this step, before the learning rate has fallen all the way."""
     steps_per_call: int = 1
-    """Steps that run as one program; more than one hides what a call costs the host."""
+    """Steps that run as one program; more than one hides the host's overhead of a call."""
     max_skipped: int = 10
     """Steps whose loss is not a number are skipped; with more than this many, the training stops.
     """
-    init: str | None = None
+    init: OptionalModelName = None
     """Start from the weights and statistics of this model (a shipped one or a model directory)
     instead of at random.
     """
     float16_weights: bool = False
-    """Store the weights in half the space."""
+    """Store the weights as float16, in half the space."""
     log_every: int = 20
     """Steps between lines of the log."""
     checkpoint_every: int = 500
@@ -82,45 +103,45 @@ class Train(Recipe):
             crop=self.crop,
         )
         self._check(source)
-        work_dir = self.out / "training"
+        work_dir, first = self.out / "training", shard.index == 0
         checkpoints = Checkpoints(work_dir, self._configuration(), defaults=defaults(self))
         model = self._model(source, work_dir)
         tx = self.tx()
         state = TrainState.create(model.params, tx)
         state = checkpoints.restore(state) or state
         start, last = int(state.step), min(self.steps, self.stop_at or self.steps)
-        if start and shard.index == 0:
+        if start and first:
             print(f"Resuming {self.out} at step {start}.", flush=True)
-        batch = Batches(
+        batch_at = Batches(
             source,
             self.batch_size,
             self.seed,
-            self.conditional,
-            self.label_dropout,
-            self.flip,
-            shard,
+            labelled=self.conditional,
+            label_dropout=self.label_dropout,
+            flip=self.flip,
+            shard=shard,
         )
-        made = (
-            in_workers(batch, start, last, self.workers)
-            if self.workers
-            else (batch(step) for step in range(start, last))
-        )
-        log = TrainingLog(work_dir, start=start, steps=last) if shard.index == 0 else None
-        watch = lambda step, state: preview(
-            model.replace(params=state.ema), work_dir / "previews" / f"{step:06d}.png"
-        )
-        try:
+        reference = Reference.draw(source, self.reference, self.seed, labelled=self.conditional)
+
+        def watch(step: int, state: TrainState) -> None:
+            preview(model.replace(params=state.ema), work_dir / "previews" / f"{step:06d}.png")
+
+        with contextlib.ExitStack() as stack:
+            stack.callback(checkpoints.close)
+            log = TrainingLog(work_dir, start=start, steps=last) if first else None
+            if log:
+                stack.callback(log.close)
+            if self.workers:
+                batches = in_workers(batch_at, start, last, self.workers)
+                stack.enter_context(contextlib.closing(batches))
+                batch_at = BatchesInOrder(batches, start)
             state = fit(
                 jax.random.key(self.seed),
-                state,
-                lambda step: next(made),
+                batch_at,
                 grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
                 tx=tx,
                 steps=last,
-                shared=(
-                    model.precondition,
-                    Reference.drawn(source, self.reference, self.seed, labelled=self.conditional),
-                ),
+                shared=(model.precondition, reference),
                 ema_decay=self.ema_decay,
                 steps_per_call=self.steps_per_call,
                 max_skipped=self.max_skipped,
@@ -128,39 +149,34 @@ class Train(Recipe):
                 checkpoint_every=self.checkpoint_every,
                 log=log,
                 log_every=self.log_every,
-                watch=watch if shard.index == 0 else None,
+                watch=watch if first else None,
                 watch_every=self.preview_every,
-                profile=work_dir / "profile" if self.profile and shard.index == 0 else None,
+                profile=work_dir / "profile" if self.profile and first else None,
             )
-        finally:
-            made.close()
-            if log:
-                log.close()
-            checkpoints.close()
-        if shard.index == 0:
+        if first:
             self._write(model.replace(params=state.ema), source, work_dir)
         distributed.barrier("model written")
 
     def _model(self, source: ImageSource, work_dir: Path) -> DiffusionModel:
-        start = pretrained.load(self.init) if self.init else None
-        precondition = (
-            start.precondition
-            if start
-            else statistics(
+        """The model before the first step: with the weights of `init`, or untrained."""
+        initial = pretrained.load(self.init) if self.init else None
+        if initial is None:
+            precondition = statistics(
                 self.preconditioning, source, rank=self.rank, seed=self.seed, work_dir=work_dir
             )
-        )
+        else:
+            precondition = initial.precondition
         classes = len(source.classes) + (self.label_dropout > 0) if self.conditional else None
         model = self.untrained(source.image_shape, precondition, classes)
-        return model if start is None else self._started(model, start)
+        return model if initial is None else self._initialised(model, initial)
 
-    def _weighting(self, source: ImageSource):
-        made = WEIGHTINGS[self.weighting]
+    def _weighting(self, source: ImageSource) -> Callable:
+        weighting = WEIGHTINGS[self.weighting]
         if self.weighting != "edm":
-            return made()
-        return made(
-            statistics("edm", source, rank=self.rank, seed=self.seed, work_dir=self.out).sigma_data
-        )
+            return weighting()
+        # EDM's weight wants the data's deviation, to which its preconditioning is fitted.
+        edm = statistics("edm", source, rank=self.rank, seed=self.seed, work_dir=self.out)
+        return weighting(edm.sigma_data)
 
     def _write(self, model: DiffusionModel, source: ImageSource, work_dir: Path) -> None:
         samples = preview(model, work_dir / "samples.png")
@@ -193,7 +209,7 @@ class Train(Recipe):
             )
         if not 0 <= self.label_dropout < 1:
             raise ValueError(
-                f"The label dropout is a share in [0, 1); {self.label_dropout:g} was given."
+                f"The label dropout is a fraction in [0, 1); {self.label_dropout:g} was given."
             )
         if len(source.image_shape) == 1 and len(source) < self.batch_size:
             raise ValueError(
@@ -201,16 +217,17 @@ class Train(Recipe):
                 " give more, or a smaller batch."
             )
 
-    def _started(self, model: DiffusionModel, start: DiffusionModel) -> DiffusionModel:
-        """`start`, if it is of the kind that the options describe; raises ValueError where it is
-        not.
+    def _initialised(self, model: DiffusionModel, initial: DiffusionModel) -> DiffusionModel:
+        """`initial` with the schedule of `model`, which the options describe.
+
+        Raises ValueError where it is of another kind than that.
         """
-        kind = type(start.precondition) is preconditioning.PRECONDITIONINGS[self.preconditioning]
+        expected = preconditioning.PRECONDITIONINGS[self.preconditioning]
         same = {
-            "images": start.data_shape == model.data_shape,
-            "network": start.network == model.network,
-            "schedule": type(start.schedule) is type(model.schedule),
-            "preconditioning": kind,
+            "images": initial.data_shape == model.data_shape,
+            "network": initial.network == model.network,
+            "schedule": type(initial.schedule) is type(model.schedule),
+            "preconditioning": type(initial.precondition) is expected,
         }
         if not all(same.values()):
             differing = " and ".join(part for part, equal in same.items() if not equal)
@@ -218,56 +235,43 @@ class Train(Recipe):
                 f"'{self.init}' has another {differing} than these options ask for; give the"
                 " options it was trained with."
             )
-        return start.replace(schedule=model.schedule)
+        return initial.replace(schedule=model.schedule)
 
     def _configuration(self) -> dict:
-        """What a resumed run must share with the one it resumes; how it is watched may change."""
-        free = {
-            "out",
-            "data_dir",
-            "workers",
-            "stop_at",
-            "sigma_min",
-            "sigma_max",
-            "log_every",
-            "checkpoint_every",
-            "preview_every",
-            "float16_weights",
-        }
-        free |= {"max_skipped", "profile", "hosts"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        """The options that a resumed run must share with the one it resumes."""
+        options = dataclasses.asdict(self)
+        return {name: value for name, value in options.items() if name not in _FREE}
 
     def _data_facts(self, source: ImageSource) -> dict:
+        path = Path(self.data)
         return {
-            "name": self.data if not Path(self.data).is_dir() else Path(self.data).name,
+            "name": path.name if path.is_dir() else self.data,
             "split": "train",
             "images": len(source),
         }
 
     def _training_facts(self, work_dir: Path) -> dict:
-        lines = read_log(work_dir / "log.jsonl")
-        return {
+        lines, options = read_log(work_dir / "log.jsonl"), self._configuration()
+        options = {
+            name: value for name, value in options.items() if name not in ("data", "image_size")
+        }
+        facts = {
             "command": shlex.join(["ddib", *sys.argv[1:]]),
-            **{
-                name: value
-                for name, value in self._configuration().items()
-                if name not in ("data", "image_size")
-            },
+            **options,
             "steps_done": lines[-1]["step"],
             "loss": round(float(np.nanmean([line["loss"] for line in lines[-50:]])), 5),
             "seconds": round(sum(line["seconds"] for line in lines)),
             "machine": machine(),
             "jax": jax.__version__,
-            **(
-                {"started_from": pretrained.describe(pretrained.find(self.init))["training"]}
-                if self.init
-                else {}
-            ),
         }
+        if self.init:
+            initial = pretrained.describe(pretrained.find(self.init))
+            facts["started_from"] = initial["training"]
+        return facts
 
 
 def defaults(command: Any) -> dict[str, Any]:
-    """What a command's options are unless they are given."""
+    """The defaults of a command's options, by name; those that must be given have none."""
     return {
         field.name: field.default
         for field in dataclasses.fields(command)

@@ -1,4 +1,4 @@
-"""`ddib train-classifier`: the judge of digits."""
+"""`ddib train-classifier`: labelled digits in, a classifier of them out."""
 
 import dataclasses
 import shlex
@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from ddib_jax import pretrained
+from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.train import machine
 from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
@@ -21,11 +22,14 @@ from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, re
 
 @dataclass(frozen=True)
 class TrainClassifier:
-    """Train a digit classifier on coloured digits; minutes, so it does not checkpoint."""
+    """Train a classifier of digits, by which translations are measured.
+
+    It takes minutes, so it does not checkpoint.
+    """
 
     out: Path
     """The model directory to write."""
-    data: str = "digits"
+    data: DataName = "digits"
     """A labelled data set: digits, five+seven, npz:FILE ..."""
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
@@ -55,32 +59,40 @@ class TrainClassifier:
             )
             return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
 
-        def batch(step):
+        def shifted_batch_at(step):
             images, labels = batch_at(train, step, batch_size=self.batch_size, seed=self.seed)
-            return {
-                "image": _shifted(images, np.random.default_rng([self.seed, step, 2])),
-                "label": labels,
-            }
+            rng = np.random.default_rng([self.seed, step, 2])
+            return {"image": _shifted(images, rng), "label": labels}
 
         self.out.mkdir(parents=True, exist_ok=True)
         log = TrainingLog(self.out, start=0, steps=self.steps)
         state = TrainState.create(params, tx)
-        options = {"tx": tx, "steps": self.steps, "ema_decay": 0.99, "log": log}
-        state = fit(jax.random.key(self.seed), state, batch, grad_fn=gradients(loss), **options)
+        state = fit(
+            state,
+            jax.random.key(self.seed),
+            shifted_batch_at,
+            grad_fn=gradients(loss),
+            tx=tx,
+            steps=self.steps,
+            ema_decay=0.99,
+            log=log,
+        )
         log.close()
         logits, _ = classify(Classifier(state.ema, network), test.take(range(len(test))))
         accuracy = float((logits.argmax(axis=1) == test.labels).mean())
+        options = {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in ("out", "data", "data_dir")
+        }
+        lines = read_log(self.out / "log.jsonl")
         facts = {
             "data": {"name": self.data, "split": "train", "images": len(train)},
             "training": {
                 "command": shlex.join(["ddib", *sys.argv[1:]]),
-                **{
-                    k: v
-                    for k, v in dataclasses.asdict(self).items()
-                    if k not in ("out", "data", "data_dir")
-                },
+                **options,
                 "test_accuracy": accuracy,
-                "seconds": round(sum(line["seconds"] for line in read_log(self.out / "log.jsonl"))),
+                "seconds": round(sum(line["seconds"] for line in lines)),
                 "machine": machine(),
                 "jax": jax.__version__,
             },
@@ -100,8 +112,7 @@ class TrainClassifier:
         )
 
 
-def _shifted(images: np.ndarray, rng: np.random.Generator, reach: int = 2) -> np.ndarray:
-    """The batch moved by up to `reach` pixels, all images alike; digits have a border
-    of as much.
-    """
-    return np.roll(images, tuple(rng.integers(-reach, reach + 1, 2)), axis=(1, 2))
+def _shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The batch [n h w c] moved by up to two pixels each way, all images alike."""
+    # What is rolled over the edge is background: digits have a border of two pixels.
+    return np.roll(images, tuple(rng.integers(-2, 3, 2)), axis=(1, 2))

@@ -11,48 +11,59 @@ from jaxtyping import Float
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.baselines.cyclegan import SIDES, cyclegan_gradients, cyclegan_parameters, optimiser
+from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.gan import Game
+from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
 from ddib_jax.data import ALL, ImageSource, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.training import TrainState
 
+DIRECTIONS = ("ab", "ba")
+"""Of the generators, named by the domains that they translate from and into."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCyclegan(Game):
-    """Train a CycleGAN on two domains; killed and started again by the same command, it resumes."""
+class TrainCyclegan(GanTraining):
+    """Train a CycleGAN on two domains.
 
-    a: str
+    Killed and started again by the same command, it resumes.
+    """
+
+    a: DataName
     """A data set or a folder of images, such as CycleGAN's trainA."""
-    b: str
-    """The other domain, such as trainB; as many images as it likes."""
+    b: DataName
+    """The other domain, such as trainB; the domains need not have equally many images."""
     out: Path
     """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training.
     """
     decay_from: int | None = None
-    """The step from which the learning rate falls to nothing; half of the steps unless given."""
+    """Step from which the learning rate falls to zero; half of the steps unless given."""
     batch_size: int = 4
-    """Images a step, of each domain, over all devices of all hosts."""
+    """Images of each domain a step, over all devices of all hosts."""
     generator: Literal["resnet", "unet"] = "resnet"
     """Kind of the generators: residual blocks at a quarter of the resolution, or a U-Net."""
     width: int = 32
-    """Channels of the first layer of generators and discriminators; the paper has 64."""
+    """Channels of the first layer of generators and discriminators; 64 in the paper."""
     blocks: int = 6
-    """Residual blocks of the ResNet generator: 9 for 256 pixels."""
+    """Residual blocks of the ResNet generator; 9 in the paper for images of 256 pixels."""
     downs: int = 5
-    """Halvings of the U-Net generator."""
+    """How many times the U-Net generator halves the resolution."""
     layers: int = 3
-    """Halvings of the discriminator; 3 look at patches of 70 x 70, 2 at 34 x 34."""
+    """How many times the discriminator halves the resolution; with 3 it sees patches of 70 x 70
+    pixels, with 2 of 34 x 34.
+    """
     loss: Literal["lsgan", "vanilla"] = "lsgan"
-    """Least squares, or the cross entropy of the first GAN."""
+    """Least squares, or the cross entropy of the original GAN."""
     cycle: float = 10.0
     """Weight of the L1 distance around the cycle."""
     identity: float = 0.5
-    """Weight, in units of the cycle's, of leaving alone what is in the target domain already."""
+    """Weight, in units of the cycle's, of the L1 distance from an image of the target domain to its
+    translation.
+    """
     pool: int = 50
-    """How many generated images a discriminator may be shown again."""
+    """How many past generated images the discriminators may see again."""
     flip: bool = False
     """Mirror half of the images left to right."""
 
@@ -65,22 +76,18 @@ class TrainCyclegan(Game):
             )
             for side, name in (("a", self.a), ("b", self.b))
         }
-        sources, shape = _alike(sources)
-        generator = (
-            ResnetGenerator(shape[-1], self.width, self.blocks)
-            if self.generator == "resnet"
-            else UnetGenerator(shape[-1], self.width, self.downs)
-        )
+        sources, shape = _of_one_shape(sources)
+        if self.generator == "resnet":
+            generator = ResnetGenerator(shape[-1], self.width, self.blocks)
+        else:
+            generator = UnetGenerator(shape[-1], self.width, self.downs)
         discriminator = PatchDiscriminator(self.width, self.layers)
         params = cyclegan_parameters(
             jax.random.key(self.seed), generator, discriminator, shape, self.pool
         )
-        tx = optimiser(
-            self.learning_rate,
-            self.steps,
-            self.steps // 2 if self.decay_from is None else self.decay_from,
-        )
-        game = cyclegan_gradients(
+        decay_from = self.steps // 2 if self.decay_from is None else self.decay_from
+        tx = optimiser(self.learning_rate, self.steps, decay_from)
+        grad_fn = cyclegan_gradients(
             generator,
             discriminator,
             GAN_LOSSES[self.loss],
@@ -94,54 +101,59 @@ class TrainCyclegan(Game):
             )
             for i, side in enumerate(SIDES)
         }
-        seen = {side: sources[side].take(range(min(8, len(sources[side])))) for side in SIDES}
-        translated = jax.jit(lambda params, x: generator.apply({"params": params}, x))
+        count = min(8, *map(len, sources.values()))
+        examples = {side: sources[side].take(range(count)) for side in SIDES}
+        generate = jax.jit(lambda params, x: generator.apply({"params": params}, x))
 
-        def watch(path: Path, state: TrainState) -> None:
-            made = [
-                np.asarray(translated(state.params["generators"][way], seen[way[0]]))
-                for way in ("ab", "ba")
-            ]
-            rows = [row for pair in zip(seen.values(), made, strict=True) for row in pair]
-            count = min(map(len, rows))
-            write_grid(path, np.concatenate([row[:count] for row in rows]), columns=count)
+        def batch_at(step: int) -> dict[str, np.ndarray]:
+            return {side: batches[side](step)["image"] for side in SIDES}
 
-        batch = lambda step: {side: made(step)["image"] for side, made in batches.items()}
-        state = self.play(params, game, tx, batch, findings=findings, watch=watch, shard=shard)
-        for way in ("ab", "ba") if shard.index == 0 else ():
-            facts = {
-                "data": {
-                    "from": Path(getattr(self, way[0])).name,
-                    "to": Path(getattr(self, way[1])).name,
-                },
-                "training": self.training(state),
-            }
-            pretrained.save_network(
-                self.out / way,
-                generator,
-                state.params["generators"][way],
-                kind="generator",
-                image_shape=shape,
-                facts=facts,
-            )
+        def write_preview(path: Path, state: TrainState) -> None:
+            rows = []
+            for source, direction in zip(SIDES, DIRECTIONS, strict=True):
+                params = state.params["generators"][direction]
+                rows += [examples[source], np.asarray(generate(params, examples[source]))]
+            write_grid(path, np.concatenate(rows), columns=count)
+
+        state = self.train(
+            params,
+            grad_fn,
+            tx,
+            batch_at,
+            findings=findings,
+            write_preview=write_preview,
+            shard=shard,
+        )
+        if shard.index == 0:
+            names = {"a": Path(self.a).name, "b": Path(self.b).name}
+            for direction in DIRECTIONS:
+                source, target = direction
+                pretrained.save_network(
+                    self.out / direction,
+                    generator,
+                    state.params["generators"][direction],
+                    kind="generator",
+                    image_shape=shape,
+                    facts={
+                        "data": {"from": names[source], "to": names[target]},
+                        "training": self.training_facts(state),
+                    },
+                )
         distributed.barrier("generators written")
         if shard.index == 0:
             print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
 
 
 def findings(scalars: dict[str, float]) -> dict[str, str]:
-    """What is lost on either side."""
-    return {
-        kind: words
-        for side in SIDES
-        for kind, words in imbalance(
-            side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"]
-        ).items()
-    }
+    """Findings about the networks of both sides, by kind (`imbalance`)."""
+    both = {}
+    for side in SIDES:
+        both |= imbalance(side, scalars[f"discriminator_{side}"], scalars[f"spread_{side}"])
+    return both
 
 
 class InColour:
-    """A grey source as one of three equal channels."""
+    """An `ImageSource` of three equal channels, from a grey one."""
 
     labels, classes = None, ()
 
@@ -158,9 +170,12 @@ class InColour:
         return np.repeat(self.source.take(indices, rng=rng, part=part), 3, axis=-1)
 
 
-def _alike(sources: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], tuple[int, ...]]:
-    """Both sources with one number of channels, and their shape; raises ValueError where their
-    sizes differ.
+def _of_one_shape(
+    sources: dict[str, ImageSource],
+) -> tuple[dict[str, ImageSource], tuple[int, ...]]:
+    """Both sources with one number of channels, and their shape (h, w, c).
+
+    Raises ValueError where their sizes differ, or they are not of images.
     """
     channels = {side: source.image_shape[-1] for side, source in sources.items()}
     if len(set(channels.values())) > 1:

@@ -9,8 +9,9 @@ import numpy as np
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.baselines import DCGAN
 from ddib_jax.baselines.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
+from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.gan import Game
+from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
 from ddib_jax.data import load_dataset
 from ddib_jax.data.png import write_grid
@@ -20,24 +21,27 @@ from ddib_jax.training import TrainState
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainDcgan(Game):
-    """Train a DCGAN on one domain; killed and started again by the same command, it resumes."""
+class TrainDcgan(GanTraining):
+    """Train a DCGAN on one domain.
 
-    data: str
-    """A data set (five, digits:3 ...) or a folder of images; their side, times `enlarge`, is 16,
-    32, 64 ...
+    Killed and started again by the same command, it resumes.
+    """
+
+    data: DataName
+    """A data set (five, digits:3 ...) or a folder of images; their side, times --enlarge, must be
+    16, 32, 64 ... pixels.
     """
     out: Path
     """Where the generator goes, with samples.png; checkpoints, log and previews go to OUT/training.
     """
     enlarge: int = 1
-    """Repeat every pixel so often each way: 2 makes 64 of a digit's 32."""
+    """Repeat every pixel this many times each way: 2 makes 64 pixels of a digit's 32."""
     batch_size: int = 64
     """Images a step, over all devices of all hosts."""
     width: int = 32
-    """Channels before the last layer; the paper has 64."""
+    """Channels before the last layer; 64 in the paper."""
     latent: int = 100
-    """Numbers of Gaussian noise that an image is generated from."""
+    """Dimensions of the Gaussian noise that an image is generated from."""
 
     def run(self) -> None:
         """Train, with previews, and write the generator."""
@@ -55,16 +59,16 @@ class TrainDcgan(Game):
         discriminator = DCGANDiscriminator(size, self.width)
         params = dcgan_parameters(jax.random.key(self.seed), generator, discriminator)
         axis = {"axis_name": parallel.BATCH_AXIS}
-        game = dcgan_gradients(generator.clone(**axis), discriminator.clone(**axis))
+        grad_fn = dcgan_gradients(generator.clone(**axis), discriminator.clone(**axis))
+        # Outside of training the generator's normalisation is folded into its weights.
         plain, key = generator.clone(normalised=False), jax.random.key(self.seed)
-        sampled = jax.jit(lambda params: DCGAN(params, network=plain).sample(key, 64))
+        sample = jax.jit(lambda params: DCGAN(params, network=plain).sample(key, 64))
         batches = Batches(source, self.batch_size, self.seed, shard=shard)
 
-        def batch(step: int) -> dict:
-            made = batches(step)
-            return made | {
-                "image": made["image"].repeat(self.enlarge, axis=1).repeat(self.enlarge, axis=2)
-            }
+        def batch_at(step: int) -> dict:
+            batch = batches(step)
+            image = batch["image"].repeat(self.enlarge, axis=1).repeat(self.enlarge, axis=2)
+            return batch | {"image": image}
 
         def weights(state: TrainState) -> dict:
             return fold_batch_norm(state.params["generator"], state.params["stats"]["generator"])
@@ -72,18 +76,20 @@ class TrainDcgan(Game):
         def findings(scalars: dict) -> dict[str, str]:
             return imbalance(self.data, scalars["discriminator"], scalars["spread"])
 
-        watch = lambda path, state: write_grid(path, np.asarray(sampled(weights(state))))
-        state = self.play(
+        def write_preview(path: Path, state: TrainState) -> Path:
+            return write_grid(path, np.asarray(sample(weights(state))))
+
+        state = self.train(
             params,
-            game,
+            grad_fn,
             dcgan_optimiser(self.learning_rate),
-            batch,
+            batch_at,
             findings=findings,
-            watch=watch,
+            write_preview=write_preview,
             shard=shard,
         )
         if shard.index == 0:
-            facts = {"data": {"name": Path(self.data).name}, "training": self.training(state)}
+            facts = {"data": {"name": Path(self.data).name}, "training": self.training_facts(state)}
             pretrained.save_network(
                 self.out,
                 plain,
@@ -92,6 +98,6 @@ class TrainDcgan(Game):
                 image_shape=(size, size, channels),
                 facts=facts,
             )
-            write_grid(self.out / "samples.png", np.asarray(sampled(weights(state))))
+            write_preview(self.out / "samples.png", state)
             print(f"The generator lies in {self.out}.")
         distributed.barrier("generator written")

@@ -1,22 +1,35 @@
-"""`ddib translate`: from one domain into another, by any method."""
+"""`ddib translate`: images of one domain in, of another one out, by any method."""
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import baselines, bridge, distributed, pretrained
 from ddib_jax.bridge import DDIB, Bridge, Tie
+from ddib_jax.commands.animation import MOST_IMAGES, write_path
+from ddib_jax.commands.arguments import ColourName, Inputs, OptionalClassName, OptionalModelName
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, Flat, Inputs, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
-from ddib_jax.commands.film import FILMED, write_path
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
+
+_ROWS, _COLUMNS = 4, 16
+"""Of pairs of rows, and of images a row, that the sheet shows at most."""
+
+
+class _Result(NamedTuple):
+    """Names, images and translations [n h w c] of this host, and the two bridges of ddib."""
+
+    names: list[str]
+    images: np.ndarray
+    translations: np.ndarray
+    bridges: tuple[Bridge, Bridge] | None = None
 
 
 @dataclass(frozen=True)
@@ -29,26 +42,26 @@ class Translate:
     """Where the translations go, one PNG an image, and sheet.png with each source above its
     translation; several hosts share the folder.
     """
-    source: str | None = None
+    source: OptionalModelName = None
     """The model of the images' domain: a path (model directory, diffusers folder, guided-diffusion
     .pt), hf:owner/name, or a shipped model.
     """
-    target: str | None = None
+    target: OptionalModelName = None
     """The model of the domain to translate into."""
-    model: str | None = None
-    """One class-conditional model in place of both, with a class for each leg."""
-    source_class: str | None = None
+    model: OptionalModelName = None
+    """One class-conditional model in place of both, with a class to encode and one to decode."""
+    source_class: OptionalClassName = None
     """The class of the images, by name or number, where the source model has classes."""
-    target_class: str | None = None
+    target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
     source_guidance: float | None = None
-    """Scale of the guidance towards the class, one for each leg; guide both alike if a cycle is to
-    close.
+    """Scale of the guidance towards the source class while encoding; guide both alike if a cycle is
+    to close.
     """
     target_guidance: float | None = None
-    """Scale of the guidance of decoding."""
+    """Scale of the guidance towards the target class while decoding."""
     source_classifier: Path | None = None
-    """A classifier of noisy images that guides the leg (guided-diffusion's .pt with its flags
+    """A classifier of noisy images that guides encoding (guided-diffusion's .pt with its flags
     beside it).
     """
     target_classifier: Path | None = None
@@ -62,11 +75,11 @@ class Translate:
     less of the source.
     """
     factor: int | None = None
-    """How many times ILVR shrinks the source before it holds the translation to it (4 unless
-    given): the higher, the less of the source.
+    """How many times ILVR shrinks the source before it holds the translation to it, 4 unless given:
+    the higher, the less of the source.
     """
     tie: int | None = None
-    """Hold so many of the lowest frequencies each way to those of the image, all the way down: 1
+    """Hold this many of the lowest frequencies each way to those of the image, all the way down: 1
     keeps its mean colour, 2 or 3 broad shades too.
     """
     release: float | None = None
@@ -74,14 +87,13 @@ class Translate:
     that the source's shades leave, and the less of them stays.
     """
     trajectory: Literal["gif", "webp"] | None = None
-    """Also write path.gif or path.webp: image, latent and translation, and all that lies between.
-    """
-    background: str = "white"
+    """Also write path.gif or path.webp, an animation from image to latent to translation."""
+    background: ColourName = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""
     limit: int | None = None
-    """Take only the first images."""
+    """Take only this many images, the first ones."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
@@ -89,114 +101,105 @@ class Translate:
         """Read, translate, write."""
         shard = self.hosts.join()
         self._check()
-        names, images, translations, legs = {
+        methods = {
             "ddib": self._ddib,
             "sdedit": self._sdedit,
             "ilvr": self._ilvr,
             "cyclegan": self._cyclegan,
-        }[self.method]()
+        }
+        result = methods[self.method]()
         with drafted(self.out) as draft:
-            write_images(draft, names, translations)
+            write_images(draft, result.names, result.translations)
             if shard.index == 0:
-                columns = min(len(names), 16)
-                rows = [
-                    part[i : i + columns]
-                    for i in range(0, min(len(names), 64), columns)
-                    for part in (images, translations)
-                ]
-                write_grid(
-                    draft / "sheet.png",
-                    np.concatenate([_filled(row, columns) for row in rows]),
-                    columns,
-                )
+                _write_sheet(draft / "sheet.png", result)
             if self.trajectory and shard.index == 0:
-                write_path(draft / f"path.{self.trajectory}", *legs, images[:FILMED])
+                path = draft / f"path.{self.trajectory}"
+                write_path(path, *result.bridges, result.images[:MOST_IMAGES])
         distributed.barrier("translated")
-        print(f"{len(names)} translations lie in {self.out}.")
+        print(f"{len(result.names)} translations lie in {self.out}.")
 
-    def _ddib(self):
-        """Names, images, translations and the two bridges."""
-        conditions = (
-            Condition(self.source_class, self.source_guidance, self.source_classifier),
-            Condition(self.target_class, self.target_guidance, self.target_classifier),
-        )
-        source, target = (
-            condition.model(name) for condition, name in zip(conditions, self._names(), strict=True)
-        )
-        bridge.check_meeting(source, target)
-        bridge.warn_of_guidance(source, target)
-        here, there = self.crossing.bridge(source), self.crossing.bridge(target)
-        tied = DDIB(here, there, tie=None if self.tie is None else Tie(self.tie, self.release))
-        tied.check_tie()
-        names, images = self._read(source.data_shape)
-        size = self.crossing.batch(here, len(images))
-        latents = bridge.encode(here, images, batch_size=size, progress=progress("encoding"))
+    def _ddib(self) -> _Result:
+        source_name, target_name = self._model_names()
+        source_model = self._source_condition().model(source_name)
+        target_model = self._target_condition().model(target_name)
+        bridge.check_meeting(source_model, target_model)
+        bridge.warn_of_guidance(source_model, target_model)
+        source, target = self.crossing.bridge(source_model), self.crossing.bridge(target_model)
+        tie = None if self.tie is None else Tie(self.tie, self.release)
+        ddib = DDIB(source, target, tie=tie)
+        ddib.check_tie()
+        names, images = self._read(source_model.data_shape)
+        size = self.crossing.batch(source, len(images))
+        latents = bridge.encode(source, images, batch_size=size, progress=progress("encoding"))
         options = {"batch_size": size, "progress": progress("decoding")}
-        translations = (
-            bridge.decode(there, latents, **options)
-            if self.tie is None
-            else bridge.decode_tied(tied, latents, **options)
-        )
-        return names, images, translations, (here, there)
+        if tie is None:
+            translations = bridge.decode(target, latents, **options)
+        else:
+            translations = bridge.decode_tied(ddib, latents, **options)
+        return _Result(names, images, translations, (source, target))
 
-    def _sdedit(self):
-        def method(there: Bridge) -> baselines.SDEdit:
-            low, high = there.model.schedule.sigma_range
+    def _sdedit(self) -> _Result:
+        def method(target: Bridge) -> baselines.SDEdit:
+            low, high = target.model.schedule.sigma_range
             if not low < self.noise <= high:
                 raise ValueError(
                     f"The noise level {self.noise:g} is outside of what the model knows, {low:g} to"
                     f" {high:g}."
                 )
-            return baselines.SDEdit(there, jnp.asarray(self.noise))
+            return baselines.SDEdit(target, jnp.asarray(self.noise))
 
-        return self._from_noise("SDEdit", method)
+        return self._by_target_alone("SDEdit", method)
 
-    def _ilvr(self):
-        def method(there: Bridge) -> baselines.ILVR:
+    def _ilvr(self) -> _Result:
+        def method(target: Bridge) -> baselines.ILVR:
+            height, width, _ = target.model.data_shape
             factor = 4 if self.factor is None else self.factor
-            if not 1 <= factor <= min(there.model.data_shape[:2]):
+            if not 1 <= factor <= min(height, width):
                 raise ValueError(
-                    f"The factor {factor} does not shrink images of {there.model.data_shape[0]} x"
-                    f" {there.model.data_shape[1]}; give 1 or more, and no more than that."
+                    f"The factor {factor} does not shrink images of {height} x {width}; give 1 or"
+                    " more, and no more than that."
                 )
-            return baselines.ILVR(there, factor)
+            return baselines.ILVR(target, factor)
 
-        return self._from_noise("ILVR", method)
+        return self._by_target_alone("ILVR", method)
 
-    def _from_noise(self, name: str, method: Callable[[Bridge], Any]):
-        """Names, images and translations of a method that has the target's bridge and noise."""
-        self._alone(name, self.target or self.model, "the target model")
-        target = Condition(self.target_class, self.target_guidance, self.target_classifier).model(
-            self.target or self.model
-        )
-        there = self.crossing.bridge(target)
-        made = method(there)
-        names, images = self._read(target.data_shape)
-        size = self.crossing.batch(there, len(images))
+    def _by_target_alone(self, name: str, method_of: Callable[[Bridge], Any]) -> _Result:
+        """The result of a method that has the target's bridge and noise alone."""
+        model_name = self.target or self.model
+        self._check_single(name, model_name, "the target model")
+        model = self._target_condition().model(model_name)
+        target = self.crossing.bridge(model)
+        method = method_of(target)
+        names, images = self._read(model.data_shape)
         shard = distributed.shard()
-        indices = shard.index + shard.count * np.arange(len(images))
-        return (
-            names,
+        translations = baselines.translate(
+            method,
             images,
-            baselines.translate(
-                made, images, indices=indices, batch_size=size, progress=progress("denoising")
-            ),
-            (),
+            indices=shard.index + shard.count * np.arange(len(images)),
+            batch_size=self.crossing.batch(target, len(images)),
+            progress=progress("denoising"),
         )
+        return _Result(names, images, translations)
 
-    def _cyclegan(self):
-        self._alone("CycleGAN", self.model, "a generator as --model")
-        place = pretrained.find(self.model)
-        params, network = pretrained.load_network(place, "generator")
-        names, images = self._read(tuple(pretrained.describe(place)["image_shape"]))
+    def _cyclegan(self) -> _Result:
+        self._check_single("CycleGAN", self.model, "a generator as --model")
+        directory = pretrained.find(self.model)
+        network, params = pretrained.load_network(directory, "generator")
+        names, images = self._read(tuple(pretrained.describe(directory)["image_shape"]))
         size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
-        method = baselines.CycleGAN(params, network=network)
-        return (
-            names,
+        translations = baselines.translate(
+            baselines.CycleGAN(params, network=network),
             images,
-            baselines.translate(method, images, batch_size=size, progress=progress("translating")),
-            (),
+            batch_size=size,
+            progress=progress("translating"),
         )
+        return _Result(names, images, translations)
+
+    def _source_condition(self) -> Condition:
+        return Condition(self.source_class, self.source_guidance, self.source_classifier)
+
+    def _target_condition(self) -> Condition:
+        return Condition(self.target_class, self.target_guidance, self.target_classifier)
 
     def _check(self) -> None:
         """Raise ValueError for options that do not go together."""
@@ -213,11 +216,9 @@ class Translate:
         if self.factor is not None and self.method != "ilvr":
             raise ValueError("ILVR alone has a factor; leave it out, or say --method ilvr.")
 
-    def _alone(self, method: str, given: str | None, needed: str) -> None:
-        """Raise ValueError where a method of one model is given none, or asked for what only a
-        bridge has.
-        """
-        if given is None:
+    def _check_single(self, method: str, model: str | None, needed: str) -> None:
+        """Raise ValueError where a method of one model has none, or is to show a trajectory."""
+        if model is None:
             raise ValueError(f"{method} needs {needed}.")
         if self.trajectory:
             raise ValueError(
@@ -234,8 +235,8 @@ class Translate:
             shard=distributed.shard(),
         )
 
-    def _names(self) -> tuple[str, str]:
-        """The names of both models."""
+    def _model_names(self) -> tuple[str, str]:
+        """The names of the source and the target model; ValueError where one is missing."""
         if (self.model is None) == (self.source is None and self.target is None):
             raise ValueError(
                 "Name a source and a target model, or one class-conditional model for both."
@@ -246,5 +247,16 @@ class Translate:
         return source, target
 
 
+def _write_sheet(path: Path, result: _Result) -> None:
+    """Write rows of images, each above a row of its translations."""
+    columns = min(len(result.names), _COLUMNS)
+    rows = []
+    for start in range(0, min(len(result.names), _ROWS * _COLUMNS), columns):
+        for images in (result.images, result.translations):
+            rows.append(_filled(images[start : start + columns], columns))
+    write_grid(path, np.concatenate(rows), columns=columns)
+
+
 def _filled(row: np.ndarray, columns: int) -> np.ndarray:
+    """The row [n h w c] with white images behind it, `columns` in all."""
     return np.concatenate([row, np.ones((columns - len(row), *row.shape[1:]), row.dtype)])

@@ -1,6 +1,8 @@
 """Two tiny models of 8 x 8 pictures, and some pictures."""
 
+import itertools
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -37,9 +39,7 @@ def tiny_model(seed, size=8, channels=3):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A folder of tiny model directories: here, there (8 x 8 colour), grey (8 x 8), large (16 x
-    16).
-    """
+    """A folder of tiny models: here, there (8 x 8 colour), grey (8 x 8), large (16 x 16)."""
     folder = tmp_path_factory.mktemp("models")
     for seed, (name, options) in enumerate(
         {"here": {}, "there": {}, "grey": {"channels": 1}, "large": {"size": 16}}.items()
@@ -67,12 +67,14 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def ddib(capsys, monkeypatch):
-    """Runs the command in this process; returns its exit code, what it printed and what it
-    complained of.
+    """Runs the command in this process; returns its exit code, stdout and stderr.
+
+    Strings may hold several words; a path is one word.
     """
 
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["ddib", *map(str, args)])
+        words = [[str(arg)] if isinstance(arg, Path) else str(arg).split() for arg in args]
+        monkeypatch.setattr(sys, "argv", ["ddib", *itertools.chain(*words)])
         try:
             code = main()
         except SystemExit as stop:

@@ -19,11 +19,7 @@ def test_a_photo_takes_a_palette(ddib, images):
     options = (
         "--out",
         images / "out.png",
-        "--space",
-        "rgb",
-        "--training-steps",
-        "60",
-        "--models",
+        "--space rgb --training-steps 60 --models",
         images / "models",
     )
     code, out, err = ddib(
@@ -55,22 +51,14 @@ def test_bad_inputs_are_one_sentence(ddib, images):
         images / "grey.png",
         "--out",
         images / "o.png",
-        "--space",
-        "rgb",
-        "--models",
+        "--space rgb --models",
         images / "m",
     )
     assert code == 1
     assert "is grey: it has no palette" in err
     assert not (images / "m").exists()
     code, _, err = ddib(
-        "train",
-        "--data",
-        f"rgb:{images / 'photo.png'}",
-        "--out",
-        images / "m",
-        "--batch-size",
-        "4096",
+        "train --data", f"rgb:{images / 'photo.png'}", "--out", images / "m", "--batch-size 4096"
     )
     assert code == 1
     assert "has 2000 points, fewer than a batch of 4096" in err

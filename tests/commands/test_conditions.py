@@ -1,6 +1,4 @@
-"""Classes and guidance on the command line and in a training: names, numbers, legs, and what does
-not go together.
-"""
+"""Classes and guidance, on the command line and in a training."""
 
 import json
 
@@ -23,13 +21,14 @@ from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
 SHAPE = (8, 8, 3)
-FEW = ("--steps", "3", "--batch-size", "4")
+FEW = "--steps 3 --batch-size 4"
 
 
 @pytest.fixture(scope="module")
 def animals(tmp_path_factory):
-    """A model directory of two classes and a null label, whose weights tell classes apart, and a
-    noisy classifier of two classes.
+    """A model of two classes and a null label, and a classifier of noisy images of two classes.
+
+    The model's weights are random, so that its classes differ.
     """
     home = tmp_path_factory.mktemp("animals")
     network = UNet(
@@ -86,16 +85,10 @@ def shown(place):
 
 
 def test_one_model_is_many_domains(ddib, animals, pictures, tmp_path):
-    one = ("translate", pictures, "--model", animals / "model", *FEW)
-    assert (
-        ddib(*one, "--source-class", "cat", "--target-class", "dog", "--out", tmp_path / "a")[0]
-        == 0
-    )
-    assert ddib(*one, "--source-class", "0", "--target-class", "1", "--out", tmp_path / "b")[0] == 0
-    assert (
-        ddib(*one, "--source-class", "cat", "--target-class", "cat", "--out", tmp_path / "c")[0]
-        == 0
-    )
+    one = ("translate", pictures, "--model", animals / "model", FEW)
+    assert ddib(*one, "--source-class cat --target-class dog --out", tmp_path / "a")[0] == 0
+    assert ddib(*one, "--source-class 0 --target-class 1 --out", tmp_path / "b")[0] == 0
+    assert ddib(*one, "--source-class cat --target-class cat --out", tmp_path / "c")[0] == 0
     assert np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "b"))
     assert not np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "c"))
 
@@ -106,21 +99,16 @@ def test_guided_legs(ddib, animals, pictures, tmp_path):
         pictures,
         "--model",
         animals / "model",
-        "--source-class",
-        "cat",
-        "--target-class",
-        "dog",
-        *FEW,
+        "--source-class cat --target-class dog",
+        FEW,
     )
     assert ddib(*legs, "--out", tmp_path / "plain")[0] == 0
-    code, _, err = ddib(*legs, "--target-guidance", "3", "--out", tmp_path / "free")
+    code, _, err = ddib(*legs, "--target-guidance 3 --out", tmp_path / "free")
     assert code == 0
     assert "guide both alike if the cycle is to close" in err
-    code, _, err = ddib(
-        *legs, "--source-guidance", "3", "--target-guidance", "3", "--out", tmp_path / "both"
-    )
+    code, _, err = ddib(*legs, "--source-guidance 3 --target-guidance 3 --out", tmp_path / "both")
     assert (code, err) == (0, "")
-    classifier = ("--target-classifier", animals / "classifier.pt", "--target-guidance", "5")
+    classifier = ("--target-classifier", animals / "classifier.pt", "--target-guidance 5")
     assert ddib(*legs, *classifier, "--out", tmp_path / "guided")[0] == 0
     made = [shown(tmp_path / name) for name in ("plain", "free", "both", "guided")]
     assert all(not np.array_equal(one, other) for i, one in enumerate(made) for other in made[:i])
@@ -165,7 +153,7 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     np.testing.assert_allclose(model.denoise(x, sigma), free + 3 * (told - free), atol=1e-5)
     assert float(jnp.abs(told - free).max()) > 1e-3
     code, _, err = ddib(
-        "sample", "--model", kept, "--class", "1", "--count", "2", *FEW, "--out", tmp_path / "plain"
+        "sample --model", kept, "--class 1 --count 2", FEW, "--out", tmp_path / "plain"
     )
     assert (code, err) == (0, "")
     with pytest.raises(ValueError, match="was not trained with its labels dropped"):
@@ -184,39 +172,18 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
         saved(UNet2D(**small, class_embed_type=kind), tmp_path / kind)
         for kind in ("timestep", "identity")
     )
-    legs = (
-        "translate",
-        pictures,
-        "--model",
-        numbered,
-        "--source-class",
-        "40",
-        "--target-class",
-        "7",
-        *FEW,
-    )
+    legs = ("translate", pictures, "--model", numbered, "--source-class 40 --target-class 7", FEW)
     assert ddib(*legs, "--out", tmp_path / "out")[0] == 0
-    assert (
-        ddib(
-            "sample",
-            "--model",
-            numbered,
-            "--class",
-            "3,900",
-            "--count",
-            "2",
-            *FEW,
-            "--out",
-            tmp_path / "samples",
-        )[0]
-        == 0
+    code, *_ = ddib(
+        "sample --model", numbered, "--class 3,900 --count 2", FEW, "--out", tmp_path / "samples"
     )
+    assert code == 0
     for given, said in (
         (("--class", "cat"), "any whole number; say which, not 'cat'"),
         ((), "any whole number; say which."),
     ):
         code, _, err = ddib(
-            "sample", "--model", numbered, *given, "--count", "2", *FEW, "--out", tmp_path / "no"
+            "sample --model", numbered, *given, "--count 2", FEW, "--out", tmp_path / "no"
         )
         assert code == 1
         assert said in err
@@ -225,11 +192,8 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
         pictures,
         "--model",
         embedded,
-        "--source-class",
-        "1",
-        "--target-class",
-        "2",
-        *FEW,
+        "--source-class 1 --target-class 2",
+        FEW,
         "--out",
         tmp_path / "no",
     )
@@ -240,49 +204,40 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
 
 
 def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):
-    legs = ("translate", pictures, "--source", models / "here", "--target", models / "there", *FEW)
-    assert (
-        ddib(
-            *legs,
-            "--target-class",
-            "1",
-            "--target-classifier",
-            animals / "classifier.pt",
-            "--out",
-            tmp_path / "one",
-        )[0]
-        == 0
+    legs = ("translate", pictures, "--source", models / "here", "--target", models / "there", FEW)
+    code, *_ = ddib(
+        *legs,
+        "--target-class 1 --target-classifier",
+        animals / "classifier.pt",
+        "--out",
+        tmp_path / "one",
     )
+    assert code == 0
 
 
 def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_path):
-    road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
+    road = "--solver rex-midpoint --grid log-uniform"
     latents = tmp_path / "latents.npz"
-    assert (
-        ddib(
-            "encode",
-            pictures,
-            "--model",
-            animals / "model",
-            "--class",
-            "cat",
-            "--carry",
-            "--out",
-            latents,
-            *road,
-        )[0]
-        == 0
+    code, *_ = ddib(
+        "encode",
+        pictures,
+        "--model",
+        animals / "model",
+        "--class cat --carry --out",
+        latents,
+        road,
+        FEW,
     )
+    assert code == 0
     code, out, _ = ddib(
         "decode",
         latents,
         "--model",
         animals / "model",
-        "--class",
-        "cat",
-        "--out",
+        "--class cat --out",
         tmp_path / "same",
-        *road,
+        road,
+        FEW,
     )
     assert code == 0
     assert "cannot cross" not in out
@@ -296,38 +251,19 @@ def test_a_carry_does_not_cross_to_another_class(ddib, animals, pictures, tmp_pa
         latents,
         "--model",
         animals / "model",
-        "--class",
-        "dog",
-        "--out",
+        "--class dog --out",
         tmp_path / "other",
-        *road,
+        road,
+        FEW,
     )
     assert code == 0
     assert "under another condition" in out
 
 
 def test_samples_of_chosen_classes(ddib, animals, tmp_path):
-    assert (
-        ddib(
-            "sample", "--model", animals / "model", "--count", "5", "--out", tmp_path / "all", *FEW
-        )[0]
-        == 0
-    )
-    assert (
-        ddib(
-            "sample",
-            "--model",
-            animals / "model",
-            "--count",
-            "5",
-            "--class",
-            "dog,cat",
-            "--out",
-            tmp_path / "two",
-            *FEW,
-        )[0]
-        == 0
-    )
+    sample = ("sample --count 5 --model", animals / "model", FEW)
+    assert ddib(*sample, "--out", tmp_path / "all")[0] == 0
+    assert ddib(*sample, "--class dog,cat --out", tmp_path / "two")[0] == 0
     one, two = (
         np.asarray(Image.open(tmp_path / name / "sample-00000.png")) for name in ("all", "two")
     )
@@ -395,9 +331,7 @@ def test_what_does_not_go_together_is_said(ddib, animals, models, pictures, tmp_
 
 
 def test_mixed_labels_in_one_batch(animals):
-    """Each image under its own class is what it is in a batch of that class alone; other labels do
-    not retrace.
-    """
+    """An image's latent depends on its own class alone, and other labels do not retrace."""
     model, images = (
         pretrained.load(animals / "model"),
         np.random.default_rng(0).uniform(-1, 1, (4, *SHAPE)).astype(np.float32),
@@ -426,11 +360,8 @@ def test_an_animation_of_the_way(ddib, animals, pictures, tmp_path):
         pictures,
         "--model",
         animals / "model",
-        "--source-class",
-        "cat",
-        "--target-class",
-        "dog",
-        *FEW,
+        "--source-class cat --target-class dog",
+        FEW,
     )
     for kind in ("gif", "webp"):
         assert ddib(*legs, "--trajectory", kind, "--out", tmp_path / kind)[0] == 0
@@ -452,13 +383,7 @@ def test_a_batch_is_measured(animals, ddib, pictures, tmp_path, capsys):
         pictures,
         "--model",
         animals / "model",
-        "--class",
-        "dog",
-        "--batch-size",
-        "auto",
-        "--steps",
-        "3",
-        "--out",
+        "--class dog --batch-size auto --steps 3 --out",
         tmp_path / "l.npz",
     )
     assert code == 0
@@ -509,7 +434,7 @@ def test_half_of_the_images_are_mirrored(classes):
 
 
 def test_a_reference_of_the_same_class(classes):
-    reference = Reference.drawn(image_folder(classes), 8, 0, labelled=True)
+    reference = Reference.draw(image_folder(classes), 8, 0, labelled=True)
     related = np.asarray(reference.related(jnp.asarray([0, 1, 2]), 2))
     assert np.array_equal(related[0], np.asarray(reference.labels) == 0)
     assert np.array_equal(related[0], ~related[1])

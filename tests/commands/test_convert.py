@@ -34,14 +34,12 @@ def plain(tmp_path_factory):
 
 
 def test_there_and_back(ddib, plain, tmp_path):
-    assert ddib("convert", plain, "--to", "guided-diffusion", "--out", tmp_path / "guided")[0] == 0
-    assert (
-        ddib(
-            "convert", tmp_path / "guided" / "model.pt", "--to", "ddib", "--out", tmp_path / "back"
-        )[0]
-        == 0
+    assert ddib("convert", plain, "--to guided-diffusion --out", tmp_path / "guided")[0] == 0
+    code, *_ = ddib(
+        "convert", tmp_path / "guided" / "model.pt", "--to ddib --out", tmp_path / "back"
     )
-    assert ddib("convert", plain, "--to", "diffusers", "--out", tmp_path / "folder")[0] == 0
+    assert code == 0
+    assert ddib("convert", plain, "--to diffusers --out", tmp_path / "folder")[0] == 0
     models = [
         pretrained.load(place)
         for place in (plain, tmp_path / "guided" / "model.pt", tmp_path / "back")
@@ -71,19 +69,15 @@ def test_names_of_classes_go_along(ddib, tmp_path):
     pretrained.save_model(
         tmp_path / "model", model, facts={"classes": ["cat", "dog"], "data": {}, "training": {}}
     )
-    assert (
-        ddib(
-            "convert", tmp_path / "model", "--to", "guided-diffusion", "--out", tmp_path / "guided"
-        )[0]
-        == 0
+    code, *_ = ddib(
+        "convert", tmp_path / "model", "--to guided-diffusion --out", tmp_path / "guided"
     )
+    assert code == 0
     assert pretrained.class_names(tmp_path / "guided" / "model.pt") == ("cat", "dog")
-    assert (
-        ddib(
-            "convert", tmp_path / "guided" / "model.pt", "--to", "ddib", "--out", tmp_path / "back"
-        )[0]
-        == 0
+    code, *_ = ddib(
+        "convert", tmp_path / "guided" / "model.pt", "--to ddib --out", tmp_path / "back"
     )
+    assert code == 0
     assert pretrained.class_names(tmp_path / "back") == ("cat", "dog")
     names = tmp_path / "guided" / "classes.json"
     for text, said in (
@@ -93,24 +87,19 @@ def test_names_of_classes_go_along(ddib, tmp_path):
     ):
         names.write_text(text)
         code, _, err = ddib(
-            "sample",
-            "--model",
-            tmp_path / "guided" / "model.pt",
-            "--class",
-            "a",
-            "--out",
-            tmp_path / "no",
+            "sample --model", tmp_path / "guided" / "model.pt", "--class a --out", tmp_path / "no"
         )
-        assert code == 1 and said in err, text
+        assert code == 1, text
+        assert said in err, text
 
 
 def test_what_cannot_be_held_is_said(ddib, tmp_path):
     for kind in ("guided-diffusion", "diffusers"):
-        code, _, err = ddib("convert", "five", "--to", kind, "--out", tmp_path / "no")
+        code, _, err = ddib("convert five --to", kind, "--out", tmp_path / "no")
         assert code == 1
         assert "patch stem" in err
         assert err.count("\n") == 1
         assert not (tmp_path / "no").exists()
-    code, _, err = ddib("convert", "nowhere", "--to", "ddib", "--out", tmp_path / "no")
+    code, _, err = ddib("convert nowhere --to ddib --out", tmp_path / "no")
     assert code == 1
     assert "There is no model 'nowhere'" in err

@@ -1,6 +1,4 @@
-"""translate, encode, decode and sample from the command line: the shipped models, tiny ones, and
-bad inputs.
-"""
+"""translate, encode, decode and sample: shipped models, tiny ones, and wrong input."""
 
 import shutil
 
@@ -11,22 +9,12 @@ from safetensors.numpy import load_file, save_file
 
 from ddib_jax.pretrained import SHIPPED
 
-FEW = ("--steps", "3", "--batch-size", "4")
+FEW = "--steps 3 --batch-size 4"
 
 
 def test_shipped_models_translate_a_data_set(ddib, tmp_path):
     code, out, err = ddib(
-        "translate",
-        "five",
-        "--source",
-        "five",
-        "--target",
-        "seven",
-        "--limit",
-        "3",
-        "--out",
-        tmp_path / "out",
-        *FEW,
+        "translate five --source five --target seven --limit 3 --out", tmp_path / "out", FEW
     )
     assert (code, err) == (0, "")
     assert "3 translations lie in" in out
@@ -38,7 +26,7 @@ def test_shipped_models_translate_a_data_set(ddib, tmp_path):
 def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     here, there = models / "here", models / "there"
     code, _out, err = ddib(
-        "translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", *FEW
+        "translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", FEW
     )
     assert (code, err) == (0, "")
     assert {path.name for path in pictures.iterdir()} | {"sheet.png"} == {
@@ -47,28 +35,24 @@ def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
 
 
 def test_latents_travel(ddib, models, pictures, tmp_path):
-    """encode here, decode there, by two parties, gives what translate gives; decode here gives the
-    pictures back.
-    """
+    """Encoding and decoding by two parties is translation; decoding by the first gives all back."""
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
-    many = ("--steps", "40", "--batch-size", "4")
-    assert ddib("encode", pictures, "--model", here, "--out", latents, *many)[0] == 0
-    assert ddib("decode", latents, "--model", there, "--out", tmp_path / "decoded", *many)[0] == 0
-    assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", *many)[0] == 0
-    assert (
-        ddib(
-            "translate",
-            pictures,
-            "--source",
-            here,
-            "--target",
-            there,
-            "--out",
-            tmp_path / "direct",
-            *many,
-        )[0]
-        == 0
+    many = "--steps 40 --batch-size 4"
+    assert ddib("encode", pictures, "--model", here, "--out", latents, many)[0] == 0
+    assert ddib("decode", latents, "--model", there, "--out", tmp_path / "decoded", many)[0] == 0
+    assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", many)[0] == 0
+    code, *_ = ddib(
+        "translate",
+        pictures,
+        "--source",
+        here,
+        "--target",
+        there,
+        "--out",
+        tmp_path / "direct",
+        many,
     )
+    assert code == 0
     for path in (tmp_path / "decoded").iterdir():
         assert path.read_bytes() == (tmp_path / "direct" / path.name).read_bytes()
     given, back = (
@@ -82,19 +66,19 @@ def test_latents_travel(ddib, models, pictures, tmp_path):
 
 
 def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
-    """Decoded by its own model the pictures come back to the byte, in three steps; by another model
-    only the latents are used.
-    """
+    """Its own model gives the pictures back to the byte; another one uses the latents alone."""
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
-    road = ("--solver", "rex-midpoint", "--grid", "log-uniform", *FEW)
-    assert ddib("encode", pictures, "--model", here, "--out", latents, "--carry", *road)[0] == 0
-    assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", *road)[0] == 0
+    road = "--solver rex-midpoint --grid log-uniform"
+    assert ddib("encode", pictures, "--model", here, "--out", latents, "--carry", road, FEW)[0] == 0
+    assert ddib("decode", latents, "--model", here, "--out", tmp_path / "back", road, FEW)[0] == 0
     given, back = (
         np.asarray(Image.open(folder / "a-rgb.png"), int)
         for folder in (pictures, tmp_path / "back")
     )
     assert np.abs(given - back).max() == 0
-    code, out, err = ddib("decode", latents, "--model", there, "--out", tmp_path / "there", *road)
+    code, out, err = ddib(
+        "decode", latents, "--model", there, "--out", tmp_path / "there", road, FEW
+    )
     assert code == 0
     assert "what its solver carried cannot cross" in out
     code, _, err = ddib(
@@ -104,29 +88,26 @@ def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
         here,
         "--out",
         tmp_path / "no",
-        "--solver",
-        "o-belm",
-        "--grid",
-        "log-uniform",
-        *FEW,
+        "--solver o-belm --grid log-uniform",
+        FEW,
     )
     assert code == 1
     assert err.startswith("ddib: The carry is that of")
     assert err.count("\n") == 1
     code, _, err = ddib(
-        "decode", latents, "--model", here, "--out", tmp_path / "no", *road[:4], "--steps", "4"
+        "decode", latents, "--model", here, "--out", tmp_path / "no", road, "--steps 4"
     )
     assert code == 1
     assert "made on another grid, of 3 steps" in err
     code, _, err = ddib(
-        "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", *FEW
+        "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", FEW
     )
     assert code == 1
     assert "'heun' carries nothing; reversible solvers are o-belm" in err
 
 
 def test_sample(ddib, models, tmp_path):
-    arguments = ("sample", "--model", models / "grey", "--count", "3", *FEW)
+    arguments = ("sample --model", models / "grey", "--count 3", FEW)
     for name in ("one", "two"):
         assert ddib(*arguments, "--out", tmp_path / name)[0] == 0
     assert len(list((tmp_path / "one").iterdir())) == 4
@@ -207,7 +188,7 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, arguments, 
 
 
 def test_latents_of_another_shape_are_refused(ddib, models, pictures, tmp_path):
-    ddib("encode", pictures, "--model", models / "here", "--out", tmp_path / "latents.npz", *FEW)
+    ddib("encode", pictures, "--model", models / "here", "--out", tmp_path / "latents.npz", FEW)
     code, _, err = ddib(
         "decode",
         tmp_path / "latents.npz",
@@ -215,7 +196,7 @@ def test_latents_of_another_shape_are_refused(ddib, models, pictures, tmp_path):
         models / "large",
         "--out",
         tmp_path / "out",
-        *FEW,
+        FEW,
     )
     assert code == 1
     assert "takes latents of 16 x 16 x 3; these are of 8 x 8 x 3" in err
@@ -226,9 +207,7 @@ def test_a_model_that_gives_nan_is_named(ddib, models, pictures, tmp_path):
     weights = load_file(broken / "weights.safetensors")
     weights["params/out.2/bias"] = np.full_like(weights["params/out.2/bias"], np.nan)
     save_file(weights, broken / "weights.safetensors")
-    code, _, err = ddib(
-        "sample", "--model", broken, "--count", "2", "--out", tmp_path / "out", *FEW
-    )
+    code, _, err = ddib("sample --model", broken, "--count 2 --out", tmp_path / "out", FEW)
     assert code == 1
     assert "2 of 2 images are not finite" in err
     assert not (tmp_path / "out").exists()

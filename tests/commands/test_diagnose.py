@@ -13,14 +13,15 @@ from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import Wiener
 from tests.commands.conftest import tiny_model
 
-QUICK = ("--solvers", "heun", "rex-midpoint", "--evaluations", "40", "80", "--error", "0.01")
+QUICK = "--solvers heun rex-midpoint --evaluations 40 80 --error 0.01"
 SHAPE = (8, 8, 3)
 
 
 @pytest.fixture(scope="module")
 def domain(tmp_path_factory):
-    """Pictures of Gaussian noise, a model that knows them exactly (its network adds nothing to a
-    Wiener filter), and one that does not.
+    """Pictures of Gaussian noise, a model that denoises them exactly, and an untrained one.
+
+    The exact model is a Wiener filter to which its network adds nothing.
     """
     folder = tmp_path_factory.mktemp("domain")
     images = np.clip(np.random.default_rng(0).normal(0.1, 0.3, (400, *SHAPE)), -1, 1).astype(
@@ -46,7 +47,7 @@ def domain(tmp_path_factory):
 
 def test_a_healthy_model(ddib, domain, tmp_path):
     code, out, err = ddib(
-        "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", *QUICK
+        "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", QUICK
     )
     assert (code, err) == (0, "")
     assert "Conclusion: this model is fit to bridge" in out
@@ -65,7 +66,7 @@ def test_a_healthy_model(ddib, domain, tmp_path):
 def test_a_sick_model(ddib, domain, tmp_path):
     """The prior of another contrast and no training at all: found out, with what to do."""
     code, out, _ = ddib(
-        "diagnose", domain / "sick", domain / "pictures", "--out", tmp_path / "page", *QUICK
+        "diagnose", domain / "sick", domain / "pictures", "--out", tmp_path / "page", QUICK
     )
     assert code == 1
     assert "BAD" in out

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from ddib_jax import parallel
-from ddib_jax.commands.plan import KNOWN, Plan, shortage
+from ddib_jax.commands.plan import KNOWN, Plan
+from ddib_jax.commands.topology import shortage
 from ddib_jax.roofline import CHIPS, Chip, Cost, collectives
 
 SMALL = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-FEW = ("--steps", "3", "--batch-size", "4")
+FEW = "--steps 3 --batch-size 4"
 
 
 def pixels(folder):
@@ -21,17 +21,10 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
         "sweep",
         pictures,
         *legs,
-        "--perturb",
-        "rotate",
-        "--then",
-        "blur=0.5",
-        "--coefficients",
-        "0",
-        "90",
-        "--out",
+        "--perturb rotate --then blur=0.5 --coefficients 0 90 --out",
     )
     for _ in range(2):  # the second time over the first
-        code, out, err = ddib(*command, tmp_path / "out", *FEW)
+        code, out, err = ddib(*command, tmp_path / "out", FEW)
         assert (code, err) == (0, "")
         assert "5 images under 2 coefficients lie in" in out
     found = pixels(tmp_path / "out")
@@ -46,11 +39,8 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
 
 def test_nothing_perturbed_is_the_translation(ddib, models, pictures, tmp_path):
     legs = ("--source", models / "here", "--target", models / "there")
-    assert (
-        ddib("sweep", pictures, *legs, "--perturb", "none", "--out", tmp_path / "swept", *FEW)[0]
-        == 0
-    )
-    assert ddib("translate", pictures, *legs, "--out", tmp_path / "translated", *FEW)[0] == 0
+    assert ddib("sweep", pictures, *legs, "--perturb none --out", tmp_path / "swept", FEW)[0] == 0
+    assert ddib("translate", pictures, *legs, "--out", tmp_path / "translated", FEW)[0] == 0
     swept, translated = pixels(tmp_path / "swept"), pixels(tmp_path / "translated")
     for name, image in translated.items():
         assert np.abs(swept[name.replace(".png", "_0.png")] - image).max() <= 1
@@ -58,18 +48,13 @@ def test_nothing_perturbed_is_the_translation(ddib, models, pictures, tmp_path):
 
 def test_latents_that_travelled_are_swept(ddib, models, pictures, tmp_path):
     legs, latents = (
-        (
-            "--source",
-            models / "here",
-            "--target",
-            models / "there",
-        ),
+        ("--source", models / "here", "--target", models / "there"),
         tmp_path / "latents.npz",
     )
-    assert ddib("encode", pictures, "--model", models / "here", "--out", latents, *FEW)[0] == 0
-    command = ("--perturb", "add-noise", "--coefficients", "0.3", "--out")
-    assert ddib("sweep", pictures, *legs, *command, tmp_path / "images", *FEW)[0] == 0
-    assert ddib("sweep", latents, *legs, *command, tmp_path / "latents", *FEW)[0] == 0
+    assert ddib("encode", pictures, "--model", models / "here", "--out", latents, FEW)[0] == 0
+    command = "--perturb add-noise --coefficients 0.3 --out"
+    assert ddib("sweep", pictures, *legs, command, tmp_path / "images", FEW)[0] == 0
+    assert ddib("sweep", latents, *legs, command, tmp_path / "latents", FEW)[0] == 0
     images, again = pixels(tmp_path / "images"), pixels(tmp_path / "latents")
     assert all(np.abs(again[name] - image).max() <= 1 for name, image in images.items())
 
@@ -99,7 +84,7 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, options, se
     given = pictures
     if "--latents" in options:
         given, options = tmp_path / "latents.npz", options.replace("--latents", "")
-        assert ddib("encode", pictures, "--model", models / "here", "--out", given, *FEW)[0] == 0
+        assert ddib("encode", pictures, "--model", models / "here", "--out", given, FEW)[0] == 0
     words = options.format(**{name: models / name for name in ("there", "large")}).split()
     legs = [
         word
@@ -107,7 +92,7 @@ def test_bad_input_is_one_sentence(ddib, models, pictures, tmp_path, options, se
         if name not in words
         for word in (name, models / model)
     ]
-    code, _, err = ddib("sweep", given, *legs, *words, "--out", tmp_path / "out", *FEW)
+    code, _, err = ddib("sweep", given, *legs, *words, "--out", tmp_path / "out", FEW)
     assert code == 1
     assert err.count("\n") == 1
     assert sentence in err

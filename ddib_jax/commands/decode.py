@@ -1,0 +1,54 @@
+"""`ddib decode`: latents in, images out."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ddib_jax import bridge
+from ddib_jax.commands.arguments import ModelName
+from ddib_jax.commands.conditions import Condition, Conditioned
+from ddib_jax.commands.crossing import Crossing, Flat, progress
+from ddib_jax.commands.latents import read_latents
+from ddib_jax.data.png import write_images
+from ddib_jax.files import drafted
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Decode latents to images of a model's domain.
+
+    Those stored with a carry give their images back exactly, by the options that encoded them.
+    """
+
+    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]
+    """The .npz file that `ddib encode` wrote."""
+    model: ModelName
+    """The model of the domain to decode into: a model directory or a shipped model."""
+    out: Path
+    """Where the images go, one PNG each."""
+    condition: Conditioned = dataclasses.field(default_factory=Condition)
+    crossing: Flat = dataclasses.field(default_factory=Crossing)
+
+    def run(self) -> None:
+        """Read, decode, write."""
+        names, latents, model, carry = read_latents(self.input)
+        target = self.crossing.bridge(self.condition.model(self.model))
+        if carry is not None and model != self.condition.mark(self.model):
+            print(
+                "The latents were encoded by another model, or under another condition: what its"
+                " solver carried cannot cross, and only the latents are decoded."
+            )
+            carry = None
+        images = bridge.decode(
+            target,
+            latents,
+            carry=carry,
+            batch_size=self.crossing.batch(target, len(latents)),
+            progress=progress("decoding"),
+        )
+        with drafted(self.out) as draft:
+            write_images(draft, names, images)
+        print(f"{len(names)} images lie in {self.out}.")
