@@ -4,7 +4,6 @@ An option that may be left out reads `INT|none` or `PATH|none`, a tuple reads `I
 text is the field's docstring, however many lines it takes in the source.
 """
 
-import contextlib
 import dataclasses
 import types
 from collections.abc import Sequence

@@ -198,7 +198,7 @@ def _moved(source: Palette, target: Palette, models, space: str):
         if name == "ddib":
             both = translate_points(*models, np.concatenate([sample, square]))
         elif name in ("earth-mover", "sinkhorn"):  # maps of a sample, extended to the other pixels
-            points = MAPS[name](sample, seen)
+            points = MAPS[name](sample, example)
             both = np.concatenate([points, extended(square, sample, points)])
         else:
             both = np.concatenate([MAPS[name](sample, example), MAPS[name](square, example)])

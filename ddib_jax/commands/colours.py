@@ -18,10 +18,7 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.grids import make_grid
-from ddib_jax.solvers import get_solver
 
-SOLVER, GRID, STEPS = "dpmpp-2m", "log-uniform", 40
 _CHUNK = 16384
 """Colours that are translated at once."""
 
@@ -51,7 +48,7 @@ class Colours:
     def run(self) -> None:
         """Train the models that are not kept yet, translate every pixel, write."""
         # Both images are read first: a wrong one is refused before the other's model is trained.
-        photo, _ = (PixelCloud(path, self.space) for path in (self.photo, self.like))
+        photo, _ = (PixelCloud(path, space=self.space) for path in (self.photo, self.like))
         source, target = (
             palette_model(path, self.space, self.training_steps, models=self.models)
             for path in (self.photo, self.like)
@@ -71,7 +68,7 @@ def palette_model(
     space: "lab" or "rgb". steps: of training. models: where models are kept; the user's cache
     unless given.
     """
-    cloud = PixelCloud(path, space)
+    cloud = PixelCloud(path, space=space)
     options = f"{Path(path).absolute()} {space} {steps}".encode()
     digest = hashlib.sha256(cloud.pixels.tobytes() + options).hexdigest()[:16]
     if models is None:
@@ -114,11 +111,7 @@ def translate_points(
     source: DiffusionModel, target: DiffusionModel, points: np.ndarray
 ) -> np.ndarray:
     """Points of a colour space [n 3] over the bridge between two palettes."""
-    bridges = (
-        Bridge(model, make_grid(GRID, model.schedule, STEPS), get_solver(SOLVER))
-        for model in (source, target)
-    )
-    source_bridge, target_bridge = bridges
+    source_bridge, target_bridge = (Bridge.over(model) for model in (source, target))
     size = min(_CHUNK, len(points))
     latents = bridge.encode(source_bridge, points, batch_size=size, progress=progress("encoding"))
     return bridge.decode(target_bridge, latents, batch_size=size, progress=progress("decoding"))

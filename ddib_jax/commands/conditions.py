@@ -62,7 +62,7 @@ class Condition:
         return " ".join([pretrained.fingerprint(name), *words])
 
     def _guided_by_classifier(self, model: DiffusionModel, classes: "_Classes") -> DiffusionModel:
-        network, params = pretrained.load_noisy_classifier(self.classifier)
+        params, network = pretrained.load_noisy_classifier(self.classifier)
         whose = f"the classifier {self.classifier.name}"
         label = class_label(self.label, classes.names, network.num_classes, whose)
         if classes.count is not None and label >= classes.count:
@@ -74,7 +74,7 @@ class Condition:
         if classes.count is not None or classes.embedding is not None:
             model = model.given(jnp.asarray(classes.label(self.label)))
         # Such classifiers were trained on the 1000 steps of this schedule and want its time.
-        schedule = None if isinstance(model.schedule, Discrete) else Discrete.linear()
+        schedule = None if isinstance(model.schedule, Discrete) else Discrete.linear(1000)
         scale = 1.0 if self.guidance is None else self.guidance
         return model.guided(
             ClassifierGuidance(

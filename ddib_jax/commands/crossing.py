@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from rich.progress import track
 
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.commands.arguments import GridName, SolverName
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
@@ -29,12 +29,12 @@ class Crossing:
 
     steps: int = STEPS
     """Steps of the grid, each way."""
-    solver: SolverName = "heun"
-    """Solver: heun, ddim, dpmpp-2m, rk4, implicit-midpoint, rex-midpoint ...; an unknown name gives
-    the list.
+    solver: SolverName = SOLVER
+    """Solver: dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, rex-midpoint ...; an unknown name
+    gives the list.
     """
-    grid: GridName = "karras"
-    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
+    grid: GridName = GRID
+    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
     batch_size: int | Literal["auto"] = 64
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
@@ -124,7 +124,7 @@ def _read(
 def _read_dataset(
     name: str, kind: str, argument: str, shape: tuple[int, ...], split: str
 ) -> tuple[list[str], np.ndarray]:
-    source = load_dataset(name, split, image_size=shape[0] if kind == "tfds" else None)
+    source = load_dataset(name, split=split, image_size=shape[0] if kind == "tfds" else None)
     # Like grey pictures of files, grey data sets are given three equal channels.
     grey_to_colour = source.image_shape == (*shape[:2], 1) and shape[2] == 3
     if source.image_shape != shape and not grey_to_colour:
@@ -153,8 +153,8 @@ def _read_files(name: str, shape: tuple[int, ...], background: str) -> tuple[lis
             f"There is no '{name}': no such file, folder or data set ({', '.join(DATASETS)})."
         )
     if path.is_dir():
-        source = image_folder(path, height, background=background)
+        source = image_folder(path, image_size=height, background=background)
         paths, images = source.items, source.take(range(len(source)))
     else:
-        paths, images = [path], read_images([path], height, background)
+        paths, images = [path], read_images([path], image_size=height, background=background)
     return [path.stem for path in paths], images if channels == 3 else images @ _LUMINANCE

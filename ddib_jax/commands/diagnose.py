@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from ddib_jax import bridge, diagnosis, pretrained, runs
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
@@ -66,8 +66,8 @@ class Diagnose:
     """Solvers to try; an unknown name gives the list."""
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
-    grid: GridName = "log-uniform"
-    """Noise levels: karras, log-uniform, log-normal, or uniform in the model's time."""
+    grid: GridName = GRID
+    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""
     seed: int = 0
@@ -172,7 +172,7 @@ class Diagnose:
         """Latents of the images, and as many samples of the model [n h w c]."""
         examined = Bridge.over(model, steps=20, grid=self.grid)
         key = jax.random.key(self.seed)
-        latents = diagnosis.noisy_latents(examined, images, key, progress=progress("encoding"))
+        latents = diagnosis.noisy_latents(key, examined, images, progress=progress("encoding"))
         noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
         return latents, bridge.sample(examined, noise, progress=progress("sampling"))
 

@@ -39,7 +39,7 @@ class Reference:
             return None
         rng = np.random.default_rng([seed, len(source), count])
         indices = _draw_indices(source, count, rng)
-        images = jnp.asarray(source.take(indices, rng))
+        images = jnp.asarray(source.take(indices, rng=rng))
         return cls(images, jnp.asarray(source.labels[indices]) if labelled else None)
 
     def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
@@ -69,10 +69,10 @@ def statistics(
     count = 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1)
     indices = _draw_indices(source, count, rng)
     if kind == "edm":
-        return preconditioning(sigma_data=round(float(np.std(source.take(indices, rng))), 4))
+        return preconditioning(sigma_data=round(float(np.std(source.take(indices, rng=rng))), 4))
     path = work_dir / "wiener.npz"
     if not path.exists() and distributed.shard().index == 0:
-        fitted = preconditioning.fit(source.take(indices, rng), min(rank, values - 1))
+        fitted = preconditioning.fit(source.take(indices, rng=rng), rank=min(rank, values - 1))
         names = [field.name for field in dataclasses.fields(preconditioning)]
         draft = path.with_suffix(".draft.npz")
         np.savez(draft, **{name: getattr(fitted, name) for name in names})

@@ -81,6 +81,7 @@ class GanTraining:
         try:
             return fit(
                 jax.random.key(self.seed),
+                state,
                 batch_at,
                 grad_fn=grad_fn,
                 tx=tx,

@@ -14,6 +14,7 @@ from jax.errors import JaxRuntimeError
 from jaxtyping import Array
 
 from ddib_jax import parallel, pretrained
+from ddib_jax.bridge import SOLVER, STEPS
 from ddib_jax.commands.arguments import OptionalModelName, SolverName
 from ddib_jax.commands.domain import Reference
 from ddib_jax.commands.estimate import Estimate
@@ -69,7 +70,7 @@ class Plan(Recipe):
     """
     work: Literal["training", "translation"] = "training"
     """A step of training, or the evaluations of a translation, encoding and decoding."""
-    solver: SolverName = "heun"
+    solver: SolverName = SOLVER
     """Solver of a translation; an unknown name gives the list."""
     grid_steps: int = STEPS
     """Steps of the grid, each way, of a translation."""
@@ -211,7 +212,8 @@ class Plan(Recipe):
             batches["label"] = each(1, batch, dtype=jnp.int32)
         shared = (model.precondition, self._reference(model) if self.reference else None)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        return parallel.data_parallel(step, devices).lower(state, key, batches, shared).compile()
+        program = parallel.data_parallel(step, devices=devices)
+        return program.lower(key, state, batches, shared).compile()
 
     def _reference(self, model: DiffusionModel) -> Reference:
         """Shapes of the reference images and their labels."""
@@ -232,7 +234,7 @@ class Plan(Recipe):
         shape = (len(devices), self.batch_size // len(devices), *model.data_shape)
         images = jax.ShapeDtypeStruct(shape, jnp.float32)
         sigmas = jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)
-        return parallel.mapped(evaluate, devices).lower(model, (images, sigmas)).compile()
+        return parallel.mapped(evaluate, devices=devices).lower(model, (images, sigmas)).compile()
 
 
 def _is_labelled(model: DiffusionModel) -> bool:

@@ -137,6 +137,7 @@ class Train(Recipe):
                 batch_at = BatchesInOrder(batches, start)
             state = fit(
                 jax.random.key(self.seed),
+                state,
                 batch_at,
                 grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
                 tx=tx,

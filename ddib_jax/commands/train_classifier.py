@@ -68,8 +68,8 @@ class TrainClassifier:
         log = TrainingLog(self.out, start=0, steps=self.steps)
         state = TrainState.create(params, tx)
         state = fit(
-            state,
             jax.random.key(self.seed),
+            state,
             shifted_batch_at,
             grad_fn=gradients(loss),
             tx=tx,

@@ -184,7 +184,7 @@ class Translate:
     def _cyclegan(self) -> _Result:
         self._check_single("CycleGAN", self.model, "a generator as --model")
         directory = pretrained.find(self.model)
-        network, params = pretrained.load_network(directory, "generator")
+        params, network = pretrained.load_network(directory, "generator")
         names, images = self._read(tuple(pretrained.describe(directory)["image_shape"]))
         size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
         translations = baselines.translate(
