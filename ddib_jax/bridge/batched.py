@@ -226,7 +226,7 @@ def _check_solved(
         return
     x = start if rising else start * np.sqrt(1 + np.square(bridge.sigmas[-1]))
     residuals = _mapped(_residual_up if rising else _residual_down, bridge, (x,), labels, **options)
-    threshold = bridge.solver.solve.threshold(residuals.dtype)
+    threshold = bridge.solver.solve.accepted(residuals.dtype)
     count = int((~(residuals <= threshold)).sum())
     if count:
         raise FloatingPointError(

@@ -81,7 +81,7 @@ class Bridge:
         if not is_implicit(self.solver):
             return odeint(self.solver, f, x, self._levels(rising=rising)), None
         x, residual = self.solved(x, rising=rising)
-        converged = residual <= self.solver.solve.threshold(x.dtype)
+        converged = residual <= self.solver.solve.accepted(x.dtype)
         # NaN, as an adaptive solver's: a wrong state must not look like a result
         return jnp.where(converged.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan), None
 
