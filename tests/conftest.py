@@ -41,6 +41,18 @@ def strict():
 
 
 @pytest.fixture
+def double():
+    """float64 where nothing else is said.
+
+    For equalities of two ways to compute one thing: in float32 they differ by the rounding of
+    states of some hundred (sigma 40 to 80), passed on through all steps, and by how much depends on
+    the processor's instructions. In float64 a real difference cannot hide behind that.
+    """
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
 def unchecked():
     """The package's own checks alone: jaxtyping's, with which the suite runs, would
     speak before.

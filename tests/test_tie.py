@@ -14,16 +14,15 @@ from ddib_jax.diffusion import probability_flow
 from ddib_jax.perturbations import get_perturbation
 from ddib_jax.solvers import get_solver, odeint
 
+pytestmark = pytest.mark.usefixtures("double")
+
 SHAPE = (8, 6, 2)
 
 
 @pytest.fixture
 def means():
     """The means of two mixtures of three Gaussians."""
-    return [
-        0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)).astype(np.float32)
-        for seed in (0, 1)
-    ]
+    return [0.5 * np.random.default_rng(seed).normal(size=(3, *SHAPE)) for seed in (0, 1)]
 
 
 @pytest.fixture
@@ -43,8 +42,8 @@ def legs(means):
 @pytest.fixture
 def images(means):
     """Images of the source."""
-    noise = np.random.default_rng(2).normal(size=(5, *SHAPE)).astype(np.float32)
-    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1).astype(np.float32) * noise
+    noise = np.random.default_rng(2).normal(size=(5, *SHAPE))
+    return means[0][[0, 1, 2, 0, 1]] + np.sqrt(0.1) * noise
 
 
 def low(x, count):
@@ -131,7 +130,7 @@ def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
         )
         for mean, variance in ((0.5, 0.04), (-0.5, 0.3))
     )
-    images = np.random.default_rng(2).normal(0.5, 0.2, size=(4, *SHAPE)).astype(np.float32)
+    images = np.random.default_rng(2).normal(0.5, 0.2, size=(4, *SHAPE))
     free, tied = (bridge.translate(DDIB(source, target, tie=tie), images) for tie in (None, Tie(2)))
     np.testing.assert_allclose(tied, low(images, 2) + free - low(free, 2), atol=1e-3)
 
@@ -142,7 +141,7 @@ def test_the_pair_is_led_back_to_the_latent(legs, images):
     latent = source.encode(jnp.asarray(images))
     x = tie.decode(source, target, latent)
     y = source.decode(latent)
-    rows, columns = (jnp.asarray(projection(size, 2), jnp.float32) for size in SHAPE[:2])
+    rows, columns = (jnp.asarray(projection(size, 2)) for size in SHAPE[:2])
 
     def coupled(sigma, pair):
         y, x = jnp.split(pair, 2)

@@ -163,6 +163,7 @@ def plain(lines: list[str]) -> list[str]:
     Names in single backquotes become literals, marks that reStructuredText would read are escaped,
     and indented blocks, but for those of lists and sections (`Raises:`), are literal blocks.
     """
+    lines = [line.rstrip() for line in lines]
     result, block = [], False
     for number, line in enumerate(lines):
         indented = line.startswith((" ", "\t"))
