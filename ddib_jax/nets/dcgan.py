@@ -6,7 +6,7 @@ numbers are positions in a `Sequential` of convolution, norm and activation. NHW
 [-1, 1].
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ _INIT = nn.initializers.normal(0.02)
 _SLOPE = 0.2
 
 
-def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def _scale_init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
     """Scales of norms ~ N(1, .02^2), as PyTorch's example draws them."""
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 

@@ -90,8 +90,9 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     (uint8, or float in [-1, 1]), `latent` [n h w c], `hue_source`, `hue_translation`, `hue_error`
     [n] in degrees with NaN for none, `thickness_source`, `thickness_translation` [n] in pixels,
     `called` [n] (the predicted class) and `called_target` [n] (whether it is the target).
-    Translations by other ways, "translation, NAME", are rows of the sheet. A text named as a
-    heading below replaces its words; every other text and table gets a section of its own.
+    Translations by other ways, "translation, NAME", are rows of the sheet above the plain ones, and
+    the pairs below it are those of the first. A text named as a heading below replaces its words;
+    every other text and table gets a section of its own.
 
     Raises:
         ValueError: an array is missing, empty or of another length.
@@ -100,10 +101,11 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
     data = run.arrays
     hues = (data["hue_source"], data["hue_translation"], data["hue_error"])
     first, many = _by_hue(data["hue_source"], COLUMNS), _by_hue(data["hue_source"], PAIRS)
-    rows = {name: data[name][first] for name in IMAGES} | {
-        "latent": latent_images(data["latent"][first])
-    }
-    rows |= {name: images[first] for name, images in data.items() if name.startswith(WAYS)}
+    ways = [name for name in data if name.startswith(WAYS)]
+    shown = ("source", "latent", *ways, "translation", "reconstruction", "cycle")
+    rows = {name: data[name][first] for name in shown}
+    rows["latent"] = latent_images(rows["latent"])
+    best = ways[0] if ways else "translation"
     worst, captions = _worst(run)
     missed, greys = int(np.sum(data["called_target"] == 0)), int(np.isnan(data["hue_error"]).sum())
     failed = {"source": data["source"][worst], "translation": data["translation"][worst]}
@@ -121,11 +123,9 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
                     wide=True,
                 ),
                 Picture(
-                    gallery(
-                        data["source"][many], data["translation"][many], figures / "gallery.png"
-                    ),
+                    gallery(data["source"][many], data[best][many], figures / "gallery.png"),
                     f"The first {len(many)} pairs in the order of their hues: above the source,"
-                    " below its translation.",
+                    f" below its {best}.",
                     wide=True,
                 ),
             ),
