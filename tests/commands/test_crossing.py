@@ -103,7 +103,7 @@ def test_a_carry_travels_with_its_latents(ddib, models, pictures, tmp_path):
         "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--carry", FEW
     )
     assert code == 1
-    assert "'heun' carries nothing; reversible solvers are o-belm" in err
+    assert "'dpmpp-2m' carries nothing; reversible solvers are o-belm" in err
 
 
 def test_sample(ddib, models, tmp_path):

@@ -40,7 +40,7 @@ assert SCHEDULES.keys() == schedules.SCHEDULES.keys()
 def preconditioner(name):
     if name == "wiener":
         return preconditioning.Wiener.fit(
-            np.random.default_rng(0).uniform(-1, 1, (20, 8, 8, 3)).astype(np.float32), 6
+            np.random.default_rng(0).uniform(-1, 1, (20, 8, 8, 3)).astype(np.float32), rank=6
         )
     return preconditioning.EDM(0.37) if name == "edm" else preconditioning.PRECONDITIONINGS[name]()
 
