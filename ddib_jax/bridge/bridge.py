@@ -17,12 +17,16 @@ from ddib_jax.solvers import (
 )
 from ddib_jax.types import Data, Scalar, Solver
 
-SOLVER, GRID, STEPS = "dpmpp-2m", "log-uniform", 40
-"""How the ODE is solved unless something else is asked for, here and in every command and study.
+SOLVER = "dpmpp-2m"
+"""The solver unless another one is asked for, here and in every command.
 
-The pair was chosen on training images, by its translations' distance to those of a far finer
-solution at 10, 20 and 40 network evaluations each way (`experiments/inversion.py --split train`).
+It and the grid were chosen on training images, by their translations' distance to those of a far
+finer solution at 10, 20 and 40 network evaluations each way (`experiments/inversion.py`).
 """
+GRID = "log-uniform"
+"""The grid of noise levels unless another one is asked for."""
+STEPS = 40
+"""The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
 
 
