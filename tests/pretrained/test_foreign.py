@@ -3,6 +3,7 @@
 Flags, strictness, classes, the hub, and the way back.
 """
 
+import functools
 import json
 
 import jax
@@ -22,8 +23,10 @@ from ddib_jax.schedules import Discrete
 SHAPE = (16, 16, 3)
 
 
-def randomised(network, seed=0, cond=None):
-    labels = () if cond is None else (cond,)
+@functools.cache
+def randomised(network, *, seed=0, labelled=False):
+    """Random weights of a network, none of them zero; compiled once for equal networks."""
+    labels = (jnp.zeros(1, jnp.int32),) if labelled else ()
     inputs = (jnp.zeros((1, *SHAPE)), jnp.zeros(1), *labels)
     params = jax.jit(network.init)(jax.random.key(seed), *inputs)["params"]
     noise = np.random.default_rng(seed)
@@ -40,9 +43,8 @@ def adm_model(**options):
         num_head_channels=16,
         **options,
     )
-    classes = None if network.num_classes is None else jnp.zeros(1, jnp.int32)
     return DiffusionModel(
-        randomised(network, cond=classes),
+        randomised(network, labelled=network.num_classes is not None),
         Epsilon(),
         network=network,
         schedule=Discrete.cosine(100),
@@ -222,7 +224,7 @@ def test_diffusers_there_and_back(tmp_path, precondition, schedule):
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
     model = DiffusionModel(
-        randomised(network, cond=jnp.zeros(1, jnp.int32)),
+        randomised(network, labelled=True),
         precondition,
         network=network,
         schedule=schedule,
