@@ -16,6 +16,7 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax.options import cli
+from ddib_jax.solvers import HEUN
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Config:
     """Numbers of coefficients."""
     images: int = 16
     steps: int = 10
+    """Steps of Heun's method."""
     at_once: int = 64
     repeats: int = 3
     """The median of so many runs counts."""
@@ -34,7 +36,8 @@ class Config:
 def main(config: Config) -> str:
     """Run the benchmark; returns the table in Markdown, which it also prints."""
     here, there = (
-        ddib_jax.Bridge.over(ddib_jax.load(name), steps=config.steps) for name in ("five", "seven")
+        ddib_jax.Bridge.over(ddib_jax.load(name), steps=config.steps, solver=HEUN)
+        for name in ("five", "seven")
     )
     ddib = ddib_jax.DDIB(
         here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise")
