@@ -1,6 +1,7 @@
 """Hosts: the processes of JAX's distributed runtime that work together, and their agreements."""
 
 import atexit
+import itertools
 import os
 import subprocess
 import sys
@@ -95,10 +96,24 @@ def leave(code: int) -> int:
     return code
 
 
+_DAY_MS = 24 * 60 * 60 * 1000
+
+_meetings = itertools.count()
+"""Numbers that make the names of barriers unique; the same on all hosts, which meet in one order."""
+
+
 def barrier(name: str) -> None:
-    """Wait until all hosts have called this; nothing on a single one."""
+    """Wait until all hosts have called this, for up to a day; nothing on a single one.
+
+    They wait on JAX's coordination service, which notices a host that died. A collective of the
+    devices would not do: on CPUs it gives up after 30 s, and one host may compile or read for much
+    longer than another.
+    """
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
+        from orbax.checkpoint import multihost  # here, as it takes a second to import
+
+        wait = multihost.get_barrier_sync_fn()
+        wait(key=f"{name} {next(_meetings)}", timeout_ms=_DAY_MS)
 
 
 def on_all_hosts(tree: Any) -> Any:
@@ -123,6 +138,7 @@ def agreed(*, flag: bool) -> bool:
     """Whether `flag` is true on all hosts."""
     if jax.process_count() == 1:
         return flag
+    barrier("agreed")
     return bool(multihost_utils.process_allgather(np.asarray(flag)).all())
 
 
@@ -130,6 +146,7 @@ def from_first(values: list[int], *, most: int = 64) -> list[int]:
     """The first host's numbers, each 0 or more and at most `most` of them, on all hosts."""
     if jax.process_count() == 1:
         return values
+    barrier("from first")
     # A broadcast has one shape on all hosts, which do not know how many numbers there are.
     padded = np.full(most, -1, np.int64)
     padded[: len(values)] = values

@@ -4,7 +4,8 @@
 
 It resumes where DIRECTORY has a checkpoint, and writes the arrays of its last state to
 DIRECTORY/final-INDEX.npz. At step DIE_AT of the environment the process ends without a word; it
-pauses PAUSE seconds for every batch, and takes STEPS_PER_CALL.
+pauses PAUSE seconds for every batch, needs LATE seconds more than it should to compile, and takes
+STEPS_PER_CALL.
 """
 
 import os
@@ -39,6 +40,12 @@ def main(directory: str, index: int, count: int, port: int) -> int:
             os._exit(9)
         return {name: np.split(leaf, count)[index] for name, leaf in whole(step).items()}
 
+    grad_fn = options.pop("grad_fn")
+
+    def slow_to_compile(*args):
+        time.sleep(float(os.environ.get("LATE", "0")))
+        return grad_fn(*args)
+
     checkpoints = Checkpoints(directory, {"steps": STEPS})
     state = checkpoints.restore(state) or state
     print(
@@ -57,6 +64,7 @@ def main(directory: str, index: int, count: int, port: int) -> int:
             state,
             batch_at,
             **options,
+            grad_fn=slow_to_compile,
             checkpoints=checkpoints,
             checkpoint_every=3,
             log=log,

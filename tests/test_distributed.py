@@ -106,6 +106,13 @@ def test_two_hosts_are_one(tmp_path, two):
 
 
 @pytest.mark.slow
+def test_a_host_that_compiles_slowly_is_waited_for(tmp_path, two):
+    """gloo gives up after 30 s."""
+    ended(training(tmp_path, 2, 4, each=({}, {"LATE": "40"})), timeout=240)
+    same(final(tmp_path, 1), final(two, 1))
+
+
+@pytest.mark.slow
 def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
     first, second = training(tmp_path, 2, 4, each=({}, {"DIE_AT": "14"}))
     try:

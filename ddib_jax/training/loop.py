@@ -81,6 +81,7 @@ def fit(
     calls = list(_calls(start, steps, (*intervals.values(), steps_per_call)))
     ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
     replicated, recent, waited = parallel.replicate(state), [], 0.0
+    compiled: set[int] = set()
     with closing(ahead), _termination() as terminated, _trace(profile) as traced:
         if _any_of_all(terminated, range(start + 1)):
             raise Stopped(
@@ -91,6 +92,9 @@ def fit(
             began = time.monotonic()
             batches = next(ahead)
             waited += time.monotonic() - began
+            if done - first not in compiled:
+                compiled.add(done - first)
+                _compile_everywhere(update, key, replicated, batches, shared)
             replicated, metrics = update(key, replicated, batches, shared)
             recent.append((first, metrics))
             traced(count, metrics)
@@ -112,6 +116,8 @@ def fit(
                     checkpoints.save(done, host)
                 if watch and due["watch"] and not stop:
                     watch(done, host)
+            if due["watch"]:
+                distributed.barrier("watched")  # often one host draws, and the others have nothing
             if stop and done < steps:
                 outcome = "nothing is saved."
                 if checkpoints:
@@ -125,6 +131,16 @@ def fit(
                     f" {done}; {outcome}"
                 )
     return parallel.unreplicate(replicated)
+
+
+def _compile_everywhere(update: Any, *args: Any) -> None:
+    """Compile `update` for `args`, and wait until all hosts have; nothing on a single one.
+
+    Its next call finds the program in JAX's memory, and so starts at the same time everywhere.
+    """
+    if jax.process_count() > 1:
+        update.lower(*args).compile()
+        distributed.barrier("compiled")
 
 
 def _calls(start: int, steps: int, intervals: tuple[int, ...]) -> Iterator[tuple[int, int]]:
