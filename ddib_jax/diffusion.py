@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax import weightings
 from ddib_jax.types import (
+    Denoiser,
     Guidance,
     Network,
     NoiseSchedule,
@@ -72,7 +73,7 @@ class DiffusionModel:
         return self.replace(guidance=guidance)
 
 
-def probability_flow(model: DiffusionModel) -> VectorField:
+def probability_flow(model: Denoiser) -> VectorField:
     """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma.
 
     Karras et al. (2022), equations 1 and 3, in the coordinates x = x_t / alpha_t.

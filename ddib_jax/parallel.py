@@ -117,9 +117,9 @@ _mapped = functools.cache(mapped)
 
 
 def map_batches(
-    fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter
+    fn: Callable, tree: Any, batch: Any, *, batch_size: int, progress: Callable = iter
 ) -> Any:
-    """fn(tree, *batch) over arrays [n, ...], in batches on all local devices; host arrays [n, ...].
+    """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
 
     Every host maps its own arrays, whatever others do. All batches have one shape, as the last is
     padded by its own first entries and cut again: one compilation, kept for as long as `fn` is the
@@ -127,20 +127,17 @@ def map_batches(
     the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
     several lengths.
     """
-    count, total = jax.local_device_count(), len(arrays[0])
-    if total == 0 or any(len(array) != total for array in arrays):
+    lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
+    if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
-            "Expected arrays of one length, at least 1; found"
-            f" {', '.join(str(len(array)) for array in arrays)}."
+            f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
+    count, total = jax.local_device_count(), lengths.pop()
     size = -(-min(batch_size, total) // count) * count
-    on_devices = _mapped(_on_batch(fn))
-    results = []
+    on_devices, results = _mapped(fn), []
     for start in progress(range(0, total, size)):
-        parts = [np.asarray(array[start : start + size]) for array in arrays]
-        # np.resize repeats a short last batch until it is full.
-        batch = [np.resize(part, (size, *part.shape[1:])) for part in parts]
-        results.append(on_devices(tree, tuple(shard(batch))))
+        padded = jax.tree.map(lambda leaf: _padded(leaf[start : start + size], size), batch)
+        results.append(on_devices(tree, shard(padded)))
 
     def joined(*leaves):
         flat = [np.asarray(leaf).reshape(size, *leaf.shape[2:]) for leaf in leaves]
@@ -149,9 +146,10 @@ def map_batches(
     return jax.tree.map(joined, *results)
 
 
-@functools.cache
-def _on_batch(fn: Callable) -> Callable:
-    return lambda tree, batch: fn(tree, *batch)
+def _padded(part: Any, size: int) -> np.ndarray:
+    part = np.asarray(part)
+    # np.resize repeats a short part until it is full
+    return np.resize(part, (size, *part.shape[1:]))
 
 
 def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:

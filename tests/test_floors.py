@@ -27,7 +27,8 @@ FLOORS = [
     },
     {"diffusion", "evaluation", "report"},
     {"bridge", "pretrained", "analytic"},
-    {"translation", "diagnosis", "baselines"},
+    {"translation", "baselines"},
+    {"diagnosis"},
     {"commands"},
     {"cli"},
 ]

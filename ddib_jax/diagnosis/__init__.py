@@ -2,9 +2,9 @@
 
 from ddib_jax.diagnosis.checks import Check, latent_checks, noisy_latents, sample_checks
 from ddib_jax.diagnosis.inversion import (
-    Leg,
-    Road,
+    PaddedGrid,
     RoundTrip,
+    Timed,
     memory,
     recommended,
     round_trips,
@@ -13,9 +13,9 @@ from ddib_jax.diagnosis.inversion import (
 
 __all__ = [
     "Check",
-    "Leg",
-    "Road",
+    "PaddedGrid",
     "RoundTrip",
+    "Timed",
     "latent_checks",
     "memory",
     "noisy_latents",

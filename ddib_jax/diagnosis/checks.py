@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.bridge import Bridge, encode
+from ddib_jax.bridge import Bridge
 from ddib_jax.metrics import METRICS
 from ddib_jax.metrics.latents import neighbour_correlation_of, neighbour_moments
+from ddib_jax.translation import encode
 from ddib_jax.types import Images, PRNGKey
 
 
@@ -91,14 +92,14 @@ def noisy_latents(
 ) -> Images:
     """The latents [n h w c] of images [n h w c] with noise of deviation sigmas[0] added.
 
-    Those of an exact model are N(0, I). Raises as `bridge.encode` does, and does not warn.
+    Those of an exact model are N(0, I). Raises as `translation.encode` does, and does not warn.
     """
     noise = np.asarray(jax.random.normal(key, images.shape))
     noisy = images + np.float32(bridge.sigmas[0]) * noise
     with warnings.catch_warnings():
         # that they are far from N(0, I) is for the checks to say
         warnings.simplefilter("ignore")
-        return encode(bridge, noisy, batch_size=batch_size, progress=progress)
+        return encode(bridge, noisy, batch_size=batch_size, progress=progress).y
 
 
 def sample_checks(

@@ -47,7 +47,7 @@ class FixedPoint:
 
         The result is the best that was met, whether or not it reached the tolerance.
         """
-        threshold = self.threshold(start.dtype)
+        threshold = self.tolerance * float(jnp.finfo(start.dtype).eps)
         result = self._anderson(g, start, threshold)
         if self.newton == 0:
             return result
@@ -59,13 +59,10 @@ class FixedPoint:
             lambda: result,
         )
 
-    def threshold(self, dtype: jnp.dtype) -> float:
-        """The residual at which the iteration stops, for numbers of this type."""
-        return self.tolerance * float(jnp.finfo(dtype).eps)
-
-    def accepted(self, dtype: jnp.dtype) -> float:
-        """The largest residual that counts as converged, for numbers of this type."""
-        return self.slack * self.threshold(dtype)
+    @property
+    def accepted(self) -> float:
+        """The largest residual that counts as converged, in units of the last place."""
+        return self.slack * self.tolerance
 
     def _anderson(self, g, start, threshold) -> FixedPointResult:
         flat = lambda a: a.reshape(len(a), -1)

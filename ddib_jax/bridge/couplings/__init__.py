@@ -1,0 +1,126 @@
+"""Couplings: several rows walk one ODE side by side, and the source's steers the target's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+from ddib_jax.bridge.couplings.coupling import Coupling, Rows, StraightPath, decode_coupled
+from ddib_jax.bridge.couplings.linear import Cosines, Linear, Pixels, Resized, waves
+from ddib_jax.data import load_dataset, read_images
+from ddib_jax.types import Images
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of `COUPLINGS`.
+
+    make: (argument, shape [h w c] of an image, the source's images [n h w c]) -> the coupling. It
+    raises ValueError for an argument that does not suit. argument: what the word after the colon
+    stands for. example: one for a test. order_kept: whether a solver keeps its order.
+    """
+
+    make: Callable[[str, tuple[int, ...], Images], Coupling]
+    argument: str
+    description: str
+    example: str
+    order_kept: bool = True
+
+
+def _low_pass(argument, shape, images):
+    return Linear(Cosines.band(shape, 0, _whole(argument)))
+
+
+def _high_pass(argument, shape, images):
+    return Linear(Cosines.band(shape, _whole(argument), max(shape[:2])))
+
+
+def _band(argument, shape, images):
+    low, _, high = argument.partition("-")
+    return Linear(Cosines.band(shape, _whole(low), _whole(high)))
+
+
+def _agreement(argument, shape, images):
+    target = load_dataset(argument, split="train", image_size=shape[0])
+    some = target.take(range(min(len(target), 256)))
+    if some.shape[1:] != shape:
+        raise ValueError(f"'{argument}' has images of {some.shape[1:]}; the model's are of {shape}.")
+    return Linear(Cosines.agreement(images, some))
+
+
+def _mask(argument, shape, images):
+    picture = read_images([argument], image_size=shape[0])[0]
+    return Linear(Pixels((picture.mean(axis=-1, keepdims=True) + 1) / 2))
+
+
+COUPLINGS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "low-pass": Kind(
+            _low_pass,
+            "N",
+            "the N lowest frequencies each way are the source's: 1 keeps the mean colour, 2 or 3"
+            " broad shades too",
+            example="2",
+        ),
+        "high-pass": Kind(
+            _high_pass,
+            "N",
+            "all but the N lowest frequencies are the source's: its fine structure",
+            example="4",
+        ),
+        "band": Kind(
+            _band,
+            "A-B",
+            "the frequencies from A up to below B are the source's",
+            example="2-5",
+        ),
+        "agreement": Kind(
+            _agreement,
+            "DATA",
+            "each frequency is the source's as far as the source's images and DATA, images of the"
+            " target, have equal power in it",
+            example="seven",
+        ),
+        "mask": Kind(
+            _mask,
+            "FILE",
+            "the picture is the source's where FILE is white, the target's where it is black",
+            example="mask.png",
+        ),
+    }
+)
+"""Name -> kind of coupling, as `low-pass:3` names one on the command line."""
+
+
+def parse_coupling(word: str, shape: tuple[int, ...], images: Images) -> Coupling:
+    """The coupling that is written NAME:ARGUMENT, for images [n h w c] of `shape` [h w c].
+
+    Raises ValueError for an unknown name, with the list, or an argument that does not suit.
+    """
+    name, _, argument = word.partition(":")
+    if name not in COUPLINGS or not argument:
+        known = ", ".join(f"{name}:{kind.argument}" for name, kind in COUPLINGS.items())
+        raise ValueError(f"'{word}' is no coupling; known are {known}.")
+    return COUPLINGS[name].make(argument, shape, images)
+
+
+def _whole(word: str) -> int:
+    if not word.isdigit():
+        raise ValueError(f"Frequencies are counted in whole numbers, not '{word}'.")
+    return int(word)
+
+
+__all__ = [
+    "COUPLINGS",
+    "Cosines",
+    "Coupling",
+    "Kind",
+    "Linear",
+    "Pixels",
+    "Resized",
+    "Rows",
+    "StraightPath",
+    "decode_coupled",
+    "parse_coupling",
+    "waves",
+]

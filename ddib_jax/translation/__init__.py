@@ -1,0 +1,15 @@
+"""The one driver: any number of images encoded, decoded, translated and swept by any method."""
+
+from ddib_jax.translation.driver import decode, encode, image_keys, sample, translate
+from ddib_jax.translation.sweeps import SweepResult, sweep, translate_sweep
+
+__all__ = [
+    "SweepResult",
+    "decode",
+    "encode",
+    "image_keys",
+    "sample",
+    "sweep",
+    "translate",
+    "translate_sweep",
+]

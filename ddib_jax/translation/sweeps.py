@@ -1,0 +1,171 @@
+"""Sweeps: the same images under many values of one field of a method, encoded once."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from ddib_jax import parallel
+from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
+from ddib_jax.perturbations import acts_before_latent, at, needs
+from ddib_jax.translation.driver import decode, encode, image_keys, translate
+from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
+
+
+class SweepResult(NamedTuple):
+    """A sweep over k values and n images: translations, and the latents decoded to them.
+
+    latents: None for a method that has none.
+    """
+
+    images: Float[np.ndarray, "k n ..."]
+    latents: Float[np.ndarray, "k n ..."] | None
+
+
+def translate_sweep(
+    method: Translator,
+    images: Images | None,
+    values: Sequence[float | int],
+    *,
+    over: str = "coefficient",
+    latents: Images | None = None,
+    key: PRNGKey | None = None,
+    indices: Int[np.ndarray, " n"] | None = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> SweepResult:
+    """The translations of any number of images [n h w c] under each value of a method's field.
+
+    over: the field, a leaf of the method (DDIB's coefficient, SDEdit's sigma). Of a DDIB swept over
+    its coefficient the images are encoded once, and encoding, perturbing and decoding are programs
+    of their own, so that another perturbation compiles neither network again. latents: those of the
+    images under its source, where they are available; nothing is encoded again then, and a
+    perturbation that does not look at the images needs none. Keys and errors are those of
+    `translate`; raises ValueError for a perturbation that needs images where there are none.
+    """
+    options = {"batch_size": batch_size, "progress": progress}
+    if not isinstance(method, DDIB) or over != "coefficient":
+        each = [
+            translate(
+                method.replace(**{over: jnp.asarray(value, jnp.result_type(float))}),
+                images,
+                key=key,
+                indices=indices,
+                **options,
+            )
+            for value in values
+        ]
+        return SweepResult(np.stack(each), None)
+    method.check()
+    anew = acts_before_latent(method.perturb)
+    if images is None and (latents is None or anew or "data" in needs(method.perturb)):
+        raise ValueError(
+            "This perturbation looks at the source images; give images, not latents alone."
+        )
+    for kind, arrays in (("images", images), ("latents", latents)):
+        if arrays is not None:
+            check_shape(method.source.model, arrays, kind)
+    key = jax.random.key(0) if key is None else key
+    count = len(latents if images is None else images)
+    indices = np.arange(count) if indices is None else indices
+
+    def encoded(perturbing: _Perturbing, ddib: DDIB) -> np.ndarray:
+        batch = {"index": indices, "data": images}
+        changed = parallel.map_batches(_perturb_images, perturbing, batch, batch_size=batch_size)
+        return encode(ddib.bridges()[0], changed, **options).y
+
+    shared = latents
+    if not anew and latents is None:
+        shared = encode(method.source, images, **options).y
+    rows = []
+    for value in jnp.asarray(values, jnp.result_type(float)):
+        ddib, perturbing = method.replace(coefficient=value), _Perturbing(key, value, method.perturb)
+        latent = encoded(perturbing, ddib) if anew else shared
+        batch = {"index": indices, "latent": latent}
+        if images is not None:
+            batch["data"] = images
+        if "reference" in needs(ddib.perturb):
+            batch["reference"] = np.asarray(ddib.encode_reference(count))
+        perturbed = parallel.map_batches(
+            _perturb_latents, perturbing, batch, batch_size=batch_size
+        )
+        rows.append((ddib, latent, perturbed))
+    if anew:  # then the bridges may end elsewhere at each coefficient
+        parts = [_decoded(*row, **options) for row in rows]
+    else:
+        _, *arrays = zip(*rows, strict=True)
+        parts = _decoded(method, *map(np.concatenate, arrays), **options)
+    perturbed = np.stack([row[2] for row in rows])
+    return SweepResult(np.reshape(parts, perturbed.shape), perturbed)
+
+
+def sweep(
+    keys: Keys,
+    ddib: DDIB,
+    image: Image,
+    coefficients: Float[Array, " k"],
+    *,
+    at_once: int = 64,
+) -> Float[Array, "k b h w c"]:
+    """The translations of images [b h w c] under every coefficient [k] of the DDIB's perturbation.
+
+    A pure function, one program under `jax.jit`, that encodes once. Perturbing and decoding are
+    vmapped over as many coefficients as give at most `at_once` images (one, where b is more), and
+    `lax.map`ped over the rest: the memory for it does not grow with k. For a perturbation that acts
+    on the image or the noise level, every coefficient is encoded anew.
+    """
+    context = None if acts_before_latent(ddib.perturb) else ddib.encode(keys, image)[0]
+
+    def translate_at(coefficient):
+        method = ddib.replace(coefficient=coefficient)
+        return method(keys, image) if context is None else method.decode(context).y
+
+    # a divisor of k: `lax.map` would compile its body a second time for a remainder
+    count, most = len(coefficients), max(1, at_once // len(image))
+    batch = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
+    return jax.lax.map(translate_at, coefficients, batch_size=batch)
+
+
+@struct.dataclass
+class _Perturbing:
+    """What perturbs, without the models: another one must not compile it anew."""
+
+    key: PRNGKey
+    coefficient: Scalar
+    perturb: Perturbation = struct.field(pytree_node=False)
+
+
+# The functions below are mapped over batches: `parallel.map_batches` compiles each once.
+
+
+def _perturb_images(perturbing, batch):
+    value = batch["data"]
+    noise = fixed_noise(image_keys(perturbing.key, batch["index"]), value)
+    coefficient = perturbing.coefficient.astype(value.dtype)
+    return at(perturbing.perturb, "image", value, coefficient, {"data": value, "noise": noise})
+
+
+def _perturb_latents(perturbing, batch):
+    latent = batch["latent"]
+    noise = fixed_noise(image_keys(perturbing.key, batch["index"]), latent)
+    coefficient = perturbing.coefficient.astype(latent.dtype)
+    return at(perturbing.perturb, "latent", latent, coefficient, batch | {"noise": noise})
+
+
+def _decode_latents(ddib, batch):
+    solution = ddib.decode_latent(batch["latent"], batch["perturbed"])
+    return solution.y, solution.residual
+
+
+def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) -> np.ndarray:
+    """The translations of latents [n ...], as they were encoded and as they were perturbed."""
+    if ddib.coupling is None:
+        return decode(ddib.bridges()[1], perturbed, **options)
+    batch = {"latent": latents, "perturbed": perturbed}
+    images, residual = parallel.map_batches(_decode_latents, ddib, batch, **options)
+    check_solved(ddib.target.solver, residual)
+    return check_finite(images, "translations")
