@@ -127,17 +127,17 @@ def map_batches(
     the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
     several lengths.
     """
-    lengths = {len(leaf) for leaf in jax.tree.leaves(batch)}
-    if len(lengths) != 1 or 0 in lengths:
+    lengths = sorted({len(leaf) for leaf in jax.tree.leaves(batch)})
+    if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(
             f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
-    count, total = jax.local_device_count(), lengths.pop()
+    count, total = jax.local_device_count(), lengths[0]
     size = -(-min(batch_size, total) // count) * count
     on_devices, results = _mapped(fn), []
     for start in progress(range(0, total, size)):
-        padded = jax.tree.map(lambda leaf: _padded(leaf[start : start + size], size), batch)
-        results.append(on_devices(tree, shard(padded)))
+        part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
+        results.append(on_devices(tree, shard(part)))
 
     def joined(*leaves):
         flat = [np.asarray(leaf).reshape(size, *leaf.shape[2:]) for leaf in leaves]
@@ -146,8 +146,8 @@ def map_batches(
     return jax.tree.map(joined, *results)
 
 
-def _padded(part: Any, size: int) -> np.ndarray:
-    part = np.asarray(part)
+def _part(array: Any, *, start: int, size: int) -> np.ndarray:
+    part = np.asarray(array[start : start + size])
     # np.resize repeats a short part until it is full
     return np.resize(part, (size, *part.shape[1:]))
 

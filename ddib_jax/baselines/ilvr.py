@@ -6,18 +6,17 @@ from ddib_jax.bridge import Bridge, Coupling, decode_coupled, fixed_noise
 from ddib_jax.bridge.couplings import Linear, Resized, StraightPath
 from ddib_jax.types import Image, Keys
 
-_COUPLING = Linear(Resized(4))
+_COUPLING = Linear(Resized(4), kick=True)
 
 
 @struct.dataclass
 class ILVR:
     """Fresh noise decoded by the target's ODE, coupled to the source on a straight path of noise.
 
-    The source's row is image + sigma noise, with one draw of noise for all levels; where the paper
-    replaces low frequencies after every step, and draws noise anew, here they move with the
-    source's row, so that the result does not depend on the number of steps. target: the bridge of
-    the target domain. coupling: by default the paper's filter, what is left after downsampling by a
-    factor and upsampling again.
+    The source's row is image + sigma noise; the paper draws noise anew at every step, here one draw
+    serves all of them, as the ODE needs. target: the bridge of the target domain. coupling: by
+    default the paper's, which after every step replaces what is left after downsampling by 4 and
+    upsampling again.
     """
 
     target: Bridge

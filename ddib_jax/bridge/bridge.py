@@ -28,8 +28,9 @@ _SOLVER = get_solver(SOLVER)
 class Auxiliary:
     """The auxiliary state at one end of a bridge, and where it comes from: the way back is exact.
 
-    value: of the shape of the state; None where it is handed on apart. sigmas [n]: the ascending grid. rising: whether the solver
-    itself went up the grid; then its inverse goes down, and the other way round.
+    value: of the shape of the state; None where it is handed on apart. sigmas [n]: the ascending
+    grid. rising: whether the solver itself went up the grid; then its inverse goes down, and the
+    other way round.
     """
 
     value: Array | np.ndarray | None
@@ -42,6 +43,10 @@ class Auxiliary:
 
         Under `jit` the noise levels have no values to compare: only their number is.
         """
+        if solver.inverse is None:
+            raise ValueError(
+                f"{solver} has no auxiliary state to start from; it is not reversible."
+            )
         if self.solver != solver:
             raise ValueError(
                 f"The auxiliary state is that of {self.solver}; this bridge goes by {solver}."

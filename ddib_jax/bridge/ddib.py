@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.checks import check_meeting
@@ -36,7 +36,7 @@ class DDIB:
     perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
     coupling: Coupling | None = None
     until: Scalar | float | None = None
-    reference: Data | None = None
+    reference: Float[Array | np.ndarray, "..."] | None = None
 
     def __call__(self, keys: Keys, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
@@ -122,7 +122,8 @@ class DDIB:
         if self.coupling is None:
             if self.until is not None:
                 raise ValueError(
-                    "There is no coupling to end; name one, or leave the level out at which it ends."
+                    "There is no coupling to end; name one, or leave out the level at which it"
+                    " ends."
                 )
             return
         self.coupling.check(self.target.model.data_shape)

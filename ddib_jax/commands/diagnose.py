@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, diagnosis, pretrained, runs
+from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
@@ -107,12 +107,12 @@ class Diagnose:
                 f" {trip.error:8.2e}   of the latent {trip.latent:8.2e}   {1e3 * trip.seconds:6.0f}"
                 " ms an image"
             )
-        plain, carried = (
-            diagnosis.recommended(trips, self.error, self.latent_error, carried=carried)
-            for carried in (False, True)
+        plain, exact = (
+            diagnosis.recommended(trips, self.error, self.latent_error, with_aux=with_aux)
+            for with_aux in (False, True)
         )
         fit, conclusion = assessed(checks, plain, self.error)
-        advice = advised(plain, carried, trips, error=self.error, grid=self.grid)
+        advice = advised(plain, exact, trips, error=self.error, grid=self.grid)
 
         batch = min(64, max(8, self.limit))
         weights, working = diagnosis.memory(model, get_solver("heun"), batch)
@@ -174,7 +174,7 @@ class Diagnose:
         key = jax.random.key(self.seed)
         latents = diagnosis.noisy_latents(key, examined, images, progress=progress("encoding"))
         noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
-        return latents, bridge.sample(examined, noise, progress=progress("sampling"))
+        return latents, translation.sample(examined, noise, progress=progress("sampling"))
 
 
 def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -215,7 +215,7 @@ def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) ->
         reasons.append(f"out of range are {figures}; {remedies}")
     if best is None:
         reasons.append(
-            f"no solver tried gives the image back to {error:g} with nothing carried and a true"
+            f"no solver tried gives the image back to {error:g} from its latent alone with a true"
             " latent; try more evaluations or a larger error"
         )
     return False, "this model is not fit to bridge yet: " + ". Also, ".join(reasons) + "."
@@ -223,7 +223,7 @@ def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) ->
 
 def advised(
     plain: RoundTrip | None,
-    carried: RoundTrip | None,
+    exact: RoundTrip | None,
     trips: list[RoundTrip],
     *,
     error: float,
@@ -231,7 +231,8 @@ def advised(
 ) -> str:
     """Which solver and how many steps to take for an error of encode -> decode.
 
-    plain, carried: the recommended round trips without and with a carry, None where there is none.
+    plain, exact: the recommended round trips without and with the auxiliary state, None where there
+    is none.
     """
     if plain is not None:
         advice = (
@@ -241,24 +242,24 @@ def advised(
         )
     else:
         advice = f"Of those tried none reaches {error:g}"
-        without_carry = [trip for trip in trips if not trip.carried]
-        if without_carry:
-            nearest = min(without_carry, key=lambda trip: trip.error)
+        from_latents = [trip for trip in trips if not trip.with_aux]
+        if from_latents:
+            nearest = min(from_latents, key=lambda trip: trip.error)
             advice += (
                 f"; the nearest is {_name(nearest)} at {nearest.steps} steps, {nearest.error:.1e}"
             )
         advice += "."
-    if carried:
+    if exact:
         advice += (
-            " To give an image back to the same model exactly, keep what a reversible solver"
-            f" carries (`ddib encode --carry`): {carried.solver} does so in any number of steps,"
-            f" {carried.error:.0e} in {carried.steps}."
+            " To give an image back to the same model exactly, keep a reversible solver's auxiliary"
+            f" state (`ddib encode --aux`): {exact.solver} does so in any number of steps,"
+            f" {exact.error:.0e} in {exact.steps}."
         )
     return advice
 
 
 def _name(trip: RoundTrip) -> str:
-    return trip.solver + (" + carry" if trip.carried else "")
+    return trip.solver + (" + auxiliary" if trip.with_aux else "")
 
 
 def _checks_table(checks: tuple[Check, ...]) -> runs.Table:
@@ -272,7 +273,7 @@ def _checks_table(checks: tuple[Check, ...]) -> runs.Table:
 def _round_trips_table(trips: list[RoundTrip]) -> runs.Table:
     columns = (
         "solver",
-        "carried",
+        "auxiliary state",
         "steps",
         "evaluations",
         "error",
@@ -282,7 +283,7 @@ def _round_trips_table(trips: list[RoundTrip]) -> runs.Table:
     rows = [
         (
             trip.solver,
-            "yes" if trip.carried else "no",
+            "yes" if trip.with_aux else "no",
             trip.steps,
             trip.evaluations,
             trip.error,

@@ -24,7 +24,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.roofline import CHIPS, Cost
-from ddib_jax.solvers import count, get_solver, is_implicit
+from ddib_jax.solvers import get_solver
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import WEIGHTINGS
 
@@ -103,7 +103,7 @@ class Plan(Recipe):
         print(f"{self.work} on {self.topology}, {hardware}, compiled in {seconds:.0f} s")
         calls, call, work = 1, "a step", "a step"
         if self.work == "translation":
-            calls = 2 * count(get_solver(self.solver), self.grid_steps)
+            calls = 2 * get_solver(self.solver).evaluations(self.grid_steps)
             call, work = "an evaluation", f"for {calls} evaluations"
         parameters, batch = _size(model.params), self.batch_size
         estimate = Estimate(cost, chip, len(devices), batch, parameters, calls, call, work)
@@ -124,7 +124,7 @@ class Plan(Recipe):
                 "Labels are dropped in a conditional training alone; add --conditional, or leave"
                 " the label dropout out."
             )
-        if is_implicit(get_solver(self.solver)):
+        if get_solver(self.solver).tolerance is not None:
             raise ValueError(
                 f"How many evaluations '{self.solver}' takes is known only when it runs; plan with"
                 " another solver."

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import class_labels
 from ddib_jax.commands.crossing import Crossing, Flat, progress
@@ -46,13 +46,13 @@ class Sample:
         target, classes = self.crossing.bridge(model), class_labels(self.label, self.model, model)
         labels, measured = None, target
         if classes is not None:
-            labels = np.resize(classes, self.count)
+            labels = np.resize(np.asarray(classes, np.int32), self.count)
             # A batch is measured with any label: how long an evaluation takes depends on none.
             measured = target.replace(model=model.given(jnp.asarray(0)))
-        images = bridge.sample(
+        images = translation.sample(
             target,
             noise,
-            labels=labels,
+            cond=labels,
             batch_size=self.crossing.batch(measured, self.count),
             progress=progress("sampling"),
         )

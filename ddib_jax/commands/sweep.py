@@ -9,17 +9,18 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, distributed
-from ddib_jax.bridge import DDIB, Tie
+from ddib_jax import distributed
+from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.latents import read_latents
+from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.data.png import write_images
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
-from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
+from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 
@@ -49,12 +50,6 @@ class Sweep:
     """The class of the images, by name or number, where the source model has classes."""
     target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
-    tie: int | None = None
-    """Hold this many of the lowest frequencies each way to those of the image, all the way down."""
-    release: float | None = None
-    """The noise level at which the tie lets go: the higher, the better the target clears the haze
-    that the source's shades leave, and the less of them stays.
-    """
     then: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
@@ -68,36 +63,35 @@ class Sweep:
     """Take only this many images, the first ones."""
     seed: int = 0
     """Seed of the noise that perturbations draw."""
+    coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default_factory=CouplingOptions
+    )
+    look_at: Annotated[ReferenceOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default_factory=ReferenceOptions
+    )
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
         shard = self.hosts.join()
-        if self.release is not None and self.tie is None:
-            raise ValueError(
-                "There is no tie to release; name the frequencies to tie (--tie), or leave"
-                " --release out."
-            )
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
         source = Condition(self.source_class).model(self.source)
         target = Condition(self.target_class).model(self.target)
-        bridge.check_meeting(source, target)
-        if shard.count > 1 and "other" in needs(perturb):
-            raise ValueError(
-                "This perturbation looks at an image's neighbour, which another process may have;"
-                " sweep it on one."
-            )
+        check_meeting(source, target)
+        names, images, latents = self._read(source.data_shape, shard)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
-            tie=None if self.tie is None else Tie(self.tie, self.release),
+            coupling=self.coupling.coupling(
+                source.data_shape, latents if images is None else images
+            ),
+            until=self.coupling.until,
+            reference=self.look_at.image(source.data_shape),
         )
-        ddib.check_tie()
-        names, images, latents = self._read(source.data_shape, shard)
         result = translate_sweep(
             ddib,
             images,

@@ -17,6 +17,7 @@ from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.solvers import RK4, Solution, backward, get_solver, solve
 from ddib_jax.types import Images, Solver
 
+
 @functools.partial(jax.jit, static_argnames="solver")
 def _solve(
     solver: Solver,
@@ -105,9 +106,9 @@ def round_trips(
 ) -> list[RoundTrip]:
     """Every solver's round trip of images [b h w c] at about so many evaluations one way.
 
-    Reversible solvers are run with their auxiliary state and without. Latents are compared with those of RK4
-    in as many steps as the largest budget: a solver may invert itself well and still not solve the
-    ODE. Budgets in which a solver takes no step are left out.
+    Reversible solvers are run with their auxiliary state and without. Latents are compared with
+    those of RK4 in as many steps as the largest budget: a solver may invert itself well and still
+    not solve the ODE. Budgets in which a solver takes no step are left out.
     """
     images, longest = jnp.asarray(images), max(budgets)
     grid_of = lambda steps: PaddedGrid.of(make_grid(grid, model.schedule, steps), longest)

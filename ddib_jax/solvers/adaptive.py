@@ -1,7 +1,7 @@
 """Adaptive methods of diffrax: the reference for fixed grids. Needs the extra `adaptive`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -32,7 +32,7 @@ class Adaptive:
         return {"tsit5": 5, "dopri8": 8}[self.method]
 
     def evaluations(self, steps: int) -> int:
-        """Those of one inner step an interval, the least; a `Solution` has those that were taken."""
+        """Those of one inner step an interval, the least; a `Solution` has those taken."""
         return {"tsit5": 6, "dopri8": 13}[self.method] * steps
 
     def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> Array:

@@ -26,9 +26,7 @@ class DPMSolverPP2M(Explicit):
         """One a step."""
         return steps
 
-    def init(
-        self, f: VectorField, t0: Scalar, y0: Array, aux: None = None
-    ) -> tuple[Array, Array]:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> tuple[Array, Array]:
         """The last d and the last step in log t: zero, an infinitely long step ago."""
         # h / inf = 0 removes the correction from the first step, without a branch for it
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)

@@ -1,9 +1,12 @@
 """Integration of an ODE over a grid with `lax.scan`; the grid's direction is that of time."""
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
@@ -18,15 +21,17 @@ class Solution:
     """The end of an integration, and what it took.
 
     y: the state, of the shape of y0. aux: the auxiliary state of a reversible solver, of the same
-    shape, or None: with it the inverse leads back exactly. residual [b]: the worst relative residual
-    of every member of the batch over all steps; 0 where nothing is solved for. evaluations []: of
-    the vector field; of a batch the slowest member decides how many an iteration takes.
+    shape (of a bridge an `Auxiliary`), or None: with it the inverse leads back exactly. residual
+    [b]: the worst relative residual of every member of the batch over all steps; 0 where nothing is
+    solved for. evaluations []: of the vector field; of a batch the slowest member decides how many
+    an iteration takes. Of many images in batches all are arrays of the host, and evaluations are
+    [b].
     """
 
-    y: Array
-    aux: Array | None
-    residual: Float[Array, " b"]
-    evaluations: Int[Array, ""]
+    y: Array | np.ndarray
+    aux: Any
+    residual: Float[Array | np.ndarray, " b"]
+    evaluations: Int[Array | np.ndarray, "..."]
 
 
 class Explicit:
@@ -79,6 +84,7 @@ def solve(
     *,
     aux: Array | None = None,
     steps: Count = None,
+    after: Callable[[Array], Array] | None = None,
 ) -> Solution:
     """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along `ts`, rising or falling, to y(ts[-1]).
 
@@ -89,20 +95,33 @@ def solve(
 
     A reversible solver starts from the pair (y0, aux), or makes its own second state. With
     `end = solve(solver, f, y0, ts)`, `solve(solver.inverse, f, end.y, ts[::-1], aux=end.aux)` gives
-    y0 back up to the rounding of the numbers, whatever the steps' own error. Raises ValueError for
-    an `aux` where the solver is not reversible.
+    y0 back up to the rounding of the numbers, whatever the steps' own error.
+
+    after: what is done to the state after every step, as papers correct it from outside of the ODE;
+    the result then depends on the number of steps. Raises ValueError for an `aux` where the solver
+    is not reversible, and for `after` where it takes no steps.
     """
     if aux is not None and solver.inverse is None:
         raise ValueError(
             f"{solver} has no auxiliary state to start from; solvers with an `inverse` have one."
         )
     if isinstance(solver, OverGrid):
+        if after is not None:
+            raise ValueError(
+                f"{type(solver).__name__} has no steps after which a state could be corrected; take"
+                " another solver."
+            )
         y, ending = solver.over(f, y0, ts, steps)
     else:
+        correct = after or (lambda y: y)
+
+        def step(t0, t1, y, state):
+            y, state = solver.step(f, t0, t1, y, state)
+            return correct(y), state
 
         def interval(state, numbered):
             index, t0, t1 = numbered
-            stepped = lambda: solver.step(f, t0, t1, *state)
+            stepped = lambda: step(t0, t1, *state)
             if steps is not None:
                 return jax.lax.cond(index < steps, stepped, lambda: state), None
             return stepped(), None

@@ -198,10 +198,6 @@ def _translate_batch(tree, batch):
     return down.y, _moments(context["latent"]), jnp.maximum(up.residual, down.residual)
 
 
-
-
-
-
 def _under(bridge: Bridge, batch: dict) -> Bridge:
     """The bridge under the batch's own conditions, where it has some."""
     return bridge.replace(model=bridge.model.given(batch["cond"])) if "cond" in batch else bridge
@@ -223,7 +219,6 @@ def _split_references(method: Translator, count: int) -> tuple[Translator, dict[
             " for each."
         )
     return method.replace(reference=None), {"reference": method.reference}
-
 
 
 def _moments(latents):

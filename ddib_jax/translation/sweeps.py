@@ -83,16 +83,17 @@ def translate_sweep(
         shared = encode(method.source, images, **options).y
     rows = []
     for value in jnp.asarray(values, jnp.result_type(float)):
-        ddib, perturbing = method.replace(coefficient=value), _Perturbing(key, value, method.perturb)
+        ddib, perturbing = (
+            method.replace(coefficient=value),
+            _Perturbing(key, value, method.perturb),
+        )
         latent = encoded(perturbing, ddib) if anew else shared
         batch = {"index": indices, "latent": latent}
         if images is not None:
             batch["data"] = images
         if "reference" in needs(ddib.perturb):
             batch["reference"] = np.asarray(ddib.encode_reference(count))
-        perturbed = parallel.map_batches(
-            _perturb_latents, perturbing, batch, batch_size=batch_size
-        )
+        perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)
         rows.append((ddib, latent, perturbed))
     if anew:  # then the bridges may end elsewhere at each coefficient
         parts = [_decoded(*row, **options) for row in rows]

@@ -92,7 +92,9 @@ def test_one_program_serves_any_number_of_steps(name):
         padded = jnp.concatenate([ts, jnp.full(8 - steps, ts[-1])])
         end, truth = run(padded, steps), solve(solver, slope, y0, ts)
         assert jnp.abs(end.y - truth.y).max() < 1e-12
-        assert abs(int(end.evaluations) - int(truth.evaluations)) <= (0 if name not in IMPLICIT else 3)
+        assert abs(int(end.evaluations) - int(truth.evaluations)) <= (
+            0 if name not in IMPLICIT else 3
+        )
         back = backward(padded, steps=jnp.asarray(steps))
         assert jnp.array_equal(back[: steps + 1], ts[::-1])
         if name in REVERSIBLE:
@@ -130,7 +132,9 @@ def test_reversible_solvers_give_the_state_back(name, ends):
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in REVERSIBLE])
 def test_an_auxiliary_state_of_no_use_is_refused(name):
     with pytest.raises(ValueError, match="no auxiliary state to start from"):
-        solve(SOLVERS[name], slope, jnp.ones((1, 2)), jnp.linspace(1.0, 2.0, 3), aux=jnp.ones((1, 2)))
+        solve(
+            SOLVERS[name], slope, jnp.ones((1, 2)), jnp.linspace(1.0, 2.0, 3), aux=jnp.ones((1, 2))
+        )
 
 
 @pytest.mark.parametrize("name", SOLVERS)

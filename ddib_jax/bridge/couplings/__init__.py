@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-
 from ddib_jax.bridge.couplings.coupling import Coupling, Rows, StraightPath, decode_coupled
 from ddib_jax.bridge.couplings.linear import Cosines, Linear, Pixels, Resized, waves
 from ddib_jax.data import load_dataset, read_images
@@ -15,42 +14,44 @@ from ddib_jax.types import Images
 class Kind:
     """One row of `COUPLINGS`.
 
-    make: (argument, shape [h w c] of an image, the source's images [n h w c]) -> the coupling. It
-    raises ValueError for an argument that does not suit. argument: what the word after the colon
-    stands for. example: one for a test. order_kept: whether a solver keeps its order.
+    make: (argument, shape [h w c] of an image, the source's images [n h w c], strength) -> the
+    coupling; raises ValueError for an argument that does not suit. argument: what the word after
+    the colon stands for. example: one for a test. order_kept: whether a solver keeps its order.
     """
 
-    make: Callable[[str, tuple[int, ...], Images], Coupling]
+    make: Callable[[str, tuple[int, ...], Images, float], Coupling]
     argument: str
     description: str
     example: str
     order_kept: bool = True
 
 
-def _low_pass(argument, shape, images):
-    return Linear(Cosines.band(shape, 0, _whole(argument)))
+def _low_pass(argument, shape, images, strength):
+    return Linear(Cosines.band(shape, 0, _whole(argument)), strength)
 
 
-def _high_pass(argument, shape, images):
-    return Linear(Cosines.band(shape, _whole(argument), max(shape[:2])))
+def _high_pass(argument, shape, images, strength):
+    return Linear(Cosines.band(shape, _whole(argument), max(shape[:2])), strength)
 
 
-def _band(argument, shape, images):
+def _band(argument, shape, images, strength):
     low, _, high = argument.partition("-")
-    return Linear(Cosines.band(shape, _whole(low), _whole(high)))
+    return Linear(Cosines.band(shape, _whole(low), _whole(high)), strength)
 
 
-def _agreement(argument, shape, images):
+def _agreement(argument, shape, images, strength):
     target = load_dataset(argument, split="train", image_size=shape[0])
     some = target.take(range(min(len(target), 256)))
     if some.shape[1:] != shape:
-        raise ValueError(f"'{argument}' has images of {some.shape[1:]}; the model's are of {shape}.")
-    return Linear(Cosines.agreement(images, some))
+        raise ValueError(
+            f"'{argument}' has images of {some.shape[1:]}; the model's are of {shape}."
+        )
+    return Linear(Cosines.agreement(images, some), strength)
 
 
-def _mask(argument, shape, images):
+def _mask(argument, shape, images, strength):
     picture = read_images([argument], image_size=shape[0])[0]
-    return Linear(Pixels((picture.mean(axis=-1, keepdims=True) + 1) / 2))
+    return Linear(Pixels((picture.mean(axis=-1, keepdims=True) + 1) / 2), strength)
 
 
 COUPLINGS: Mapping[str, Kind] = MappingProxyType(
@@ -92,16 +93,21 @@ COUPLINGS: Mapping[str, Kind] = MappingProxyType(
 """Name -> kind of coupling, as `low-pass:3` names one on the command line."""
 
 
-def parse_coupling(word: str, shape: tuple[int, ...], images: Images) -> Coupling:
+def parse_coupling(
+    word: str, shape: tuple[int, ...], images: Images, *, strength: float = 1.0
+) -> Coupling:
     """The coupling that is written NAME:ARGUMENT, for images [n h w c] of `shape` [h w c].
 
-    Raises ValueError for an unknown name, with the list, or an argument that does not suit.
+    Raises ValueError for an unknown name, with the list, an argument that does not suit, and data
+    that are not images.
     """
+    if len(shape) != 3:
+        raise ValueError("Couplings are of images; points have no frequencies and no places.")
     name, _, argument = word.partition(":")
     if name not in COUPLINGS or not argument:
         known = ", ".join(f"{name}:{kind.argument}" for name, kind in COUPLINGS.items())
         raise ValueError(f"'{word}' is no coupling; known are {known}.")
-    return COUPLINGS[name].make(argument, shape, images)
+    return COUPLINGS[name].make(argument, shape, images, strength)
 
 
 def _whole(word: str) -> int:

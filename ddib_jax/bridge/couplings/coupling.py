@@ -1,5 +1,6 @@
 """What a coupling is, and how a target is decoded under one."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
@@ -38,6 +39,11 @@ class Coupling(Protocol):
         """(sigma, rows) -> d rows / d sigma, from the denoisers of both domains."""
         ...
 
+    @property
+    def after(self) -> Callable[[Rows], Rows] | None:
+        """What is done to the rows after every step, for a form that is no ODE; or None."""
+        ...
+
     def result(self, rows: Rows) -> Data:
         """The row of the target, [b ...]."""
         ...
@@ -69,9 +75,9 @@ def decode_coupled(
     """The solution down the target's grid under a coupling; its y are the images [b ...].
 
     The source's row starts from `latent` [b ...], the target's from `perturbed` where it is given.
-    The coupling lasts down to the last noise level of the grid that is not below `until`; from there
-    the target's ODE goes on by itself, with a fresh start of its solver, so that no step spans the
-    jump of the slope. None: it lasts to the end.
+    The coupling lasts down to the last noise level of the grid that is not below `until`; from
+    there the target's ODE goes on by itself, with a fresh start of its solver, so that no step
+    spans the jump of the slope. None: it lasts to the end.
     """
     perturbed = latent if perturbed is None else perturbed
     levels, scale = target.sigmas[::-1], target.scale
@@ -80,7 +86,7 @@ def decode_coupled(
         held = jnp.maximum(jnp.sum(levels >= until) - 1, 0)
     rows = coupling.start(latent, perturbed) * scale
     field = coupling.field(source, target.model)
-    together = solve(target.solver, field, rows, levels, steps=held)
+    together = solve(target.solver, field, rows, levels, steps=held, after=coupling.after)
     image = coupling.result(together.y)
     if held is None:
         return together.replace(y=image, aux=None)

@@ -1,5 +1,6 @@
 """Couplings by a linear map: what it keeps of an image moves as the source's ODE has it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge.couplings.coupling import Rows
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.types import Data, Denoiser, Image, Images, Latent, Scalar, VectorField
+from ddib_jax.types import Data, Denoiser, Image, Latent, Scalar, VectorField
 
 
 @struct.dataclass
@@ -22,12 +23,15 @@ class Linear:
     the image itself; with strength 0 the target's ODE is left alone. As it is one ODE of the pair
     (y, x), the pair is led back to the latents. It costs the source's evaluations a second time.
 
-    To replace low frequencies is ILVR's idea (Choi et al. 2021), which couples noise to an image;
-    here two ODEs are coupled.
+    kick: leave both ODEs alone and replace what is kept after every step instead, x + strength P (y
+    - x), as ILVR does (Choi et al. 2021), which couples a path of noise to an image. It suits maps
+    that are no projections; the result depends on the number of steps, and no solver keeps its
+    order.
     """
 
     keep: Any
     strength: Scalar | float = 1.0
+    kick: bool = struct.field(pytree_node=False, default=False)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError where the map does not take data of this shape."""
@@ -43,9 +47,18 @@ class Linear:
 
         def slope(sigma: Scalar, rows: Rows) -> Rows:
             dy, dx = v_source(sigma, rows[:, 0]), v_target(sigma, rows[:, 1])
-            return jnp.stack([dy, dx + self.strength * self.keep(dy - dx)], axis=1)
+            if not self.kick:
+                dx = dx + self.strength * self.keep(dy - dx)
+            return jnp.stack([dy, dx], axis=1)
 
         return slope
+
+    @property
+    def after(self) -> Callable[[Rows], Rows] | None:
+        """The replacement after a step, of the form that has one."""
+        if not self.kick:
+            return None
+        return lambda rows: self.start(rows[:, 0], rows[:, 1])
 
     def result(self, rows: Rows) -> Data:
         """The target's row."""
@@ -77,8 +90,10 @@ class Cosines:
         return cls(((low <= larger) & (larger < high)).astype(np.float32))
 
     @classmethod
-    def agreement(cls, source: Images, target: Images) -> "Cosines":
-        """The share of power that the spectra of two sets of images [n h w c] have in common.
+    def agreement(
+        cls, source: Float[np.ndarray, "n h w c"], target: Float[np.ndarray, "m h w c"]
+    ) -> "Cosines":
+        """The share of power that the spectra of two sets of images have in common.
 
         Smaller over larger mean power, by rings of equal larger half waves: 1 where both domains
         have as much, near 0 where one has what the other lacks. The idea of choosing what to keep
@@ -155,7 +170,7 @@ def waves(size: int) -> Float[np.ndarray, "n n"]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _cosines(images: Images) -> np.ndarray:
+def _cosines(images: np.ndarray) -> np.ndarray:
     down, across = (waves(size) for size in images.shape[1:3])
     return np.einsum("pi,qj,nijc->npqc", down, across, np.asarray(images), optimize=True)
 
