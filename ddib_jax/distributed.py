@@ -99,7 +99,7 @@ def leave(code: int) -> int:
 _DAY_MS = 24 * 60 * 60 * 1000
 
 _meetings = itertools.count()
-"""Numbers that make the names of barriers unique; the same on all hosts, which meet in one order."""
+"""Numbers that make barriers' names unique; the same on all hosts, as they meet in one order."""
 
 
 def barrier(name: str) -> None:
