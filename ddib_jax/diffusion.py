@@ -1,6 +1,6 @@
 """`DiffusionModel`, the ODE that it defines and the loss that trains it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax import weightings
+from ddib_jax.nets.hooks import Hook, read, sites_of
 from ddib_jax.types import (
     Denoiser,
     Guidance,
@@ -29,8 +30,9 @@ class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
     params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are
-    pytrees: new weights, statistics, labels or scales never retrace. network, schedule and
-    data_shape (that of one image, [h w c]) are static, compared by value.
+    pytrees: new weights, statistics, labels or scales never retrace. network, schedule, data_shape
+    (that of one image, [h w c]) and hooks, which replace what layers of the network compute
+    (`nets.hooks`), are static, compared by value.
     """
 
     params: Params
@@ -40,6 +42,7 @@ class DiffusionModel:
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
+    hooks: tuple[Hook, ...] = struct.field(pytree_node=False, kw_only=True, default=())
 
     def denoise(
         self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options
@@ -48,21 +51,61 @@ class DiffusionModel:
 
         x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
         of more output channels than the data (learned variances) has only its first ones used.
+
+        Raises ValueError for a hook at a site that the network does not have.
+        """
+        return self.read(x, sigma, (), **options)[0]
+
+    def read(
+        self,
+        x: Float[Array, "b ..."],
+        sigma: Float[Array, "..."],
+        sites: Collection[str],
+        **options,
+    ) -> tuple[Float[Array, "b ..."], dict[str, Array]]:
+        """What `denoise` returns, and the values at `sites` of the network, by name.
+
+        A guidance evaluates the network more than once; the values are those of the evaluation at x
+        under the model's own condition. Raises ValueError for a site that the network does not
+        have.
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
-        def unguided(x, cond=self.cond):
+        def evaluated(x, cond, sites=()):
             if cond is not None and jnp.ndim(cond) == 0:
                 cond = jnp.broadcast_to(cond, (len(x),))
             inputs = self.precondition.inputs(x, sigma)
-            output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
+            args = ({"params": self.params}, inputs, time, cond)
+            output, values = read(self.network, sites, *args, hooks=self.hooks, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
-            return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
+            prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
+            return prior + scale * output, values
 
         if self.guidance is None:
-            return unguided(x)
-        return self.guidance(unguided, x, sigma, time)
+            return evaluated(x, self.cond, sites)
+        own, values = evaluated(x, self.cond, sites) if sites else (None, {})
+
+        def unguided(y, cond=self.cond):
+            # What was read is not computed again.
+            again = own is not None and y is x and cond is self.cond
+            return own if again else evaluated(y, cond)[0]
+
+        return self.guidance(unguided, x, sigma, time), values
+
+    def sites(self, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+        """Every site of the network that can be read (`nets.hooks`), with shape and dtype.
+
+        batch: the number of images, where the condition is one for each of them. Nothing is
+        computed.
+        """
+        plain = self.replace(guidance=None, hooks=())
+        x = jax.ShapeDtypeStruct((batch, *self.data_shape), jnp.float32)
+        return sites_of(plain.denoise, x, jax.ShapeDtypeStruct((), jnp.float32))
+
+    def hooked(self, *hooks: Hook) -> "DiffusionModel":
+        """This model with more hooks, after those that it has."""
+        return self.replace(hooks=(*self.hooks, *hooks))
 
     def given(self, cond: Any) -> "DiffusionModel":
         """This model under a condition: one class-conditional model is many domains."""

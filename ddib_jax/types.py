@@ -148,7 +148,7 @@ class Solver(Protocol):
         """
         ...
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None = None) -> Any:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Any:
         """What the first step is given besides y(t0) = y0: a pytree of the solver's own.
 
         aux: the auxiliary state of a reversible method to start from; None for others.

@@ -44,6 +44,11 @@ class _Options(nn.Module):
         """The label of no class, where the network was trained with labels dropped, else None."""
         return self.label_dim if self.label_dim and self.label_dropout else None
 
+    @property
+    def bottleneck(self) -> str:
+        """The layer whose output is the bottleneck, the last of the lowest resolution."""
+        return f"dec.{self.size(len(self.channel_mult) - 1)}_in1"
+
     def one_hot(self, cond: Int[Array, " b"] | None) -> Float[Array, "b k"] | None:
         """Labels [b] -> one-hot vectors [b label_dim], or None for a network without classes.
 
@@ -73,7 +78,7 @@ class _Options(nn.Module):
         if level < len(self.channel_mult) - 1:
             return block(f"dec.{size}_up", h, width, direction="up")
         h = block(f"dec.{size}_in0", h, width, attention=True)
-        return block(f"dec.{size}_in1", h, width)
+        return block(self.bottleneck, h, width)
 
 
 class SongUNet(_Options):

@@ -35,7 +35,7 @@ class Adaptive:
         """Those of one inner step an interval, the least; a `Solution` has those taken."""
         return {"tsit5": 6, "dopri8": 13}[self.method] * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> Array:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> Array:
         """No evaluations yet."""
         return jnp.asarray(0)
 

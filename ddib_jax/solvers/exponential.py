@@ -37,7 +37,7 @@ class Exponential:
         """Those of the method."""
         return self.method.evaluations(steps)
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None = None) -> Any:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Any:
         """What the method keeps, in the coordinates u and s."""
         aux = None if aux is None else aux / t0
         return self.method.init(_data_prediction(f), 1 / t0, y0 / t0, aux)

@@ -39,7 +39,7 @@ class _Stepwise:
         """As many as are expected."""
         return _PASSES * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
         """A first guess of the slope, residuals of zero [b], and no evaluations yet."""
         return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 

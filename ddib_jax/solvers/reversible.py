@@ -51,7 +51,7 @@ class TwoStep:
     #   else the other state is the point before, at that time.
 
     def init(
-        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None = None
+        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None
     ) -> tuple[Array, Scalar]:
         """The other state and its time: y0 at t0, or the given one at a time yet unknown (NaN)."""
         return (y0, t0) if aux is None else (aux, jnp.full_like(t0, jnp.nan))
@@ -87,7 +87,7 @@ class _CoupledPair:
         """The method that undoes this one, along the grid reversed."""
         return replace(self, undoes=not self.undoes)
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None = None) -> Array:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Array:
         """Both states start at y0 unless a second one is given."""
         return y0 if aux is None else aux
 
@@ -147,7 +147,7 @@ class ReversibleHeun:
         return steps + 1
 
     def init(
-        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None = None
+        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None
     ) -> tuple[Array, Array]:
         """The auxiliary state, y0 unless given, and its slope."""
         z0 = y0 if aux is None else aux

@@ -25,7 +25,7 @@ class RungeKutta(Explicit):
         """One a stage."""
         return len(self.b) * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
         """A one-step method keeps nothing."""
         return ()
 

@@ -60,7 +60,7 @@ class OverGrid(abc.ABC):
         Residual and evaluations are always said.
         """
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None = None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
         """Residuals of zero [b], and no evaluations yet."""
         return jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
