@@ -93,7 +93,7 @@ class DiffusionModel:
 
         return self.guidance(unguided, x, sigma, time), values
 
-    def sites(self, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+    def sites(self, *, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
         """Every site of the network that can be read (`nets.hooks`), with shape and dtype.
 
         batch: the number of images, where the condition is one for each of them. Nothing is

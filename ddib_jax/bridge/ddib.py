@@ -71,8 +71,9 @@ class DDIB:
             )
         source, _ = self.bridges()
         shape = source.model.data_shape
-        one = jnp.ndim(self.reference) == len(shape)
-        latent = source.encode(self.reference[None] if one else self.reference)
+        reference = jnp.asarray(self.reference)
+        one = reference.ndim == len(shape)
+        latent = source.encode(reference[None] if one else reference)
         return jnp.broadcast_to(latent, (count, *shape))
 
     def decode(self, context: Context) -> Solution:

@@ -113,7 +113,7 @@ def sites_of(function: Callable, *inputs: Any) -> dict[str, jax.ShapeDtypeStruct
     return interception.found
 
 
-def share(sites: Sequence[str], blend: Blend | None = None) -> tuple[Hook, ...]:
+def share(sites: Sequence[str], *, blend: Blend | None = None) -> tuple[Hook, ...]:
     """Hooks for a batch whose first half is sources and whose second half their targets.
 
     At every site the value of a target becomes `blend(source, target)`, by default the source's,
@@ -122,7 +122,7 @@ def share(sites: Sequence[str], blend: Blend | None = None) -> tuple[Hook, ...]:
     return tuple(Hook(site, _Halves(site, blend or _source)) for site in sites)
 
 
-def inject(values: Mapping[str, Array], blend: Blend | None = None) -> tuple[Hook, ...]:
+def inject(values: Mapping[str, Array], *, blend: Blend | None = None) -> tuple[Hook, ...]:
     """Hooks that hand on what was read before, from this network or one of equal layers.
 
     At the site of each value the network's own becomes `blend(value, own)`, by default the value.
@@ -133,14 +133,14 @@ def inject(values: Mapping[str, Array], blend: Blend | None = None) -> tuple[Hoo
 
 
 def attention_weights(
-    query: Float[Array, "b n heads d"], key: Float[Array, "b m heads d"]
+    queries: Float[Array, "b n heads d"], keys: Float[Array, "b m heads d"]
 ) -> Float[Array, "b heads n m"]:
     """softmax(q k^T / sqrt(d)) in float32: how much each query attends to each position.
 
     With the values, `jnp.einsum("bhnm,bmhd->bnhd", weights, value)`, it is the attention.
     """
-    query, key = query.astype(jnp.float32), key.astype(jnp.float32)
-    logits = jnp.einsum("bnhd,bmhd->bhnm", query, key) / jnp.sqrt(query.shape[-1])
+    q, k = queries.astype(jnp.float32), keys.astype(jnp.float32)
+    logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) / jnp.sqrt(q.shape[-1])
     return jax.nn.softmax(logits, axis=-1)
 
 

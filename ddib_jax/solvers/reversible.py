@@ -146,9 +146,7 @@ class ReversibleHeun:
         """One a step, and the slope at the start."""
         return steps + 1
 
-    def init(
-        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None
-    ) -> tuple[Array, Array]:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple[Array, Array]:
         """The auxiliary state, y0 unless given, and its slope."""
         z0 = y0 if aux is None else aux
         return z0, f(t0, z0)
