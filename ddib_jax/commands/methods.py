@@ -113,7 +113,7 @@ class CouplingOptions:
     ] = None
     """Walk both ODEs down side by side, and let a part of the image be the source's: low-pass:1
     keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
-    what is white there.
+    what is white there, inject:bottleneck what the network makes of it.
     """
     until: float | None = None
     """The noise level at which the coupling ends: the higher, the better the target clears the haze

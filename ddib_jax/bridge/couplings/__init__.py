@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ddib_jax.bridge.couplings.coupling import Coupling, Rows, StraightPath, decode_coupled
+from ddib_jax.bridge.couplings.features import InjectFusion
 from ddib_jax.bridge.couplings.linear import Cosines, Linear, Pixels, Resized, waves
 from ddib_jax.data import load_dataset, read_images
 from ddib_jax.types import Images
@@ -54,6 +55,10 @@ def _mask(argument, shape, images, strength):
     return Linear(Pixels((picture.mean(axis=-1, keepdims=True) + 1) / 2), strength)
 
 
+def _inject(argument, shape, images, strength):
+    return InjectFusion(argument, strength)
+
+
 COUPLINGS: Mapping[str, Kind] = MappingProxyType(
     {
         "low-pass": Kind(
@@ -88,6 +93,13 @@ COUPLINGS: Mapping[str, Kind] = MappingProxyType(
             "the picture is the source's where FILE is white, the target's where it is black",
             example="mask.png",
         ),
+        "inject": Kind(
+            _inject,
+            "LAYER",
+            "the features of this layer, or of the bottleneck, turn towards those that the source's"
+            " network has (InjectFusion)",
+            example="bottleneck",
+        ),
     }
 )
 """Name -> kind of coupling, as `low-pass:3` names one on the command line."""
@@ -120,6 +132,7 @@ __all__ = [
     "COUPLINGS",
     "Cosines",
     "Coupling",
+    "InjectFusion",
     "Kind",
     "Linear",
     "Pixels",
