@@ -29,7 +29,7 @@ def test_halves_of_one_batch():
     model = model_of()
     pair = jnp.concatenate([X, X[::-1] + 1])
     shared = model.hooked(*share(["middle"]))
-    half = model.hooked(*share(["middle"], lambda source, target: (source + target) / 2))
+    half = model.hooked(*share(["middle"], blend=lambda source, target: (source + target) / 2))
     run = jax.jit(lambda cases: [m.read(x, SIGMA, ["middle"]) for m, x in cases])
     found = run([(model, X), (model, pair), (shared, pair), (half, pair)])
     (alone, _), (apart, plain), (denoised, values), (_, mixed) = found
@@ -49,7 +49,7 @@ def test_one_model_reads_and_another_takes():
     def run(source, target, strength):
         _, values = source.read(X, SIGMA, ["middle"])
         blend = lambda given, own: slerp_features(given, own, strength)
-        taking = target.hooked(*inject(values, blend))
+        taking = target.hooked(*inject(values, blend=blend))
         return values, target.read(other, SIGMA, ["middle"]), taking.read(other, SIGMA, ["middle"])
 
     values, own, taken = run(source, target, 0.0)
