@@ -1,5 +1,6 @@
 """`DiffusionModel`, the ODE that it defines and the loss that trains it."""
 
+import dataclasses
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -99,13 +100,13 @@ class DiffusionModel:
         batch: the number of images, where the condition is one for each of them. Nothing is
         computed.
         """
-        plain = self.replace(guidance=None, hooks=())
+        plain = dataclasses.replace(self, guidance=None, hooks=())
         x = jax.ShapeDtypeStruct((batch, *self.data_shape), jnp.float32)
         return sites_of(plain.denoise, x, jax.ShapeDtypeStruct((), jnp.float32))
 
     def hooked(self, *hooks: Hook) -> "DiffusionModel":
         """This model with more hooks, after those that it has."""
-        return self.replace(hooks=(*self.hooks, *hooks))
+        return dataclasses.replace(self, hooks=(*self.hooks, *hooks))
 
     def given(self, cond: Any) -> "DiffusionModel":
         """This model under a condition: one class-conditional model is many domains."""

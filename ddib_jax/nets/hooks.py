@@ -55,10 +55,11 @@ class Hook:
 
 @contextmanager
 def intercepted(hooks: Sequence[Hook]) -> Iterator[None]:
-    """Networks that are applied within it have their values replaced by the hooks.
+    """Networks that are traced within it have their values replaced by the hooks.
 
-    Raises ValueError, as the network is traced, for a value of another shape, and at the end for a
-    site that no layer had.
+    A program that was compiled before is not traced again, and knows nothing of them. Raises
+    ValueError, as the network is traced, for a value of another shape, and at the end for a site
+    that no layer had.
     """
     interception = _Interception(hooks)
     with interception.active():
@@ -91,7 +92,7 @@ def read(
         # A collection of variables, for a value that is merely kept aside does not leave
         # `jax.checkpoint`, where the blocks of a network with `remat` are.
         output, state = network.apply(variables, *inputs, mutable=[_COLLECTION], **options)
-    values = {
+    values: dict[str, Any] = {
         interception.names[path]: value
         for path, value in flatten_dict(state.get(_COLLECTION, {})).items()
     }
@@ -133,13 +134,13 @@ def inject(values: Mapping[str, Array], *, blend: Blend | None = None) -> tuple[
 
 
 def attention_weights(
-    queries: Float[Array, "b n heads d"], keys: Float[Array, "b m heads d"]
+    q: Float[Array, "b n heads d"], k: Float[Array, "b m heads d"]
 ) -> Float[Array, "b heads n m"]:
     """softmax(q k^T / sqrt(d)) in float32: how much each query attends to each position.
 
-    With the values, `jnp.einsum("bhnm,bmhd->bnhd", weights, value)`, it is the attention.
+    With the values, `jnp.einsum("bhnm,bmhd->bnhd", weights, v)`, it is the attention.
     """
-    q, k = queries.astype(jnp.float32), keys.astype(jnp.float32)
+    q, k = q.astype(jnp.float32), k.astype(jnp.float32)
     logits = jnp.einsum("bnhd,bmhd->bhnm", q, k) / jnp.sqrt(q.shape[-1])
     return jax.nn.softmax(logits, axis=-1)
 
@@ -149,9 +150,10 @@ def slerp_features(
 ) -> Float[Array, "b ..."]:
     """Spherical interpolation from the target's features to the source's, of the target's norm.
 
-    Jeong, Kwon and Uh (2024), equation 4: the source is first scaled to the target's norm, sample
-    by sample. strength: 0 is the target itself, 1 the source's direction; a scalar, or [b] with
-    one for each sample. Computed in float32 at least, returned in the target's dtype.
+    The content injection of Jeong, Kwon and Uh (2024), on the bottleneck: the source is first
+    scaled to the target's norm, sample by sample. strength: 0 is the target itself, 1 the source's
+    direction; a scalar, or [b] with one for each sample. Computed in float32 at least, returned in
+    the target's dtype.
     """
     axes = tuple(range(1, target.ndim))
     dtype = jnp.promote_types(target.dtype, jnp.float32)
@@ -198,7 +200,6 @@ class _Interception:
     found: dict[str, jax.ShapeDtypeStruct] = field(default_factory=dict)
     operations: set[str] = field(default_factory=set)
     names: dict[tuple[str, ...], str] = field(default_factory=dict)
-    running: set[tuple] = field(default_factory=set)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -212,20 +213,12 @@ class _Interception:
     def __call__(self, proceed: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
         module, method = context.module, context.method_name
         # `nn.Embed` has an `attend` too, of one argument.
-        attends = method == "attend" and len(args) == 3
-        # flax calls a method of a rematerialised layer twice, outside of `jax.checkpoint` and
-        # within it; the outer call is the one that counts.
-        call = (*module.path, method)
-        if not module.path or not (attends or method == "__call__") or call in self.running:
-            return proceed(*args, **kwargs)
-        self.running.add(call)
-        try:
-            if attends:
-                return self._attend(proceed, args, module)
-            value = proceed(*args, **kwargs)
-            return self._at(module, _OUTPUT, value) if isinstance(value, jax.Array) else value
-        finally:
-            self.running.remove(call)
+        if method == "attend" and len(args) == 3 and module.path:
+            return self._attend(proceed, args, module)
+        value = proceed(*args, **kwargs)
+        if method == "__call__" and module.path and isinstance(value, jax.Array):
+            return self._at(module, _OUTPUT, value)
+        return value
 
     def _attend(self, proceed: Callable, args: tuple, module: nn.Module) -> Array:
         operation = ".".join((*module.path, "attend"))
