@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ddib_jax import weightings
 from ddib_jax.types import (
+    Cond,
     Guidance,
     Network,
     NoiseSchedule,
@@ -27,14 +28,15 @@ _UNWEIGHTED = weightings.Unweighted()
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are
-    pytrees: new weights, statistics, labels or scales never retrace. network, schedule and
-    data_shape (that of one image, [h w c]) are static, compared by value.
+    params, precondition, cond and guidance are pytrees: new weights, statistics, labels or scales
+    never retrace. network, schedule and data_shape (that of one image, [h w c]) are static,
+    compared by value. cond is of the network's `condition_spec`, a label or an embedding or a tree
+    of such: a leaf of its rank is for all images, one of rank + 1, [b ...], has one for each.
     """
 
     params: Params
     precondition: Preconditioning
-    cond: Any = None
+    cond: Cond = None
     guidance: Guidance | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
@@ -47,29 +49,97 @@ class DiffusionModel:
 
         x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
         of more output channels than the data (learned variances) has only its first ones used.
+        Raises ValueError where the model's condition is not of the network's, or not of b images.
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
-        def unguided(x, cond=self.cond):
-            if cond is not None and jnp.ndim(cond) == 0:
-                cond = jnp.broadcast_to(cond, (len(x),))
-            inputs = self.precondition.inputs(x, sigma)
-            output = self.network.apply({"params": self.params}, inputs, time, cond, **options)
+        def unguided(x: Array, cond: Cond, *others: Cond) -> list[Array]:
+            spec, count = self.network.condition_spec(), 1 + len(others)
+            rows = [_one_each(spec, cond, len(x)) for cond in (cond, *others)]
+            inputs = _repeated(self.precondition.inputs(x, sigma), count)
+            stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+            times = _repeated(time, count)
+            output = self.network.apply({"params": self.params}, inputs, times, stacked, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
-            return self.precondition.prior(x, sigma) + self.precondition.scale(sigma) * output
+            prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
+            return [prior + scale * part for part in jnp.split(output, count)]
 
         if self.guidance is None:
-            return unguided(x)
-        return self.guidance(unguided, x, sigma, time)
+            return unguided(x, self.cond)[0]
+        return self.guidance(unguided, x, sigma, time, self.cond)
 
-    def given(self, cond: Any) -> "DiffusionModel":
-        """This model under a condition: one class-conditional model is many domains."""
+    def given(self, cond: Cond) -> "DiffusionModel":
+        """This model under a condition: one class-conditional model is many domains.
+
+        None takes the condition away. Raises ValueError for one that is not of the network's
+        `condition_spec`.
+        """
+        if cond is not None:
+            _check_condition(self.network.condition_spec(), cond)
         return self.replace(cond=cond)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":
         """This model under a guidance, encoding and decoding alike, or under none."""
         return self.replace(guidance=guidance)
+
+
+def _check_condition(spec: PyTree[jax.ShapeDtypeStruct] | None, cond: Cond) -> None:
+    """Raise ValueError where a condition is not one of the spec, for all images or one for each."""
+    same = jax.tree.structure(cond) == jax.tree.structure(spec)
+    pairs = zip(jax.tree.leaves(cond), jax.tree.leaves(spec), strict=True) if same else ()
+    if same and all(_suits(leaf, expected) for leaf, expected in pairs):
+        return
+    if spec is None:
+        raise ValueError(
+            f"The condition is {_in_words(cond)} and the network takes none; leave it out."
+        )
+    found = "There is no condition" if cond is None else f"The condition is {_in_words(cond)}"
+    raise ValueError(
+        f"{found} and the network takes {_in_words(spec)}: give that for all images, or with one"
+        " axis more in front for each its own."
+    )
+
+
+def _suits(leaf: Any, expected: jax.ShapeDtypeStruct) -> bool:
+    """Whether a leaf is one of the spec's, for all images or one for each, of the same kind."""
+    shape, rank = jnp.shape(leaf), len(expected.shape)
+    kinds = (jnp.integer, jnp.floating)
+    same_kind = all(
+        jnp.issubdtype(jnp.result_type(leaf), kind) == jnp.issubdtype(expected.dtype, kind)
+        for kind in kinds
+    )
+    return same_kind and shape[len(shape) - rank :] == expected.shape and len(shape) <= rank + 1
+
+
+def _in_words(tree: Any) -> str:
+    """The leaves of a condition or of its spec: "text float32[77, 768], size float32[2]"."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return ", ".join(
+        f"{jax.tree_util.keystr(path, simple=True, separator='.')}"
+        f" {jnp.result_type(leaf)}{list(jnp.shape(leaf))}".strip()
+        for path, leaf in leaves
+    )
+
+
+def _one_each(spec: PyTree[jax.ShapeDtypeStruct] | None, cond: Cond, count: int) -> Cond:
+    """The condition with a row for each of `count` images, every leaf [count ...]."""
+    _check_condition(spec, cond)
+
+    def rows(leaf: Any, expected: jax.ShapeDtypeStruct) -> Array:
+        leaf = jnp.asarray(leaf)
+        if leaf.ndim > len(expected.shape) and len(leaf) != count:
+            raise ValueError(
+                f"There are conditions for {len(leaf)} images, and {count} images; give one for"
+                " each, or one for all."
+            )
+        return jnp.broadcast_to(leaf, (count, *expected.shape))
+
+    return jax.tree.map(rows, cond, spec)
+
+
+def _repeated(x: Array, count: int) -> Array:
+    return jnp.concatenate([x] * count) if count > 1 else x
 
 
 def probability_flow(model: DiffusionModel) -> VectorField:

@@ -97,7 +97,7 @@ def main(config: Config) -> Path:
     cycle = bridge.decode(here, back, batch_size=size, progress=progress("closing the cycle"))
 
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find(config.classifier), "classifier")
+        *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
     )
     logits, features = classify(classifier, translation)
     _, real = classify(classifier, sevens.take(range(len(sevens))))

@@ -76,7 +76,7 @@ def main(config: Config) -> Path:
         here, latents, labels=labels, progress=progress("decoding to the same"), **options
     )
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
+        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
     )
     proportions, hues, examples = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):

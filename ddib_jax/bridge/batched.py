@@ -159,7 +159,7 @@ def translate(
 def _mapped(fn: Callable, bridge: Bridge, arrays: tuple, labels: Labels | None, **options):
     if labels is None:
         return parallel.map_batches(fn, bridge, *arrays, **options)
-    labels = np.asarray(labels, np.int32)
+    labels = np.asarray(labels)
     return parallel.map_batches(_labelled(fn), bridge, labels, *arrays, **options)
 
 

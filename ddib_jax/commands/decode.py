@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax import bridge
+from ddib_jax import bridge, pretrained
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress
@@ -35,8 +35,9 @@ class Decode:
     def run(self) -> None:
         """Read, decode, write."""
         names, latents, model, carry = read_latents(self.input)
-        target = self.crossing.bridge(self.condition.model(self.model))
-        if carry is not None and model != self.condition.mark(self.model):
+        checkpoint = pretrained.open(self.model)
+        target = self.crossing.bridge(self.condition.model(checkpoint))
+        if carry is not None and model != self.condition.mark(checkpoint):
             print(
                 "The latents were encoded by another model, or under another condition: what its"
                 " solver carried cannot cross, and only the latents are decoded."

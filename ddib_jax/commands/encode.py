@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ddib_jax import bridge
+from ddib_jax import bridge, pretrained
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
@@ -40,7 +40,8 @@ class Encode:
 
     def run(self) -> None:
         """Read, encode, write."""
-        model = self.condition.model(self.model)
+        checkpoint = pretrained.open(self.model)
+        model = self.condition.model(checkpoint)
         source = self.crossing.bridge(model)
         names, images = read_inputs(
             self.input,
@@ -62,6 +63,6 @@ class Encode:
             latents, carry = bridge.encode(source, images, return_carry=True, **options)
         else:
             latents, carry = bridge.encode(source, images, **options), None
-        encoded = LatentFile(names, latents, self.condition.mark(self.model), carry)
+        encoded = LatentFile(names, latents, self.condition.mark(checkpoint), carry)
         write_latents(self.out, encoded, self.crossing.solver)
         print(f"{len(names)} latents lie in {self.out}.")

@@ -120,8 +120,10 @@ class Translate:
 
     def _ddib(self) -> _Result:
         source_name, target_name = self._model_names()
-        source_model = self._source_condition().model(source_name)
-        target_model = self._target_condition().model(target_name)
+        source = pretrained.open(source_name)
+        target = source if target_name == source_name else pretrained.open(target_name)
+        source_model = self._source_condition().model(source)
+        target_model = self._target_condition().model(target)
         bridge.check_meeting(source_model, target_model)
         bridge.warn_of_guidance(source_model, target_model)
         source, target = self.crossing.bridge(source_model), self.crossing.bridge(target_model)
@@ -167,7 +169,7 @@ class Translate:
         """The result of a method that has the target's bridge and noise alone."""
         model_name = self.target or self.model
         self._check_single(name, model_name, "the target model")
-        model = self._target_condition().model(model_name)
+        model = self._target_condition().model(pretrained.open(model_name))
         target = self.crossing.bridge(model)
         method = method_of(target)
         names, images = self._read(model.data_shape)
@@ -183,9 +185,9 @@ class Translate:
 
     def _cyclegan(self) -> _Result:
         self._check_single("CycleGAN", self.model, "a generator as --model")
-        directory = pretrained.find(self.model)
-        params, network = pretrained.load_network(directory, "generator")
-        names, images = self._read(tuple(pretrained.describe(directory)["image_shape"]))
+        checkpoint = pretrained.open(self.model)
+        params, network = pretrained.load_network(checkpoint.path, "generator")
+        names, images = self._read(tuple(checkpoint.facts["image_shape"]))
         size = 64 if self.crossing.batch_size == "auto" else self.crossing.batch_size
         translations = baselines.translate(
             baselines.CycleGAN(params, network=network),
