@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ddib_jax import schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.preconditioning import Sample
-from ddib_jax.types import NoiseSchedule
+from ddib_jax.types import Cond, NoiseSchedule, PRNGKey
 
 _EDM = schedules.EDM()
 
@@ -26,8 +26,16 @@ class MixtureDenoiser:
 
     schedule: NoiseSchedule
 
+    def init(self, key: PRNGKey, x: Array, time: Array, cond: Cond) -> Any:
+        """The parameters of N(0, I), for data of the shape of one of x [b ...]."""
+        means, ones = jnp.zeros((1, *x.shape[1:]), x.dtype), jnp.ones(1, x.dtype)
+        return {"params": {"means": means, "variances": ones, "log_weights": 0 * ones}}
+
+    def condition_spec(self) -> None:
+        """None: a mixture is a single domain."""
+
     def apply(
-        self, variables: Any, x: Array, time: Array, cond: Any = None, **options: Any
+        self, variables: Any, x: Array, time: Array, cond: Cond = None, **options: Any
     ) -> Array:
         """x [b ...] scaled to unit variance, time [b] -> E[data | noisy x] [b ...]."""
         means, variances, log_weights = (

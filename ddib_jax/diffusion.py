@@ -1,8 +1,7 @@
 """`DiffusionModel`, the ODE that it defines and the loss that trains it."""
 
 import dataclasses
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +9,10 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax import weightings
+from ddib_jax.nets.conditions import check_condition, one_each, repeated
 from ddib_jax.nets.hooks import Hook, read, sites_of
 from ddib_jax.types import (
+    Cond,
     Denoiser,
     Guidance,
     Network,
@@ -30,15 +31,16 @@ _UNWEIGHTED = weightings.Unweighted()
 class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
-    params, precondition, cond (class labels [] or [b], embeddings [b e], or None) and guidance are
-    pytrees: new weights, statistics, labels or scales never retrace. network, schedule, data_shape
-    (that of one image, [h w c]) and hooks, which replace what layers of the network compute
-    (`nets.hooks`), are static, compared by value.
+    params, precondition, cond and guidance are pytrees: new weights, statistics, labels or scales
+    never retrace. network, schedule, data_shape (that of one image, [h w c]) and hooks, which
+    replace what layers of the network compute (`nets.hooks`), are static, compared by value. cond
+    is of the network's `condition_spec`, a label or an embedding or a tree of such: a leaf of its
+    rank is for all images, one of rank + 1, [b ...], has one for each.
     """
 
     params: Params
     precondition: Preconditioning
-    cond: Any = None
+    cond: Cond = None
     guidance: Guidance | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
@@ -53,7 +55,8 @@ class DiffusionModel:
         x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
         of more output channels than the data (learned variances) has only its first ones used.
 
-        Raises ValueError for a hook at a site that the network does not have.
+        Raises ValueError for a hook at a site that the network does not have, and where the
+        model's condition is not of the network's, or not of b images.
         """
         return self.read(x, sigma, (), **options)[0]
 
@@ -67,32 +70,39 @@ class DiffusionModel:
         """What `denoise` returns, and the values at `sites` of the network, by name.
 
         A guidance evaluates the network more than once; the values are those of the evaluation at x
-        under the model's own condition. Raises ValueError for a site that the network does not
-        have.
+        under the model's own condition. Raises as `denoise` does, and for a site that the network
+        does not have.
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
-        def evaluated(x, cond, sites=()):
-            if cond is not None and jnp.ndim(cond) == 0:
-                cond = jnp.broadcast_to(cond, (len(x),))
-            inputs = self.precondition.inputs(x, sigma)
-            args = ({"params": self.params}, inputs, time, cond)
+        def evaluated(
+            x: Array, conds: Sequence[Cond], sites: Collection[str] = ()
+        ) -> tuple[list[Array], dict[str, Array]]:
+            spec, count = self.network.condition_spec(), len(conds)
+            rows = [one_each(spec, cond, len(x)) for cond in conds]
+            stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+            inputs = repeated(self.precondition.inputs(x, sigma), count)
+            args = ({"params": self.params}, inputs, repeated(time, count), stacked)
             output, values = read(self.network, sites, *args, hooks=self.hooks, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
             prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
-            return prior + scale * output, values
+            return [prior + scale * part for part in jnp.split(output, count)], values
 
         if self.guidance is None:
-            return evaluated(x, self.cond, sites)
-        own, values = evaluated(x, self.cond, sites) if sites else (None, {})
+            (own,), values = evaluated(x, (self.cond,), sites)
+            return own, values
+        own, values = evaluated(x, (self.cond,), sites) if sites else (None, {})
 
-        def unguided(y, cond=self.cond):
-            # What was read is not computed again.
-            again = own is not None and y is x and cond is self.cond
-            return own if again else evaluated(y, cond)[0]
+        def unguided(y: Array, *conds: Cond) -> list[Array]:
+            # what was read is not computed again
+            if own is not None and y is x and len(conds) == 1 and conds[0] is self.cond:
+                return own
+            if self.hooks:  # they are made for one batch of images, not for several conditions
+                return [evaluated(y, (cond,))[0][0] for cond in conds]
+            return evaluated(y, conds)[0]
 
-        return self.guidance(unguided, x, sigma, time), values
+        return self.guidance(unguided, x, sigma, time, self.cond), values
 
     def sites(self, *, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
         """Every site of the network that can be read (`nets.hooks`), with shape and dtype.
@@ -108,8 +118,14 @@ class DiffusionModel:
         """This model with more hooks, after those that it has."""
         return dataclasses.replace(self, hooks=(*self.hooks, *hooks))
 
-    def given(self, cond: Any) -> "DiffusionModel":
-        """This model under a condition: one class-conditional model is many domains."""
+    def given(self, cond: Cond) -> "DiffusionModel":
+        """This model under a condition: one class-conditional model is many domains.
+
+        None takes the condition away. Raises ValueError for one that is not of the network's
+        `condition_spec`.
+        """
+        if cond is not None:
+            check_condition(self.network.condition_spec(), cond)
         return self.replace(cond=cond)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ddib_jax import parallel
 from ddib_jax.metrics import METRICS, Estimate, Metric
 from ddib_jax.runs import MetricRow
-from ddib_jax.types import Image, Network, Params
+from ddib_jax.types import ClassifierNetwork, Image, Params
 
 
 @struct.dataclass
@@ -18,7 +18,7 @@ class Classifier:
     """A classifier of images: a network that returns (logits, features), and its weights."""
 
     params: Params
-    network: Network = struct.field(pytree_node=False)
+    network: ClassifierNetwork = struct.field(pytree_node=False)
 
     def __call__(self, image: Image) -> tuple[Float[Array, "b k"], Float[Array, "b d"]]:
         """Images [b h w c] in [-1, 1] -> logits [b classes], features [b d]."""

@@ -89,8 +89,16 @@ def make_grid(
     """The registered grid `name`, of [steps + 1] ascending noise levels.
 
     Its ends are those of the schedule's range, unless others are given. Raises ValueError for an
-    unknown name, fewer than one step, or a range that is not rising and positive.
+    unknown name, fewer than one step, or a range that is not rising and positive, and TypeError for
+    a schedule that is none.
     """
+    if not isinstance(schedule, NoiseSchedule):
+        missing = [part for part in ("sigma", "time", "sigma_range") if not hasattr(schedule, part)]
+        raise TypeError(
+            f"{type(schedule).__name__} is no noise schedule, for it has no {' or '.join(missing)};"
+            " a schedule has sigma(t), its inverse time(sigma), and sigma_range, the lowest and the"
+            " highest noise level."
+        )
     if name not in GRIDS:
         raise ValueError(f"Unknown grid '{name}'; known are {', '.join(GRIDS)}.")
     if steps < 1:

@@ -1,38 +1,59 @@
 """Guidance: a model's denoiser turned towards a condition, in encoding and decoding alike.
 
-A guidance is a pytree called with (denoise, x, sigma, time), where `denoise(x)` is the model's own
-denoiser under its condition and `denoise(x, cond)` under another one; it returns the guided
-denoiser's answer. It belongs to the model, so that encoding and decoding cannot differ in it.
+A guidance is a pytree called with (denoise, x, sigma, time, cond) that returns the guided
+denoiser's answer (`types.Guidance`). It belongs to the model, so that encoding and decoding cannot
+differ in it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
-from ddib_jax.types import Network, NoiseSchedule, Params
+from ddib_jax.types import Cond, Denoise, NoiseSchedule, NoisyClassifierNetwork, Params
 
 
 @struct.dataclass
 class ClassifierFreeGuidance:
     """D = D_null + scale (D_cond - D_null) (Ho and Salimans 2022).
 
-    null: the label, [] or [b], of no condition. scale: [] or [b 1 ... 1]; at 1 D is the condition's
-    own denoiser. Both are leaves: new ones never retrace.
+    null: the condition that means none, or one to be led away from (a negative prompt); like the
+    model's own, for all images or one for each. scale: [] or [b 1 ... 1]; at 1 D is the condition's
+    own denoiser. Both are leaves: new ones never retrace. joint: both denoisers in one call of the
+    network on a batch of twice the size; without, two calls, one after the other, of half the
+    memory.
     """
 
-    null: Int[Array, "..."]
+    null: Cond
     scale: Any = 1.0
+    joint: bool = struct.field(pytree_node=False, kw_only=True, default=True)
+
+    @property
+    def evaluations(self) -> int:
+        """Under the condition, and under none."""
+        return 2
+
+    def describe(self) -> str:
+        """The guidance and its scale in words."""
+        return f"classifier-free guidance of scale {_in_words(self.scale)}"
 
     def __call__(
-        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, " b"]
+        self,
+        denoise: Denoise,
+        x: Float[Array, "b ..."],
+        sigma: Array,
+        time: Float[Array, " b"],
+        cond: Cond,
     ) -> Float[Array, "b ..."]:
         """x [b ...] at sigma, a scalar or [b 1 ... 1] -> the guided denoiser's answer [b ...]."""
-        unconditional = denoise(x, jnp.broadcast_to(self.null, (len(x),)))
-        return unconditional + self.scale * (denoise(x) - unconditional)
+        if self.joint:
+            free, told = denoise(x, self.null, cond)
+        else:
+            (free,), (told,) = denoise(x, self.null), denoise(x, cond)
+        return free + self.scale * (told - free)
 
 
 @struct.dataclass
@@ -48,11 +69,25 @@ class ClassifierGuidance:
     params: Params
     label: Int[Array, "..."]
     scale: Any = 1.0
-    network: Network = struct.field(pytree_node=False, kw_only=True)
+    network: NoisyClassifierNetwork = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
+    @property
+    def evaluations(self) -> int:
+        """One of the model's network, and one of the classifier with its gradient."""
+        return 2
+
+    def describe(self) -> str:
+        """The guidance and its scale in words."""
+        return f"classifier guidance of scale {_in_words(self.scale)}"
+
     def __call__(
-        self, denoise: Callable, x: Float[Array, "b ..."], sigma: Array, time: Float[Array, " b"]
+        self,
+        denoise: Denoise,
+        x: Float[Array, "b ..."],
+        sigma: Array,
+        time: Float[Array, " b"],
+        cond: Cond,
     ) -> Float[Array, "b ..."]:
         """x [b ...] at sigma, a scalar or [b 1 ... 1] -> the guided denoiser's answer [b ...]."""
         label = jnp.broadcast_to(self.label, (len(x),))
@@ -63,4 +98,10 @@ class ClassifierGuidance:
             logits = self.network.apply({"params": self.params}, x / jnp.sqrt(1 + sigma**2), time)
             return jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1))
 
-        return denoise(x) + self.scale * sigma**2 * jax.grad(log_probability)(x)
+        (own,) = denoise(x, cond)
+        return own + self.scale * sigma**2 * jax.grad(log_probability)(x)
+
+
+def _in_words(scale: Any) -> str:
+    """A scale, or all the different ones of an array: "3", "1, 2.5"."""
+    return ", ".join(f"{value:g}" for value in np.unique(jax.device_get(scale)))

@@ -39,10 +39,25 @@ Gaussian and fixed; `latent`, as it was encoded; `reference`, the latent of anot
 Perturbation: TypeAlias = Callable[[Latent, Scalar, Context], Latent]
 """(latent, coefficient, context) -> latent."""
 
+Cond: TypeAlias = PyTree[Any]
+"""What a network is told of an image besides itself: labels, embeddings, or a tree of such.
+
+Its leaves are those of `Network.condition_spec`: of that rank for all images, or of one rank more,
+[b ...], for each its own. None where the network is told nothing.
+"""
+
 
 @runtime_checkable
 class NoiseSchedule(Protocol):
-    """The bijection between a model's own time and the noise level sigma, both rising."""
+    """The bijection between a model's own time and the noise level sigma, both rising.
+
+    Frozen, and compared by value: a schedule is a static part of a model.
+    """
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level that the model knows, both positive."""
+        ...
 
     def sigma(self, t: Array) -> Array:
         """The noise levels of times `t`, elementwise."""
@@ -75,10 +90,47 @@ class Preconditioning(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """Anything with linen's `apply`; compared by value, so that an equal one never retraces."""
+    """The network of a diffusion model: what linen's modules are, with a `condition_spec`.
 
-    def apply(self, variables: Any, x: Array, time: Array, cond: Any = None) -> Array:
-        """The output [b ...] for inputs x [b ...] at times [b] under a condition or none."""
+    Frozen, and compared by value, so that an equal one never retraces.
+    """
+
+    def init(self, key: PRNGKey, x: Array, time: Array, cond: Cond, /) -> Any:
+        """The variables {"params": ...} before a training, for inputs as `apply` takes them."""
+        ...
+
+    def apply(
+        self,
+        variables: Any,
+        x: Array,
+        time: Array,
+        cond: Cond = None,
+        /,
+        *,
+        train: bool = False,
+        rngs: Mapping[str, PRNGKey] | None = None,
+    ) -> Array:
+        """The output [b ... o] for inputs x [b ...] at times [b] under conditions [b ...] or none.
+
+        Of its channels o the first are used, as many as the data has. A training gives `rngs`, with
+        a key for "dropout", and may set `train`.
+        """
+        ...
+
+    def condition_spec(self) -> PyTree[jax.ShapeDtypeStruct] | None:
+        """What a condition looks like for one image; None for a network that takes none."""
+        ...
+
+
+@runtime_checkable
+class Denoise(Protocol):
+    """A model's own denoiser, as its guidance is given it."""
+
+    def __call__(self, x: Array, cond: Cond, *others: Cond) -> list[Array]:
+        """The answers [b ...] at x [b ...] under each condition, by one call of the network.
+
+        The network's batch has the b images under the first condition, then under the next one.
+        """
         ...
 
 
@@ -93,10 +145,54 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Guidance(Protocol):
-    """What turns a denoiser towards a condition: a pytree called with (denoise, x, sigma, time)."""
+    """What turns a denoiser towards a condition: a pytree that is called."""
 
-    def __call__(self, denoise: Callable, x: Array, sigma: Array, time: Array) -> Array:
-        """The guided denoiser's answer [b ...], from `denoise(x)` or `denoise(x, cond)`."""
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that one guided denoising takes."""
+        ...
+
+    def describe(self) -> str:
+        """The guidance and its scale in words: "classifier-free guidance of scale 3"."""
+        ...
+
+    def __call__(self, denoise: Denoise, x: Array, sigma: Array, time: Array, cond: Cond) -> Array:
+        """The guided denoiser's answer [b ...] at x [b ...].
+
+        sigma: a scalar or [b 1 ... 1]. time [b]: the model's own. cond: the condition that the
+        model is under, as it was given. `denoise(x, cond)` is the list of the model's own answer.
+        """
+        ...
+
+
+@runtime_checkable
+class ClassifierNetwork(Protocol):
+    """A network that says what images show."""
+
+    def apply(self, variables: Any, x: Array, /) -> tuple[Array, Array]:
+        """Logits [b k] and features [b d] of images x [b h w c] in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class NoisyClassifierNetwork(Protocol):
+    """A network that says what noisy images show."""
+
+    def apply(self, variables: Any, x: Array, time: Array, /) -> Array:
+        """Logits [b k] of images x_t [b ...], as a diffusion model takes them, at times [b]."""
+        ...
+
+
+@runtime_checkable
+class GeneratorNetwork(Protocol):
+    """A network of images from images."""
+
+    def init(self, key: PRNGKey, x: Array, /) -> Any:
+        """The variables {"params": ...} of a network before its training, for such images."""
+        ...
+
+    def apply(self, variables: Any, x: Array, /) -> Array:
+        """Images [b h w c] in [-1, 1] from images x of the same shape."""
         ...
 
 

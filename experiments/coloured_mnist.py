@@ -88,7 +88,7 @@ def main(config: Config) -> Path:
     cycle = ddib_jax.decode(here, back, **options("closing the cycle"))
 
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find(config.classifier), "classifier")
+        *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
     )
     logits, features = classify(classifier, translation)
     _, real = classify(classifier, sevens.take(range(len(sevens))))

@@ -255,7 +255,7 @@ def _digits(config: Config) -> Task:
         gan = _cyclegan(config, "five", "seven", f"cyclegan-{seed}", seed)
         gans[f"CycleGAN, seed {seed}"] = (gan, "ab")
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
+        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
     )
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
@@ -512,7 +512,7 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
         for model in models
     )
     size = [sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6 for model in models]
-    trainings = [pretrained.facts(name)["training"] for name in task.models]
+    trainings = [pretrained.open(name).facts["training"] for name in task.models]
     spent = [_seconds(training) for training in trainings]
     # A training that the other model started from counts once.
     twice = [one for one in trainings for other in trainings if other.get("started_from") == one]

@@ -71,7 +71,7 @@ def main(config: Config) -> Path:
     latents = ddib_jax.encode(here, source, cond=labels, **options("encoding")).y
     back = ddib_jax.decode(here, latents, cond=labels, **options("decoding to the same"))
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
+        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
     )
     proportions, hues, examples = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):

@@ -367,7 +367,10 @@ def _kept(config: Config, name: str, measure) -> list:
     """A part that was measured before under the same conditions; else it is measured and kept."""
     folder = config.out.with_name(config.out.name + "-parts")
     conditions = {
-        "models": [pretrained.fingerprint(config.source), pretrained.fingerprint(config.target)],
+        "models": [
+            pretrained.open(config.source).fingerprint,
+            pretrained.open(config.target).fingerprint,
+        ],
         "columns": list(COLUMNS),
         **{
             key: getattr(config, key)

@@ -175,7 +175,7 @@ def main(config: Config) -> Path:
     models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
     here, there = models[config.source], models[config.target]
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find(config.classifier), "classifier")
+        *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
     )
     _, real = classify(classifier, sevens.take(range(len(sevens))))
 
@@ -228,7 +228,7 @@ def experiments(config: Config) -> tuple[Experiment, ...]:
 def identity(config: Config, way: str, experiment: Experiment) -> dict:
     """What a finished part must have been made with to be taken up again."""
     names = ("source", "target", "classifier")
-    weights = {name: pretrained.fingerprint(getattr(config, name)) for name in names}
+    weights = {name: pretrained.open(getattr(config, name)).fingerprint for name in names}
     facts = {"way": way, "words": experiment.words, "coefficients": experiment.swept, **weights}
     facts |= {name: getattr(config, name) for name in ("count", "steps", "seed")}
     return {"identity": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
@@ -350,7 +350,7 @@ def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
 def observations(config: Config) -> dict[str, str]:
     """What was seen by eye, by experiment, if it was with these models."""
     head, *sections = OBSERVATIONS.read_text().split("\n## ")
-    marks = [pretrained.fingerprint(name) for name in (config.source, config.target)]
+    marks = [pretrained.open(name).fingerprint for name in (config.source, config.target)]
     if f"models: {' '.join(marks)}" not in head.splitlines() or config.quick:
         return {}
     parts = [section.partition("\n") for section in sections]

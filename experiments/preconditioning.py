@@ -55,7 +55,7 @@ def main(config: Config) -> str:
     fives = ddib_jax.load_dataset("five", split="test")
     source = fives.take(range(config.count))
     classifier = Classifier(
-        *pretrained.load_network(pretrained.find("digit-classifier"), "classifier")
+        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
     )
     table = []
     for name in config.preconditionings:

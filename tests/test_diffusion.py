@@ -154,6 +154,12 @@ def test_every_preconditioning_integrates_the_same_ode(precondition):
             denoised = truth.denoise(noisy, sigma[:, 0, 0, 0])
             return (denoised - precondition.prior(noisy, sigma)) / precondition.scale(sigma)
 
+        def init(self, key, x, time, cond=None):
+            return {"params": {}}
+
+        def condition_spec(self):
+            return None
+
     model = DiffusionModel(
         {}, precondition, network=Exact(), schedule=truth.schedule, data_shape=SHAPE
     )

@@ -10,12 +10,14 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.metrics import digits
 
-CLASSIFIER = Classifier(*pretrained.load_network(pretrained.find("digit-classifier"), "classifier"))
+CLASSIFIER = Classifier(
+    *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
+)
 
 
 def test_what_it_is():
-    directory = pretrained.find("digits")
-    assert pretrained.class_names("digits") == tuple("0123456789")
+    directory = pretrained.open("digits").path
+    assert pretrained.open("digits").classes == tuple("0123456789")
     assert pretrained.load("digits").network.num_classes == 11
     assert sum(path.stat().st_size for path in directory.iterdir()) <= 8 * 2**20
 

@@ -25,7 +25,7 @@ FLOORS = [
         "metrics",
         "training",
     },
-    {"diffusion", "evaluation", "report"},
+    {"diffusion", "conditioning", "evaluation", "report"},
     {"bridge", "pretrained", "analytic"},
     {"translation", "baselines"},
     {"diagnosis"},

@@ -44,10 +44,19 @@ class Conditional:
         outputs = [model.network.apply({"params": model.params}, x, time) for model in models]
         return jnp.stack(outputs)[cond, jnp.arange(len(x))]
 
+    def init(self, key, x, time, cond=None):
+        return {"params": {}}
+
+    def condition_spec(self):
+        return jax.ShapeDtypeStruct((), jnp.int32)
+
+
+CONDITIONAL = Conditional()
+
 
 def conditional(label):
-    options = {"network": Conditional(), "schedule": schedules.EDM(), "data_shape": SHAPE}
-    return DiffusionModel({}, Sample(), jnp.full(5, label), **options)
+    options = {"network": CONDITIONAL, "schedule": schedules.EDM(), "data_shape": SHAPE}
+    return DiffusionModel({}, Sample(), **options).given(label)
 
 
 @pytest.fixture
@@ -68,15 +77,59 @@ def test_a_classifier_of_scale_1_leads_to_its_class(x, sigma, label):
 
 
 @pytest.mark.usefixtures("strict")
-def test_classifier_free_guidance_extrapolates(x):
-    x, sigma, null = jnp.asarray(x), jnp.asarray(0.7), jnp.asarray(2)
-    free, own = conditional(2).denoise(x, sigma), conditional(0).denoise(x, sigma)
-    for scale, truth in ((0.0, free), (1.0, own), (3.0, free + 3 * (own - free))):
-        guided = conditional(0).guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
-        np.testing.assert_allclose(guided.denoise(x, sigma), truth, atol=1e-12)
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("null", [2, [2, 1, 2, 0, 2]], ids=["one", "each"])
+@pytest.mark.parametrize("label", [0, [0, 1, 1, 2, 0]], ids=["one", "each"])
+@pytest.mark.parametrize("sigma", [0.7, [0.1, 0.7, 3.0, 20.0, 0.5]], ids=["one", "each"])
+def test_classifier_free_guidance_extrapolates(x, sigma, label, null, joint):
+    """Both branches in one call of the network or in two, for all images or for each its own."""
+    x, sigma, label, null = (
+        jnp.asarray(x),
+        jnp.asarray(sigma),
+        jnp.asarray(label),
+        jnp.asarray(null),
+    )
+    free, own = conditional(null).denoise(x, sigma), conditional(label).denoise(x, sigma)
+    each = jnp.arange(5.0).reshape(5, 1, 1, 1)
+    for scale in (0.0, 1.0, 3.0, each):
+        guidance = ClassifierFreeGuidance(null, jnp.asarray(scale), joint=joint)
+        guided = conditional(label).guided(guidance)
+        truth = free + jnp.asarray(scale) * (own - free)
+        np.testing.assert_allclose(guided.denoise(x, sigma), truth, rtol=1e-9, atol=1e-12)
 
 
-def test_a_new_scale_or_label_does_not_retrace():
+class Counting(Conditional):
+    """As `Conditional`; notes the size of every batch that it is called on."""
+
+    def __init__(self):
+        self.batches = []
+
+    def apply(self, variables, x, time, cond=None):
+        self.batches.append(len(x))
+        return super().apply(variables, x, time, cond)
+
+
+@pytest.mark.parametrize(("joint", "batches"), [(True, [10]), (False, [5, 5])])
+def test_the_branches_share_a_call_of_the_network(x, joint, batches):
+    network, guidance = Counting(), ClassifierFreeGuidance(jnp.asarray(2), 3.0, joint=joint)
+    model = conditional(0).replace(network=network).guided(guidance)
+    model.denoise(jnp.asarray(x), jnp.asarray(0.7))
+    assert network.batches == batches
+    assert guidance.evaluations == sum(batches) / 5
+
+
+def test_guidances_describe_themselves():
+    null, network = jnp.asarray(2), NoisyClassifier()
+    scales = jnp.asarray([2.5, 1.0, 2.5]).reshape(3, 1, 1, 1)
+    by_classifier = ClassifierGuidance({}, jnp.asarray(0), 4.0, network=network)
+    assert ClassifierFreeGuidance(null, 3).describe() == "classifier-free guidance of scale 3"
+    each = ClassifierFreeGuidance(null, scales, joint=False)
+    assert each.describe() == "classifier-free guidance of scale 1, 2.5"
+    assert by_classifier.describe() == "classifier guidance of scale 4"
+    assert by_classifier.evaluations == 2
+
+
+def test_a_new_scale_or_label_or_null_does_not_retrace():
     traces = 0
 
     @jax.jit
@@ -90,6 +143,10 @@ def test_a_new_scale_or_label_does_not_retrace():
         guidance = ClassifierGuidance({}, jnp.asarray(label), jnp.asarray(scale), network=network)
         run(mixture().guided(guidance), x)
     assert traces == 1
+    for scale, label, null in ((1.0, 0, 2), (2.0, 1, 0)):
+        guidance = ClassifierFreeGuidance(jnp.asarray(null), jnp.asarray(scale))
+        run(conditional(jnp.asarray(label)).guided(guidance), x)
+    assert traces == 2
 
 
 @pytest.mark.usefixtures("strict")
@@ -118,10 +175,10 @@ def test_bridges_that_are_guided_unalike_are_warned_of(x, recwarn):
     assert not [warning for warning in recwarn if "guide both alike" in str(warning.message)]
     with pytest.warns(
         UserWarning,
-        match="source is unguided and the target under ClassifierGuidance of scale 1",
+        match="source is unguided and the target under classifier guidance of scale 1",
     ):
         translation.translate(DDIB(bridges[0], bridges[1]), images)
     with pytest.warns(
-        UserWarning, match="of scale 1 and the target under ClassifierGuidance of scale 2"
+        UserWarning, match="of scale 1 and the target under classifier guidance of scale 2"
     ):
         translation.translate(DDIB(bridges[1], bridges[2]), images)

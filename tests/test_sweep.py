@@ -46,8 +46,8 @@ def test_every_road_is_one_translation(words, values):
     """By the call, the driver, both sweeps and an image alone, whatever a perturbation looks at."""
     perturb = parse_perturbation(words, values)
     ddib = DDIB(*bridges(), perturb=perturb, reference=jnp.asarray(REFERENCES))
-    images, values = jnp.asarray(IMAGES), jnp.asarray(values, float)
-    pure = jax.jit(sweep)(KEYS, ddib, images, values)
+    images, values = jnp.asarray(IMAGES), tuple(map(float, values))
+    pure = jax.jit(sweep)(KEYS, ddib, images, jnp.asarray(values))
     batched = translate_sweep(ddib, IMAGES, values, key=KEY, batch_size=2)
     assert batched.images.shape == batched.latents.shape == (len(values), *IMAGES.shape)
     for row, value in enumerate(values):

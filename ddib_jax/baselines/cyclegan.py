@@ -14,7 +14,7 @@ from flax import struct
 
 from ddib_jax.adversarial import ImagePool
 from ddib_jax.nets.cyclegan import PatchDiscriminator
-from ddib_jax.types import Image, Keys, Network, Params, PRNGKey
+from ddib_jax.types import GeneratorNetwork, Image, Keys, Params, PRNGKey
 
 SIDES = ("a", "b")
 
@@ -24,7 +24,7 @@ class CycleGAN:
     """A trained generator: one pass, no noise."""
 
     params: Params
-    network: Network = struct.field(pytree_node=False, kw_only=True)
+    network: GeneratorNetwork = struct.field(pytree_node=False, kw_only=True)
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] -> translations [b h w c]."""
@@ -33,7 +33,7 @@ class CycleGAN:
 
 def cyclegan_parameters(
     key: PRNGKey,
-    generator: Network,
+    generator: GeneratorNetwork,
     discriminator: PatchDiscriminator,
     shape: tuple[int, ...],
     pool: int,
@@ -70,7 +70,7 @@ def optimiser(learning_rate: float, steps: int, decay_from: int) -> optax.Gradie
 
 
 def cyclegan_gradients(
-    generator: Network,
+    generator: GeneratorNetwork,
     discriminator: PatchDiscriminator,
     loss: Callable,
     *,

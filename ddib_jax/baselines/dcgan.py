@@ -13,7 +13,7 @@ from flax import struct
 
 from ddib_jax.adversarial import vanilla
 from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
-from ddib_jax.types import Image, Network, Params, PRNGKey
+from ddib_jax.types import Image, Params, PRNGKey
 
 
 @struct.dataclass
@@ -21,7 +21,7 @@ class DCGAN:
     """A trained generator, its batch normalisation folded into its weights."""
 
     params: Params
-    network: Network = struct.field(pytree_node=False, kw_only=True)
+    network: DCGANGenerator = struct.field(pytree_node=False, kw_only=True)
 
     def sample(self, key: PRNGKey, count: int) -> Image:
         """`count` images [count s s c] in [-1, 1]."""

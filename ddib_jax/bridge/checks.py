@@ -2,7 +2,6 @@
 
 import warnings
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -62,7 +61,7 @@ def check_solved(solver: Solver, residuals: Float[np.ndarray, " n"]) -> None:
 
 
 def warn_of_guidance(source: DiffusionModel, target: DiffusionModel) -> None:
-    """Warn where source and target are guided in different ways, or by different scales.
+    """Warn where source and target are guided in ways that are described differently.
 
     Translating back then follows another ODE, and the cycle does not close.
     """
@@ -76,11 +75,7 @@ def warn_of_guidance(source: DiffusionModel, target: DiffusionModel) -> None:
 
 
 def _guidance(model: DiffusionModel) -> str:
-    if model.guidance is None:
-        return "unguided"
-    scales = np.unique(jax.device_get(model.guidance.scale))
-    words = ", ".join(f"{scale:g}" for scale in scales)
-    return f"under {type(model.guidance).__name__} of scale {words}"
+    return "unguided" if model.guidance is None else f"under {model.guidance.describe()}"
 
 
 def warn_of_latents(moments: Float[np.ndarray, "n 2"]) -> None:

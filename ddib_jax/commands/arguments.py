@@ -5,7 +5,7 @@ from typing import Annotated
 import tyro
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
-"""A model by name or path, as `pretrained.find` takes it."""
+"""A model by name or path, as `pretrained.open` takes it."""
 
 OptionalModelName = Annotated[str | None, tyro.conf.arg(metavar="MODEL|none")]
 

@@ -1,21 +1,22 @@
-"""The class that a model is conditioned on, and the guidance towards it."""
+"""The condition that a model is under, and the guidance towards it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import tyro
 
 from ddib_jax import pretrained
+from ddib_jax.conditioning import Classes
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
+from ddib_jax.nets import NoisyClassifier
+from ddib_jax.pretrained import Checkpoint
 from ddib_jax.schedules import Discrete
-
-_NAMED = 12
-"""Classes that an error sentence names at most."""
+from ddib_jax.types import Cond, Params
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Condition:
     """The class of a class-conditional model, and the guidance towards it."""
 
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
-    """A class of the model, by name or number."""
+    """A class of the model, by name or number; of a model that is told embeddings, a .npy file."""
     guidance: float | None = None
     """Scale of the guidance: classifier-free where the model was trained for it, by the classifier
     where one is named. 1 is the class itself.
@@ -33,25 +34,23 @@ class Condition:
     without classes too.
     """
 
-    def model(self, name: str) -> DiffusionModel:
-        """The model of that name under this condition.
+    def model(self, checkpoint: Checkpoint) -> DiffusionModel:
+        """The checkpoint's model under this condition.
 
         Raises ValueError where they do not go together: for a class that is missing or unknown, a
         class of a model without classes, and guidance of a model that was not trained for it.
         """
-        model = pretrained.load(name)
-        classes = _Classes.of(name, model)
         if self.classifier is not None:
-            return self._guided_by_classifier(model, classes)
-        label = classes.label(self.label)
-        if label is not None:
-            model = model.given(jnp.asarray(label))
+            return self._guided_by_classifier(checkpoint, self.classifier)
+        words = () if self.label is None else (self.label,)
+        cond = conditions(checkpoint, words)
+        model = checkpoint.model().given(jax.tree.map(lambda leaf: leaf[0], cond))
         if self.guidance is None:
             return model
-        null, scale = classes.null_label(), self.guidance
-        return model.guided(ClassifierFreeGuidance(jnp.asarray(null), jnp.asarray(scale)))
+        null = jax.tree.map(jnp.asarray, _null(checkpoint))
+        return model.guided(ClassifierFreeGuidance(null, jnp.asarray(self.guidance)))
 
-    def mark(self, name: str) -> str:
+    def mark(self, checkpoint: Checkpoint) -> str:
         """The model's fingerprint and the condition: equal for latents of equal origin."""
         options = {
             "class": self.label,
@@ -59,20 +58,19 @@ class Condition:
             "classifier": self.classifier,
         }
         words = [f"{option} {value}" for option, value in options.items() if value is not None]
-        return " ".join([pretrained.fingerprint(name), *words])
+        return " ".join([checkpoint.fingerprint, *words])
 
-    def _guided_by_classifier(self, model: DiffusionModel, classes: "_Classes") -> DiffusionModel:
-        params, network = pretrained.load_noisy_classifier(self.classifier)
-        whose = f"the classifier {self.classifier.name}"
-        label = class_label(self.label, classes.names, network.num_classes, whose)
-        if classes.count is not None and label >= classes.count:
-            raise ValueError(
-                f"The classifier's class {label} is none of '{classes.model}', which has"
-                f" {classes.count}."
-            )
-        _check_classifier(network, params, model, self.classifier)
-        if classes.count is not None or classes.embedding is not None:
-            model = model.given(jnp.asarray(classes.label(self.label)))
+    def _guided_by_classifier(self, checkpoint: Checkpoint, path: Path) -> DiffusionModel:
+        params, network = pretrained.load_noisy_classifier(path)
+        classes = Classes(
+            checkpoint.classes, network.num_classes, whose=f"The classifier {path.name}"
+        )
+        words = () if self.label is None else (self.label,)
+        label, model = classes(words)[0], checkpoint.model()
+        _check_classifier(network, params, model, path)
+        if checkpoint.conditioner is not None:
+            cond = conditions(checkpoint, words)
+            model = model.given(jax.tree.map(lambda leaf: leaf[0], cond))
         # Such classifiers were trained on the 1000 steps of this schedule and want its time.
         schedule = None if isinstance(model.schedule, Discrete) else Discrete.linear(1000)
         scale = 1.0 if self.guidance is None else self.guidance
@@ -89,113 +87,39 @@ Conditioned = Annotated[
 """A `Condition` as a group of options on the command line."""
 
 
-def class_label(word: str | None, names: Sequence[str], count: int, whose: str) -> int:
-    """The label, from 0 to below `count`, of a class given by its name or number.
+def conditions(checkpoint: Checkpoint, words: Sequence[str]) -> Cond:
+    """The conditions [b ...] that b words mean to a model; None for one that takes none.
 
-    Raises ValueError, which names the classes, for None and for a class that is not there.
+    Raises ValueError as the model's conditioner does, and for a word to a model that takes none.
     """
-    if names:
-        classes = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-    else:
-        classes = f"0 to {count - 1}"
-    if word is None:
-        raise ValueError(f"{whose} has classes ({classes}); say which by its name or number.")
-    if word in names:
-        return names.index(word)
-    if word.isdigit() and int(word) < count:
-        return int(word)
-    raise ValueError(f"{whose} has no class '{word}'; its classes are {classes}.")
-
-
-def class_labels(words: str, name: str, model: DiffusionModel) -> list[int] | None:
-    """The labels of classes separated by commas, or of "all"; None for a model without classes.
-
-    Raises ValueError for a class that the model `name` does not have; one without classes may be
-    asked for "all" alone.
-    """
-    classes = _Classes.of(name, model)
-    if classes.count is not None and words == "all":
-        return list(range(classes.count))
-    if classes.count is not None:
-        return [classes.label(word.strip()) for word in words.split(",")]
-    if classes.embedding is not None:
-        # Any whole number is a label, so that "all" names none: the error asks for a number.
-        parts = words.split(",")
-        return [classes.label(None if part == "all" else part.strip()) for part in parts]
-    if words != "all":
-        raise ValueError(f"'{name}' has no classes; leave the class out.")
+    if checkpoint.conditioner is not None:
+        return checkpoint.conditioner(words)
+    if words:
+        raise ValueError(
+            f"'{checkpoint.name}' has no classes; leave the class out, or name a classifier to"
+            " guide it."
+        )
     return None
 
 
-@dataclass(frozen=True)
-class _Classes:
-    """How a model takes a class: as the label of a table, as any whole number, or not at all.
-
-    model: its name. names: of its classes, by label; empty where they have none. count: of the
-    classes of its table, None where it has no table. null: the label that means no class, None
-    where none does. embedding: "identity" (takes embeddings) or "timestep" (takes any whole number)
-    of a diffusers network that has classes and no table, else None.
-    """
-
-    model: str
-    names: tuple[str, ...]
-    count: int | None
-    null: int | None
-    embedding: str | None
-
-    @classmethod
-    def of(cls, name: str, model: DiffusionModel) -> "_Classes":
-        """Those of the model `name`; raises ValueError where it has more names than labels."""
-        network, names = model.network, pretrained.class_names(name)
-        labels = getattr(network, "num_classes", None)
-        if labels is None:
-            return cls(name, names, None, None, getattr(network, "class_embed_type", None))
-        if len(names) > labels:
-            raise ValueError(f"'{name}' has {labels} classes and {len(names)} names for them.")
-        count = len(names) or labels
-        # One label more than there are names is the null label of a model trained by `ddib train`.
-        null = count if labels == count + 1 else getattr(network, "null_label", None)
-        return cls(name, names, count, null, None)
-
-    def label(self, word: str | None) -> int | None:
-        """The label of a class by name or number; None for no class of a model without classes.
-
-        Raises ValueError where the model needs a class and has none, where it takes none and has
-        one, and for a class that it does not have.
-        """
-        if self.count is not None:
-            return class_label(word, self.names, self.count, f"'{self.model}'")
-        if self.embedding == "identity":
-            raise ValueError(
-                f"'{self.model}' is told embeddings of its classes, not their numbers; give it some"
-                " in Python (`DiffusionModel.given`)."
-            )
-        if self.embedding is not None and (word is None or not word.isdigit()):
-            which = "say which." if word is None else f"say which, not {word!r}."
-            raise ValueError(f"'{self.model}' is told its class as any whole number; {which}")
-        if self.embedding is not None:
-            return int(word)
-        if word is not None:
-            raise ValueError(
-                f"'{self.model}' has no classes; leave the class out, or name a classifier to"
-                " guide it."
-            )
-        return None
-
-    def null_label(self) -> int:
-        """The label that means no class; raises ValueError where the model knows none."""
-        if self.null is not None:
-            return self.null
-        if self.count is not None:
-            why = "was not trained with its labels dropped now and then"
-        elif self.embedding is not None:
-            why = "has no label that means no class"
-        else:
-            why = "has no classes to be guided to"
-        raise ValueError(f"'{self.model}' {why}; name a classifier, or leave the guidance out.")
+def _null(checkpoint: Checkpoint) -> Cond:
+    """The condition that means none; raises ValueError where the model knows none."""
+    conditioner = checkpoint.conditioner
+    if conditioner is None:
+        why = "has no classes to be guided to"
+    elif conditioner.null is None:
+        why = (
+            "has no label that means no class, for it was not trained with its labels dropped now"
+            " and then"
+        )
+    else:
+        return conditioner.null
+    raise ValueError(f"'{checkpoint.name}' {why}; name a classifier, or leave the guidance out.")
 
 
-def _check_classifier(network: Any, params: Any, model: DiffusionModel, classifier: Path) -> None:
+def _check_classifier(
+    network: NoisyClassifier, params: Params, model: DiffusionModel, classifier: Path
+) -> None:
     """Raise ValueError where a classifier cannot take the model's images."""
     images, times = jnp.zeros((1, *model.data_shape)), jnp.zeros(1)
     try:

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from ddib_jax import pretrained
-from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.nets import example_condition
+from ddib_jax.pretrained import Checkpoint
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
 
@@ -31,41 +30,39 @@ class Convert:
 
     def run(self) -> None:
         """Read and write."""
-        model = pretrained.load(self.model)
-        WRITERS[self.to](self.out, model, self.model)
+        WRITERS[self.to](self.out, pretrained.open(self.model))
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 
-def _ddib(out: Path, model: DiffusionModel, name: str) -> None:
-    facts = pretrained.facts(name)
-    facts = {key: facts[key] for key in facts if key in ("data", "training")}
+def _ddib(out: Path, checkpoint: Checkpoint) -> None:
+    facts = {key: checkpoint.facts[key] for key in ("data", "training") if key in checkpoint.facts}
     if not facts:
-        facts = {"data": {}, "training": {"converted_from": Path(name).name}}
-    names = pretrained.class_names(name)
-    if names and example_condition(model.network) is not None:
-        facts = {"classes": list(names), **facts}
+        facts = {"data": {}, "training": {"converted_from": Path(checkpoint.name).name}}
+    model = checkpoint.model()
+    if checkpoint.classes and model.network.condition_spec() is not None:
+        facts = {"classes": list(checkpoint.classes), **facts}
     pretrained.save_model(out, model, facts=facts)
 
 
-def _diffusers(out: Path, model: DiffusionModel, name: str) -> None:
-    pretrained.save_diffusers(out, model)
-    _name_classes(out, name)
+def _diffusers(out: Path, checkpoint: Checkpoint) -> None:
+    pretrained.save_diffusers(out, checkpoint.model())
+    _name_classes(out, checkpoint)
 
 
-def _guided_diffusion(out: Path, model: DiffusionModel, name: str) -> None:
-    state, flags = pretrained.to_guided_diffusion(model)
+def _guided_diffusion(out: Path, checkpoint: Checkpoint) -> None:
+    state, flags = pretrained.to_guided_diffusion(checkpoint.model())
     with drafted(out) as draft:
         save_state_dict(draft / "model.pt", state)
         (draft / "flags.json").write_text(json.dumps(flags, indent=1) + "\n")
-        _name_classes(draft, name)
+        _name_classes(draft, checkpoint)
 
 
-def _name_classes(folder: Path, name: str) -> None:
+def _name_classes(folder: Path, checkpoint: Checkpoint) -> None:
     """Write the classes' names beside a format that has no place for them.
 
     Classes without names are an empty list, written over those of a model that was there.
     """
-    names = json.dumps(pretrained.class_names(name), indent=1)
+    names = json.dumps(checkpoint.classes, indent=1)
     (folder / pretrained.CLASSES).write_text(names + "\n")
 
 

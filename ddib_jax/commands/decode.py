@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax import translation
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress
@@ -36,8 +36,9 @@ class Decode:
     def run(self) -> None:
         """Read, decode, write."""
         names, latents, model, aux = read_latents(self.input)
-        target = self.crossing.bridge(self.condition.model(self.model))
-        if aux is not None and model != self.condition.mark(self.model):
+        checkpoint = pretrained.open(self.model)
+        target = self.crossing.bridge(self.condition.model(checkpoint))
+        if aux is not None and model != self.condition.mark(checkpoint):
             print(
                 "The latents were encoded by another model, or under another condition: their"
                 " auxiliary state is of no use here, and the latents alone are decoded."

@@ -77,8 +77,8 @@ class Diagnose:
         """Examine, print, write a page; returns 0 for a model that is fit to bridge, else 1."""
         started = datetime.datetime.now(datetime.UTC)
         self._check()
-        facts = pretrained.facts(self.model)
-        model = Condition(self.label).model(self.model)
+        checkpoint = pretrained.open(self.model)
+        facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
         check_images(model)
         inputs = self._inputs(facts)
         _, images = read_inputs(inputs, model.data_shape, split=self.split, limit=self.limit)

@@ -45,9 +45,9 @@ class Reference:
     def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
         """Which of the images a label [b] could mean: those that bear it, and all for `null`.
 
-        None, which means all, for a model without classes.
+        None, which means all, for images without labels.
         """
-        if label is None:
+        if label is None or self.labels is None:
             return None
         return (label[:, None] == self.labels[None]) | (label == null)[:, None]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ddib_jax import translation
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
@@ -40,7 +40,8 @@ class Encode:
 
     def run(self) -> None:
         """Read, encode, write."""
-        model = self.condition.model(self.model)
+        checkpoint = pretrained.open(self.model)
+        model = self.condition.model(checkpoint)
         source = self.crossing.bridge(model)
         names, images = read_inputs(
             self.input,
@@ -61,6 +62,6 @@ class Encode:
             progress=progress("encoding"),
         )
         aux = solution.aux if self.aux else None
-        encoded = LatentFile(names, solution.y, self.condition.mark(self.model), aux)
+        encoded = LatentFile(names, solution.y, self.condition.mark(checkpoint), aux)
         write_latents(self.out, encoded, self.crossing.solver)
         print(f"{len(names)} latents lie in {self.out}.")

@@ -60,7 +60,9 @@ class Models:
         if source is None or target is None:
             raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
         condition = Condition(self.source_class, self.source_guidance, self.source_classifier)
-        source_model, target_model = condition.model(source), self._target_condition.model(target)
+        encoder = pretrained.open(source)
+        decoder = encoder if target == source else pretrained.open(target)
+        source_model, target_model = condition.model(encoder), self._target_condition.model(decoder)
         check_meeting(source_model, target_model)
         return crossing.bridge(source_model), crossing.bridge(target_model)
 
@@ -69,7 +71,7 @@ class Models:
         name = self.target or self.model
         if name is None:
             raise ValueError(f"{method} needs the target model.")
-        return crossing.bridge(self._target_condition.model(name))
+        return crossing.bridge(self._target_condition.model(pretrained.open(name)))
 
     @property
     def _target_condition(self) -> Condition:
@@ -231,10 +233,10 @@ class CycleGANOptions:
         """The generator."""
         if models.model is None:
             raise ValueError(f"{self.title} needs a generator as --model.")
-        directory = pretrained.find(models.model)
-        params, network = pretrained.load_network(directory, "generator")
+        checkpoint = pretrained.open(models.model)
+        params, network = pretrained.load_network(checkpoint.path, "generator")
         method = CycleGAN(params, network=network)
-        shape = tuple(pretrained.describe(directory)["image_shape"])
+        shape = tuple(checkpoint.facts["image_shape"])
         return Prepared(shape, lambda images: method, None)
 
 

@@ -145,13 +145,9 @@ class Plan(Recipe):
         if self.like in KNOWN:
             return self._known_model(*KNOWN[self.like])
         if self.like is not None:
-            model = pretrained.load(self.like)
-            if self.bf16 or (self.remat and not hasattr(model.network, "remat")):
-                raise ValueError(
-                    f"'{self.like}' computes as it was trained; leave --bf16 out, and --remat where"
-                    " its network has none."
-                )
-            return model
+            if self.bf16:
+                raise ValueError(f"'{self.like}' computes as it was trained; leave --bf16 out.")
+            return pretrained.load(self.like)
         shape = (self.image_size, self.image_size, self.channels)
         if self.preconditioning == "wiener":
             directions = jnp.zeros((self.rank, *shape))
@@ -208,37 +204,34 @@ class Plan(Recipe):
             "image": each(1, batch, *model.data_shape),
             "index": each(1, batch, dtype=jnp.int32),
         }
-        if _is_labelled(model):
-            batches["label"] = each(1, batch, dtype=jnp.int32)
+        spec = model.network.condition_spec()
+        if spec is not None:
+            of_batch = lambda leaf: each(1, batch, *leaf.shape, dtype=leaf.dtype)
+            batches["label"] = jax.tree.map(of_batch, spec)
         shared = (model.precondition, self._reference(model) if self.reference else None)
         key = jax.eval_shape(lambda: jax.random.key(0))
         program = parallel.data_parallel(step, devices=devices)
         return program.lower(key, state, batches, shared).compile()
 
     def _reference(self, model: DiffusionModel) -> Reference:
-        """Shapes of the reference images and their labels."""
+        """Shapes of the reference images and, where the network is told labels, of theirs."""
         images = jax.ShapeDtypeStruct((self.reference, *model.data_shape), jnp.float32)
+        label = jax.ShapeDtypeStruct((), jnp.int32)
         labels = jax.ShapeDtypeStruct((self.reference,), jnp.int32)
-        return Reference(images, labels if _is_labelled(model) else None)
+        return Reference(images, labels if model.network.condition_spec() == label else None)
 
     def _evaluation(self, model: DiffusionModel, devices: list) -> Any:
         """An evaluation of the denoiser, compiled for all devices."""
-        is_labelled = _is_labelled(model)
 
         def evaluate(model: DiffusionModel, batch: tuple[Array, Array]) -> Array:
             x, sigma = batch
-            if is_labelled:
-                model = model.given(jnp.zeros((), jnp.int32))
-            return model.denoise(x, sigma[0])
+            cond = jax.tree.map(lambda leaf: leaf[0], example_condition(model.network))
+            return model.given(cond).denoise(x, sigma[0])
 
         shape = (len(devices), self.batch_size // len(devices), *model.data_shape)
         images = jax.ShapeDtypeStruct(shape, jnp.float32)
         sigmas = jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)
         return parallel.mapped(evaluate, devices=devices).lower(model, (images, sigmas)).compile()
-
-
-def _is_labelled(model: DiffusionModel) -> bool:
-    return example_condition(model.network) is not None
 
 
 def _size(params: Any) -> int:

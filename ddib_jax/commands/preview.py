@@ -12,16 +12,15 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.report.clouds import cloud_figure
 
 
-def preview(model: DiffusionModel, path: Path) -> Path:
+def preview(model: DiffusionModel, path: Path, *, labels: int | None = None) -> Path:
     """Write a grid of 32 sampled images, or a scatter plot of 4,096 points; returns `path`.
 
-    Samples are of the classes in turn, by Heun's method in 18 steps.
+    Samples are of the first `labels` labels in turn, by the default solver in 36 steps.
     """
     points = len(model.data_shape) == 1
     noise = jax.random.normal(jax.random.key(0), (4096 if points else 32, *model.data_shape))
-    classes = getattr(model.network, "num_classes", None)
-    if classes is not None:
-        model = model.given(jnp.arange(len(noise)) % classes)
+    if labels is not None:
+        model = model.given(jnp.arange(len(noise)) % labels)
     samples = np.asarray(_sample(Bridge.over(model, steps=36), noise))
     if not points:
         return write_grid(path, samples)

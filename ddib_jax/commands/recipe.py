@@ -10,7 +10,7 @@ import optax
 
 from ddib_jax import schedules
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
-from ddib_jax.nets import MLP, UNet
+from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
 from ddib_jax.training import accumulated, adamw, gradients
 from ddib_jax.training.step import GradFn
 from ddib_jax.types import Network, NoiseSchedule, Preconditioning
@@ -110,8 +110,7 @@ class Recipe:
         """
         network, sigma = self._network(shape, classes), jnp.ones(())
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
-        cond = None if classes is None else jnp.zeros(1, jnp.int32)
-        key, time = jax.random.key(self.seed), jnp.zeros(1)
+        key, time, cond = jax.random.key(self.seed), jnp.zeros(1), example_condition(network)
         params = jax.jit(network.init)(key, jnp.zeros(inputs.shape), time, cond)["params"]
         return DiffusionModel(
             params, precondition, network=network, schedule=self.noise_schedule(), data_shape=shape
@@ -135,11 +134,7 @@ class Recipe:
         recompute.
         """
         noise_level = self._noise_level(model)
-        if self.remat and not hasattr(model.network, "remat"):
-            raise ValueError(
-                f"{type(model.network).__name__} has nothing to compute anew; leave --remat out."
-            )
-        network = model.network.clone(remat=True) if self.remat else model.network
+        network = rematerialised(model.network) if self.remat else model.network
 
         def loss(params, key, batch, shared):
             precondition, reference = shared

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
-from ddib_jax.commands.conditions import class_labels
+from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat, progress
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
+from ddib_jax.pretrained import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Sample:
     out: Path
     """Where the samples go, one PNG each, and sheet.png with all."""
     label: Annotated[str, tyro.conf.arg(name="class", metavar="CLASS[,CLASS ...]|all")] = "all"
-    """Classes of a class-conditional model by name or number, separated by commas; the samples take
-    them in turn.
+    """Classes of a class-conditional model by name or number (.npy files for one that is told
+    embeddings), separated by commas; the samples take them in turn.
     """
     count: int = 64
     """How many images in all."""
@@ -40,19 +40,18 @@ class Sample:
         """Draw noise, decode, write."""
         if self.count < 1:
             raise ValueError(f"At least one sample is needed, not {self.count}.")
-        model = pretrained.load(self.model)
+        checkpoint = pretrained.open(self.model)
+        conds, model = conditions(checkpoint, self._words(checkpoint)), checkpoint.model()
         key = jax.random.key(self.seed)
         noise = np.asarray(jax.random.normal(key, (self.count, *model.data_shape)))
-        target, classes = self.crossing.bridge(model), class_labels(self.label, self.model, model)
-        labels, measured = None, target
-        if classes is not None:
-            labels = np.resize(np.asarray(classes, np.int32), self.count)
-            # A batch is measured with any label: how long an evaluation takes depends on none.
-            measured = target.replace(model=model.given(jnp.asarray(0)))
+        target = self.crossing.bridge(model)
+        # A batch is measured with any condition: how long an evaluation takes depends on none.
+        measured = self.crossing.bridge(model.given(jax.tree.map(lambda leaf: leaf[0], conds)))
+        in_turn = lambda leaf: np.resize(leaf, (self.count, *leaf.shape[1:]))
         images = translation.sample(
             target,
             noise,
-            cond=labels,
+            cond=jax.tree.map(in_turn, conds),
             batch_size=self.crossing.batch(measured, self.count),
             progress=progress("sampling"),
         )
@@ -60,3 +59,9 @@ class Sample:
             write_images(draft, [f"sample-{i:05d}" for i in range(self.count)], images)
             write_grid(draft / "sheet.png", images)
         print(f"{self.count} samples lie in {self.out}.")
+
+    def _words(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """The words of the classes asked for; of all that the model knows for "all"."""
+        if self.label != "all":
+            return tuple(word.strip() for word in self.label.split(","))
+        return () if checkpoint.conditioner is None else checkpoint.conditioner.vocabulary

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import distributed
+from ddib_jax import distributed, pretrained
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
@@ -21,6 +21,7 @@ from ddib_jax.data.png import write_images
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
+from ddib_jax.pretrained import Checkpoint
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 
@@ -78,10 +79,12 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        source = Condition(self.source_class).model(self.source)
-        target = Condition(self.target_class).model(self.target)
+        encoder = pretrained.open(self.source)
+        decoder = encoder if self.target == self.source else pretrained.open(self.target)
+        source = Condition(self.source_class).model(encoder)
+        target = Condition(self.target_class).model(decoder)
         check_meeting(source, target)
-        names, images, latents = self._read(source.data_shape, shard)
+        names, images, latents = self._read(encoder, source.data_shape, shard)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
@@ -123,7 +126,7 @@ class Sweep:
         return get_perturbation(varied[0]).sweep if varied else (0.0,)
 
     def _read(
-        self, shape: tuple[int, ...], shard: Shard
+        self, checkpoint: Checkpoint, shape: tuple[int, ...], shard: Shard
     ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
         """Names, and either images or latents, of this host's shard."""
         path = self.input[0] if len(self.input) == 1 else ""
@@ -133,7 +136,7 @@ class Sweep:
             )
             return names, images, None
         names, latents, model, _ = read_latents(Path(path))
-        if model != Condition(self.source_class).mark(self.source):
+        if model != Condition(self.source_class).mark(checkpoint):
             raise ValueError(
                 f"The latents in {path} were encoded by another model than"
                 f" '{self.source}'; name that one as --source."

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shlex
 import sys
@@ -21,6 +22,7 @@ from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import ImageSource, in_workers, load_dataset
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.pretrained import Checkpoint
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
 from ddib_jax.weightings import WEIGHTINGS
 
@@ -122,9 +124,11 @@ class Train(Recipe):
             shard=shard,
         )
         reference = Reference.draw(source, self.reference, self.seed, labelled=self.conditional)
+        labels = self._labels(source)
 
         def watch(step: int, state: TrainState) -> None:
-            preview(model.replace(params=state.ema), work_dir / "previews" / f"{step:06d}.png")
+            path = work_dir / "previews" / f"{step:06d}.png"
+            preview(model.replace(params=state.ema), path, labels=labels)
 
         with contextlib.ExitStack() as stack:
             stack.callback(checkpoints.close)
@@ -160,16 +164,23 @@ class Train(Recipe):
 
     def _model(self, source: ImageSource, work_dir: Path) -> DiffusionModel:
         """The model before the first step: with the weights of `init`, or untrained."""
-        initial = pretrained.load(self.init) if self.init else None
-        if initial is None:
-            precondition = statistics(
-                self.preconditioning, source, rank=self.rank, seed=self.seed, work_dir=work_dir
-            )
-        else:
-            precondition = initial.precondition
-        classes = len(source.classes) + (self.label_dropout > 0) if self.conditional else None
-        model = self.untrained(source.image_shape, precondition, classes)
-        return model if initial is None else self._initialised(model, initial)
+        if self._initial is not None:
+            initial = self._initial.model()
+            model = self.untrained(source.image_shape, initial.precondition, self._labels(source))
+            return self._initialised(model, initial)
+        precondition = statistics(
+            self.preconditioning, source, rank=self.rank, seed=self.seed, work_dir=work_dir
+        )
+        return self.untrained(source.image_shape, precondition, self._labels(source))
+
+    @functools.cached_property
+    def _initial(self) -> Checkpoint | None:
+        """The checkpoint that the training starts from."""
+        return pretrained.open(self.init) if self.init else None
+
+    def _labels(self, source: ImageSource) -> int | None:
+        """How many labels the network is told, the null label included; None for no classes."""
+        return len(source.classes) + (self.label_dropout > 0) if self.conditional else None
 
     def _weighting(self, source: ImageSource) -> Callable:
         weighting = WEIGHTINGS[self.weighting]
@@ -180,7 +191,7 @@ class Train(Recipe):
         return weighting(edm.sigma_data)
 
     def _write(self, model: DiffusionModel, source: ImageSource, work_dir: Path) -> None:
-        samples = preview(model, work_dir / "samples.png")
+        samples = preview(model, work_dir / "samples.png", labels=self._labels(source))
         facts = {"data": self._data_facts(source), "training": self._training_facts(work_dir)}
         if self.conditional:
             facts = {"classes": list(source.classes), **facts}
@@ -265,9 +276,9 @@ class Train(Recipe):
             "machine": machine(),
             "jax": jax.__version__,
         }
-        if self.init:
-            initial = pretrained.describe(pretrained.find(self.init))
-            facts["started_from"] = initial["training"]
+        if self._initial is not None:
+            other = {"converted_from": self._initial.path.name}
+            facts["started_from"] = self._initial.facts.get("training", other)
         return facts
 
 

@@ -1,11 +1,10 @@
 """Networks in linen; each is a frozen dataclass of its own options."""
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array
 
+from ddib_jax.nets.adm_blocks import ADM
 from ddib_jax.nets.classifier import DigitClassifier
 from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -14,6 +13,7 @@ from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
 from ddib_jax.nets.unet import UNet
 from ddib_jax.nets.unet2d import UNet2D
+from ddib_jax.types import Cond, Network
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
@@ -30,11 +30,22 @@ NETWORKS: dict[str, type[nn.Module]] = {
 """Name of a network in `model.json` -> its class; the class's fields are the network's options."""
 
 
-def example_condition(network: Any) -> Array | None:
-    """A condition of the kind that a network takes: labels [1], embeddings [1 e], or None."""
-    if hasattr(network, "example_condition"):
-        return network.example_condition()
-    return None if getattr(network, "num_classes", None) is None else jnp.zeros(1, jnp.int32)
+def example_condition(network: Network) -> Cond:
+    """A condition of one image, zeros [1 ...] of the network's spec; None where it takes none."""
+    zeros = lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype)
+    return jax.tree.map(zeros, network.condition_spec())
+
+
+def rematerialised(network: Network) -> Network:
+    """The network with its blocks computed anew on the way back, for less memory and more time.
+
+    Raises ValueError for a network without that option (`remat`).
+    """
+    if not isinstance(network, ADM):
+        raise ValueError(
+            f"{type(network).__name__} has no blocks to compute anew; leave remat out."
+        )
+    return network.clone(remat=True)
 
 
 __all__ = [
@@ -52,4 +63,5 @@ __all__ = [
     "UNet2D",
     "UnetGenerator",
     "example_condition",
+    "rematerialised",
 ]

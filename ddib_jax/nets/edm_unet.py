@@ -39,6 +39,10 @@ class _Options(nn.Module):
         """The number of classes of a class-conditional network, else None."""
         return self.label_dim or None
 
+    def condition_spec(self) -> jax.ShapeDtypeStruct | None:
+        """A label, or None for a network without classes."""
+        return jax.ShapeDtypeStruct((), jnp.int32) if self.label_dim else None
+
     @property
     def null_label(self) -> int | None:
         """The label of no class, where the network was trained with labels dropped, else None."""

@@ -22,6 +22,9 @@ class MLP(nn.Module):
     time_scale: float = 1.0
     dtype: str = "float32"
 
+    def condition_spec(self) -> None:
+        """None: there are no classes."""
+
     @nn.compact
     def __call__(
         self,

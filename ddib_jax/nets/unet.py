@@ -1,5 +1,6 @@
 """The ADM U-Net of Dhariwal and Nichol (2021) in linen, parameter for parameter."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
@@ -24,6 +25,10 @@ class UNet(ADM):
     num_classes: int | None = None
     learn_sigma: bool = False
     patch_size: int = 1
+
+    def condition_spec(self) -> jax.ShapeDtypeStruct | None:
+        """A label, or None for a network without classes."""
+        return None if self.num_classes is None else jax.ShapeDtypeStruct((), jnp.int32)
 
     @nn.compact
     def __call__(

@@ -7,6 +7,7 @@ joined with dots, is its key in the state dict. NHWC throughout.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
@@ -74,29 +75,16 @@ class UNet2D(nn.Module):
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes of a class-conditional network, else None."""
-        return self.num_class_embeds
+        """The number of classes of a network with a table of them, else None."""
+        return None if self.class_embed_type else self.num_class_embeds
 
-    @property
-    def bottleneck(self) -> str:
-        """The layer whose output is the bottleneck, the last of the lowest resolution.
-
-        Of a network without a middle block it is the last layer of the way down.
-        """
-        if self.mid_block_type is not None:
-            return "mid_block.resnets.1"
-        lowest = len(self.down_block_types) - 1
-        attends, _ = DOWN[self.down_block_types[lowest].removeprefix("UNetRes")]
-        kind = "attentions" if attends else "resnets"
-        return f"down_blocks.{lowest}.{kind}.{self.layers_per_block - 1}"
-
-    def example_condition(self) -> Array | None:
-        """A condition of the kind that the network takes: labels [1], embeddings [1 e], or None."""
+    def condition_spec(self) -> jax.ShapeDtypeStruct | None:
+        """A label (with `class_embed_type` timestep any number), an embedding [e], or None."""
         if self.class_embed_type == "identity":
-            return jnp.zeros((1, self._embedding_width()))
+            return jax.ShapeDtypeStruct((self._embedding_width(),), jnp.float32)
         if self.num_class_embeds is None and self.class_embed_type is None:
             return None
-        return jnp.zeros(1, jnp.int32)
+        return jax.ShapeDtypeStruct((), jnp.int32)
 
     @nn.compact
     def __call__(
@@ -265,7 +253,7 @@ class UNet2D(nn.Module):
                 f"This U-Net needs heights and widths divisible by {multiple}; the images are"
                 f" {x.shape[1]} x {x.shape[2]}."
             )
-        conditional = self.example_condition() is not None
+        conditional = self.condition_spec() is not None
         if conditional != (cond is not None):
             classes = "classes and no" if conditional else "no classes and"
             raise ValueError(f"The network has {classes} labels were given.")

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted, read_json
-from ddib_jax.nets import UNet, UNet2D
+from ddib_jax.nets import UNet, UNet2D, example_condition
 from ddib_jax.pretrained.diffusers_scheduler import read_scheduler, scheduler_config
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.pretrained.torch_files import INDEX, Renamed, open_weights, shard_files
@@ -81,7 +81,7 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     shape = (*_size(path, config.get("sample_size")), network.in_channels)
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     # Time 1 and not 0: Fourier embeddings take its logarithm.
-    inputs = (x, jnp.ones(1), network.example_condition())
+    inputs = (x, jnp.ones(1), example_condition(network))
     stored = open_weights(weight_files(path)[0])
     weights = Renamed(stored, {_current_name(key): key for key in stored})
     return DiffusionModel(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import NoisyClassifier, UNet
+from ddib_jax.nets import NoisyClassifier, UNet, example_condition
 from ddib_jax.preconditioning import Epsilon, Sample
 from ddib_jax.pretrained.guided_diffusion_flags import (
     CLASSIFIER_DEFAULTS,
@@ -76,8 +76,8 @@ def load_guided_diffusion(
             f" {', '.join(schedules)}."
         )
     x = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    cond = None if classes is None else jnp.zeros(1, jnp.int32)
-    params = load_params(network, (x, jnp.zeros(1), cond), weights, path)
+    inputs = (x, jnp.zeros(1), example_condition(network))
+    params = load_params(network, inputs, weights, path)
     return DiffusionModel(
         params,
         Sample() if flags["predict_xstart"] else Epsilon(),

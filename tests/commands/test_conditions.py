@@ -17,6 +17,7 @@ from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import NoisyClassifier, SongUNet, UNet, UNet2D, example_condition
+from ddib_jax.pretrained import checkpoint
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
@@ -93,6 +94,23 @@ def test_one_model_is_many_domains(ddib, animals, pictures, tmp_path):
     assert not np.array_equal(shown(tmp_path / "a"), shown(tmp_path / "c"))
 
 
+def test_a_checkpoint_is_found_once(ddib, animals, pictures, tmp_path, monkeypatch):
+    """Also where it is the model of both classes, is guided, and marks its latents."""
+    searches, find = [], checkpoint._find
+    monkeypatch.setattr(checkpoint, "_find", lambda name: searches.append(name) or find(name))
+    model, options = animals / "model", "--class cat --guidance 2 --out"
+    both = "--source-class cat --target-class dog --target-guidance 2 --out"
+    for command in (
+        ("translate", pictures, "--model", model, both, tmp_path / "a"),
+        ("encode", pictures, "--model", model, options, tmp_path / "latents.npz"),
+        ("decode", tmp_path / "latents.npz", "--model", model, options, tmp_path / "b"),
+        ("sample --count 2 --model", model, "--class cat,dog --out", tmp_path / "c"),
+    ):
+        assert ddib(*command, FEW)[0] == 0
+        assert searches == [str(model)]
+        searches.clear()
+
+
 def test_guided_legs(ddib, animals, pictures, tmp_path):
     legs = (
         "translate",
@@ -146,7 +164,7 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     dropped, kept = (
         saved(SongUNet(**small, label_dropout=rate), tmp_path / str(rate)) for rate in (0.1, 0.0)
     )
-    model = Condition("1", 3.0).model(str(dropped))
+    model = Condition("1", 3.0).model(pretrained.open(dropped))
     x, sigma = jax.random.normal(jax.random.key(2), (2, *SHAPE)), jnp.asarray(1.0)
     plain = pretrained.load(dropped)
     free, told = (plain.given(jnp.asarray(label)).denoise(x, sigma) for label in (2, 1))
@@ -157,7 +175,7 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     )
     assert (code, err) == (0, "")
     with pytest.raises(ValueError, match="was not trained with its labels dropped"):
-        Condition("1", 3.0).model(str(kept))
+        Condition("1", 3.0).model(pretrained.open(kept))
 
 
 @pytest.mark.slow
@@ -187,20 +205,17 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
         )
         assert code == 1
         assert said in err
-    code, _, err = ddib(
-        "translate",
-        pictures,
-        "--model",
-        embedded,
-        "--source-class 1 --target-class 2",
-        FEW,
-        "--out",
-        tmp_path / "no",
-    )
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=128))
+    words = ("--source-class", tmp_path / "a.npy", "--target-class", tmp_path / "b.npy")
+    legs = ("translate", pictures, "--model", embedded, FEW)
+    assert ddib(*legs, *words, "--out", tmp_path / "embedded")[0] == 0
+    code, _, err = ddib(*legs, "--source-class 1 --target-class 2 --out", tmp_path / "no")
     assert code == 1
-    assert "is told embeddings of its classes, not their numbers" in err
+    assert "is told embeddings, and '1' is no .npy file that can be read" in err
     with pytest.raises(ValueError, match="has no label that means no class"):
-        Condition("1", 2.0).model(str(numbered))
+        Condition("1", 2.0).model(pretrained.open(numbered))
 
 
 def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):
@@ -459,7 +474,7 @@ def test_a_conditional_training(classes, tmp_path):
         label_dropout=0.1,
         **small,
     ).run()
-    assert pretrained.class_names(tmp_path / "model") == ("bright", "dark")
+    assert pretrained.open(tmp_path / "model").classes == ("bright", "dark")
     assert pretrained.load(tmp_path / "model").network.num_classes == 3
     with pytest.raises(ValueError, match="has no labels for a conditional model"):
         Train(data=str(classes / "dark"), out=tmp_path / "none", conditional=True, **small).run()

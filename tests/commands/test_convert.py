@@ -54,8 +54,8 @@ def test_there_and_back(ddib, plain, tmp_path):
         models[0].denoise(x, jnp.asarray(1.0)),
         atol=1e-5,
     )
-    assert pretrained.facts(plain)["training"] == {"steps_done": 3}
-    assert pretrained.facts(tmp_path / "back")["training"] == {"converted_from": "model.pt"}
+    assert pretrained.open(plain).facts["training"] == {"steps_done": 3}
+    assert pretrained.open(tmp_path / "back").facts["training"] == {"converted_from": "model.pt"}
 
 
 def test_names_of_classes_go_along(ddib, tmp_path):
@@ -73,12 +73,12 @@ def test_names_of_classes_go_along(ddib, tmp_path):
         "convert", tmp_path / "model", "--to guided-diffusion --out", tmp_path / "guided"
     )
     assert code == 0
-    assert pretrained.class_names(tmp_path / "guided" / "model.pt") == ("cat", "dog")
+    assert pretrained.open(tmp_path / "guided" / "model.pt").classes == ("cat", "dog")
     code, *_ = ddib(
         "convert", tmp_path / "guided" / "model.pt", "--to ddib --out", tmp_path / "back"
     )
     assert code == 0
-    assert pretrained.class_names(tmp_path / "back") == ("cat", "dog")
+    assert pretrained.open(tmp_path / "back").classes == ("cat", "dog")
     names = tmp_path / "guided" / "classes.json"
     for text, said in (
         ("{", "is not valid JSON"),

@@ -68,7 +68,8 @@ def test_classifier_and_its_gradient():
     model, _ = load("guided_diffusion_class_cond")
     sigma = model.schedule.sigma(t)[:, None, None, None]
     guide = ClassifierGuidance(params, y, network=network)
-    shift = guide(lambda x: jnp.zeros_like(x), x * jnp.sqrt(1 + sigma**2), sigma, t)
+    none = lambda x, *conds: [jnp.zeros_like(x) for _ in conds]
+    shift = guide(none, x * jnp.sqrt(1 + sigma**2), sigma, t, y)
     assert relative(shift * jnp.sqrt(1 + sigma**2) / sigma**2, nhwc(io["grad_log_prob"])) < 1e-3
 
 

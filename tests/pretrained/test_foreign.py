@@ -77,9 +77,9 @@ def test_guided_diffusion_there_and_back(written):
     assert same(loaded, model)
     assert loaded.network == model.network
     assert loaded.schedule == model.schedule
-    assert len(pretrained.fingerprint(path)) == 16
-    assert pretrained.class_names(path) == ()
-    assert pretrained.facts(path) == {}
+    assert len(pretrained.open(path).fingerprint) == 16
+    assert pretrained.open(path).classes == ()
+    assert pretrained.open(path).facts == {}
 
 
 def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):

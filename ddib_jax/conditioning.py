@@ -1,0 +1,150 @@
+"""Words to conditions: what a model's network is told of an image besides the image.
+
+A conditioner turns words of a command line (names of classes, numbers, files) into a pytree of the
+network's `condition_spec`, with a leading axis of one entry a word.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ddib_jax.types import Cond
+
+_NAMED = 12
+"""Classes that an error sentence names at most."""
+
+
+@runtime_checkable
+class Conditioner(Protocol):
+    """Words -> conditions [b ...], a pytree of arrays of the host.
+
+    Raises ValueError for a word that means nothing, and for no words at all: the sentence says what
+    words there are.
+    """
+
+    @property
+    def null(self) -> Cond:
+        """The condition of one image that means none; None where there is no such condition."""
+        ...
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """A word for each condition, in order; () where any number of words has a meaning."""
+        ...
+
+    def __call__(self, words: Sequence[str]) -> Cond:
+        """The conditions [b ...] of b words."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes by their names or numbers -> labels [b], from 0 to below `count`.
+
+    names: of the classes in the order of their labels; () where they have none. null: the label
+    that means no class, or None. whose: the subject of the error sentences.
+    """
+
+    names: tuple[str, ...]
+    count: int
+    null: int | None = None
+    whose: str = "The model"
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names, or the numbers where there are none."""
+        return self.names or tuple(map(str, range(self.count)))
+
+    def __call__(self, words: Sequence[str]) -> Int[np.ndarray, " b"]:
+        if not words:
+            raise ValueError(
+                f"{self.whose} has classes ({self._listed()}); say which by its name or number."
+            )
+        return np.asarray([self._label(word) for word in words], np.int32)
+
+    def _label(self, word: str) -> int:
+        if word in self.names:
+            return self.names.index(word)
+        if word.isdigit() and int(word) < self.count:
+            return int(word)
+        raise ValueError(f"{self.whose} has no class '{word}'; its classes are {self._listed()}.")
+
+    def _listed(self) -> str:
+        if not self.names:
+            return f"0 to {self.count - 1}"
+        return ", ".join(self.names[:_NAMED]) + (", ..." if len(self.names) > _NAMED else "")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Whole numbers -> labels [b], any of which the network embeds as it embeds its time.
+
+    whose: the subject of the error sentences.
+    """
+
+    whose: str = "The model"
+
+    @property
+    def null(self) -> None:
+        """None: every number is a class."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """(): any whole number has a meaning."""
+        return ()
+
+    def __call__(self, words: Sequence[str]) -> Int[np.ndarray, " b"]:
+        strange = [word for word in words if not word.isdigit()]
+        if strange or not words:
+            which = f"say which, not '{strange[0]}'." if strange else "say which."
+            raise ValueError(f"{self.whose} is told its class as any whole number; {which}")
+        return np.asarray([int(word) for word in words], np.int32)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Paths of .npy files, each an embedding -> embeddings [b *shape], float32.
+
+    null: the embedding that means none, or None. whose: the subject of the error sentences.
+    """
+
+    shape: tuple[int, ...]
+    null: Float[np.ndarray, "..."] | None = None
+    whose: str = "The model"
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """(): any file may hold an embedding."""
+        return ()
+
+    def __call__(self, words: Sequence[str]) -> Float[np.ndarray, "b ..."]:
+        if not words:
+            raise ValueError(
+                f"{self.whose} is told embeddings, not classes; name a .npy file with one of"
+                f" {self._size()}."
+            )
+        return np.stack([self._read(Path(word)) for word in words])
+
+    def _read(self, path: Path) -> Float[np.ndarray, "..."]:
+        try:
+            embedding = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(
+                f"{self.whose} is told embeddings, and '{path}' is no .npy file that can be read;"
+                f" name one with an embedding of {self._size()}."
+            ) from error
+        if embedding.shape != self.shape:
+            found = " x ".join(map(str, embedding.shape)) or "one number"
+            raise ValueError(
+                f"{self.whose} is told embeddings of {self._size()}; '{path}' holds {found}."
+            )
+        if embedding.dtype.kind not in "iuf" or not np.isfinite(embedding).all():
+            raise ValueError(f"'{path}' holds values that are no finite numbers; give others.")
+        return embedding.astype(np.float32)
+
+    def _size(self) -> str:
+        return " x ".join(map(str, self.shape))

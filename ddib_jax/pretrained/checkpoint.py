@@ -1,0 +1,146 @@
+"""A checkpoint: what a name of a model stands for, found once."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ddib_jax.conditioning import Classes, Conditioner, Embeddings, Numbers
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import read_json
+from ddib_jax.nets import DhariwalUNet, SongUNet, UNet, UNet2D
+from ddib_jax.pretrained import hub
+from ddib_jax.pretrained.formats import FORMATS, Format, format_of
+from ddib_jax.pretrained.native import describe
+from ddib_jax.types import Network
+
+SHIPPED = Path(__file__).parent / "models"
+"""The directory of the models that come with the package."""
+
+CLASSES = "classes.json"
+"""The file of class names beside a checkpoint of another format."""
+
+_BLOCK = 2**20  # bytes hashed at a time: weights may be larger than memory
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk, and what it holds; everything is read when it is first asked for.
+
+    name: what the user calls it, for error sentences.
+    """
+
+    name: str
+    path: Path
+    format: Format
+
+    def model(self) -> DiffusionModel:
+        """Its diffusion model, under no condition, read once.
+
+        Raises FileNotFoundError and ValueError as the format's own loader does.
+        """
+        return self._model
+
+    @cached_property
+    def _model(self) -> DiffusionModel:
+        return self.format.load(self.path)
+
+    @cached_property
+    def conditioner(self) -> Conditioner | None:
+        """What turns words into conditions of its model; None for a model that takes none.
+
+        Raises ValueError where there are more names of classes than labels, and as `model` does.
+        """
+        return conditioner_of(self.model().network, self.classes, self.name)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The contents of its `model.json` (classes, data, training); {} for another format."""
+        return describe(self.path) if self.format is FORMATS["ddib"] else {}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes, in the order of their labels; () where they have none.
+
+        A checkpoint of another format has them in `classes.json`, a list of names, in its folder.
+        Raises ValueError for a file of anything else.
+        """
+        file = (self.path if self.path.is_dir() else self.path.parent) / CLASSES
+        if self.format is FORMATS["ddib"] or not file.is_file():
+            return tuple(self.facts.get("classes") or ())
+        names = read_json(file, "a list of the names of classes")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{file} is not a list of the names of classes.")
+        return tuple(names)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that tell one model's weights from another's.
+
+        They are written beside latents, which decode by the model that encoded them alone.
+        """
+        digest = hashlib.sha256()
+        for part in self.format.weights(self.path):
+            with part.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        return digest.hexdigest()[:16]
+
+
+def open_checkpoint(name: str | Path) -> Checkpoint:
+    """The checkpoint of that name: at a path, on the hub (`hf:owner/name`), or a shipped one.
+
+    A path is a model directory, a folder of diffusers, or a file of guided-diffusion or of EDM; one
+    that exists comes before a shipped model of that name. Raises FileNotFoundError, with the names
+    of the shipped models, where it is none of them, and as `hub.fetch` does.
+    """
+    path = _find(str(name))
+    return Checkpoint(str(name), path, format_of(path))
+
+
+def load(name: str | Path) -> DiffusionModel:
+    """The diffusion model of that name: "five", "seven", a path, or `hf:owner/name`.
+
+    Raises as `open_checkpoint` and the format's own loader do.
+    """
+    return open_checkpoint(name).model()
+
+
+def _find(name: str) -> Path:
+    if name.startswith(hub.PREFIX):
+        return hub.fetch(name)
+    if Path(name).exists():
+        return Path(name)
+    shipped = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
+    if name in shipped:
+        return SHIPPED / name
+    raise FileNotFoundError(
+        f"There is no model '{name}': it is neither a path, nor hf:owner/name, nor a shipped model"
+        f" ({', '.join(shipped) or 'none'})."
+    )
+
+
+def conditioner_of(network: Network, names: tuple[str, ...], name: str) -> Conditioner | None:
+    """What turns words into conditions of one of our networks; None for one that takes none.
+
+    names: of the classes, () where they have none. name: that of the model, for error sentences.
+    Raises ValueError where there are more names than labels.
+    """
+    null, whose = None, f"'{name}'"
+    match network:
+        case UNet2D(class_embed_type="identity"):
+            return Embeddings(network.condition_spec().shape, whose=whose)
+        case UNet2D(class_embed_type="timestep"):
+            return Numbers(whose)
+        case UNet(num_classes=int(labels)) | UNet2D(num_classes=int(labels)):
+            pass
+        case SongUNet(num_classes=int(labels)) | DhariwalUNet(num_classes=int(labels)):
+            null = network.null_label
+        case _:
+            return None
+    if len(names) > labels:
+        raise ValueError(f"'{name}' has {labels} classes and {len(names)} names for them.")
+    count = len(names) or labels
+    # One label more than there are names is the null label of a model trained by `ddib train`.
+    return Classes(names, count, count if labels == count + 1 else null, whose)
