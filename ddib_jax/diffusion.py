@@ -12,6 +12,7 @@ from ddib_jax import weightings
 from ddib_jax.nets.conditions import check_condition, one_each, repeated
 from ddib_jax.nets.hooks import Hook, read, sites_of
 from ddib_jax.types import (
+    Codec,
     Cond,
     Denoiser,
     Guidance,
@@ -35,17 +36,32 @@ class DiffusionModel:
     never retrace. network, schedule, data_shape (that of one image, [h w c]) and hooks, which
     replace what layers of the network compute (`nets.hooks`), are static, compared by value. cond
     is of the network's `condition_spec`, a label or an embedding or a tree of such: a leaf of its
-    rank is for all images, one of rank + 1, [b ...], has one for each.
+    rank is for all images, one of rank + 1, [b ...], has one for each. With a `codec`, a pytree,
+    the data are codes of images (latent diffusion), and data_shape is that of a code.
     """
 
     params: Params
     precondition: Preconditioning
     cond: Cond = None
     guidance: Guidance | None = None
+    codec: Codec | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
     hooks: tuple[Hook, ...] = struct.field(pytree_node=False, kw_only=True, default=())
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """That of one image: the codec's, or that of the data, which are then images themselves."""
+        return self.data_shape if self.codec is None else self.codec.image_shape
+
+    def to_data(self, image: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """What the ODE is over: the codes of images [b ...], or the images themselves."""
+        return image if self.codec is None else self.codec.encode(image)
+
+    def to_image(self, data: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """The images of codes [b ...], or of images themselves."""
+        return data if self.codec is None else self.codec.decode(data)
 
     def denoise(
         self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options

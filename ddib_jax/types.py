@@ -135,6 +135,27 @@ class Denoise(Protocol):
 
 
 @runtime_checkable
+class Codec(Protocol):
+    """What stands between images and the data that a model of codes knows: a pytree.
+
+    Its own round trip need not be exact; the ODE between knows nothing of it.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """That of one image, [h w c]."""
+        ...
+
+    def encode(self, image: Array) -> Array:
+        """Images [b h w c] in [-1, 1] -> codes [b ...], data of the model's `data_shape`."""
+        ...
+
+    def decode(self, code: Array) -> Array:
+        """Codes [b ...] -> images [b h w c]."""
+        ...
+
+
+@runtime_checkable
 class Denoiser(Protocol):
     """Whatever estimates the data in noisy data: it defines a probability-flow ODE."""
 

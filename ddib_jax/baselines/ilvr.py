@@ -24,7 +24,9 @@ class ILVR:
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
-        noise, sigmas = fixed_noise(keys, image), self.target.sigmas
-        latent = (image + sigmas[-1] * noise) / self.target.scale
+        model, sigmas = self.target.model, self.target.sigmas
+        data = model.to_data(image)
+        noise = fixed_noise(keys, data)
+        latent = (data + sigmas[-1] * noise) / self.target.scale
         solution = decode_coupled(self.coupling, StraightPath(noise), self.target, latent)
-        return self.target.model.denoise(solution.y, sigmas[0])
+        return model.to_image(model.denoise(solution.y, sigmas[0]))

@@ -21,5 +21,6 @@ class SDEdit:
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
-        noisy = image + self.sigma * fixed_noise(keys, image)
+        data = self.target.model.to_data(image)
+        noisy = data + self.sigma * fixed_noise(keys, data)
         return self.target.up_to(self.sigma).sample(noisy / jnp.sqrt(1 + self.sigma**2))

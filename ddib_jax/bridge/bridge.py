@@ -92,11 +92,11 @@ class Bridge:
 
         Where a solver that iterates does not reach its tolerance the latent is NaN.
         """
-        return self.solve(image, rising=True).y / self.scale
+        return self.solve(self.model.to_data(image), rising=True).y / self.scale
 
     def decode(self, latent: Data) -> Data:
         """Latents [b ...] of unit variance to their images or points."""
-        return self.solve(latent * self.scale, rising=False).y
+        return self.model.to_image(self.solve(latent * self.scale, rising=False).y)
 
     def sample(self, latent: Data) -> Data:
         """As `decode`, for latents drawn at random: with a last denoising.
@@ -104,10 +104,11 @@ class Bridge:
         What is decoded from Gaussian noise still has noise of deviation sigmas[0] (Song et al.
         2021, appendix G).
         """
-        return self.model.denoise(self.decode(latent), self.sigmas[0])
+        data = self.solve(latent * self.scale, rising=False).y
+        return self.model.to_image(self.model.denoise(data, self.sigmas[0]))
 
     def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution:
-        """The ODE's solution from x [b ...], up from sigmas[0] or down from sigmas[-1].
+        """The ODE's solution from data x [b ...], up from sigmas[0] or down from sigmas[-1].
 
         With a reversible solver the solution's `aux` is an `Auxiliary`, and where it is given the
         state that it came from is met again. Raises ValueError for that of another solver or grid.
@@ -132,10 +133,10 @@ class Bridge:
         return _without_failures(self.solver, solution)
 
     def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
-        """The states between an image and its latent, both included, from x to the other.
+        """The states between data and their latent, both included, from x to the other.
 
-        x: an image where the path rises, else a latent. States between are divided by
-        sqrt(1 + sigma^2), as a latent is; the image is as it is.
+        x: data (images, or codes) where the path rises, else a latent. States between are divided
+        by sqrt(1 + sigma^2), as a latent is; the data are as they are.
         """
         ts = self.sigmas if rising else self.sigmas[::-1]
         scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)

@@ -25,7 +25,8 @@ def check_shape(model: DiffusionModel, arrays: Images, kind: str) -> None:
 
     kind: what the error calls them, "images" or "latents".
     """
-    expected, shape = model.data_shape, np.shape(arrays)[1:]
+    expected = model.image_shape if kind == "images" else model.data_shape
+    shape = np.shape(arrays)[1:]
     if len(arrays) == 0:
         raise ValueError(f"The model takes {kind} of {_by(expected)}; none were given.")
     if shape != expected:

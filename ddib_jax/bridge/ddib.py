@@ -54,13 +54,18 @@ class DDIB:
         """
         check_meeting(self.source.model, self.target.model)
         source, _ = self.bridges()
-        context = {"data": image, "noise": fixed_noise(keys, image)}
-        changed = at(self.perturb, "image", image, self._scalar(image), context)
-        solution = source.solve(changed, rising=True)
-        context["latent"] = solution.y / source.scale
+        data = source.model.to_data(self.perturbed_image(keys, image))
+        solution = source.solve(data, rising=True)
+        latent = solution.y / source.scale
+        context = {"data": data, "noise": fixed_noise(keys, latent), "latent": latent}
         if "reference" in needs(self.perturb):
             context["reference"] = self.encode_reference(len(image))
         return context, solution
+
+    def perturbed_image(self, keys: Keys, image: Data) -> Data:
+        """Images [b h w c] after those steps of the perturbation that act on images."""
+        context = {"data": image, "noise": fixed_noise(keys, image)}
+        return at(self.perturb, "image", image, self._scalar(image), context)
 
     def encode_reference(self, count: int) -> Data:
         """The reference's latent, once for each of `count` images."""
@@ -70,14 +75,13 @@ class DDIB:
                 " `reference` (--reference on the command line)."
             )
         source, _ = self.bridges()
-        shape = source.model.data_shape
         reference = jnp.asarray(self.reference)
-        one = reference.ndim == len(shape)
+        one = reference.ndim == len(source.model.image_shape)
         latent = source.encode(reference[None] if one else reference)
-        return jnp.broadcast_to(latent, (count, *shape))
+        return jnp.broadcast_to(latent, (count, *source.model.data_shape))
 
     def decode(self, context: Context) -> Solution:
-        """The solution down the target's ODE from the perturbed latent; its y are translations."""
+        """The solution down the target's ODE from the perturbed latent; its y are the images."""
         latent = context["latent"]
         perturbed = at(self.perturb, "latent", latent, self._scalar(latent), context)
         return self.decode_latent(latent, perturbed)
@@ -86,10 +90,12 @@ class DDIB:
         """As `decode`, from latents [b ...] as they were encoded and as they were perturbed."""
         source, target = self.bridges()
         if self.coupling is None:
-            return target.solve(perturbed * target.scale, rising=False)
-        return decode_coupled(
-            self.coupling, source.model, target, latent, perturbed=perturbed, until=self.until
-        )
+            solution = target.solve(perturbed * target.scale, rising=False)
+        else:
+            solution = decode_coupled(
+                self.coupling, source.model, target, latent, perturbed=perturbed, until=self.until
+            )
+        return solution.replace(y=target.model.to_image(solution.y))
 
     def bridges(self) -> tuple[Bridge, Bridge]:
         """Source and target up to the noise level at which they meet.

@@ -60,7 +60,7 @@ Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="ODE")]
 
 def check_images(model: DiffusionModel) -> None:
     """Raise ValueError for a model of points."""
-    if len(model.data_shape) != 3:
+    if len(model.image_shape) != 3:
         raise ValueError(
             "This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py"
             " translate points."

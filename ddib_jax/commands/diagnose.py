@@ -81,7 +81,7 @@ class Diagnose:
         facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
         check_images(model)
         inputs = self._inputs(facts)
-        _, images = read_inputs(inputs, model.data_shape, split=self.split, limit=self.limit)
+        _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
         description = described(model, facts)
         print("\n".join(f"{name:16} {words}" for name, words in description), flush=True)
 
@@ -98,6 +98,9 @@ class Diagnose:
             "\nDoes the image come back? (trying the solvers takes some minutes the first time)",
             flush=True,
         )
+        codec_error = diagnosis.codec_error(model, images[:_TRIED])
+        if model.codec is not None:
+            print(f"  the codec alone, without the ODE: error {codec_error:.2e}")
         trips = diagnosis.round_trips(
             model, images[:_TRIED], self.solvers, self.evaluations, grid=self.grid
         )
@@ -117,6 +120,7 @@ class Diagnose:
         batch = min(64, max(8, self.limit))
         weights, working = diagnosis.memory(model, get_solver("heun"), batch)
         cost = (
+            ("Error of the codec's own round trip", codec_error),
             ("Weights, MB", weights / 1e6),
             ("Working memory an image, MB, by heun", working / 1e6),
         )
@@ -180,7 +184,8 @@ class Diagnose:
 def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """What the model directory holds, a name and words a row."""
     count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    shape = " x ".join(map(str, model.data_shape))
+    shape = " x ".join(map(str, model.image_shape))
+    codes = "" if model.codec is None else f" as codes of {' x '.join(map(str, model.data_shape))}"
     low, high = model.schedule.sigma_range
     training, data = facts.get("training", {}), facts.get("data", {})
     network, schedule = type(model.network).__name__, type(model.schedule).__name__
@@ -188,7 +193,7 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
     steps = training.get("steps_done", "an unknown number of")
     batch, loss = training.get("batch_size", "?"), training.get("loss", "?")
     return (
-        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}"),
+        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}{codes}"),
         ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
         ("Preconditioning", type(model.precondition).__name__),
         ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),

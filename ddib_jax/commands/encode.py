@@ -45,7 +45,7 @@ class Encode:
         source = self.crossing.bridge(model)
         names, images = read_inputs(
             self.input,
-            model.data_shape,
+            model.image_shape,
             split=self.split,
             limit=self.limit,
             background=self.background,

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from ddib_jax import pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
@@ -172,11 +172,12 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
                 raise ValueError(f"Say how much: write the perturbation as {word}=VALUE.")
         perturb = parse_perturbation(self.perturb or ("none",), ())
         source, target = models.both(crossing)
-        shape = source.model.data_shape
+        shape = source.model.image_shape
         plain = DDIB(source, target, perturb=perturb, until=self.until, reference=self.image(shape))
 
         def make(images: Images) -> DDIB:
-            return plain.replace(coupling=self.coupling(shape, images))
+            data = translation.to_data(source.model, images)
+            return plain.replace(coupling=self.coupling(source.model.data_shape, data))
 
         as_it_is = self.couple is None and not self.perturb
         return Prepared(shape, make, source, film=(source, target) if as_it_is else None)
@@ -202,7 +203,7 @@ class SDEditOptions:
                 f" {high:g}."
             )
         method = SDEdit(target, jnp.asarray(self.noise))
-        return Prepared(target.model.data_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, lambda images: method, target)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class ILVROptions:
         target = models.target_alone(self.title, crossing)
         method = ILVR(target, Linear(Resized(self.factor), kick=True))
         method.coupling.check(target.model.data_shape)
-        return Prepared(target.model.data_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, lambda images: method, target)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import distributed, pretrained
+from ddib_jax import distributed, pretrained, translation
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
@@ -84,16 +84,17 @@ class Sweep:
         source = Condition(self.source_class).model(encoder)
         target = Condition(self.target_class).model(decoder)
         check_meeting(source, target)
-        names, images, latents = self._read(encoder, source.data_shape, shard)
+        names, images, latents = self._read(encoder, source.image_shape, shard)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
             coupling=self.coupling.coupling(
-                source.data_shape, latents if images is None else images
+                source.data_shape,
+                latents if images is None else translation.to_data(source, images),
             ),
             until=self.coupling.until,
-            reference=self.look_at.image(source.data_shape),
+            reference=self.look_at.image(source.image_shape),
         )
         result = translate_sweep(
             ddib,

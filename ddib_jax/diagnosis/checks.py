@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ddib_jax.bridge import Bridge
 from ddib_jax.metrics import METRICS
 from ddib_jax.metrics.latents import neighbour_correlation_of, neighbour_moments
-from ddib_jax.translation import encode
+from ddib_jax.translation import encode, to_data
 from ddib_jax.types import Images, PRNGKey
 
 
@@ -94,8 +94,10 @@ def noisy_latents(
 
     Those of an exact model are N(0, I). Raises as `translation.encode` does, and does not warn.
     """
-    noise = np.asarray(jax.random.normal(key, images.shape))
-    noisy = images + np.float32(bridge.sigmas[0]) * noise
+    data = to_data(bridge.model, images, batch_size=batch_size)
+    noise = np.asarray(jax.random.normal(key, data.shape))
+    noisy = data + np.float32(bridge.sigmas[0]) * noise
+    bridge = bridge.replace(model=bridge.model.replace(codec=None))  # of codes, as they are
     with warnings.catch_warnings():
         # that they are far from N(0, I) is for the checks to say
         warnings.simplefilter("ignore")

@@ -15,6 +15,7 @@ from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.solvers import RK4, Solution, backward, get_solver, solve
+from ddib_jax.translation import to_data, to_images
 from ddib_jax.types import Images, Solver
 
 
@@ -106,13 +107,15 @@ def round_trips(
 ) -> list[RoundTrip]:
     """Every solver's round trip of images [b h w c] at about so many evaluations one way.
 
+    Of a model of codes it is that of the images' codes: `codec_error` is apart.
+
     Reversible solvers are run with their auxiliary state and without. Latents are compared with
     those of RK4 in as many steps as the largest budget: a solver may invert itself well and still
     not solve the ODE. Budgets in which a solver takes no step are left out.
     """
-    images, longest = jnp.asarray(images), max(budgets)
+    data, longest = jnp.asarray(to_data(model, images)), max(budgets)
     grid_of = lambda steps: PaddedGrid.of(make_grid(grid, model.schedule, steps), longest)
-    reference = grid_of(longest).solve(RK4, model, images, rising=True).solution.y
+    reference = grid_of(longest).solve(RK4, model, data, rising=True).solution.y
     trips = []
     for name in solvers:
         solver = get_solver(name)
@@ -121,7 +124,7 @@ def round_trips(
             if steps == 0:
                 continue
             padded = grid_of(steps)
-            up, seconds_up = padded.solve(solver, model, images, rising=True)
+            up, seconds_up = padded.solve(solver, model, data, rising=True)
             ways = {False: (solver, None)}
             if solver.inverse is not None:
                 ways[True] = (solver.inverse, up.aux)
@@ -133,13 +136,23 @@ def round_trips(
                         with_aux,
                         steps,
                         evaluations=int(up.evaluations + down.evaluations + 1) // 2,
-                        error=pooled_relative_rmse(np.asarray(down.y), np.asarray(images)),
+                        error=pooled_relative_rmse(np.asarray(down.y), np.asarray(data)),
                         latent=pooled_relative_rmse(np.asarray(up.y), np.asarray(reference)),
                         residual=float(jnp.maximum(up.residual, down.residual).max()),
-                        seconds=(seconds_up + seconds_down) / 2 / len(images),
+                        seconds=(seconds_up + seconds_down) / 2 / len(data),
                     )
                 )
     return trips
+
+
+def codec_error(model: DiffusionModel, images: Images) -> float:
+    """The relative RMSE of images [n h w c] that go through the model's codec alone; 0 without one.
+
+    No solver brings an image back nearer than that.
+    """
+    if model.codec is None:
+        return 0.0
+    return pooled_relative_rmse(to_images(model, to_data(model, images)), np.asarray(images))
 
 
 def recommended(

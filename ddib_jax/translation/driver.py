@@ -24,6 +24,7 @@ from ddib_jax.bridge import (
     warn_of_guidance,
     warn_of_latents,
 )
+from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.solvers import Solution
 from ddib_jax.types import Images, Keys, PRNGKey, Translator
 
@@ -79,7 +80,8 @@ def decode(
 ) -> Images:
     """The images of any number of latents [n h w c] of unit variance.
 
-    With the `aux` of their encoding these are the encoded images, up to rounding. cond: as in
+    With the `aux` of their encoding these are the encoded images, up to rounding and to the error
+    of the model's codec, where it has one. cond: as in
     `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid or number
     of latents.
     """
@@ -98,6 +100,30 @@ def decode(
     )
     check_solved(bridge.solver, residual)
     return check_finite(images, "images")
+
+
+def to_data(
+    model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> Images:
+    """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
+    if model.codec is None:
+        return np.asarray(images)
+    check_shape(model, images, "images")
+    return parallel.map_batches(
+        DiffusionModel.to_data, model, images, batch_size=batch_size, progress=progress
+    )
+
+
+def to_images(
+    model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> Images:
+    """The images [n h w c] of codes [n ...], or of images themselves."""
+    if model.codec is None:
+        return np.asarray(data)
+    check_shape(model, data, "codes")
+    return parallel.map_batches(
+        DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
+    )
 
 
 def sample(
@@ -165,7 +191,7 @@ def translate(
 
 def _encode_batch(bridge, batch):
     bridge = _under(bridge, batch)
-    solution = bridge.solve(batch["image"], rising=True)
+    solution = bridge.solve(bridge.model.to_data(batch["image"]), rising=True)
     value = None if solution.aux is None else solution.aux.value
     evaluations = jnp.broadcast_to(solution.evaluations, solution.residual.shape)
     return solution.y / bridge.scale, value, solution.residual, evaluations
@@ -177,7 +203,7 @@ def _decode_batch(tree, batch):
     if aux is not None:
         aux = aux.replace(value=batch["value"])
     solution = bridge.solve(batch["latent"] * bridge.scale, rising=False, aux=aux)
-    return solution.y, solution.residual
+    return bridge.model.to_image(solution.y), solution.residual
 
 
 def _sample_batch(bridge, batch):
@@ -211,7 +237,7 @@ def _split_references(method: Translator, count: int) -> tuple[Translator, dict[
     """The method without its images' own references, and these as a part of the batch."""
     if not isinstance(method, DDIB) or method.reference is None:
         return method, {}
-    if np.ndim(method.reference) == len(method.source.model.data_shape):
+    if np.ndim(method.reference) == len(method.source.model.image_shape):
         return method, {}
     if len(method.reference) != count:
         raise ValueError(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from ddib_jax import parallel
 from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
 from ddib_jax.perturbations import acts_before_latent, at, needs
-from ddib_jax.translation.driver import decode, encode, image_keys, translate
+from ddib_jax.translation.driver import decode, encode, image_keys, to_data, translate
 from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
 
 
@@ -73,12 +73,11 @@ def translate_sweep(
     count = len(latents if images is None else images)
     indices = np.arange(count) if indices is None else indices
 
-    def encoded(perturbing: _Perturbing, ddib: DDIB) -> np.ndarray:
+    def changed(perturbing: _Perturbing) -> np.ndarray:
         batch = {"index": indices, "data": images}
-        changed = parallel.map_batches(_perturb_images, perturbing, batch, batch_size=batch_size)
-        return encode(ddib.bridges()[0], changed, **options).y
+        return parallel.map_batches(_perturb_images, perturbing, batch, batch_size=batch_size)
 
-    shared = latents
+    shared, looks = latents, "data" in needs(method.perturb) and images is not None
     if not anew and latents is None:
         shared = encode(method.source, images, **options).y
     rows = []
@@ -87,10 +86,11 @@ def translate_sweep(
             method.replace(coefficient=value),
             _Perturbing(key, value, method.perturb),
         )
-        latent = encoded(perturbing, ddib) if anew else shared
+        encoded = changed(perturbing) if anew else images
+        latent = encode(ddib.bridges()[0], encoded, **options).y if anew else shared
         batch = {"index": indices, "latent": latent}
-        if images is not None:
-            batch["data"] = images
+        if looks:
+            batch["data"] = to_data(method.source.model, encoded, batch_size=batch_size)
         if "reference" in needs(ddib.perturb):
             batch["reference"] = np.asarray(ddib.encode_reference(count))
         perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)
@@ -101,7 +101,8 @@ def translate_sweep(
         _, *arrays = zip(*rows, strict=True)
         parts = _decoded(method, *map(np.concatenate, arrays), **options)
     perturbed = np.stack([row[2] for row in rows])
-    return SweepResult(np.reshape(parts, perturbed.shape), perturbed)
+    shape = (*perturbed.shape[:2], *method.target.model.image_shape)
+    return SweepResult(np.reshape(parts, shape), perturbed)
 
 
 def sweep(

@@ -72,7 +72,7 @@ def decode_coupled(
     perturbed: Latent | None = None,
     until: Scalar | float | None = None,
 ) -> Solution:
-    """The solution down the target's grid under a coupling; its y are the images [b ...].
+    """The solution down the target's grid under a coupling; its y are the data [b ...].
 
     The source's row starts from `latent` [b ...], the target's from `perturbed` where it is given.
     The coupling lasts down to the last noise level of the grid that is not below `until`; from
