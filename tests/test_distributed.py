@@ -108,7 +108,7 @@ def test_two_hosts_are_one(tmp_path, two):
 @pytest.mark.slow
 def test_a_host_that_compiles_slowly_is_waited_for(tmp_path, two):
     """gloo gives up after 30 s."""
-    ended(training(tmp_path, 2, 4, each=({}, {"LATE": "40"})), timeout=240)
+    ended(training(tmp_path, 2, 4, each=({}, {"LATE": "40"})), timeout=600)
     same(final(tmp_path, 1), final(two, 1))
 
 
@@ -179,7 +179,7 @@ def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
         )
         for index in (0, 1)
     ]
-    said = [out for out, _ in ended(processes, timeout=240)]
+    said = [out for out, _ in ended(processes, timeout=600)]
     assert "3 translations lie in" in said[0]
     assert "2 translations lie in" in said[1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -241,8 +241,8 @@ def test_two_hosts_play_a_game_as_one_does(tmp_path):
         )
         for index in (0, 1)
     ]
-    ended(together, timeout=240)
-    ended([started("ddib_jax.cli", [*command, "--out", tmp_path / "one"], 2)], timeout=240)
+    ended(together, timeout=600)
+    ended([started("ddib_jax.cli", [*command, "--out", tmp_path / "one"], 2)], timeout=600)
     for way in ("ab", "ba"):
         one, two = (
             load_file(tmp_path / name / way / "weights.safetensors") for name in ("one", "two")
