@@ -88,6 +88,10 @@ class Preconditioning(Protocol):
         ...
 
 
+# What a network's `apply` returns is Any to type checkers: by linen's own annotation it may come in
+# a pair with collections that were changed, which nobody here asks for.
+
+
 @runtime_checkable
 class Network(Protocol):
     """The network of a diffusion model: what linen's modules are, with a `condition_spec`.
@@ -108,8 +112,8 @@ class Network(Protocol):
         /,
         *,
         train: bool = False,
-        rngs: Mapping[str, PRNGKey] | None = None,
-    ) -> Array:
+        rngs: dict[str, jax.Array] | None = None,
+    ) -> Any:
         """The output [b ... o] for inputs x [b ...] at times [b] under conditions [b ...] or none.
 
         Of its channels o the first are used, as many as the data has. A training gives `rngs`, with
@@ -190,7 +194,7 @@ class Guidance(Protocol):
 class ClassifierNetwork(Protocol):
     """A network that says what images show."""
 
-    def apply(self, variables: Any, x: Array, /) -> tuple[Array, Array]:
+    def apply(self, variables: Any, x: Array, /) -> Any:
         """Logits [b k] and features [b d] of images x [b h w c] in [-1, 1]."""
         ...
 
@@ -199,7 +203,7 @@ class ClassifierNetwork(Protocol):
 class NoisyClassifierNetwork(Protocol):
     """A network that says what noisy images show."""
 
-    def apply(self, variables: Any, x: Array, time: Array, /) -> Array:
+    def apply(self, variables: Any, x: Array, time: Array, /) -> Any:
         """Logits [b k] of images x_t [b ...], as a diffusion model takes them, at times [b]."""
         ...
 
@@ -212,7 +216,7 @@ class GeneratorNetwork(Protocol):
         """The variables {"params": ...} of a network before its training, for such images."""
         ...
 
-    def apply(self, variables: Any, x: Array, /) -> Array:
+    def apply(self, variables: Any, x: Array, /) -> Any:
         """Images [b h w c] in [-1, 1] from images x of the same shape."""
         ...
 

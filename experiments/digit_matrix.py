@@ -54,11 +54,11 @@ class Config:
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
-    model = pretrained.load(config.model)
+    checkpoint = pretrained.open(config.model)
+    model = checkpoint.model()
     if config.guidance is not None:
-        model = model.guided(
-            ClassifierFreeGuidance(jnp.asarray(len(DIGITS)), jnp.asarray(config.guidance))
-        )
+        null = jnp.asarray(checkpoint.conditioner.null)
+        model = model.guided(ClassifierFreeGuidance(null, jnp.asarray(config.guidance)))
     digits = ddib_jax.load_dataset("digits", split="test", directory=config.data_dir)
     indices = np.concatenate(
         [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]

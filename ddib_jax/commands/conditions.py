@@ -42,9 +42,7 @@ class Condition:
         """
         if self.classifier is not None:
             return self._guided_by_classifier(checkpoint, self.classifier)
-        words = () if self.label is None else (self.label,)
-        cond = conditions(checkpoint, words)
-        model = checkpoint.model().given(jax.tree.map(lambda leaf: leaf[0], cond))
+        model = self._told(checkpoint)
         if self.guidance is None:
             return model
         null = jax.tree.map(jnp.asarray, _null(checkpoint))
@@ -60,17 +58,23 @@ class Condition:
         words = [f"{option} {value}" for option, value in options.items() if value is not None]
         return " ".join([checkpoint.fingerprint, *words])
 
+    def _words(self) -> tuple[str, ...]:
+        return () if self.label is None else (self.label,)
+
+    def _told(self, checkpoint: Checkpoint) -> DiffusionModel:
+        """The model under the class, unguided."""
+        cond = conditions(checkpoint, self._words())
+        return checkpoint.model().given(jax.tree.map(lambda leaf: leaf[0], cond))
+
     def _guided_by_classifier(self, checkpoint: Checkpoint, path: Path) -> DiffusionModel:
         params, network = pretrained.load_noisy_classifier(path)
         classes = Classes(
             checkpoint.classes, network.num_classes, whose=f"The classifier {path.name}"
         )
-        words = () if self.label is None else (self.label,)
-        label, model = classes(words)[0], checkpoint.model()
+        label, model = classes(self._words())[0], checkpoint.model()
         _check_classifier(network, params, model, path)
         if checkpoint.conditioner is not None:
-            cond = conditions(checkpoint, words)
-            model = model.given(jax.tree.map(lambda leaf: leaf[0], cond))
+            model = self._told(checkpoint)
         # Such classifiers were trained on the 1000 steps of this schedule and want its time.
         schedule = None if isinstance(model.schedule, Discrete) else Discrete.linear(1000)
         scale = 1.0 if self.guidance is None else self.guidance
