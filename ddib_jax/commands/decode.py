@@ -20,8 +20,7 @@ from ddib_jax.files import drafted
 class Decode:
     """Decode latents to images of a model's domain.
 
-    Those stored with an auxiliary state give their images back exactly, by the options that encoded
-    them.
+    With an auxiliary state the images come back exactly, by the options that encoded them.
     """
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]
