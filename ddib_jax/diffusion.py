@@ -110,13 +110,15 @@ class DiffusionModel:
             return own, values
         own, values = evaluated(x, (self.cond,), sites) if sites else (None, {})
 
-        def unguided(y: Array, *conds: Cond) -> list[Array]:
+        here = x
+
+        def unguided(x: Array, cond: Cond, *others: Cond) -> list[Array]:
             # what was read is not computed again
-            if own is not None and y is x and len(conds) == 1 and conds[0] is self.cond:
+            if own is not None and x is here and not others and cond is self.cond:
                 return own
             if self.hooks:  # they are made for one batch of images, not for several conditions
-                return [evaluated(y, (cond,))[0][0] for cond in conds]
-            return evaluated(y, conds)[0]
+                return [evaluated(x, (each,))[0][0] for each in (cond, *others)]
+            return evaluated(x, (cond, *others))[0]
 
         return self.guidance(unguided, x, sigma, time, self.cond), values
 
@@ -142,11 +144,11 @@ class DiffusionModel:
         """
         if cond is not None:
             check_condition(self.network.condition_spec(), cond)
-        return self.replace(cond=cond)
+        return dataclasses.replace(self, cond=cond)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":
         """This model under a guidance, encoding and decoding alike, or under none."""
-        return self.replace(guidance=guidance)
+        return dataclasses.replace(self, guidance=guidance)
 
 
 def probability_flow(model: Denoiser) -> VectorField:

@@ -9,9 +9,9 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -25,12 +25,26 @@ _PATIENCE = 10
 Item = TypeVar("Item")
 
 
+@runtime_checkable
+class Mapped(Protocol):
+    """A function over devices, compiled when it is called, or before with `lower`."""
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns, on every device."""
+        ...
+
+    def lower(self, *args: Any) -> jax.stages.Lowered:
+        """The program for arguments of these shapes, to be compiled."""
+        ...
+
+
 def keep_compiled() -> None:
     """Keep compiled programs on disk from one process to the next, in the user's cache folder.
 
     Leaves JAX alone where JAX_COMPILATION_CACHE_DIR or the caller has chosen a folder.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    config: Any = jax.config  # JAX makes its options' attributes at run time
+    if config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "ddib_jax" / "xla"))
 
@@ -85,7 +99,7 @@ def _divided(batch: int, count: int) -> int:
     return batch // count
 
 
-def prefetch(items: Iterable[Item], *, size: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], *, size: int = 2) -> Generator[Item, None, None]:
     """Yield `items` in order while a thread prepares up to `size` of them ahead.
 
     An exception of the iterable is raised in its place here. Closing the iterator early ends the
@@ -96,7 +110,7 @@ def prefetch(items: Iterable[Item], *, size: int = 2) -> Iterator[Item]:
     return _prefetched(items, size)
 
 
-def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Callable:
+def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Mapped:
     """`step(key, state, batch, shared)` on every device of every host.
 
     The state is replicated and donated, the batch sharded, key and `shared` are the same
@@ -107,7 +121,7 @@ def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Callabl
     )
 
 
-def mapped(fn: Callable, *, devices: Sequence | None = None) -> Callable:
+def mapped(fn: Callable, *, devices: Sequence | None = None) -> Mapped:
     """`fn(tree, batch)` on every device (default: local ones); tree replicated, batch sharded."""
     return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
 
@@ -152,7 +166,7 @@ def _part(array: Any, *, start: int, size: int) -> np.ndarray:
     return np.resize(part, (size, *part.shape[1:]))
 
 
-def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
+def _prefetched(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
     ready: queue.Queue = queue.Queue(size)
     closed = threading.Event()
 

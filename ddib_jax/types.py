@@ -5,12 +5,14 @@ coordinates x = x_t / alpha_t, sigma = sigma_t / alpha_t of Karras et al. (2022)
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+AnyArray = TypeVar("AnyArray", bound=Array | np.ndarray)
+"""Arrays of one kind: of a device or of the host."""
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
@@ -20,6 +22,8 @@ colour space.
 """
 Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
 """Any number of images, points or latents, on the host or on a device."""
+HostImages: TypeAlias = Float[np.ndarray, "n ..."]
+"""The same on the host: what the driver gives back."""
 Labels: TypeAlias = Int[Array | np.ndarray, " n"]
 """The class of each of any number of images."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array

@@ -1,9 +1,11 @@
 """A bridge is half of a DDIB: a model, a grid and a solver; image <-> latent of unit variance."""
 
-import jax
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
@@ -38,8 +40,8 @@ class Auxiliary:
     solver: Solver = struct.field(pytree_node=False)
     rising: bool = struct.field(pytree_node=False)
 
-    def check(self, solver: Solver, sigmas: Float[Array, " n"]) -> None:
-        """Raise ValueError where the state is of another solver or grid than the given ones.
+    def check(self, solver: Solver, sigmas: Float[Array, " n"]) -> Solver:
+        """The solver's inverse; ValueError where the state is of another solver or grid.
 
         Under `jit` the noise levels have no values to compare: only their number is.
         """
@@ -51,7 +53,7 @@ class Auxiliary:
             raise ValueError(
                 f"The auxiliary state is that of {self.solver}; this bridge goes by {solver}."
             )
-        traced = any(isinstance(grid, jax.core.Tracer) for grid in (self.sigmas, sigmas))
+        traced = any(isinstance(grid, Tracer) for grid in (self.sigmas, sigmas))
         unequal = not traced and not np.array_equal(self.sigmas, sigmas)
         if self.sigmas.shape != sigmas.shape or unequal:
             describe = lambda grid: (
@@ -61,6 +63,7 @@ class Auxiliary:
                 f"The auxiliary state was made on another grid, of {describe(self.sigmas)}; this"
                 f" bridge's has {describe(sigmas)}."
             )
+        return solver.inverse
 
 
 @struct.dataclass
@@ -107,7 +110,7 @@ class Bridge:
         data = self.solve(latent * self.scale, rising=False).y
         return self.model.to_image(self.model.denoise(data, self.sigmas[0]))
 
-    def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution:
+    def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution[Array]:
         """The ODE's solution from data x [b ...], up from sigmas[0] or down from sigmas[-1].
 
         With a reversible solver the solution's `aux` is an `Auxiliary`, and where it is given the
@@ -115,21 +118,21 @@ class Bridge:
         A member's y is NaN where its residual is above the solver's tolerance: a wrong state must
         not look like a result.
         """
-        solver_rises = rising
+        solver, value, solver_rises = self.solver, None, rising
         if aux is not None:
-            aux.check(self.solver, self.sigmas)
-            solver_rises = aux.rising
-        solver = self.solver if solver_rises == rising else self.solver.inverse
+            inverse = aux.check(self.solver, self.sigmas)
+            value, solver_rises = aux.value, aux.rising
+            solver = self.solver if solver_rises == rising else inverse
         solution = solve(
             solver,
             probability_flow(self.model),
             x,
             self.sigmas if rising else self.sigmas[::-1],
-            aux=None if aux is None else aux.value,
+            aux=None if value is None else jnp.asarray(value),
         )
         if solution.aux is not None:
             pair = Auxiliary(solution.aux, self.sigmas, self.solver, solver_rises)
-            solution = solution.replace(aux=pair)
+            solution = replace(solution, aux=pair)
         return _without_failures(self.solver, solution)
 
     def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
@@ -156,12 +159,12 @@ class Bridge:
         """
         logs = jnp.log(self.sigmas)
         fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
-        return self.replace(sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
+        return replace(self, sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
 
 
-def _without_failures(solver: Solver, solution: Solution) -> Solution:
+def _without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
     """NaN in place of the states that the solver did not solve for."""
     if solver.tolerance is None:
         return solution
     column = solved(solver, solution).reshape(-1, *[1] * (solution.y.ndim - 1))
-    return solution.replace(y=jnp.where(column, solution.y, jnp.nan))
+    return replace(solution, y=jnp.where(column, solution.y, jnp.nan))

@@ -1,5 +1,6 @@
 """DDIB: two bridges, and the perturbation of the latent between them."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -47,7 +48,7 @@ class DDIB:
         """
         return self.decode(self.encode(keys, image)[0]).y
 
-    def encode(self, keys: Keys, image: Data) -> tuple[Context, Solution]:
+    def encode(self, keys: Keys, image: Data) -> tuple[Context, Solution[Array]]:
         """What the perturbation is called with besides its coefficient, and the ODE's solution.
 
         The context holds data, fixed noise, latent, and the reference's latent where it is needed.
@@ -80,13 +81,13 @@ class DDIB:
         latent = source.encode(reference[None] if one else reference)
         return jnp.broadcast_to(latent, (count, *source.model.data_shape))
 
-    def decode(self, context: Context) -> Solution:
+    def decode(self, context: Context) -> Solution[Array]:
         """The solution down the target's ODE from the perturbed latent; its y are the images."""
         latent = context["latent"]
         perturbed = at(self.perturb, "latent", latent, self._scalar(latent), context)
         return self.decode_latent(latent, perturbed)
 
-    def decode_latent(self, latent: Data, perturbed: Data) -> Solution:
+    def decode_latent(self, latent: Data, perturbed: Data) -> Solution[Array]:
         """As `decode`, from latents [b ...] as they were encoded and as they were perturbed."""
         source, target = self.bridges()
         if self.coupling is None:
@@ -95,7 +96,7 @@ class DDIB:
             solution = decode_coupled(
                 self.coupling, source.model, target, latent, perturbed=perturbed, until=self.until
             )
-        return solution.replace(y=target.model.to_image(solution.y))
+        return replace(solution, y=target.model.to_image(solution.y))
 
     def bridges(self) -> tuple[Bridge, Bridge]:
         """Source and target up to the noise level at which they meet.
@@ -113,10 +114,12 @@ class DDIB:
     def given(self, source: Any, target: Any) -> "DDIB":
         """This DDIB with its models under conditions; None leaves a model under its own."""
         conditioned = lambda bridge, cond: (
-            bridge if cond is None else bridge.replace(model=bridge.model.given(cond))
+            bridge if cond is None else replace(bridge, model=bridge.model.given(cond))
         )
-        return self.replace(
-            source=conditioned(self.source, source), target=conditioned(self.target, target)
+        return replace(
+            self,
+            source=conditioned(self.source, source),
+            target=conditioned(self.target, target),
         )
 
     def check(self) -> None:

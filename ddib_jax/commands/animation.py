@@ -1,6 +1,7 @@
 """The path of images over a bridge, as an animation."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,13 +40,14 @@ def write_path(
     durations = [_STEP] * len(frames)
     for end in (0, len(encoding) - 1, len(frames) - 1):
         durations[end] = _PAUSE
+    options: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {}
     frames[0].save(
         path,
         save_all=True,
         append_images=frames[1:],
         duration=durations,
         loop=0,
-        **({"lossless": True} if path.suffix == ".webp" else {}),
+        **options,
     )
     return path
 

@@ -1,7 +1,7 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -177,7 +177,7 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
 
         def make(images: Images) -> DDIB:
             data = translation.to_data(source.model, images)
-            return plain.replace(coupling=self.coupling(source.model.data_shape, data))
+            return replace(plain, coupling=self.coupling(source.model.data_shape, data))
 
         as_it_is = self.couple is None and not self.perturb
         return Prepared(shape, make, source, film=(source, target) if as_it_is else None)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.solvers import get_solver
 from ddib_jax.training import TrainState, train_steps
+from ddib_jax.types import Network
 from ddib_jax.weightings import WEIGHTINGS
 
 _ADM = {
@@ -166,7 +167,7 @@ class Plan(Recipe):
         return DiffusionModel(
             params,
             PRECONDITIONINGS["edm"](),
-            network=network,
+            network=cast(Network, network),
             schedule=self.noise_schedule(),
             data_shape=(size, size, 3),
         )
@@ -215,10 +216,13 @@ class Plan(Recipe):
 
     def _reference(self, model: DiffusionModel) -> Reference:
         """Shapes of the reference images and, where the network is told labels, of theirs."""
-        images = jax.ShapeDtypeStruct((self.reference, *model.data_shape), jnp.float32)
-        label = jax.ShapeDtypeStruct((), jnp.int32)
-        labels = jax.ShapeDtypeStruct((self.reference,), jnp.int32)
-        return Reference(images, labels if model.network.condition_spec() == label else None)
+        labelled = model.network.condition_spec() == jax.ShapeDtypeStruct((), jnp.int32)
+
+        def reference() -> Reference:
+            images = jnp.zeros((self.reference, *model.data_shape))
+            return Reference(images, jnp.zeros(self.reference, jnp.int32) if labelled else None)
+
+        return jax.eval_shape(reference)
 
     def _evaluation(self, model: DiffusionModel, devices: list) -> Any:
         """An evaluation of the denoiser, compiled for all devices."""

@@ -84,23 +84,23 @@ class Sweep:
         source = Condition(self.source_class).model(encoder)
         target = Condition(self.target_class).model(decoder)
         check_meeting(source, target)
-        names, images, latents = self._read(encoder, source.image_shape, shard)
+        names, arrays, encoded = self._read(encoder, source.image_shape, shard)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
             coupling=self.coupling.coupling(
                 source.data_shape,
-                latents if images is None else translation.to_data(source, images),
+                arrays if encoded else translation.to_data(source, arrays),
             ),
             until=self.coupling.until,
             reference=self.look_at.image(source.image_shape),
         )
         result = translate_sweep(
             ddib,
-            images,
+            None if encoded else arrays,
             coefficients,
-            latents=latents,
+            latents=arrays if encoded else None,
             key=jax.random.key(self.seed),
             batch_size=self.crossing.batch(ddib.source, len(names)),
             progress=progress("sweeping"),
@@ -108,7 +108,7 @@ class Sweep:
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
         translations = dict(zip(labels, result.images, strict=True))
-        rows = {} if images is None else {"source": images[:_COLUMNS]}
+        rows = {} if encoded else {"source": arrays[:_COLUMNS]}
         rows |= {label: part[:_COLUMNS] for label, part in translations.items()}
         with drafted(self.out) as draft:
             for label, part in translations.items():
@@ -128,14 +128,14 @@ class Sweep:
 
     def _read(
         self, checkpoint: Checkpoint, shape: tuple[int, ...], shard: Shard
-    ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-        """Names, and either images or latents, of this host's shard."""
+    ) -> tuple[list[str], np.ndarray, bool]:
+        """Names, and images or latents of this host's shard, and whether they are latents."""
         path = self.input[0] if len(self.input) == 1 else ""
         if not path.endswith(".npz") or path.startswith("npz:"):
             names, images = read_inputs(
                 self.input, shape, split=self.split, limit=self.limit, shard=shard
             )
-            return names, images, None
+            return names, images, False
         names, latents, model, _ = read_latents(Path(path))
         if model != Condition(self.source_class).mark(checkpoint):
             raise ValueError(
@@ -149,4 +149,4 @@ class Sweep:
                 " than there are latents."
             )
         own = slice(shard.index, self.limit, shard.count)
-        return names[own], None, latents[own]
+        return names[own], latents[own], True

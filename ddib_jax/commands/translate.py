@@ -45,9 +45,11 @@ class Translate:
     limit: int | None = None
     """Take only this many images, the first ones."""
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
-    options: Annotated[MethodOptions, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")] = (
-        dataclasses.field(default_factory=MethodOptions)
-    )
+    options: Annotated[
+        MethodOptions,  # pyright: ignore[reportInvalidTypeForm] made of the registry at run time
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.arg(name=""),
+    ] = dataclasses.field(default_factory=MethodOptions)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
@@ -56,7 +58,8 @@ class Translate:
         shard = self.hosts.join()
         options = self._chosen()
         prepared = options.prepare(self.models, self.crossing)
-        if self.trajectory and prepared.film is None:
+        film = prepared.film if self.trajectory else None
+        if self.trajectory and film is None:
             raise ValueError(
                 f"{options.title} with these options has no single way from image to latent to"
                 " translation that a film could show; leave the trajectory out."
@@ -81,9 +84,9 @@ class Translate:
             write_images(draft, names, translations)
             if shard.index == 0:
                 _write_sheet(draft / "sheet.png", images, translations)
-            if self.trajectory and shard.index == 0:
+            if film is not None and shard.index == 0:
                 path = draft / f"path.{self.trajectory}"
-                write_path(path, *prepared.film, images[:MOST_IMAGES])
+                write_path(path, *film, images[:MOST_IMAGES])
         distributed.barrier("translated")
         print(f"{len(names)} translations lie in {self.out}.")
 

@@ -22,9 +22,14 @@ class ImageSource(Protocol):
     `classes`, the labels' names; None and () where there are none.
     """
 
-    image_shape: tuple[int, ...]
-    labels: Int[np.ndarray, " n"] | None
-    classes: tuple[str, ...]
+    @property
+    def image_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def labels(self) -> Int[np.ndarray, " n"] | None: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
+from ddib_jax.roofline import temporaries
 from ddib_jax.solvers import RK4, Solution, backward, get_solver, solve
 from ddib_jax.translation import to_data, to_images
 from ddib_jax.types import Images, Solver
@@ -28,14 +29,14 @@ def _solve(
     steps: Int[Array, ""],
     *,
     aux: Array | None = None,
-) -> Solution:
+) -> Solution[Array]:
     return solve(solver, probability_flow(model), x, sigmas, aux=aux, steps=steps)
 
 
 class Timed(NamedTuple):
     """A solution, and the seconds that it took without compilation."""
 
-    solution: Solution
+    solution: Solution[Array]
     seconds: float
 
 
@@ -125,7 +126,7 @@ def round_trips(
                 continue
             padded = grid_of(steps)
             up, seconds_up = padded.solve(solver, model, data, rising=True)
-            ways = {False: (solver, None)}
+            ways: dict[bool, tuple[Solver, Array | None]] = {False: (solver, None)}
             if solver.inverse is not None:
                 ways[True] = (solver.inverse, up.aux)
             for with_aux, (way_back, aux) in ways.items():
@@ -180,4 +181,4 @@ def memory(model: DiffusionModel, solver: Solver, batch: int) -> tuple[int, int]
     run = jax.jit(lambda leaves, *others: _solve(solver, jax.tree.unflatten(tree, leaves), *others))
     program = run.lower(leaves, x, sigmas, steps).compile()
     weights = sum(leaf.nbytes for leaf in leaves)
-    return weights, program.memory_analysis().temp_size_in_bytes // batch
+    return weights, temporaries(program) // batch

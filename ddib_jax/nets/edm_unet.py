@@ -6,7 +6,7 @@ path, joined with dots, is its key in a state dict. NHWC throughout.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +163,7 @@ class SongUNet(_Options):
                 conv = nn.Conv(self.out_channels, (3, 3), name=f"dec.{size}_aux_conv")
                 image = conv(nn.silu(norm(h)))
                 output = image if output is None else resample(output, taps, "up") + image
-        return output
+        return cast(Array, output)  # the last level, 0, always makes one
 
     def _embedding(self, time: Float[Array, " b"], cond: Array | None) -> Float[Array, "b e"]:
         labels, embedding = self.one_hot(cond), self._noise(time * self.time_scale)

@@ -194,6 +194,12 @@ class UNet2D(nn.Module):
     def _embedding(self, time: Array, cond: Array | None, dtype: Any) -> Float[Array, "b e"]:
         project, width = self._time_projection(), self._embedding_width()
         embedding = Embedding(width, dtype, name="time_embedding")(project(time).astype(dtype))
+        if self.condition_spec() is None:
+            return embedding
+        if cond is None:
+            raise ValueError(
+                "This network is told a class or an embedding of every image; give it."
+            )
         if self.class_embed_type == "timestep":
             waves = project(cond.astype(jnp.float32)).astype(dtype)
             embedding += Embedding(width, dtype, name="class_embedding")(waves)

@@ -55,7 +55,7 @@ def diagnosis(run: Run, figures: Path) -> list[Section]:
 
 def _round_trip_figure(run: Run, figures: Path) -> Picture:
     without, kept = "No auxiliary state", "With the auxiliary state of a reversible solver"
-    panels: dict[str, dict[str, Curve]] = {without: {}, kept: {}}
+    panels: dict[str, dict[str, tuple[list, list]]] = {without: {}, kept: {}}
     for solver, with_aux, _, evaluations, error, *_ in table_of(run, "round_trips").rows:
         curves = panels[kept if with_aux == "yes" else without]
         curve = curves.setdefault(solver, ([], []))

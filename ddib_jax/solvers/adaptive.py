@@ -1,7 +1,7 @@
 """Adaptive methods of diffrax: the reference for fixed grids. Needs the extra `adaptive`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -35,7 +35,7 @@ class Adaptive:
         """Those of one inner step an interval, the least; a `Solution` has those taken."""
         return {"tsit5": 6, "dopri8": 13}[self.method] * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> Array:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Array:
         """No evaluations yet."""
         return jnp.asarray(0)
 
@@ -66,5 +66,6 @@ class Adaptive:
             adjoint=diffrax.ForwardMode(),
             throw=False,
         )
-        y1 = jnp.where(diffrax.is_okay(solution.result), solution.ys[0], jnp.nan)
+        end = cast(Array, solution.ys)[0]
+        y1 = jnp.where(diffrax.is_okay(solution.result), end, jnp.nan)
         return y1, state + solution.stats["num_steps"] * self.evaluations(1)

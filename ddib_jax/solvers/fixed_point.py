@@ -1,7 +1,7 @@
 """Fixed points x = g(x), by Anderson acceleration and by Newton's method where that stalls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ class FixedPoint:
         if self.newton == 0:
             return result
         # Newton's method starts at the best point so far, and afresh where that is not finite
-        finite = result.replace(x=jnp.where(jnp.isfinite(result.x), result.x, start))
+        finite = replace(result, x=jnp.where(jnp.isfinite(result.x), result.x, start))
         return jax.lax.cond(
             _missed(result, threshold),
             lambda: self._newton(g, finite, threshold),
@@ -92,7 +92,7 @@ class FixedPoint:
         *_, best, count = jax.lax.while_loop(
             unfinished, iterate, (start, gap, empty, empty, best, count)
         )
-        return best.replace(evaluations=count)
+        return replace(best, evaluations=count)
 
     def _newton(self, g, start, threshold) -> FixedPointResult:
         def unfinished(state):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.multistep import DPMSolverPP2M
@@ -39,7 +39,7 @@ class _Stepwise:
         """As many as are expected."""
         return _PASSES * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """A first guess of the slope, residuals of zero [b], and no evaluations yet."""
         return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
@@ -130,7 +130,7 @@ class ExactInverse(OverGrid):
 
     def over(
         self, f: VectorField, y0: Array, ts: Float[Array, " n"], steps: Count
-    ) -> tuple[Array, Ending]:
+    ) -> tuple[Array, Float[Array, " b"], Int[Array, ""]]:
         """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
         ts_back = backward(ts, steps=steps)
         run = lambda y, ts: solve(self.method, f, y, ts, steps=steps)
@@ -147,5 +147,4 @@ class ExactInverse(OverGrid):
             return end.y, result.residual, evaluations
 
         # ts_back[0] is the end of the part that is integrated over, ts[-1] may be its padding
-        y, residual, evaluations = jax.lax.cond(ts_back[0] < ts[0], falling, rising)
-        return y, Ending(None, residual, evaluations)
+        return jax.lax.cond(ts_back[0] < ts[0], falling, rising)

@@ -26,7 +26,7 @@ class DPMSolverPP2M(Explicit):
         """One a step."""
         return steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple[Array, Array]:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple[Array, Array]:
         """The last d and the last step in log t: zero, an infinitely long step ago."""
         # h / inf = 0 removes the correction from the first step, without a branch for it
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
@@ -56,7 +56,7 @@ class DPMSolverPP3M(Explicit):
         """One a step, and those of the starter."""
         return steps + self.starter.evaluations(min(steps, 2))
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """The last two values of d with their steps in log t, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0
@@ -110,7 +110,7 @@ class AdamsBashforth(Explicit):
         """One a step, and those of the starter."""
         return steps + self.starter.evaluations(min(steps, self.order - 1))
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """The last two slopes with the steps to them, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0

@@ -79,13 +79,7 @@ class TwoStep:
 class _CoupledPair:
     """What methods on two coupled states of the same time share."""
 
-    undoes: bool
     tolerance: None = None
-
-    @property
-    def inverse(self):
-        """The method that undoes this one, along the grid reversed."""
-        return replace(self, undoes=not self.undoes)
 
     def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Array:
         """Both states start at y0 unless a second one is given."""
@@ -106,6 +100,11 @@ class EDICT(_CoupledPair):
     mixing: float = 0.93
     undoes: bool = False
     order: int = 1
+
+    @property
+    def inverse(self) -> "EDICT":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
 
     def evaluations(self, steps: int) -> int:
         """Two a step."""
@@ -178,6 +177,11 @@ class Coupled(_CoupledPair):
     method: RungeKutta = HEUN
     coupling: float = 0.999
     undoes: bool = False
+
+    @property
+    def inverse(self) -> "Coupled":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
 
     @property
     def order(self) -> int:

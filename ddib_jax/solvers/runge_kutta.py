@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from ddib_jax.solvers.solve import Explicit
@@ -25,7 +26,7 @@ class RungeKutta(Explicit):
         """One a stage."""
         return len(self.b) * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """A one-step method keeps nothing."""
         return ()
 
@@ -45,7 +46,8 @@ class RungeKutta(Explicit):
 
 
 def _combine(weights: tuple[float, ...], slopes: list[Array]) -> Array:
-    return sum(w * k for w, k in zip(weights, slopes, strict=True) if w)
+    terms = (w * k for w, k in zip(weights, slopes, strict=True) if w)
+    return sum(terms, start=jnp.zeros_like(slopes[0]))
 
 
 EULER = RungeKutta(1, a=(), b=(1.0,), c=(0.0,))

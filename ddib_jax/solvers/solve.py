@@ -2,36 +2,35 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from ddib_jax.types import Ending, Scalar, Solver, VectorField
+from ddib_jax.types import AnyArray, Ending, Scalar, Solver, VectorField
 
 Count = Int[Array, ""] | int | None
 """A number of intervals of a grid; None for all of them."""
 
 
 @struct.dataclass
-class Solution:
+class Solution(Generic[AnyArray]):
     """The end of an integration, and what it took.
 
     y: the state, of the shape of y0. aux: the auxiliary state of a reversible solver, of the same
     shape (of a bridge an `Auxiliary`), or None: with it the inverse leads back exactly. residual
     [b]: the worst relative residual of every member of the batch over all steps; 0 where nothing is
     solved for. evaluations []: of the vector field; of a batch the slowest member decides how many
-    an iteration takes. Of many images in batches all are arrays of the host, and evaluations are
-    [b].
+    an iteration takes. Of many images in batches all are arrays of the host, a
+    `Solution[np.ndarray]`, and evaluations are [b].
     """
 
-    y: Array | np.ndarray
+    y: AnyArray
     aux: Any
-    residual: Float[Array | np.ndarray, " b"]
-    evaluations: Int[Array | np.ndarray, "..."]
+    residual: Float[AnyArray, " b"]
+    evaluations: Int[AnyArray, "..."]
 
 
 class Explicit:
@@ -54,13 +53,13 @@ class OverGrid(abc.ABC):
     @abc.abstractmethod
     def over(
         self, f: VectorField, y0: Array, ts: Float[Array, " n"], steps: Count
-    ) -> tuple[Array, Ending]:
+    ) -> tuple[Array, Float[Array, " b"], Int[Array, ""]]:
         """y at the last of `ts`, or at ts[steps], from y(ts[0]) = y0, and what it took.
 
-        Residual and evaluations are always said.
+        That is the residual and the evaluations of an `Ending`.
         """
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: None) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """Residuals of zero [b], and no evaluations yet."""
         return jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
@@ -68,7 +67,7 @@ class OverGrid(abc.ABC):
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: tuple
     ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        y1, (_, residual, evaluations) = self.over(f, y0, jnp.stack([t0, t1]), None)
+        y1, residual, evaluations = self.over(f, y0, jnp.stack([t0, t1]), None)
         return y1, (jnp.maximum(state[0], residual), state[1] + evaluations)
 
     def finish(self, state: tuple, t: Scalar) -> Ending:
@@ -85,7 +84,7 @@ def solve(
     aux: Array | None = None,
     steps: Count = None,
     after: Callable[[Array], Array] | None = None,
-) -> Solution:
+) -> Solution[Array]:
     """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along `ts`, rising or falling, to y(ts[-1]).
 
     One `lax.scan` step an interval: the program's size does not grow with the grid, and both
@@ -111,7 +110,8 @@ def solve(
                 f"{type(solver).__name__} has no steps after which a state could be corrected; take"
                 " another solver."
             )
-        y, ending = solver.over(f, y0, ts, steps)
+        y, *effort = solver.over(f, y0, ts, steps)
+        ending = Ending(None, *effort)
     else:
         correct = after or (lambda y: y)
 
@@ -174,7 +174,7 @@ def threshold(solver: Solver, dtype: jnp.dtype) -> float | None:
     return None if solver.tolerance is None else solver.tolerance * float(jnp.finfo(dtype).eps)
 
 
-def solved(solver: Solver, solution: Solution) -> Bool[Array, " b"]:
+def solved(solver: Solver, solution: Solution[Array]) -> Bool[Array, " b"]:
     """Which members of the batch the solver solved to its tolerance."""
     limit = threshold(solver, solution.y.dtype)
     if limit is None:

@@ -6,7 +6,8 @@ matter.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from ddib_jax.bridge import (
 )
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.solvers import Solution
-from ddib_jax.types import Images, Keys, PRNGKey, Translator
+from ddib_jax.types import AnyArray, HostImages, Images, Keys, PRNGKey, Translator
 
 
 def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Keys:
@@ -42,7 +43,7 @@ def encode(
     cond: Any = None,
     batch_size: int = 64,
     progress: Callable = iter,
-) -> Solution:
+) -> Solution[np.ndarray]:
     """The latents of any number of images [n h w c] in [-1, 1]: the solution's y [n h w c].
 
     cond: a condition in place of the model's own, its leaves [n ...], one for each image. With a
@@ -77,7 +78,7 @@ def decode(
     cond: Any = None,
     batch_size: int = 64,
     progress: Callable = iter,
-) -> Images:
+) -> HostImages:
     """The images of any number of latents [n h w c] of unit variance.
 
     With the `aux` of their encoding these are the encoded images, up to rounding and to the error
@@ -89,12 +90,13 @@ def decode(
     batch = {"latent": latents} | _conditions(cond)
     if aux is not None:
         aux.check(bridge.solver, bridge.sigmas)
-        if np.shape(aux.value) != np.shape(latents):
+        if aux.value is None or aux.value.shape != latents.shape:
+            count = 0 if aux.value is None else len(aux.value)
             raise ValueError(
-                f"The auxiliary state is that of {len(aux.value)} other latents than these"
+                f"The auxiliary state is that of {count} other latents than these"
                 f" {len(latents)}; give those that came with it."
             )
-        batch["value"], aux = aux.value, aux.replace(value=None)
+        batch["value"], aux = aux.value, replace(aux, value=None)
     images, residual = parallel.map_batches(
         _decode_batch, (bridge, aux), batch, batch_size=batch_size, progress=progress
     )
@@ -104,7 +106,7 @@ def decode(
 
 def to_data(
     model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> Images:
+) -> HostImages:
     """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
     if model.codec is None:
         return np.asarray(images)
@@ -116,7 +118,7 @@ def to_data(
 
 def to_images(
     model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> Images:
+) -> HostImages:
     """The images [n h w c] of codes [n ...], or of images themselves."""
     if model.codec is None:
         return np.asarray(data)
@@ -133,7 +135,7 @@ def sample(
     cond: Any = None,
     batch_size: int = 64,
     progress: Callable = iter,
-) -> Images:
+) -> HostImages:
     """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
     check_shape(bridge.model, latents, "latents")
     batch = {"latent": latents} | _conditions(cond)
@@ -152,7 +154,7 @@ def translate(
     conds: Sequence[Any] | None = None,
     batch_size: int = 64,
     progress: Callable = iter,
-) -> Images:
+) -> HostImages:
     """The translations [n h w c] of any number of images [n h w c] in [-1, 1] by any method.
 
     Image i has the key `image_keys(key, indices)[i]`; the default key is 0, the default indices 0
@@ -179,7 +181,7 @@ def translate(
         batch_size=batch_size,
         progress=progress,
     )
-    if told:
+    if isinstance(method, DDIB):
         moments, residual = told
         check_solved(method.source.solver, residual)
         warn_of_latents(moments)
@@ -201,7 +203,7 @@ def _decode_batch(tree, batch):
     bridge, aux = tree
     bridge = _under(bridge, batch)
     if aux is not None:
-        aux = aux.replace(value=batch["value"])
+        aux = replace(aux, value=batch["value"])
     solution = bridge.solve(batch["latent"] * bridge.scale, rising=False, aux=aux)
     return bridge.model.to_image(solution.y), solution.residual
 
@@ -216,7 +218,7 @@ def _translate_batch(tree, batch):
     if "conds" in batch:
         method = method.given(*batch["conds"])
     if "reference" in batch:
-        method = method.replace(reference=batch["reference"])
+        method = replace(method, reference=batch["reference"])
     if not isinstance(method, DDIB):
         return (method(keys, image),)
     context, up = method.encode(keys, image)
@@ -226,7 +228,9 @@ def _translate_batch(tree, batch):
 
 def _under(bridge: Bridge, batch: dict) -> Bridge:
     """The bridge under the batch's own conditions, where it has some."""
-    return bridge.replace(model=bridge.model.given(batch["cond"])) if "cond" in batch else bridge
+    if "cond" not in batch:
+        return bridge
+    return replace(bridge, model=bridge.model.given(batch["cond"]))
 
 
 def _conditions(cond: Any) -> dict[str, Any]:
@@ -244,10 +248,10 @@ def _split_references(method: Translator, count: int) -> tuple[Translator, dict[
             f"Found {len(method.reference)} references for {count} images; give one for all, or one"
             " for each."
         )
-    return method.replace(reference=None), {"reference": method.reference}
+    return replace(method, reference=None), {"reference": method.reference}
 
 
-def _moments(latents):
+def _moments(latents: AnyArray) -> AnyArray:
     """The mean and the mean square of every latent, [n 2]."""
     axes, xp = tuple(range(1, latents.ndim)), jnp if isinstance(latents, jax.Array) else np
-    return xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1)
+    return cast(AnyArray, xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1))

@@ -1,6 +1,7 @@
 """Sweeps: the same images under many values of one field of a method, encoded once."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -49,9 +50,10 @@ def translate_sweep(
     """
     options = {"batch_size": batch_size, "progress": progress}
     if not isinstance(method, DDIB) or over != "coefficient":
+        images = _needed(images)
         each = [
             translate(
-                method.replace(**{over: jnp.asarray(value, jnp.result_type(float))}),
+                _with(method, over, jnp.asarray(value, jnp.result_type(float))),
                 images,
                 key=key,
                 indices=indices,
@@ -62,35 +64,34 @@ def translate_sweep(
         return SweepResult(np.stack(each), None)
     method.check()
     anew = acts_before_latent(method.perturb)
-    if images is None and (latents is None or anew or "data" in needs(method.perturb)):
-        raise ValueError(
-            "This perturbation looks at the source images; give images, not latents alone."
-        )
+    looks = "data" in needs(method.perturb)
+    if latents is None or anew or looks:
+        _needed(images)
     for kind, arrays in (("images", images), ("latents", latents)):
         if arrays is not None:
             check_shape(method.source.model, arrays, kind)
     key = jax.random.key(0) if key is None else key
-    count = len(latents if images is None else images)
+    count = len(_needed(images) if latents is None else latents)
     indices = np.arange(count) if indices is None else indices
 
     def changed(perturbing: _Perturbing) -> np.ndarray:
-        batch = {"index": indices, "data": images}
+        batch = {"index": indices, "data": _needed(images)}
         return parallel.map_batches(_perturb_images, perturbing, batch, batch_size=batch_size)
 
-    shared, looks = latents, "data" in needs(method.perturb) and images is not None
-    if not anew and latents is None:
-        shared = encode(method.source, images, **options).y
+    shared = latents
+    if shared is None and not anew:
+        shared = encode(method.source, _needed(images), **options).y
     rows = []
     for value in jnp.asarray(values, jnp.result_type(float)):
-        ddib, perturbing = (
-            method.replace(coefficient=value),
-            _Perturbing(key, value, method.perturb),
-        )
-        encoded = changed(perturbing) if anew else images
-        latent = encode(ddib.bridges()[0], encoded, **options).y if anew else shared
+        ddib = replace(method, coefficient=value)
+        perturbing = _Perturbing(key, value, method.perturb)
+        data, latent = images, shared
+        if anew or latent is None:
+            data = changed(perturbing)
+            latent = encode(ddib.bridges()[0], data, **options).y
         batch = {"index": indices, "latent": latent}
         if looks:
-            batch["data"] = to_data(method.source.model, encoded, batch_size=batch_size)
+            batch["data"] = to_data(method.source.model, _needed(data), batch_size=batch_size)
         if "reference" in needs(ddib.perturb):
             batch["reference"] = np.asarray(ddib.encode_reference(count))
         perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)
@@ -123,13 +124,33 @@ def sweep(
     context = None if acts_before_latent(ddib.perturb) else ddib.encode(keys, image)[0]
 
     def translate_at(coefficient):
-        method = ddib.replace(coefficient=coefficient)
+        method = replace(ddib, coefficient=coefficient)
         return method(keys, image) if context is None else method.decode(context).y
 
     # a divisor of k: `lax.map` would compile its body a second time for a remainder
     count, most = len(coefficients), max(1, at_once // len(image))
     batch = next(size for size in range(min(most, count), 0, -1) if count % size == 0)
     return jax.lax.map(translate_at, coefficients, batch_size=batch)
+
+
+def _needed(images: Images | None) -> Images:
+    """The images; raises ValueError where there are none."""
+    if images is None:
+        raise ValueError(
+            "This method or perturbation looks at the source images; give images, not latents"
+            " alone."
+        )
+    return images
+
+
+def _with(method: Translator, name: str, value: Array) -> Translator:
+    """The method with another value in a field; raises TypeError for one without fields."""
+    if isinstance(method, type) or not is_dataclass(method):
+        raise TypeError(
+            f"A {type(method).__name__} is no dataclass with a field '{name}' to sweep over; make"
+            " the method a `flax.struct.dataclass`."
+        )
+    return replace(method, **{name: value})
 
 
 @struct.dataclass
@@ -163,7 +184,7 @@ def _decode_latents(ddib, batch):
     return solution.y, solution.residual
 
 
-def _decoded(ddib: DDIB, latents: np.ndarray, perturbed: np.ndarray, **options) -> np.ndarray:
+def _decoded(ddib: DDIB, latents: Images, perturbed: np.ndarray, **options) -> np.ndarray:
     """The translations of latents [n ...], as they were encoded and as they were perturbed."""
     if ddib.coupling is None:
         return decode(ddib.bridges()[1], perturbed, **options)

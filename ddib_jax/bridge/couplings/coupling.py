@@ -1,6 +1,7 @@
 """What a coupling is, and how a target is decoded under one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ def decode_coupled(
     *,
     perturbed: Latent | None = None,
     until: Scalar | float | None = None,
-) -> Solution:
+) -> Solution[Array]:
     """The solution down the target's grid under a coupling; its y are the data [b ...].
 
     The source's row starts from `latent` [b ...], the target's from `perturbed` where it is given.
@@ -89,7 +90,7 @@ def decode_coupled(
     together = solve(target.solver, field, rows, levels, steps=held, after=coupling.after)
     image = coupling.result(together.y)
     if held is None:
-        return together.replace(y=image, aux=None)
+        return replace(together, y=image, aux=None)
     # released at once, the target starts as it would without the coupling
     image = jnp.where(held > 0, image, perturbed * scale)
     # the rest of the grid, padded with its last level: `held` is traced

@@ -8,7 +8,7 @@ from flax import struct
 from ddib_jax.bridge.couplings.coupling import Rows
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets.hooks import inject, slerp_features
-from ddib_jax.types import Data, Latent, Scalar, VectorField
+from ddib_jax.types import Data, Denoiser, Latent, Scalar, VectorField
 
 
 @struct.dataclass
@@ -32,12 +32,14 @@ class InjectFusion:
         """Both latents as they are."""
         return jnp.stack([source, target], axis=1)
 
-    def field(self, source: DiffusionModel, target: DiffusionModel) -> VectorField:
-        """The slope of the pair."""
-        sites = [
-            model.network.bottleneck if self.site == "bottleneck" else self.site
-            for model in (source, target)
-        ]
+    def field(self, source: Denoiser, target: Denoiser) -> VectorField:
+        """The slope of the pair.
+
+        Raises ValueError for a denoiser without a network, whose features cannot be read, and for a
+        network that names no bottleneck where that is the site.
+        """
+        source, target = _model(source), _model(target)
+        sites = [self._site_in(model) for model in (source, target)]
         blend = lambda theirs, own: slerp_features(theirs, own, jnp.asarray(self.strength))
 
         def slope(sigma: Scalar, rows: Rows) -> Rows:
@@ -57,3 +59,22 @@ class InjectFusion:
     def result(self, rows: Rows) -> Data:
         """The target's row."""
         return rows[:, 1]
+
+    def _site_in(self, model: DiffusionModel) -> str:
+        if self.site != "bottleneck":
+            return self.site
+        site = getattr(model.network, "bottleneck", None)
+        if site is None:
+            raise ValueError(
+                f"A {type(model.network).__name__} names no bottleneck; give the name of a layer."
+            )
+        return site
+
+
+def _model(denoiser: Denoiser) -> DiffusionModel:
+    if not isinstance(denoiser, DiffusionModel):
+        raise ValueError(
+            f"A {type(denoiser).__name__} has no network whose features could be read; give a"
+            " DiffusionModel."
+        )
+    return denoiser

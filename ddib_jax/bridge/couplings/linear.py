@@ -99,7 +99,8 @@ class Cosines:
         have as much, near 0 where one has what the other lacks. The idea of choosing what to keep
         by where domains agree is DDWM's; the weight is this project's.
         """
-        larger = np.maximum(*np.indices(source.shape[1:3]))
+        rows, columns = np.indices(source.shape[1:3])
+        larger = np.maximum(rows, columns)
         powers = []
         for images in (source, target):
             power = np.square(_cosines(images)).mean(axis=(0, 3))
