@@ -127,10 +127,10 @@ def conditioner_of(network: Network, names: tuple[str, ...], name: str) -> Condi
     names: of the classes, () where they have none. name: that of the model, for error sentences.
     Raises ValueError where there are more names than labels.
     """
-    null, whose = None, f"'{name}'"
+    null, whose, spec = None, f"'{name}'", network.condition_spec()
     match network:
-        case UNet2D(class_embed_type="identity"):
-            return Embeddings(network.condition_spec().shape, whose=whose)
+        case UNet2D(class_embed_type="identity") if spec is not None:
+            return Embeddings(spec.shape, whose=whose)
         case UNet2D(class_embed_type="timestep"):
             return Numbers(whose)
         case UNet(num_classes=int(labels)) | UNet2D(num_classes=int(labels)):
