@@ -252,6 +252,7 @@ WRONG = {
         r"is size float32\[\], word float32\[4\] and the network takes size float32\[\], word "
         r"float32\[3\]: give that for all images, or with one axis more in front",
     ),
+    "nothing": ({}, "The condition is empty and the network takes size float32"),
     "rank": (
         {"word": np.ones((2, 5, 3), np.float32), "size": np.float32(1)},
         r"word float32\[2, 5, 3\] and",
