@@ -10,15 +10,23 @@ from typing import TYPE_CHECKING, Any
 from ddib_jax.xla_flags import prefer_fast_cpu
 
 if TYPE_CHECKING:
-    from ddib_jax.bridge import DDIB, Bridge, decode, encode, translate
+    from ddib_jax.bridge import DDIB, Bridge
     from ddib_jax.data import load_dataset
     from ddib_jax.diffusion import DiffusionModel, denoising_loss, probability_flow
     from ddib_jax.grids import make_grid
     from ddib_jax.perturbations import get_perturbation
     from ddib_jax.pretrained import load
     from ddib_jax.report import write_report
-    from ddib_jax.solvers import get_solver, odeint
-    from ddib_jax.translation import sweep, translate_sweep
+    from ddib_jax.solvers import get_solver, solve
+    from ddib_jax.translation import (
+        decode,
+        encode,
+        image_keys,
+        sample,
+        sweep,
+        translate,
+        translate_sweep,
+    )
 
 prefer_fast_cpu()  # XLA reads its flags once: before anybody imports jax
 
@@ -33,11 +41,13 @@ __all__ = [
     "encode",
     "get_perturbation",
     "get_solver",
+    "image_keys",
     "load",
     "load_dataset",
     "make_grid",
-    "odeint",
     "probability_flow",
+    "sample",
+    "solve",
     "sweep",
     "translate",
     "translate_sweep",
@@ -45,15 +55,23 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "bridge": ("DDIB", "Bridge", "decode", "encode", "translate"),
+    "bridge": ("DDIB", "Bridge"),
     "data": ("load_dataset",),
     "diffusion": ("DiffusionModel", "denoising_loss", "probability_flow"),
     "grids": ("make_grid",),
     "perturbations": ("get_perturbation",),
     "pretrained": ("load",),
     "report": ("write_report",),
-    "solvers": ("get_solver", "odeint"),
-    "translation": ("sweep", "translate_sweep"),
+    "solvers": ("get_solver", "solve"),
+    "translation": (
+        "decode",
+        "encode",
+        "image_keys",
+        "sample",
+        "sweep",
+        "translate",
+        "translate_sweep",
+    ),
 }
 _ROOM = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -78,7 +78,12 @@ def main() -> int:
 
 def _overview() -> str:
     """What `ddib --help` prints: the commands in groups, a line each."""
-    lines = ["usage: ddib [-h] [--version] COMMAND ...", "", ddib_jax.__doc__.splitlines()[0], ""]
+    lines = [
+        "usage: ddib [-h] [--version] COMMAND ...",
+        "",
+        (ddib_jax.__doc__ or "").partition("\n")[0],
+        "",
+    ]
     width = max(map(len, COMMANDS)) + 2
     for group in dict.fromkeys(command.group for command in COMMANDS.values()):
         lines.append(f"{group}:")

@@ -1,16 +1,20 @@
 """`DiffusionModel`, the ODE that it defines and the loss that trains it."""
 
-from collections.abc import Callable
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax import weightings
+from ddib_jax.nets.conditions import check_condition, one_each, repeated
+from ddib_jax.nets.hooks import Hook, read, sites_of
 from ddib_jax.types import (
+    Codec,
     Cond,
+    Denoiser,
     Guidance,
     Network,
     NoiseSchedule,
@@ -29,18 +33,35 @@ class DiffusionModel:
     """Weights and what they mean: a denoiser D(x, sigma) in the coordinates x = x_t / alpha_t.
 
     params, precondition, cond and guidance are pytrees: new weights, statistics, labels or scales
-    never retrace. network, schedule and data_shape (that of one image, [h w c]) are static,
-    compared by value. cond is of the network's `condition_spec`, a label or an embedding or a tree
-    of such: a leaf of its rank is for all images, one of rank + 1, [b ...], has one for each.
+    never retrace. network, schedule, data_shape (that of one image, [h w c]) and hooks, which
+    replace what layers of the network compute (`nets.hooks`), are static, compared by value. cond
+    is of the network's `condition_spec`, a label or an embedding or a tree of such: a leaf of its
+    rank is for all images, one of rank + 1, [b ...], has one for each. With a `codec`, a pytree,
+    the data are codes of images (latent diffusion), and data_shape is that of a code.
     """
 
     params: Params
     precondition: Preconditioning
     cond: Cond = None
     guidance: Guidance | None = None
+    codec: Codec | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
+    hooks: tuple[Hook, ...] = struct.field(pytree_node=False, kw_only=True, default=())
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """That of one image: the codec's, or that of the data, which are then images themselves."""
+        return self.data_shape if self.codec is None else self.codec.image_shape
+
+    def to_data(self, image: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """What the ODE is over: the codes of images [b ...], or the images themselves."""
+        return image if self.codec is None else self.codec.encode(image)
+
+    def to_image(self, data: Float[Array, "b ..."]) -> Float[Array, "b ..."]:
+        """The images of codes [b ...], or of images themselves."""
+        return data if self.codec is None else self.codec.decode(data)
 
     def denoise(
         self, x: Float[Array, "b ..."], sigma: Float[Array, "..."], **options
@@ -49,25 +70,71 @@ class DiffusionModel:
 
         x [b ...]; sigma a scalar or [b]; `options` go to the network (`train`, `rngs`). A network
         of more output channels than the data (learned variances) has only its first ones used.
-        Raises ValueError where the model's condition is not of the network's, or not of b images.
+
+        Raises ValueError for a hook at a site that the network does not have, and where the
+        model's condition is not of the network's, or not of b images.
+        """
+        return self.read(x, sigma, (), **options)[0]
+
+    def read(
+        self,
+        x: Float[Array, "b ..."],
+        sigma: Float[Array, "..."],
+        sites: Collection[str],
+        **options,
+    ) -> tuple[Float[Array, "b ..."], dict[str, Array]]:
+        """What `denoise` returns, and the values at `sites` of the network, by name.
+
+        A guidance evaluates the network more than once; the values are those of the evaluation at x
+        under the model's own condition. Raises as `denoise` does, and for a site that the network
+        does not have.
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
 
-        def unguided(x: Array, cond: Cond, *others: Cond) -> list[Array]:
-            spec, count = self.network.condition_spec(), 1 + len(others)
-            rows = [_one_each(spec, cond, len(x)) for cond in (cond, *others)]
-            inputs = _repeated(self.precondition.inputs(x, sigma), count)
+        def evaluated(
+            x: Array, conds: Sequence[Cond], sites: Collection[str] = ()
+        ) -> tuple[list[Array], dict[str, Array]]:
+            spec, count = self.network.condition_spec(), len(conds)
+            rows = [one_each(spec, cond, len(x)) for cond in conds]
             stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
-            times = _repeated(time, count)
-            output = self.network.apply({"params": self.params}, inputs, times, stacked, **options)
+            inputs = repeated(self.precondition.inputs(x, sigma), count)
+            args = ({"params": self.params}, inputs, repeated(time, count), stacked)
+            output, values = read(self.network, sites, *args, hooks=self.hooks, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
             prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
-            return [prior + scale * part for part in jnp.split(output, count)]
+            return [prior + scale * part for part in jnp.split(output, count)], values
 
         if self.guidance is None:
-            return unguided(x, self.cond)[0]
-        return self.guidance(unguided, x, sigma, time, self.cond)
+            (own,), values = evaluated(x, (self.cond,), sites)
+            return own, values
+        own, values = evaluated(x, (self.cond,), sites) if sites else (None, {})
+
+        here = x
+
+        def unguided(x: Array, cond: Cond, *others: Cond) -> list[Array]:
+            # what was read is not computed again
+            if own is not None and x is here and not others and cond is self.cond:
+                return own
+            if self.hooks:  # they are made for one batch of images, not for several conditions
+                return [evaluated(x, (each,))[0][0] for each in (cond, *others)]
+            return evaluated(x, (cond, *others))[0]
+
+        return self.guidance(unguided, x, sigma, time, self.cond), values
+
+    def sites(self, *, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+        """Every site of the network that can be read (`nets.hooks`), with shape and dtype.
+
+        batch: the number of images, where the condition is one for each of them. Nothing is
+        computed.
+        """
+        plain = dataclasses.replace(self, guidance=None, hooks=())
+        x = jax.ShapeDtypeStruct((batch, *self.data_shape), jnp.float32)
+        return sites_of(plain.denoise, x, jax.ShapeDtypeStruct((), jnp.float32))
+
+    def hooked(self, *hooks: Hook) -> "DiffusionModel":
+        """This model with more hooks, after those that it has."""
+        return dataclasses.replace(self, hooks=(*self.hooks, *hooks))
 
     def given(self, cond: Cond) -> "DiffusionModel":
         """This model under a condition: one class-conditional model is many domains.
@@ -76,74 +143,15 @@ class DiffusionModel:
         `condition_spec`.
         """
         if cond is not None:
-            _check_condition(self.network.condition_spec(), cond)
-        return self.replace(cond=cond)
+            check_condition(self.network.condition_spec(), cond)
+        return dataclasses.replace(self, cond=cond)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":
         """This model under a guidance, encoding and decoding alike, or under none."""
-        return self.replace(guidance=guidance)
+        return dataclasses.replace(self, guidance=guidance)
 
 
-def _check_condition(spec: PyTree[jax.ShapeDtypeStruct] | None, cond: Cond) -> None:
-    """Raise ValueError where a condition is not one of the spec, for all images or one for each."""
-    same = jax.tree.structure(cond) == jax.tree.structure(spec)
-    pairs = zip(jax.tree.leaves(cond), jax.tree.leaves(spec), strict=True) if same else ()
-    if same and all(_suits(leaf, expected) for leaf, expected in pairs):
-        return
-    if spec is None:
-        raise ValueError(
-            f"The condition is {_in_words(cond)} and the network takes none; leave it out."
-        )
-    found = "There is no condition" if cond is None else f"The condition is {_in_words(cond)}"
-    raise ValueError(
-        f"{found} and the network takes {_in_words(spec)}: give that for all images, or with one"
-        " axis more in front for each its own."
-    )
-
-
-def _suits(leaf: Any, expected: jax.ShapeDtypeStruct) -> bool:
-    """Whether a leaf is one of the spec's, for all images or one for each, of the same kind."""
-    shape, rank = jnp.shape(leaf), len(expected.shape)
-    kinds = (jnp.integer, jnp.floating)
-    same_kind = all(
-        jnp.issubdtype(jnp.result_type(leaf), kind) == jnp.issubdtype(expected.dtype, kind)
-        for kind in kinds
-    )
-    return same_kind and shape[len(shape) - rank :] == expected.shape and len(shape) <= rank + 1
-
-
-def _in_words(tree: Any) -> str:
-    """The leaves of a condition or of its spec: "text float32[77, 768], size float32[2]"."""
-    leaves, _ = jax.tree.flatten_with_path(tree)
-    name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
-    words = [
-        f"{name(path)} {jnp.result_type(leaf)}{list(jnp.shape(leaf))}".strip()
-        for path, leaf in leaves
-    ]
-    return ", ".join(words) or "empty"
-
-
-def _one_each(spec: PyTree[jax.ShapeDtypeStruct] | None, cond: Cond, count: int) -> Cond:
-    """The condition with a row for each of `count` images, every leaf [count ...]."""
-    _check_condition(spec, cond)
-
-    def rows(leaf: Any, expected: jax.ShapeDtypeStruct) -> Array:
-        leaf = jnp.asarray(leaf)
-        if leaf.ndim > len(expected.shape) and len(leaf) != count:
-            raise ValueError(
-                f"There are conditions for {len(leaf)} images, and {count} images; give one for"
-                " each, or one for all."
-            )
-        return jnp.broadcast_to(leaf, (count, *expected.shape))
-
-    return jax.tree.map(rows, cond, spec)
-
-
-def _repeated(x: Array, count: int) -> Array:
-    return jnp.concatenate([x] * count) if count > 1 else x
-
-
-def probability_flow(model: DiffusionModel) -> VectorField:
+def probability_flow(model: Denoiser) -> VectorField:
     """The probability-flow ODE dx/dsigma = (x - D(x, sigma)) / sigma.
 
     Karras et al. (2022), equations 1 and 3, in the coordinates x = x_t / alpha_t.

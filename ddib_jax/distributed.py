@@ -5,7 +5,8 @@ import itertools
 import os
 import subprocess
 import sys
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +16,8 @@ SILENCE = 30
 """Seconds without a heartbeat after which JAX takes a host for dead and stops the others."""
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Which part of the work is this host's: part `index` of `count` equal ones."""
 
     index: int = 0

@@ -9,9 +9,9 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -25,12 +25,26 @@ _PATIENCE = 10
 Item = TypeVar("Item")
 
 
+@runtime_checkable
+class Mapped(Protocol):
+    """A function over devices, compiled when it is called, or before with `lower`."""
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns, on every device."""
+        ...
+
+    def lower(self, *args: Any) -> jax.stages.Lowered:
+        """The program for arguments of these shapes, to be compiled."""
+        ...
+
+
 def keep_compiled() -> None:
     """Keep compiled programs on disk from one process to the next, in the user's cache folder.
 
     Leaves JAX alone where JAX_COMPILATION_CACHE_DIR or the caller has chosen a folder.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    config: Any = jax.config  # JAX makes its options' attributes at run time
+    if config.jax_compilation_cache_dir is None:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "ddib_jax" / "xla"))
 
@@ -85,7 +99,7 @@ def _divided(batch: int, count: int) -> int:
     return batch // count
 
 
-def prefetch(items: Iterable[Item], *, size: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], *, size: int = 2) -> Generator[Item, None, None]:
     """Yield `items` in order while a thread prepares up to `size` of them ahead.
 
     An exception of the iterable is raised in its place here. Closing the iterator early ends the
@@ -96,7 +110,7 @@ def prefetch(items: Iterable[Item], *, size: int = 2) -> Iterator[Item]:
     return _prefetched(items, size)
 
 
-def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Callable:
+def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Mapped:
     """`step(key, state, batch, shared)` on every device of every host.
 
     The state is replicated and donated, the batch sharded, key and `shared` are the same
@@ -107,7 +121,7 @@ def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Callabl
     )
 
 
-def mapped(fn: Callable, *, devices: Sequence | None = None) -> Callable:
+def mapped(fn: Callable, *, devices: Sequence | None = None) -> Mapped:
     """`fn(tree, batch)` on every device (default: local ones); tree replicated, batch sharded."""
     return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
 
@@ -117,9 +131,9 @@ _mapped = functools.cache(mapped)
 
 
 def map_batches(
-    fn: Callable, tree: Any, *arrays: Any, batch_size: int, progress: Callable = iter
+    fn: Callable, tree: Any, batch: Any, *, batch_size: int, progress: Callable = iter
 ) -> Any:
-    """fn(tree, *batch) over arrays [n, ...], in batches on all local devices; host arrays [n, ...].
+    """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
 
     Every host maps its own arrays, whatever others do. All batches have one shape, as the last is
     padded by its own first entries and cut again: one compilation, kept for as long as `fn` is the
@@ -127,20 +141,17 @@ def map_batches(
     the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
     several lengths.
     """
-    count, total = jax.local_device_count(), len(arrays[0])
-    if total == 0 or any(len(array) != total for array in arrays):
+    lengths = sorted({len(leaf) for leaf in jax.tree.leaves(batch)})
+    if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(
-            "Expected arrays of one length, at least 1; found"
-            f" {', '.join(str(len(array)) for array in arrays)}."
+            f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
+    count, total = jax.local_device_count(), lengths[0]
     size = -(-min(batch_size, total) // count) * count
-    on_devices = _mapped(_on_batch(fn))
-    results = []
+    on_devices, results = _mapped(fn), []
     for start in progress(range(0, total, size)):
-        parts = [np.asarray(array[start : start + size]) for array in arrays]
-        # np.resize repeats a short last batch until it is full.
-        batch = [np.resize(part, (size, *part.shape[1:])) for part in parts]
-        results.append(on_devices(tree, tuple(shard(batch))))
+        part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
+        results.append(on_devices(tree, shard(part)))
 
     def joined(*leaves):
         flat = [np.asarray(leaf).reshape(size, *leaf.shape[2:]) for leaf in leaves]
@@ -149,12 +160,13 @@ def map_batches(
     return jax.tree.map(joined, *results)
 
 
-@functools.cache
-def _on_batch(fn: Callable) -> Callable:
-    return lambda tree, batch: fn(tree, *batch)
+def _part(array: Any, *, start: int, size: int) -> np.ndarray:
+    part = np.asarray(array[start : start + size])
+    # np.resize repeats a short part until it is full
+    return np.resize(part, (size, *part.shape[1:]))
 
 
-def _prefetched(items: Iterable[Item], size: int) -> Iterator[Item]:
+def _prefetched(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
     ready: queue.Queue = queue.Queue(size)
     closed = threading.Event()
 

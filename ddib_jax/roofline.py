@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+
 
 @dataclass(frozen=True)
 class Chip:
@@ -53,6 +55,14 @@ _COLLECTIVE = re.compile(
     r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\("
 )
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
+
+
+def temporaries(compiled: jax.stages.Compiled) -> int:
+    """Bytes of the temporaries that XLA plans for a program; RuntimeError where it does not say."""
+    memory = compiled.memory_analysis()
+    if memory is None:
+        raise RuntimeError("This backend does not say how much memory a program needs.")
+    return memory.temp_size_in_bytes
 
 
 @dataclass(frozen=True)

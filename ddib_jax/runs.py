@@ -226,7 +226,8 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
     if unfit:
         raise ValueError(f"The array '{unfit[0]}' holds Python objects; give numbers.")
     with drafted(target) as draft:
-        np.savez_compressed(draft / ARRAYS, **{k: np.asarray(v) for k, v in run.arrays.items()})
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in run.arrays.items()}
+        np.savez_compressed(draft / ARRAYS, **arrays)
         files = _write_tables(draft / TABLES, run.tables)
         record = {
             "format": FORMAT,

@@ -5,14 +5,12 @@ the map t -> sigma = sigma_t / alpha_t (Karras et al. 2022, table 1). A variance
 with cumulative product alpha_bar has sigma^2 = 1 / alpha_bar - 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-
-from ddib_jax.types import NoiseSchedule
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class LinearVP:
     @property
     def sigma_range(self) -> tuple[float, float]:
         """The lowest and the highest noise level that the model was trained on."""
-        return _range_in_time(self, self.t_min, 1.0)
+        return _range_in_time(self.sigma, self.t_min, 1.0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Cosine:
     @property
     def sigma_range(self) -> tuple[float, float]:
         """The lowest and the highest noise level that the model was trained on."""
-        return _range_in_time(self, self.t_min, self.t_max)
+        return _range_in_time(self.sigma, self.t_min, self.t_max)
 
 
 @dataclass(frozen=True)
@@ -184,8 +182,9 @@ class VE(EDM):
         return jnp.log(jnp.asarray(sigma) / 2)
 
 
-def _range_in_time(schedule: NoiseSchedule, t_min: float, t_max: float) -> tuple[float, float]:
-    low, high = np.asarray(schedule.sigma(jnp.asarray([t_min, t_max], jnp.float32)))
+# Of the function and not of the schedule: to check that something is a schedule asks for its range.
+def _range_in_time(sigma: Callable, t_min: float, t_max: float) -> tuple[float, float]:
+    low, high = np.asarray(sigma(jnp.asarray([t_min, t_max], jnp.float32)))
     return float(low), float(high)
 
 

@@ -5,12 +5,14 @@ coordinates x = x_t / alpha_t, sigma = sigma_t / alpha_t of Karras et al. (2022)
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+AnyArray = TypeVar("AnyArray", bound=Array | np.ndarray)
+"""Arrays of one kind: of a device or of the host."""
 Scalar: TypeAlias = Float[Array, ""]
 Image: TypeAlias = Float[Array, "b h w c"]
 Latent: TypeAlias = Float[Array, "b h w c"]
@@ -20,9 +22,13 @@ colour space.
 """
 Images: TypeAlias = Float[Array | np.ndarray, "n ..."]
 """Any number of images, points or latents, on the host or on a device."""
+HostImages: TypeAlias = Float[np.ndarray, "n ..."]
+"""The same on the host: what the driver gives back."""
 Labels: TypeAlias = Int[Array | np.ndarray, " n"]
 """The class of each of any number of images."""
 PRNGKey: TypeAlias = Key[Array, ""] | jax.Array
+Keys: TypeAlias = Key[Array, " b"]
+"""One key for each image of a batch."""
 Params: TypeAlias = PyTree[Array | np.ndarray]
 Metrics: TypeAlias = Mapping[str, Array]
 
@@ -30,8 +36,8 @@ VectorField: TypeAlias = Callable[[Scalar, Array], Array]
 """(sigma, x) -> dx/dsigma."""
 
 Context: TypeAlias = Mapping[str, Array]
-"""What a perturbation may look at besides the latent: `image`, the source; `noise`, Gaussian and
-fixed; `latent`, as it was encoded; `other`, the latent of another image.
+"""What a perturbation may look at besides the latent: `data`, the source that was encoded; `noise`,
+Gaussian and fixed; `latent`, as it was encoded; `reference`, the latent of another image.
 """
 
 Perturbation: TypeAlias = Callable[[Latent, Scalar, Context], Latent]
@@ -137,6 +143,36 @@ class Denoise(Protocol):
 
 
 @runtime_checkable
+class Codec(Protocol):
+    """What stands between images and the data that a model of codes knows: a pytree.
+
+    Its own round trip need not be exact; the ODE between knows nothing of it.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """That of one image, [h w c]."""
+        ...
+
+    def encode(self, image: Array) -> Array:
+        """Images [b h w c] in [-1, 1] -> codes [b ...], data of the model's `data_shape`."""
+        ...
+
+    def decode(self, code: Array) -> Array:
+        """Codes [b ...] -> images [b h w c]."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Whatever estimates the data in noisy data: it defines a probability-flow ODE."""
+
+    def denoise(self, x: Array, sigma: Array) -> Array:
+        """E[data | x = data + sigma noise] [b ...], for x [b ...] and a scalar sigma."""
+        ...
+
+
+@runtime_checkable
 class Guidance(Protocol):
     """What turns a denoiser towards a condition: a pytree that is called."""
 
@@ -189,6 +225,19 @@ class GeneratorNetwork(Protocol):
         ...
 
 
+class Ending(NamedTuple):
+    """What a solver has at the end of a run besides the state that it reached.
+
+    aux: the auxiliary state of a reversible solver, of the shape of the state. residual [b]: the
+    worst relative residual of every member of the batch, where something was solved for.
+    evaluations []: of the vector field, where they were counted.
+    """
+
+    aux: Array | None = None
+    residual: Array | None = None
+    evaluations: Array | None = None
+
+
 @runtime_checkable
 class Solver(Protocol):
     """One step of an ODE dy/dt = f(t, y) over an interval; it knows nothing of diffusion.
@@ -202,46 +251,53 @@ class Solver(Protocol):
         ...
 
     @property
-    def evaluations(self) -> int:
-        """Evaluations of the vector field that one step takes."""
+    def inverse(self) -> "Solver | None":
+        """Of a reversible method, on pairs of states, the one that undoes it; None of any other.
+
+        It undoes it along the grid reversed, algebraically and so up to rounding.
+        """
         ...
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> Any:
-        """What the first step is given besides y(t0) = y0: a pytree of the solver's own."""
+    @property
+    def tolerance(self) -> float | None:
+        """The relative residual that counts as solved, in units of the last place of the numbers.
+
+        None where nothing is iterated.
+        """
+        ...
+
+    def evaluations(self, steps: int) -> int:
+        """Evaluations of the vector field over so many steps, what it takes to start included.
+
+        Where their number is known after the run alone, as many as are expected.
+        """
+        ...
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Any:
+        """What the first step is given besides y(t0) = y0: a pytree of the solver's own.
+
+        aux: the auxiliary state of a reversible method to start from; None for others.
+        """
         ...
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Any
     ) -> tuple[Array, Any]:
         """y(t1) from y(t0) = y0, and what the next step is given; t1 may lie before t0."""
         ...
 
-
-@runtime_checkable
-class ReversibleSolver(Solver, Protocol):
-    """A solver on pairs of states whose steps can be undone algebraically, by those of its inverse.
-
-    The second state is of the shape of the first.
-    """
-
-    @property
-    def inverse(self) -> "ReversibleSolver":
-        """The method that undoes this one, along the grid reversed."""
-        ...
-
-    def init(self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None) -> Any:
-        """As `Solver.init`, from the pair (y0, second) where a second state is given."""
-        ...
-
-    def second(self, carry: Any, t: Scalar) -> Array:
-        """The second state at t, read from what the last step returned."""
+    def finish(self, state: Any, t: Scalar) -> Ending:
+        """What there is besides y(t) after the last step, from what that step returned."""
         ...
 
 
 @runtime_checkable
 class Translator(Protocol):
-    """A method of translation: a pytree that is called on images."""
+    """A method of translation: a pytree that is called on images.
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
-        """Source images [b h w c] in [-1, 1] -> translations [b h w c]."""
+    Every image has a key of its own, so that what it shares a batch with cannot matter.
+    """
+
+    def __call__(self, keys: Keys, image: Image) -> Image:
+        """Source images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
         ...

@@ -22,13 +22,11 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import Bridge
-from ddib_jax.diagnosis import Road
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.options import cli
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.solvers import Adaptive, Carry, count, get_solver, is_reversible
+from ddib_jax.solvers import Adaptive, Solver, get_solver
 
 LADDER = (5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 TABLE = 1000
@@ -95,7 +93,7 @@ def main(config: Config) -> str:
         "Round trip",
         "Method",
         "Steps",
-        "Evaluations a leg",
+        "Evaluations each way",
         "Error reached",
         "Translation, RMSE to the reference",
         "Seconds",
@@ -187,52 +185,44 @@ def speed(torch, model: DiffusionModel, twin, images: np.ndarray, repeats: int) 
 
 def reference(source: DiffusionModel, target: DiffusionModel, images: np.ndarray) -> np.ndarray:
     """The translation by diffrax's Dopri8."""
-    road = Road.of(make_grid("log-uniform", source.schedule, 1), 1)
-    solver = Adaptive("dopri8", 1e-6, 1e-6)
-    latent = road.walk(solver, source, jnp.asarray(images), rising=True).end
-    return np.asarray(road.walk(solver, target, latent, rising=False).end)
+    return np.asarray(across(*bridges(source, target, Adaptive("dopri8", 1e-6, 1e-6), 1), images))
+
+
+def bridges(
+    source: DiffusionModel, target: DiffusionModel, solver: Solver, steps: int
+) -> list[Bridge]:
+    """The bridges of both models on the log-uniform grid."""
+    return [
+        Bridge.over(model, steps=steps, grid="log-uniform", solver=solver)
+        for model in (source, target)
+    ]
+
+
+@jax.jit
+def across(here: Bridge, there: Bridge, images) -> jax.Array:
+    """The translation; the auxiliary state of a reversible solver is handed on."""
+    up = here.solve(images, rising=True)
+    return there.solve(up.y / here.scale * there.scale, rising=False, aux=up.aux).y
 
 
 def of_ours(
     name: str, source: DiffusionModel, target: DiffusionModel, images: np.ndarray
 ) -> Contender:
-    """A solver of ours on the log-uniform grid; a reversible one keeps its carry."""
-    solver, carries = get_solver(name), is_reversible(get_solver(name))
-
-    @jax.jit
-    def there_and_back(here: Bridge, image):
-        if carries:
-            latent, carry = here.encode(image, return_carry=True)
-            return here.decode(latent, carry=Carry(carry.second, here.sigmas, solver, rising=True))
-        return here.decode(here.encode(image))
-
-    @jax.jit
-    def across(here: Bridge, there: Bridge, image):
-        if carries:
-            latent, carry = here.encode(image, return_carry=True)
-            return there.decode(
-                latent, carry=Carry(carry.second, there.sigmas, solver, rising=True)
-            )
-        return there.decode(here.encode(image))
-
-    def legs(steps):
-        return [
-            Bridge.over(model, steps=steps, grid="log-uniform", solver=solver)
-            for model in (source, target)
-        ]
+    """A solver of ours on the log-uniform grid; a reversible one keeps its auxiliary state."""
+    solver = get_solver(name)
 
     def translate(steps):
-        return np.asarray(across(*legs(steps), images))
+        return np.asarray(across(*bridges(source, target, solver, steps), images))
 
     def round_trip(steps):
         translate(steps)  # compiled now, not when it is timed
-        return np.asarray(there_and_back(legs(steps)[0], images))
+        return np.asarray(across(*bridges(source, source, solver, steps), images))
 
     return Contender(
-        name + (" + carry" if carries else ""),
+        name + ("" if solver.inverse is None else " + aux"),
         round_trip,
         translate,
-        lambda steps: count(solver, steps),
+        solver.evaluations,
     )
 
 
@@ -313,14 +303,14 @@ def of_theirs(
             x = scheduler.step(eps.to(x.dtype), t, x).prev_sample
         return x
 
-    def crossed(denoise: Callable, steps: int) -> np.ndarray:
+    def translated(denoise: Callable, steps: int) -> np.ndarray:
         latent = run(f"{kind}Inverse", twins[0], first, steps)
         return run(kind, denoise, latent, steps).numpy().transpose(0, 2, 3, 1) / scale
 
     return Contender(
         f"diffusers, {kind}",
-        partial(crossed, twins[0]),
-        partial(crossed, twins[1]),
+        partial(translated, twins[0]),
+        partial(translated, twins[1]),
         lambda steps: steps,
     )
 

@@ -2,11 +2,11 @@
 
     python experiments/coloured_mnist.py            # 64 test fives, a few minutes on two CPU cores
     python experiments/coloured_mnist.py --full     # all 892
-    python experiments/coloured_mnist.py --split train --count 256 --tie 2
+    python experiments/coloured_mnist.py --split train --count 256 --couple low-pass:2
 
-By the last the tie and the blur were chosen. It encodes the fives with the five-model, decodes the
-latents with the seven-model (the translation) and with the five-model (the reconstruction), takes
-the translation back (the cycle), and writes figures, metrics and one page to
+By the last the coupling and the blur were chosen. It encodes the fives with the five-model, decodes
+the latents with the seven-model (the translation) and with the five-model (the reconstruction),
+takes the translation back (the cycle), and writes figures, metrics and one page to
 `runs/coloured_mnist/`.
 """
 
@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 import ddib_jax
-from ddib_jax import bridge, parallel, pretrained, runs
-from ddib_jax.bridge import GRID, SOLVER, STEPS, Tie
+from ddib_jax import parallel, pretrained, runs
+from ddib_jax.bridge import GRID, SOLVER, STEPS, check_meeting, parse_coupling
 from ddib_jax.commands.crossing import Crossing, progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -57,13 +57,10 @@ class Config:
     """What is done to the latents for a second translation."""
     coefficient: float = 0.75
     """Of the perturbation; .75 pixels was chosen on 256 training fives, of .5, .75, 1 and 1.5."""
-    tie: int = 3
-    """Frequencies each way that are tied to the source's in a third translation.
-
-    3 was chosen on the same fives, of 1 to 4.
-    """
-    release: float = 0.4
-    """The noise level below which the tie lets go in a fourth, of perturbed latents."""
+    couple: str = "low-pass:3"
+    """How the two bridges are coupled for a third; 3 was chosen on the same fives, of 1 to 4."""
+    until: float = 0.4
+    """The noise level at which the coupling ends in a fourth, of perturbed latents."""
     batch_size: int = 64
     seed: int = 0
     """Of the fixed hues."""
@@ -82,19 +79,13 @@ def main(config: Config) -> Path:
 
     crossing = Crossing(config.steps, config.solver, config.grid, config.batch_size)
     here, there = (crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target))
-    bridge.check_meeting(here.model, there.model)
-    size = config.batch_size
-    latent = bridge.encode(here, source, batch_size=size, progress=progress("encoding the fives"))
-    translation = bridge.decode(
-        there, latent, batch_size=size, progress=progress("decoding to sevens")
-    )
-    reconstruction = bridge.decode(
-        here, latent, batch_size=size, progress=progress("decoding to fives")
-    )
-    back = bridge.encode(
-        there, translation, batch_size=size, progress=progress("encoding the sevens")
-    )
-    cycle = bridge.decode(here, back, batch_size=size, progress=progress("closing the cycle"))
+    check_meeting(here.model, there.model)
+    options = lambda words: {"batch_size": config.batch_size, "progress": progress(words)}
+    latent = ddib_jax.encode(here, source, **options("encoding the fives")).y
+    translation = ddib_jax.decode(there, latent, **options("decoding to sevens"))
+    reconstruction = ddib_jax.decode(here, latent, **options("decoding to fives"))
+    back = ddib_jax.encode(there, translation, **options("encoding the sevens")).y
+    cycle = ddib_jax.decode(here, back, **options("closing the cycle"))
 
     classifier = Classifier(
         *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
@@ -118,7 +109,7 @@ def main(config: Config) -> Path:
         "target_pool_features": pool,
     }
     ways, figures = {}, []
-    for name, (words, ddib) in other_ways(here, there, config).items():
+    for name, (words, ddib) in other_ways(here, there, source, config).items():
         ways[name], rows = translated(name, words, ddib, samples, classifier, config)
         figures.append(rows)
     plain = {row.name: row for row in evaluate(samples, targets=TARGETS)}
@@ -158,22 +149,25 @@ def main(config: Config) -> Path:
 
 
 def other_ways(
-    here: ddib_jax.Bridge, there: ddib_jax.Bridge, config: Config
+    here: ddib_jax.Bridge, there: ddib_jax.Bridge, images: np.ndarray, config: Config
 ) -> dict[str, tuple[str, ddib_jax.DDIB]]:
-    """Other ways down from the same latents, the best first: both, perturbed, and tied.
+    """Other ways down from the same latents, the best first: both, perturbed, and coupled.
 
-    Both is perturbed and tied, the tie released early. Name -> (what was done, in words, the DDIB).
+    Both is perturbed and coupled, the coupling ended early. Name -> (what was done, in words, the
+    DDIB).
     """
-    perturb = parse_perturbation(config.perturb, (config.coefficient,))
-    perturbed = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}"
-    tied = f"{config.tie} frequencies tied"
+    plain = ddib_jax.DDIB(here, there)
+    perturbed = plain.replace(perturb=parse_perturbation(config.perturb, (config.coefficient,)))
+    coupling = parse_coupling(config.couple, here.model.data_shape, images)
+    blurred = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}"
+    coupled = f"coupled by {config.couple}"
     return {
-        "perturbed and tied": (
-            f"{perturbed}, {tied} down to {config.release:g}",
-            ddib_jax.DDIB(here, there, perturb=perturb, tie=Tie(config.tie, config.release)),
+        "perturbed and coupled": (
+            f"{blurred}, {coupled} down to {config.until:g}",
+            perturbed.replace(coupling=coupling, until=config.until),
         ),
-        "perturbed": (perturbed, ddib_jax.DDIB(here, there, perturb=perturb)),
-        "tied": (tied, ddib_jax.DDIB(here, there, tie=Tie(config.tie))),
+        "perturbed": (blurred, perturbed),
+        "coupled": (coupled, plain.replace(coupling=coupling)),
     }
 
 
@@ -233,20 +227,20 @@ def spread(
     fives, rng = ddib_jax.load_dataset("five", split="train"), np.random.default_rng(config.seed)
     flat = fives.take(range(len(fives)), rng=rng).reshape(len(fives), -1)
     variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False))
-    carried = variances / (variances + low**2)
-    expected = np.mean(carried * (variances + high**2) / (1 + high**2))
+    kept = variances / (variances + low**2)
+    expected = np.mean(kept * (variances + high**2) / (1 + high**2))
     first = images[: config.batch_size]
     noisy = first + np.float32(low) * rng.standard_normal(first.shape, np.float32)
-    dithered = bridge.encode(
+    dithered = ddib_jax.encode(
         here, noisy, batch_size=config.batch_size, progress=progress("encoding noisy fives")
-    )
+    ).y
     words = (
         f"The ODE starts at sigma = {low:g} as if the image held that much noise, but an image of"
-        " the test set holds none. A direction in which fives have variance v is therefore carried"
-        f" to v / (v + {low:g}^2) of the variance it should have: nothing for a direction that"
-        " never varies, such as the black border. So even an exact model makes latents of a"
-        " variance below 1. Given the noise that the ODE expects, those of an exact model have the"
-        " variance 1."
+        " the test set holds none. A direction in which fives have variance v therefore keeps v /"
+        f" (v + {low:g}^2) of the variance it should have: nothing for a direction that never"
+        " varies, such as the black border. So even an exact model makes latents of a variance"
+        " below 1. Given the noise that the ODE expects, those of an exact model have the variance"
+        " 1."
     )
     rows = (
         ("a Gaussian with the covariance of the training fives, noiseless", f"{expected:.3f}"),

@@ -30,8 +30,10 @@ import numpy as np
 from PIL import Image
 
 import ddib_jax
-from ddib_jax import baselines, bridge, parallel, pretrained, runs
-from ddib_jax.bridge import Bridge, Tie
+from ddib_jax import parallel, pretrained, runs
+from ddib_jax.baselines import ILVR, CycleGAN, Identity, Nearest, SDEdit
+from ddib_jax.bridge import DDIB, Bridge, parse_coupling
+from ddib_jax.bridge.couplings import Linear, Resized
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.commands.train_classifier import TrainClassifier
@@ -44,7 +46,8 @@ from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import value_text
 from ddib_jax.runs import MetricRow, Table
-from ddib_jax.solvers import count, get_solver
+from ddib_jax.solvers import get_solver
+from ddib_jax.types import Translator
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 16
@@ -100,13 +103,10 @@ class Config:
 
     Chosen on training fives (experiments/coloured_mnist.py).
     """
-    tie: int = 3
-    """Frequencies each way that are tied to the source's in a row of its own.
-
-    3 was chosen on training fives too.
-    """
-    release: float = 0.4
-    """The noise level below which the tie lets go in the row of blurred digits."""
+    couple: str = "low-pass:3"
+    """How DDIB's bridges are coupled in a row of its own; 3 was chosen on training fives too."""
+    until: float = 0.4
+    """The noise level at which the coupling ends in the row of blurred digits."""
     steps: int = 30
     """Steps of the solver, each way."""
     solver: str = "dpmpp-2m"
@@ -491,27 +491,21 @@ def _variety(task: Task, translation: np.ndarray) -> float:
 
 def _translations(task: Task, config: Config) -> dict[str, Result]:
     """The task's images translated by every method."""
-    options, results = {"batch_size": config.batch_size}, {}
+    results = {}
 
-    def timed(name: str, run: Callable, cycle: Callable | None, *facts) -> None:
-        run(task.source[: config.batch_size])  # compiles
+    def timed(name: str, method: Translator, back: Translator | None, *facts) -> None:
+        translated = lambda method, images: ddib_jax.translate(
+            method, images, batch_size=config.batch_size, progress=progress(name)
+        )
+        translated(method, task.source[: config.batch_size])  # compiles
         clock = time.perf_counter()
-        translation = run(task.source)
+        translation = translated(method, task.source)
         seconds = time.perf_counter() - clock
-        back = None if cycle is None else cycle(translation)
-        results[name] = Result(translation, back, seconds, facts)
+        cycle = None if back is None else translated(back, translation)
+        results[name] = Result(translation, cycle, seconds, facts)
 
-    timed("as it is", lambda images: images, None, 0, 0.0, 0, "nothing")
-    nearest = baselines.Nearest(jnp.asarray(task.pool))
-    timed(
-        "nearest real one",
-        lambda images: baselines.translate(nearest, images, **options),
-        None,
-        0,
-        0.0,
-        0,
-        "its images",
-    )
+    timed("as it is", Identity(), None, 0, 0.0, 0, "nothing")
+    timed("nearest real one", Nearest(jnp.asarray(task.pool)), None, 0, 0.0, 0, "its images")
     models = [pretrained.load(name) for name in task.models]
     here, there = (
         Bridge.over(model, steps=config.steps, grid="log-uniform", solver=get_solver(config.solver))
@@ -523,78 +517,38 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
     # A training that the other model started from counts once.
     twice = [one for one in trainings for other in trainings if other.get("started_from") == one]
     together = sum(spent) - sum(_seconds(training) for training in twice)
-    evaluations = count(here.solver, config.steps)
+    evaluations = here.solver.evaluations(config.steps)
+    alone = (evaluations + 1, size[1], spent[1], "its own model")
     for sigma in config.noise:
-        method = baselines.SDEdit(there, jnp.asarray(sigma))
-        timed(
-            f"SDEdit from {sigma:g}",
-            lambda images, method=method: baselines.translate(method, images, **options),
-            None,
-            evaluations + 1,
-            size[1],
-            spent[1],
-            "its own model",
-        )
-    ilvr = baselines.ILVR(there, config.factor)
-    timed(
-        f"ILVR, factor {config.factor}",
-        lambda images: baselines.translate(ilvr, images, **options),
-        None,
-        evaluations + 1,
-        size[1],
-        spent[1],
-        "its own model",
-    )
+        timed(f"SDEdit from {sigma:g}", SDEdit(there, jnp.asarray(sigma)), None, *alone)
+    ilvr = ILVR(there, Linear(Resized(config.factor)))
+    timed(f"ILVR, factor {config.factor}", ilvr, None, *alone)
 
-    def translated(one: Bridge, other: Bridge, images: np.ndarray) -> np.ndarray:
-        latents = bridge.encode(one, images, progress=progress("encoding"), **options)
-        return bridge.decode(other, latents, progress=progress("decoding"), **options)
-
-    both = (2 * evaluations, sum(size), together, "its own model")
-    timed(
-        "DDIB",
-        lambda images: translated(here, there, images),
-        lambda images: translated(there, here, images),
-        *both,
-    )
-    perturbed = {
-        f"DDIB, bridges meet at {config.meeting:g}": ("partial-noise", config.meeting, None)
-    }
+    both = (sum(size), together, "its own model")
+    plain = DDIB(here, there)
+    perturbed = lambda word: plain.replace(perturb=parse_perturbation([word], ()))
+    timed("DDIB", plain, DDIB(there, here), 2 * evaluations, *both)
+    meeting = perturbed(f"partial-noise={config.meeting}")
+    timed(f"DDIB, bridges meet at {config.meeting:g}", meeting, None, 2 * evaluations, *both)
+    coupling = parse_coupling(config.couple, here.model.data_shape, task.source)
     if task.blur is not None:
-        perturbed[f"DDIB, latents blurred {task.blur:g} px"] = ("blur", task.blur, None)
-        perturbed[f"DDIB, blurred and {config.tie} frequencies tied down to {config.release:g}"] = (
-            "blur",
-            task.blur,
-            Tie(config.tie, config.release),
-        )
-    for name, (perturbation, value, tie) in perturbed.items():
-        ddib = ddib_jax.DDIB(
-            here, there, value, perturb=parse_perturbation((perturbation,), (value,)), tie=tie
-        )
+        blurred = perturbed(f"blur={task.blur}")
+        timed(f"DDIB, latents blurred {task.blur:g} px", blurred, None, 2 * evaluations, *both)
         timed(
-            name,
-            lambda images, ddib=ddib: bridge.translate(ddib, images, **options),
+            f"DDIB, blurred, coupled by {config.couple} down to {config.until:g}",
+            blurred.replace(coupling=coupling, until=config.until),
             None,
-            (3 if tie else 2) * evaluations,
-            *both[1:],
+            3 * evaluations,
+            *both,
         )
-    tied = [ddib_jax.DDIB(*legs, tie=Tie(config.tie)) for legs in ((here, there), (there, here))]
-    ways = [lambda images, way=way: bridge.translate(way, images, **options) for way in tied]
-    timed(f"DDIB, {config.tie} frequencies tied", *ways, 3 * evaluations, *both[1:])
+    coupled = [DDIB(*pair, coupling=coupling) for pair in ((here, there), (there, here))]
+    timed(f"DDIB, coupled by {config.couple}", *coupled, 3 * evaluations, *both)
     for name, (home, way) in task.gans.items():
-        ways = {
-            leg: baselines.CycleGAN(params, network=network)
-            for leg in (way, way[::-1])
-            for params, network in [pretrained.load_network(home / leg, "generator")]
-        }
-        leaves = [leaf for method in ways.values() for leaf in jax.tree.leaves(method.params)]
-        weights = sum(leaf.size for leaf in leaves) / 1e6
+        loaded = [pretrained.load_network(home / part, "generator") for part in (way, way[::-1])]
+        gans = [CycleGAN(params, network=network) for params, network in loaded]
+        weights = sum(leaf.size for leaf in jax.tree.leaves(gans)) / 1e6
         seconds = pretrained.describe(home / way)["training"]["seconds"]
-        passes = [
-            lambda images, method=method: baselines.translate(method, images, **options)
-            for method in ways.values()
-        ]
-        timed(name, *passes, 1, weights, seconds, "both data sets")
+        timed(name, *gans, 1, weights, seconds, "both data sets")
     return results
 
 

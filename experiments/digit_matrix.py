@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ddib_jax
-from ddib_jax import bridge, parallel, pretrained, runs
+from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -43,7 +43,7 @@ class Config:
     count: int = 32
     """Test images of each class."""
     guidance: float | None = None
-    """Scale of classifier-free guidance, on both legs."""
+    """Scale of classifier-free guidance, each way."""
     steps: int = 20
     solver: str = "heun"
     grid: str = "log-uniform"
@@ -63,29 +63,20 @@ def main(config: Config) -> Path:
     indices = np.concatenate(
         [np.flatnonzero(digits.labels == label)[: config.count] for label in range(len(DIGITS))]
     )
-    source, labels = digits.take(indices), digits.labels[indices]
+    source, labels = digits.take(indices), digits.labels[indices].astype(np.int32)
     here = ddib_jax.Bridge.over(
-        model.given(jnp.asarray(0)),
-        steps=config.steps,
-        grid=config.grid,
-        solver=get_solver(config.solver),
+        model, steps=config.steps, grid=config.grid, solver=get_solver(config.solver)
     )
-    options = {"batch_size": config.batch_size}
-    latents = bridge.encode(here, source, labels=labels, progress=progress("encoding"), **options)
-    back = bridge.decode(
-        here, latents, labels=labels, progress=progress("decoding to the same"), **options
-    )
+    options = lambda words: {"batch_size": config.batch_size, "progress": progress(words)}
+    latents = ddib_jax.encode(here, source, cond=labels, **options("encoding")).y
+    back = ddib_jax.decode(here, latents, cond=labels, **options("decoding to the same"))
     classifier = Classifier(
         *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
     )
     proportions, hues, examples = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):
-        translation = bridge.decode(
-            here,
-            latents,
-            labels=np.full(len(source), target),
-            progress=progress(f"decoding to {target}"),
-            **options,
+        translation = ddib_jax.decode(
+            here, latents, cond=np.full_like(labels, target), **options(f"decoding to {target}")
         )
         called = classify(classifier, translation)[0].argmax(axis=1)
         errors = hue_error(source, translation)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 import ddib_jax
-from ddib_jax import bridge, parallel, pretrained, runs
+from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.data.png import to_bytes
@@ -83,10 +83,10 @@ def main(config: Config) -> Path | None:
     rows, examples = [], {}
     for source, target in (("labels", "photo"), ("photo", "labels")):
         way = f"{source} → {target}"
-        latents = bridge.encode(
+        latents = ddib_jax.encode(
             bridges[source], truth[source], progress=progress(f"encoding {source}")
-        )
-        translation = bridge.decode(
+        ).y
+        translation = ddib_jax.decode(
             bridges[target], latents, progress=progress(f"decoding {target}")
         )
         mean = _images(config, target, "train").mean(axis=0, keepdims=True)

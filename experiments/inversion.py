@@ -7,9 +7,9 @@ Parts that are done are kept and not done again. Settings: the shipped models (f
 sevens); two Gaussians and two mixtures of Gaussians with exact denoisers (float64), where the truth
 is known; many images of the shipped model one by one; the shipped models on two grids; and how long
 the reversible solvers stay reversible. Every figure is taken at the same budgets of network
-evaluations a leg. Latents and translations are compared with diffrax's Dopri8 with tolerances, for
-Gaussians with the closed form. Writes `runs/inversion/`: one table and log-log plots a setting, one
-page.
+evaluations each way. Latents and translations are compared with diffrax's Dopri8 with tolerances,
+for Gaussians with the closed form. Writes `runs/inversion/`: one table and log-log plots a setting,
+one page.
 """
 
 import datetime
@@ -27,14 +27,14 @@ import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.analytic import mixture_model
 from ddib_jax.commands.train import machine
-from ddib_jax.diagnosis import Road, steps_within
+from ddib_jax.diagnosis import PaddedGrid, steps_within
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse, relative_rmse
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
-from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver, is_implicit, is_reversible
+from ddib_jax.solvers import SOLVERS, Adaptive, RungeKutta, get_solver
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = tuple(name for name in SOLVERS if name != "euler")  # which is DDIM
@@ -44,12 +44,12 @@ COLUMNS = (
     "steps",
     "evaluations",
     "round_trip",
-    "carried",
+    "with_aux",
     "latent",
     "translation",
     "handed",
     "cycle",
-    "cycle_carried",
+    "cycle_with_aux",
     "residual",
     "seconds",
 )
@@ -69,7 +69,7 @@ class Config:
     solvers: tuple[str, ...] = NAMES
     settings: tuple[str, ...] = ("shipped", "tails", "gaussian", "mixture", "grids", "stability")
     budgets: tuple[int, ...] = (5, 10, 20, 40, 50, 100, 250, 1000)
-    """Network evaluations a leg."""
+    """Network evaluations each way."""
     grid: str = "log-uniform"
     grids: tuple[str, ...] = ("karras", "log-uniform")
     """Those compared at 20, 40 and 100 evaluations.
@@ -120,9 +120,10 @@ def main(config: Config) -> Path:
 
 SUMMARY = (
     "Encode → decode, latents, translations and whole cycles of every solver, each against the"
-    " number of network evaluations a leg; {config.count} images, {config.grid} grid. A reversible"
-    " solver walks a pair of states: `carried` keeps the second one for the way back, `handed`"
-    " gives it to the target model, and what has neither starts anew from the first state alone."
+    " number of network evaluations each way; {config.count} images, {config.grid} grid. A"
+    " reversible solver steps a pair of states: `with_aux` keeps the second, auxiliary one for the"
+    " way back, `handed` gives it to the target model, and what has neither starts anew from the"
+    " first state alone."
 )
 
 
@@ -207,18 +208,18 @@ def tails(config: Config) -> runs.Table:
     return runs.Table(
         columns,
         tuple(map(tuple, rows)),
-        f"Encode → decode of {config.many} test images, nothing carried: relative RMSE of single"
-        " images",
+        f"Encode → decode of {config.many} test images, no auxiliary state: relative RMSE of"
+        " single images",
     )
 
 
 def stability(config: Config) -> runs.Table:
-    """Reversible solvers over many steps: round trip with the carry kept, and where it overflows.
+    """Reversible solvers over many steps: round trip of two images with the auxiliary state kept.
 
-    Of two images.
+    It overflows at some.
     """
     setting, rows = _networks(config), []
-    for name in (name for name in config.solvers if is_reversible(SOLVERS[name])):
+    for name in (name for name in config.solvers if SOLVERS[name].inverse is not None):
         errors = _kept(
             config, f"stability-{name}", lambda name=name: _stable(setting, name, config)
         )
@@ -226,7 +227,7 @@ def stability(config: Config) -> runs.Table:
     return runs.Table(
         ("solver", *(f"{steps} steps" for steps in config.stability_steps)),
         tuple(rows),
-        "Round trip with the carry kept, by number of steps",
+        "Round trip with the auxiliary state kept, by number of steps",
     )
 
 
@@ -254,10 +255,10 @@ def _networks(config: Config) -> Setting:
 def _referenced(
     source: DiffusionModel, target: DiffusionModel, images: jax.Array, solver: Adaptive
 ) -> Setting:
-    road = Road.of(make_grid("log-uniform", source.schedule, 1), 1)
-    up = road.walk(solver, source, images, rising=True)
-    down = road.walk(solver, target, up.end, rising=False)
-    return Setting(source, target, images, np.asarray(up.end), np.asarray(down.end))
+    padded = PaddedGrid.of(make_grid("log-uniform", source.schedule, 1), 1)
+    up, _ = padded.solve(solver, source, images, rising=True)
+    down, _ = padded.solve(solver, target, up.y, rising=False)
+    return Setting(source, target, images, np.asarray(up.y), np.asarray(down.y))
 
 
 def _every(setting: Setting, label: str, config: Config, caption: str) -> runs.Table:
@@ -275,8 +276,10 @@ def _every(setting: Setting, label: str, config: Config, caption: str) -> runs.T
 def family(name: str) -> str:
     """The kind of a registered solver, in words."""
     solver = get_solver(name)
-    if is_reversible(solver) or is_implicit(solver):
-        return "Reversible" if is_reversible(solver) else "Implicit"
+    if solver.inverse is not None:
+        return "Reversible"
+    if solver.tolerance is not None:
+        return "Implicit"
     return "One-step" if isinstance(getattr(solver, "method", solver), RungeKutta) else "Multistep"
 
 
@@ -294,68 +297,57 @@ def _row(setting: Setting, name: str, budget: int, grid: str, length: int) -> tu
     if steps == 0:
         return None
     source, target, images = setting.source, setting.target, setting.images
-    road = Road.of(make_grid(grid, source.schedule, steps), length)
-    up = road.walk(solver, source, images, rising=True)
-    back = road.walk(solver, source, up.end, rising=False)
-    across = road.walk(solver, target, up.end, rising=False)
-    again = road.walk(solver, target, across.end, rising=True)
-    home = road.walk(solver, source, again.end, rising=False)
-    carried, handed, closed = None, None, None
-    if is_reversible(solver):
-        pair = road.walk(solver, source, images, rising=True, pair=True)
-        carried = _error(
-            road.walk(solver.inverse, source, pair.end, rising=False, second=pair.second).end,
-            images,
+    solve = PaddedGrid.of(make_grid(grid, source.schedule, steps), length).solve
+    up, seconds_up = solve(solver, source, images, rising=True)
+    back, seconds_back = solve(solver, source, up.y, rising=False)
+    across, _ = solve(solver, target, up.y, rising=False)
+    again, _ = solve(solver, target, across.y, rising=True)
+    home, _ = solve(solver, source, again.y, rising=False)
+    with_aux, handed, closed = None, None, None
+    if solver.inverse is not None:
+        undone = lambda model, x, aux, *, rising: (
+            solve(solver.inverse, model, x, rising=rising, aux=aux).solution.y
         )
-        handed = _distance(
-            road.walk(solver.inverse, target, pair.end, rising=False, second=pair.second).end,
-            setting.translation,
-        )
-        there = road.walk(solver, target, pair.end, rising=False, pair=True)
-        latent = road.walk(solver.inverse, target, there.end, rising=True, second=there.second)
-        closed = _error(
-            road.walk(solver.inverse, source, latent.end, rising=False, second=pair.second).end,
-            images,
-        )
+        latent = undone(target, across.y, across.aux, rising=True)
+        with_aux = _error(undone(source, up.y, up.aux, rising=False), images)
+        handed = _distance(undone(target, up.y, up.aux, rising=False), setting.translation)
+        closed = _error(undone(source, latent, up.aux, rising=False), images)
+    residual = max(float(one.residual.max()) for one in (up, back, across, again, home))
     return (
         name,
         budget,
         steps,
-        (up.evaluations + back.evaluations + 1) // 2,
-        _error(back.end, images),
-        carried,
-        _error(up.end, setting.latent),
-        _distance(across.end, setting.translation),
+        int(up.evaluations + back.evaluations + 1) // 2,
+        _error(back.y, images),
+        with_aux,
+        _error(up.y, setting.latent),
+        _distance(across.y, setting.translation),
         handed,
-        _error(home.end, images),
+        _error(home.y, images),
         closed,
-        (
-            max(leg.residual for leg in (up, back, across, again, home))
-            if is_implicit(solver)
-            else None
-        ),
-        (up.seconds + back.seconds) / 2 / len(images),
+        None if solver.tolerance is None else residual,
+        (seconds_up + seconds_back) / 2 / len(images),
     )
 
 
 def _tail(model: DiffusionModel, images: jax.Array, name: str, budget: int, grid: str) -> tuple:
     solver, steps = get_solver(name), steps_within(get_solver(name), budget)
-    road = Road.of(make_grid(grid, model.schedule, steps), 100)
-    up = road.walk(solver, model, images, rising=True)
-    back = road.walk(solver, model, up.end, rising=False)
-    errors = relative_rmse(np.asarray(back.end), np.asarray(images))
+    padded = PaddedGrid.of(make_grid(grid, model.schedule, steps), 100)
+    up, _ = padded.solve(solver, model, images, rising=True)
+    back, _ = padded.solve(solver, model, up.y, rising=False)
+    errors = relative_rmse(np.asarray(back.y), np.asarray(images))
     figures = (np.median(errors), errors.mean(), np.quantile(errors, 0.9), errors.max())
-    return (name, steps, (up.evaluations + back.evaluations + 1) // 2, *map(float, figures))
+    return (name, steps, int(up.evaluations + back.evaluations + 1) // 2, *map(float, figures))
 
 
 def _stable(setting: Setting, name: str, config: Config) -> list:
     solver, images, errors = get_solver(name), setting.images[:2], []
     for steps in config.stability_steps:
         grid = make_grid(config.grid, setting.source.schedule, steps)
-        road = Road.of(grid, max(config.stability_steps))
-        up = road.walk(solver, setting.source, images, rising=True, pair=True)
-        back = road.walk(solver.inverse, setting.source, up.end, rising=False, second=up.second)
-        errors.append(_error(back.end, images))
+        padded = PaddedGrid.of(grid, max(config.stability_steps))
+        up, _ = padded.solve(solver, setting.source, images, rising=True)
+        back, _ = padded.solve(solver.inverse, setting.source, up.y, rising=False, aux=up.aux)
+        errors.append(_error(back.y, images))
     return errors
 
 
@@ -404,10 +396,10 @@ def in_short(tables: dict[str, runs.Table]) -> str:
         "steps",
         "evaluations",
         "round_trip",
-        "carried",
+        "with_aux",
         "translation",
         "cycle",
-        "cycle_carried",
+        "cycle_with_aux",
     )
     parts = []
     if "shipped" in tables:

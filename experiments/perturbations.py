@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import ddib_jax
-from ddib_jax import bridge, parallel, pretrained, runs
+from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import Crossing, progress
 from ddib_jax.commands.train import machine
 from ddib_jax.data.png import to_bytes
@@ -187,12 +187,12 @@ def main(config: Config) -> Path:
             settings = identity(config, way, experiment)
             if (part := finished(folder, settings)) is None:
                 if latents is None:
-                    latents = bridge.encode(
+                    latents = ddib_jax.encode(
                         first,
                         images,
                         batch_size=config.batch_size,
                         progress=progress(f"{way}: encoding"),
-                    )
+                    ).y
                 print(f"{way}: {experiment.title}", flush=True)
                 part = measured(first, there, experiment, images, latents, classifier, real, config)
                 runs.write_run(folder, replace(part, config=settings))
@@ -252,7 +252,8 @@ def measured(
     """One experiment in one way, with the figures of every coefficient and their intervals."""
     begun = datetime.datetime.now(datetime.UTC)
     perturb = parse_perturbation(experiment.words, experiment.swept)
-    ddib = ddib_jax.DDIB(first, there, perturb=perturb)
+    before = np.roll(images, 1, axis=0)  # of each five the one before it, as its other image
+    ddib = ddib_jax.DDIB(first, there, perturb=perturb, reference=before)
     key = jax.random.key(config.seed)
     swept = ddib_jax.translate_sweep(
         ddib, images, experiment.swept, latents=latents, key=key, batch_size=config.batch_size
@@ -290,7 +291,7 @@ def with_interval(
 ) -> runs.MetricRow:
     """A Fréchet distance with 1.96 bootstrap standard errors to either side.
 
-    A percentile interval would carry its bias twice.
+    A percentile interval would hold its bias twice.
     """
     rng = np.random.default_rng(0)
     draws = [
@@ -401,9 +402,12 @@ def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.nda
 
 def note(experiment: Experiment) -> str:
     """The perturbations in words, as the command line takes them."""
-    parts = [get_perturbation(word.partition("=")[0]).description for word in experiment.words]
-    then = f" --then {' '.join(experiment.words[1:])}" if len(experiment.words) > 1 else ""
-    return f"{'; then '.join(parts).capitalize()}. ddib sweep --perturb {experiment.words[0]}{then}"
+    first, *rest = experiment.words
+    steps = [get_perturbation(word.partition("=")[0]) for word in experiment.words]
+    words = "; then ".join(step.description for step in steps).capitalize()
+    then = f" --then {' '.join(rest)}" if rest else ""
+    look = " --reference IMAGE" if any("reference" in step.needs for step in steps) else ""
+    return f"{words}. ddib sweep --perturb {first}{then}{look}"
 
 
 def summary(images: np.ndarray, config: Config) -> str:

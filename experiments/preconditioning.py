@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import ddib_jax
-from ddib_jax import bridge, parallel, pretrained
+from ddib_jax import parallel, pretrained
 from ddib_jax.commands.train import Train
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.options import cli
@@ -70,10 +70,10 @@ def main(config: Config) -> str:
             )
             for folder in folders.values()
         )
-        latent = bridge.encode(five, source)
+        latent = ddib_jax.encode(five, source).y
         samples = {"source": source, "latent": latent, "target_class": 7}
-        samples["translation"] = bridge.decode(seven, latent)
-        samples["reconstruction"] = bridge.decode(five, latent)
+        samples["translation"] = ddib_jax.decode(seven, latent)
+        samples["reconstruction"] = ddib_jax.decode(five, latent)
         samples["translation_logits"], _ = classify(classifier, samples["translation"])
         rows = {row.name: row for row in evaluate(samples)}
         log = read_log(folders["five"] / "training" / "log.jsonl")

@@ -43,8 +43,8 @@ def main(config: Config) -> str:
         here, there, jnp.asarray(0.0), perturb=ddib_jax.get_perturbation("add-noise")
     )
     images = jnp.asarray(ddib_jax.load_dataset("five", split="test").take(range(config.images)))
-    key = jax.random.key(0)
-    one = jax.jit(lambda ddib, batch: ddib(key, batch)).lower(ddib, images).compile()
+    keys = ddib_jax.image_keys(jax.random.key(0), config.images)
+    one = jax.jit(lambda ddib, batch: ddib(keys, batch)).lower(ddib, images).compile()
     lines = [
         (
             "| Coefficients | Separate calls, s | Sweep, s | Ratio | Temporary memory of the sweep,"
@@ -55,7 +55,9 @@ def main(config: Config) -> str:
     for count in config.counts:
         coefficients = jnp.linspace(0.0, 1.0, count)
         program = jax.jit(
-            lambda ddib, batch, many: ddib_jax.sweep(key, ddib, batch, many, at_once=config.at_once)
+            lambda ddib, batch, many: ddib_jax.sweep(
+                keys, ddib, batch, many, at_once=config.at_once
+            )
         )
         swept = program.lower(ddib, images, coefficients).compile()
 

@@ -10,6 +10,7 @@ transport, and the likelihood of the plane under every model. Needs the extra `s
 """
 
 import datetime
+import functools
 import itertools
 import time
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ddib_jax import parallel, pretrained, runs
 from ddib_jax.bridge import Bridge, log_likelihood
 from ddib_jax.commands.train import Train, machine
 from ddib_jax.data import SHAPES, draw_points
+from ddib_jax.diagnosis import steps_within
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.options import cli
@@ -31,7 +33,7 @@ from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.tables import number
 from ddib_jax.runs import MetricRow
 from ddib_jax.schedules import Discrete
-from ddib_jax.solvers import count, get_solver, is_implicit, is_reversible
+from ddib_jax.solvers import get_solver
 from ddib_jax.transport import wasserstein
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,10 +73,10 @@ class Config:
     count: int = 1000
     """Points of every source."""
     solvers: tuple[str, ...] = ("ddim", "heun", "rk4", "exp-rk4", "dpmpp-2m", "dpmpp-3m")
-    """Solvers with nothing carried, and with what they carry where they do."""
     reversible: tuple[str, ...] = ("o-belm", "rex-midpoint")
+    """Solvers whose auxiliary states are kept for the way back."""
     evaluations: int = 50
-    """Network evaluations of a leg; a cycle has four."""
+    """Network evaluations each way; a cycle goes four."""
     grid: str = "log-normal"
     reference_steps: int = 4000
     """DDIM's steps in the paper, on one grid and on the paper's shifted ones; 0 leaves them out."""
@@ -84,18 +86,23 @@ class Config:
 
 
 class Method(NamedTuple):
-    """A solver, its number of steps, and whether its carry is kept for the way back."""
+    """A solver, its number of steps, and whether its auxiliary state is kept for the way back."""
 
     solver: str
     steps: int
-    carried: bool = False
+    with_aux: bool = False
+
+    @classmethod
+    def within(cls, evaluations: int, name: str, *, with_aux: bool = False) -> "Method":
+        """A solver in the most steps that so many evaluations each way allow."""
+        return cls(name, steps_within(get_solver(name), evaluations), with_aux)
 
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     started = datetime.datetime.now(datetime.UTC)
     for name in (*config.solvers, *config.reversible):
-        if is_implicit(get_solver(name)):
+        if get_solver(name).tolerance is not None:
             raise ValueError(
                 f"'{name}' is implicit: its evaluations are not known beforehand; name explicit"
                 " solvers."
@@ -106,9 +113,9 @@ def main(config: Config) -> Path:
         for index, name in enumerate(SHAPES)
     }
     pairs = list(itertools.permutations(SHAPES, 2))
-    methods = [Method(name, _steps(name, config.evaluations)) for name in config.solvers]
+    methods = [Method.within(config.evaluations, name) for name in config.solvers]
     methods += [
-        Method(name, _steps(name, config.evaluations), carried=True) for name in config.reversible
+        Method.within(config.evaluations, name, with_aux=True) for name in config.reversible
     ]
     cycles = {
         method: [_cycle(models, clouds, pair, method, config.grid) for pair in pairs]
@@ -129,7 +136,7 @@ def main(config: Config) -> Path:
             name = "ddim, shifted grids" if shifted else "ddim, one grid"
             rows.append(_summary(Method(name, config.reference_steps), papers))
     best = min(
-        (method for method in methods if not method.carried),
+        (method for method in methods if not method.with_aux),
         key=lambda method: max(cycle["mean"] for cycle in cycles[method]),
     )
     samples = {name: _draws(name, config.count, 11) for name in SHAPES}
@@ -246,36 +253,27 @@ def _draws(name: str, count: int, seed: int) -> list[np.ndarray]:
     return [draw_points(name, count, rng)[0] for rng in rngs]
 
 
-def _steps(name: str, evaluations: int) -> int:
-    solver = get_solver(name)
-    return max(steps for steps in range(1, evaluations + 1) if count(solver, steps) <= evaluations)
-
-
 def _bridge(model: DiffusionModel, name: str, steps: int, grid: str) -> Bridge:
     return Bridge(model, make_grid(grid, model.schedule, steps), get_solver(name))
 
 
-@jax.jit
-def _around(source: Bridge, target: Bridge, points):
-    """Latents, translations and what comes back, nothing carried."""
-    latent = source.encode(points)
-    there = target.decode(latent)
-    return latent, there, source.decode(target.encode(there))
-
-
-@jax.jit
-def _around_carried(source: Bridge, target: Bridge, points):
-    latent, own = source.encode(points, return_carry=True)
-    there, other = target.decode(latent, return_carry=True)
-    return latent, there, source.decode(target.encode(there, carry=other), carry=own)
+@functools.partial(jax.jit, static_argnames="with_aux")
+def _around(source: Bridge, target: Bridge, points, *, with_aux: bool = False):
+    """Latents, translations and what comes back, with auxiliary states kept or made anew."""
+    kept = lambda solution: solution.aux if with_aux else None
+    to_target = target.scale / source.scale
+    up = source.solve(points, rising=True)
+    there = target.solve(up.y * to_target, rising=False)
+    again = target.solve(there.y, rising=True, aux=kept(there))
+    back = source.solve(again.y / to_target, rising=False, aux=kept(up))
+    return up.y / source.scale, there.y, back.y
 
 
 def _cycle(models, clouds, pair, method: Method, grid: str) -> dict[str, float]:
     source, target = (_bridge(models[domain], method.solver, method.steps, grid) for domain in pair)
-    around = _around_carried if method.carried and is_reversible(source.solver) else _around
     points, _ = clouds[pair[0]]
-    evaluations = 4 * count(source.solver, method.steps)
-    return _timed(lambda: around(source, target, points)[2], points, evaluations)
+    run = lambda: _around(source, target, points, with_aux=method.with_aux)[2]
+    return _timed(run, points, 4 * source.solver.evaluations(method.steps))
 
 
 def _timed(run, points, evaluations: int) -> dict[str, float]:
@@ -295,7 +293,7 @@ def _summary(method: Method, cycles: list[dict[str, float]]) -> tuple:
     # The median, as the first holds the compilation.
     seconds = float(np.median([cycle["seconds"] for cycle in cycles]))
     return (
-        f"{method.solver} + carry" if method.carried else method.solver,
+        f"{method.solver} + aux" if method.with_aux else method.solver,
         method.steps,
         cycles[0]["evaluations"],
         len(cycles),

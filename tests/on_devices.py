@@ -59,9 +59,10 @@ def trained(steps: int, batch_size: int) -> TrainState:
     )
 
 
-def translated(matrix, image, scale):
+def translated(matrix, batch):
+    image = batch["image"]
     return {
-        "image": jnp.tanh(image @ matrix) * scale[:, None, None, None],
+        "image": jnp.tanh(image @ matrix) * batch["scale"][:, None, None, None],
         "sum": image.sum((1, 2, 3)),
     }
 
@@ -71,7 +72,9 @@ def main(file: str) -> None:
         np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32),
         np.arange(13, dtype=np.float32),
     )
-    mapped = parallel.map_batches(translated, matrix, IMAGES[:13], scale, batch_size=6)
+    mapped = parallel.map_batches(
+        translated, matrix, {"image": IMAGES[:13], "scale": scale}, batch_size=6
+    )
     results = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
     try:
         trained(1, 12)

@@ -32,7 +32,8 @@ def main(directory: str, index: int, count: int, port: int) -> int:
     from tests.training.problem import KEY, arrays, problem
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
-    index, count = distributed.shard()
+    own = distributed.shard()
+    index, count = own.index, own.count
 
     def batch_at(step):
         if step == int(os.environ.get("DIE_AT", "-1")):

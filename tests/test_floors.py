@@ -27,7 +27,8 @@ FLOORS = [
     },
     {"diffusion", "conditioning", "evaluation", "report"},
     {"bridge", "pretrained", "analytic"},
-    {"translation", "diagnosis", "baselines"},
+    {"translation", "baselines"},
+    {"diagnosis"},
     {"commands"},
     {"cli"},
 ]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import bridge, schedules
+from ddib_jax import schedules, translation
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import DiffusionModel
@@ -171,14 +171,14 @@ def test_bridges_that_are_guided_unalike_are_warned_of(x, recwarn):
         for scale in (None, 1.0, 2.0)
     ]
     for alike in bridges[:2]:
-        bridge.translate(DDIB(alike, alike), images)
+        translation.translate(DDIB(alike, alike), images)
     assert not [warning for warning in recwarn if "guide both alike" in str(warning.message)]
     with pytest.warns(
         UserWarning,
         match="source is unguided and the target under classifier guidance of scale 1",
     ):
-        bridge.translate(DDIB(bridges[0], bridges[1]), images)
+        translation.translate(DDIB(bridges[0], bridges[1]), images)
     with pytest.warns(
         UserWarning, match="of scale 1 and the target under classifier guidance of scale 2"
     ):
-        bridge.translate(DDIB(bridges[1], bridges[2]), images)
+        translation.translate(DDIB(bridges[1], bridges[2]), images)

@@ -14,7 +14,7 @@ from flax import struct
 
 from ddib_jax.adversarial import ImagePool
 from ddib_jax.nets.cyclegan import PatchDiscriminator
-from ddib_jax.types import GeneratorNetwork, Image, Params, PRNGKey
+from ddib_jax.types import GeneratorNetwork, Image, Keys, Params, PRNGKey
 
 SIDES = ("a", "b")
 
@@ -26,7 +26,7 @@ class CycleGAN:
     params: Params
     network: GeneratorNetwork = struct.field(pytree_node=False, kw_only=True)
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
+    def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] -> translations [b h w c]."""
         return self.network.apply({"params": self.params}, image)
 

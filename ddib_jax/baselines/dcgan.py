@@ -4,7 +4,7 @@ It translates nothing; CycleGAN's adversarial training descends from it.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ class DCGAN:
     def sample(self, key: PRNGKey, count: int) -> Image:
         """`count` images [count s s c] in [-1, 1]."""
         z = jax.random.normal(key, (count, self.network.latent))
-        return self.network.apply({"params": self.params}, z)
+        return cast(Image, self.network.apply({"params": self.params}, z))
 
 
 def dcgan_parameters(

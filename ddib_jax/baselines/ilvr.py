@@ -1,52 +1,32 @@
 """ILVR (Choi et al. 2021): target images whose low frequencies are the source's."""
 
-import jax
-import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float
 
-from ddib_jax.bridge import Bridge
-from ddib_jax.diffusion import probability_flow
-from ddib_jax.solvers import is_implicit, odeint
-from ddib_jax.types import Image, PRNGKey
+from ddib_jax.bridge import Bridge, Coupling, decode_coupled, fixed_noise
+from ddib_jax.bridge.couplings import Linear, Resized, StraightPath
+from ddib_jax.types import Image, Keys
+
+_COUPLING = Linear(Resized(4), kick=True)
 
 
 @struct.dataclass
 class ILVR:
-    """Fresh noise decoded by the target's ODE, with the source's low frequencies after every step.
+    """Fresh noise decoded by the target's ODE, coupled to the source on a straight path of noise.
 
-    They are those of the source under as much noise. target: the bridge of the target domain.
-    factor: low frequencies are what is left after downsampling by it and upsampling again (the
-    paper's N); the larger, the less is kept of the source. The paper draws noise anew at every
-    step; here one draw serves all of them, as the ODE needs. Every step is a run of its own, so
-    that a multistep solver takes its first step again and again.
+    The source's row is image + sigma noise; the paper draws noise anew at every step, here one draw
+    serves all of them, as the ODE needs. target: the bridge of the target domain. coupling: by
+    default the paper's, which after every step replaces what is left after downsampling by 4 and
+    upsampling again.
     """
 
     target: Bridge
-    factor: int = struct.field(pytree_node=False, default=4)
+    coupling: Coupling = _COUPLING
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
-        """Images [b h w c] in [-1, 1] -> translations [b h w c].
-
-        Raises ValueError for an implicit solver.
-        """
-        if is_implicit(self.target.solver):
-            raise ValueError(
-                "ILVR takes the steps of explicit solvers, not of"
-                f" {type(self.target.solver).__name__}."
-            )
-        levels, flow = self.target.sigmas[::-1], probability_flow(self.target.model)
-        noise = jax.random.normal(key, image.shape, image.dtype)
-
-        def interval(x: Array, ends: Float[Array, "2"]) -> tuple[Array, None]:
-            x = odeint(self.target.solver, flow, x, ends)
-            return x + self._low_pass(image + ends[1] * noise - x), None
-
-        intervals = jnp.stack([levels[:-1], levels[1:]], axis=1)
-        x, _ = jax.lax.scan(interval, image + levels[0] * noise, intervals)
-        return self.target.model.denoise(x, levels[-1])
-
-    def _low_pass(self, x: Array) -> Array:
-        b, h, w, c = x.shape
-        shape = (b, max(1, h // self.factor), max(1, w // self.factor), c)
-        return jax.image.resize(jax.image.resize(x, shape, "cubic"), x.shape, "cubic")
+    def __call__(self, keys: Keys, image: Image) -> Image:
+        """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
+        model, sigmas = self.target.model, self.target.sigmas
+        data = model.to_data(image)
+        noise = fixed_noise(keys, data)
+        latent = (data + sigmas[-1] * noise) / self.target.scale
+        solution = decode_coupled(self.coupling, StraightPath(noise), self.target, latent)
+        return model.to_image(model.denoise(solution.y, sigmas[0]))

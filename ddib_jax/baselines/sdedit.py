@@ -1,12 +1,11 @@
 """SDEdit (Meng et al. 2022): noise up to a middle level, then the target model's ODE down."""
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from ddib_jax.bridge import Bridge
-from ddib_jax.types import Image, PRNGKey
+from ddib_jax.bridge import Bridge, fixed_noise
+from ddib_jax.types import Image, Keys
 
 
 @struct.dataclass
@@ -20,7 +19,8 @@ class SDEdit:
     target: Bridge
     sigma: Float[Array, ""]
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
-        """Images [b h w c] in [-1, 1] -> translations [b h w c]."""
-        noisy = image + self.sigma * jax.random.normal(key, image.shape, image.dtype)
+    def __call__(self, keys: Keys, image: Image) -> Image:
+        """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
+        data = self.target.model.to_data(image)
+        noisy = data + self.sigma * fixed_noise(keys, data)
         return self.target.up_to(self.sigma).sample(noisy / jnp.sqrt(1 + self.sigma**2))

@@ -4,14 +4,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from ddib_jax.types import Image, PRNGKey
+from ddib_jax.types import Image, Keys
 
 
 @struct.dataclass
 class Identity:
     """The source as it is: everything of it is kept, and nothing translated."""
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
+    def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] -> the same."""
         return image
 
@@ -25,7 +25,7 @@ class Nearest:
 
     targets: Float[Array, "n ..."]
 
-    def __call__(self, key: PRNGKey, image: Image) -> Image:
+    def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] -> their nearest targets [b h w c]."""
         sources, targets = (a.reshape(len(a), -1) for a in (image, self.targets))
         # squared distances, less |source|^2, which is common to all targets

@@ -1,29 +1,35 @@
-"""Bridges between images and latents, a pair of them as a DDIB, and batched translation."""
+"""Bridges between images and latents, a pair of them as a DDIB, and couplings of the two."""
 
-from ddib_jax.bridge.batched import decode, decode_tied, encode, sample, translate
-from ddib_jax.bridge.bridge import GRID, SOLVER, STEPS, Bridge
-from ddib_jax.bridge.checks import check_finite, check_meeting, check_shape, warn_of_guidance
-from ddib_jax.bridge.ddib import DDIB, fixed_noise, neighbour
+from ddib_jax.bridge.bridge import GRID, SOLVER, STEPS, Auxiliary, Bridge
+from ddib_jax.bridge.checks import (
+    check_finite,
+    check_meeting,
+    check_shape,
+    check_solved,
+    warn_of_guidance,
+    warn_of_latents,
+)
+from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse_coupling
+from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
-from ddib_jax.bridge.tie import Tie
 
 __all__ = [
+    "COUPLINGS",
     "DDIB",
     "GRID",
     "SOLVER",
     "STEPS",
+    "Auxiliary",
     "Bridge",
-    "Tie",
+    "Coupling",
     "check_finite",
     "check_meeting",
     "check_shape",
-    "decode",
-    "decode_tied",
-    "encode",
+    "check_solved",
+    "decode_coupled",
     "fixed_noise",
     "log_likelihood",
-    "neighbour",
-    "sample",
-    "translate",
+    "parse_coupling",
     "warn_of_guidance",
+    "warn_of_latents",
 ]

@@ -1,20 +1,16 @@
 """A bridge is half of a DDIB: a model, a grid and a solver; image <-> latent of unit variance."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
-from ddib_jax.solvers import (
-    Carry,
-    cross,
-    get_solver,
-    is_implicit,
-    odeint,
-    odeint_effort,
-    odeint_path,
-)
+from ddib_jax.solvers import Solution, get_solver, solve, solve_path, solved
 from ddib_jax.types import Data, Scalar, Solver
 
 SOLVER = "dpmpp-2m"
@@ -28,6 +24,46 @@ GRID = "log-uniform"
 STEPS = 40
 """The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
+
+
+@struct.dataclass
+class Auxiliary:
+    """The auxiliary state at one end of a bridge, and where it comes from: the way back is exact.
+
+    value: of the shape of the state; None where it is handed on apart. sigmas [n]: the ascending
+    grid. rising: whether the solver itself went up the grid; then its inverse goes down, and the
+    other way round.
+    """
+
+    value: Array | np.ndarray | None
+    sigmas: Float[Array | np.ndarray, " n"]
+    solver: Solver = struct.field(pytree_node=False)
+    rising: bool = struct.field(pytree_node=False)
+
+    def check(self, solver: Solver, sigmas: Float[Array, " n"]) -> Solver:
+        """The solver's inverse; ValueError where the state is of another solver or grid.
+
+        Under `jit` the noise levels have no values to compare: only their number is.
+        """
+        if solver.inverse is None:
+            raise ValueError(
+                f"{solver} has no auxiliary state to start from; it is not reversible."
+            )
+        if self.solver != solver:
+            raise ValueError(
+                f"The auxiliary state is that of {self.solver}; this bridge goes by {solver}."
+            )
+        traced = any(isinstance(grid, Tracer) for grid in (self.sigmas, sigmas))
+        unequal = not traced and not np.array_equal(self.sigmas, sigmas)
+        if self.sigmas.shape != sigmas.shape or unequal:
+            describe = lambda grid: (
+                f"{len(grid) - 1} steps" + ("" if traced else f" to {float(grid[-1]):g}")
+            )
+            raise ValueError(
+                f"The auxiliary state was made on another grid, of {describe(self.sigmas)}; this"
+                f" bridge's has {describe(sigmas)}."
+            )
+        return solver.inverse
 
 
 @struct.dataclass
@@ -54,63 +90,16 @@ class Bridge:
         """A bridge over the schedule's whole range of noise levels, in `steps` of a named grid."""
         return cls(model, make_grid(grid, model.schedule, steps), solver)
 
-    def encode(
-        self, image: Data, *, carry: Carry | None = None, return_carry: bool = False
-    ) -> Data | tuple[Data, Carry]:
-        """Images [b h w c] in [-1, 1], or points [b d], to their latents of the same shape.
+    def encode(self, image: Data) -> Data:
+        """Images [b h w c] in [-1, 1], or points [b d], to their latents x(sigma_max) / `scale`.
 
-        A latent is x(sigma_max) / sqrt(1 + sigma_max^2). With a reversible solver, `return_carry`
-        also returns what `decode` needs to give the image back exactly; a `carry` is one that
-        decoding returned. Raises ValueError for another solver's, or another grid's. Where an
-        implicit solver does not converge the latent is NaN.
+        Where a solver that iterates does not reach its tolerance the latent is NaN.
         """
-        x, carry = self._cross(image, rising=True, carry=carry, return_carry=return_carry)
-        latent = x / jnp.sqrt(1 + self.sigmas[-1] ** 2)
-        return (latent, carry) if return_carry else latent
+        return self.solve(self.model.to_data(image), rising=True).y / self.scale
 
-    def decode(
-        self, latent: Data, *, carry: Carry | None = None, return_carry: bool = False
-    ) -> Data | tuple[Data, Carry]:
-        """Latents [b ...] of unit variance to their images or points; carries as in `encode`."""
-        x = latent * jnp.sqrt(1 + self.sigmas[-1] ** 2)
-        image, carry = self._cross(x, rising=False, carry=carry, return_carry=return_carry)
-        return (image, carry) if return_carry else image
-
-    def _cross(
-        self, x: Array, *, rising: bool, carry: Carry | None, return_carry: bool
-    ) -> tuple[Array, Carry | None]:
-        f = probability_flow(self.model)
-        if carry is not None or return_carry:
-            return cross(self.solver, f, x, self.sigmas, rising=rising, carry=carry)
-        if not is_implicit(self.solver):
-            return odeint(self.solver, f, x, self._levels(rising=rising)), None
-        x, residual = self.solved(x, rising=rising)
-        converged = residual <= self.solver.solve.accepted(x.dtype)
-        # NaN, as an adaptive solver's: a wrong state must not look like a result
-        return jnp.where(converged.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan), None
-
-    def _levels(self, *, rising: bool) -> Float[Array, " n"]:
-        return self.sigmas if rising else self.sigmas[::-1]
-
-    def solved(self, x: Data, *, rising: bool) -> tuple[Data, Float[Array, " b"]]:
-        """The end of the ODE from x by an implicit solver, and its relative residuals [b].
-
-        `encode` and `decode` give NaN where a residual is above the solver's threshold.
-        """
-        ts = self._levels(rising=rising)
-        return odeint_effort(self.solver, probability_flow(self.model), x, ts)[:2]
-
-    def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
-        """The states between an image and its latent, both included, from x to the other.
-
-        x: an image where the path rises, else a latent. States between are divided by
-        sqrt(1 + sigma^2), as a latent is; the image is as it is.
-        """
-        ts = self._levels(rising=rising)
-        scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
-        start = x if rising else x * scale[0]
-        states = odeint_path(self.solver, probability_flow(self.model), start, ts) / scale
-        return states.at[0].set(x) if rising else states.at[-1].multiply(scale[-1])
+    def decode(self, latent: Data) -> Data:
+        """Latents [b ...] of unit variance to their images or points."""
+        return self.model.to_image(self.solve(latent * self.scale, rising=False).y)
 
     def sample(self, latent: Data) -> Data:
         """As `decode`, for latents drawn at random: with a last denoising.
@@ -118,7 +107,50 @@ class Bridge:
         What is decoded from Gaussian noise still has noise of deviation sigmas[0] (Song et al.
         2021, appendix G).
         """
-        return self.model.denoise(self.decode(latent), self.sigmas[0])
+        data = self.solve(latent * self.scale, rising=False).y
+        return self.model.to_image(self.model.denoise(data, self.sigmas[0]))
+
+    def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution[Array]:
+        """The ODE's solution from data x [b ...], up from sigmas[0] or down from sigmas[-1].
+
+        With a reversible solver the solution's `aux` is an `Auxiliary`, and where it is given the
+        state that it came from is met again. Raises ValueError for that of another solver or grid.
+        A member's y is NaN where its residual is above the solver's tolerance: a wrong state must
+        not look like a result.
+        """
+        solver, value, solver_rises = self.solver, None, rising
+        if aux is not None:
+            inverse = aux.check(self.solver, self.sigmas)
+            value, solver_rises = aux.value, aux.rising
+            solver = self.solver if solver_rises == rising else inverse
+        solution = solve(
+            solver,
+            probability_flow(self.model),
+            x,
+            self.sigmas if rising else self.sigmas[::-1],
+            aux=None if value is None else jnp.asarray(value),
+        )
+        if solution.aux is not None:
+            pair = Auxiliary(solution.aux, self.sigmas, self.solver, solver_rises)
+            solution = replace(solution, aux=pair)
+        return _without_failures(self.solver, solution)
+
+    def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
+        """The states between data and their latent, both included, from x to the other.
+
+        x: data (images, or codes) where the path rises, else a latent. States between are divided
+        by sqrt(1 + sigma^2), as a latent is; the data are as they are.
+        """
+        ts = self.sigmas if rising else self.sigmas[::-1]
+        scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
+        start = x if rising else x * scale[0]
+        states = solve_path(self.solver, probability_flow(self.model), start, ts) / scale
+        return states.at[0].set(x) if rising else states.at[-1].multiply(scale[-1])
+
+    @property
+    def scale(self) -> Scalar:
+        """sqrt(1 + sigma_max^2): the deviation of x(sigma_max) for data of unit variance."""
+        return jnp.sqrt(1 + self.sigmas[-1] ** 2)
 
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`, in as many steps.
@@ -127,4 +159,12 @@ class Bridge:
         """
         logs = jnp.log(self.sigmas)
         fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
-        return self.replace(sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
+        return replace(self, sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
+
+
+def _without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
+    """NaN in place of the states that the solver did not solve for."""
+    if solver.tolerance is None:
+        return solution
+    column = solved(solver, solution).reshape(-1, *[1] * (solution.y.ndim - 1))
+    return replace(solution, y=jnp.where(column, solution.y, jnp.nan))

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.types import Images
+from ddib_jax.solvers import threshold
+from ddib_jax.types import Images, Solver
 
 
 def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
@@ -20,12 +20,13 @@ def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
         )
 
 
-def check_shape(bridge: Bridge, arrays: Images, kind: str) -> None:
+def check_shape(model: DiffusionModel, arrays: Images, kind: str) -> None:
     """Raise ValueError where the arrays [n ...] are none, or not of the shape of the model's data.
 
     kind: what the error calls them, "images" or "latents".
     """
-    expected, shape = bridge.model.data_shape, np.shape(arrays)[1:]
+    expected = model.image_shape if kind == "images" else model.data_shape
+    shape = np.shape(arrays)[1:]
     if len(arrays) == 0:
         raise ValueError(f"The model takes {kind} of {_by(expected)}; none were given.")
     if shape != expected:
@@ -46,6 +47,18 @@ def check_finite(arrays: np.ndarray, kind: str) -> np.ndarray:
             " or check the model."
         )
     return arrays
+
+
+def check_solved(solver: Solver, residuals: Float[np.ndarray, " n"]) -> None:
+    """Raise FloatingPointError, with the residual, where a solver did not reach its tolerance."""
+    limit = threshold(solver, residuals.dtype)
+    count = 0 if limit is None else int((~(residuals <= limit)).sum())
+    if count:
+        raise FloatingPointError(
+            f"{type(solver).__name__} did not converge on {count} of {len(residuals)} images: the"
+            f" worst relative residual is {residuals.max():.2g} where {limit:.2g} is wanted; take"
+            " more steps or a reversible solver."
+        )
 
 
 def warn_of_guidance(source: DiffusionModel, target: DiffusionModel) -> None:

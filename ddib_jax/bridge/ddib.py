@@ -1,17 +1,20 @@
 """DDIB: two bridges, and the perturbation of the latent between them."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
-from ddib_jax.bridge.tie import Tie
+from ddib_jax.bridge.checks import check_meeting
+from ddib_jax.bridge.couplings import Coupling, decode_coupled
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, stage_of, steps_of
-from ddib_jax.types import Context, Data, Perturbation, PRNGKey, Scalar
+from ddib_jax.solvers import Solution
+from ddib_jax.types import Context, Data, Keys, Perturbation, Scalar
 
 _SAME_END = 1e-3
 """Noise levels whose logarithms differ by no more count as equal."""
@@ -23,50 +26,79 @@ class DDIB:
 
     Su et al. (2023), algorithm 1. `perturb` is one of `perturbations.PERTURBATIONS`, a sequence of
     them, or any function (latent, coefficient, context) -> latent; the coefficient is a leaf, so
-    that another one never retraces. With a `tie` both ODEs are integrated down together.
+    that another one never retraces. Under a `coupling` both ODEs are integrated down side by side,
+    down to the noise level `until` (None: to the end). `reference`, [h w c] or one for each image
+    [b h w c], is an image of the source's domain whose latent a perturbation may look at.
     """
 
     source: Bridge
     target: Bridge
     coefficient: Any = 0.0
     perturb: Perturbation = struct.field(pytree_node=False, default=PERTURBATIONS["none"])
-    tie: Tie | None = None
+    coupling: Coupling | None = None
+    until: Scalar | float | None = None
+    reference: Float[Array | np.ndarray, "..."] | None = None
 
-    def __call__(self, key: PRNGKey, image: Data) -> Data:
+    def __call__(self, keys: Keys, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
 
-        The translation itself is deterministic: `key` is that of the fixed noise of perturbations.
+        The translation itself is deterministic: `keys` [b], one an image, are those of the fixed
+        noise of perturbations. Raises ValueError for another number of keys, models that do not
+        meet, and a perturbation that looks at a reference where there is none.
         """
-        noise = jax.random.normal(key, image.shape, image.dtype)
-        return self.given(image, noise, neighbour(image))
+        return self.decode(self.encode(keys, image)[0]).y
 
-    def given(self, image: Data, noise: Data, other: Data) -> Data:
-        """As the call, with given fixed noise and `other` images, each of the shape of `image`.
+    def encode(self, keys: Keys, image: Data) -> tuple[Context, Solution[Array]]:
+        """What the perturbation is called with besides its coefficient, and the ODE's solution.
 
-        A perturbation may look at the latents of the other images.
+        The context holds data, fixed noise, latent, and the reference's latent where it is needed.
         """
-        return self.decode(self.encode(image, noise, other))
+        check_meeting(self.source.model, self.target.model)
+        source, _ = self.bridges()
+        data = source.model.to_data(self.perturbed_image(keys, image))
+        solution = source.solve(data, rising=True)
+        latent = solution.y / source.scale
+        context = {"data": data, "noise": fixed_noise(keys, latent), "latent": latent}
+        if "reference" in needs(self.perturb):
+            context["reference"] = self.encode_reference(len(image))
+        return context, solution
 
-    def encode(self, image: Data, noise: Data, other: Data) -> Context:
-        """What the perturbation is called with besides its coefficient: images, noise, latents."""
-        source, _ = self.legs()
-        context = {"image": image, "noise": noise}
-        changed = at(self.perturb, "image", image, self._scalar(image), context)
-        context["latent"] = source.encode(changed)
-        if "other" in needs(self.perturb):
-            context["other"] = source.encode(other)
-        return context
+    def perturbed_image(self, keys: Keys, image: Data) -> Data:
+        """Images [b h w c] after those steps of the perturbation that act on images."""
+        context = {"data": image, "noise": fixed_noise(keys, image)}
+        return at(self.perturb, "image", image, self._scalar(image), context)
 
-    def decode(self, context: Context) -> Data:
-        """The translation of what was encoded, its latent perturbed."""
+    def encode_reference(self, count: int) -> Data:
+        """The reference's latent, once for each of `count` images."""
+        if self.reference is None:
+            raise ValueError(
+                "This perturbation looks at the latent of another image; give the DDIB a"
+                " `reference` (--reference on the command line)."
+            )
+        source, _ = self.bridges()
+        reference = jnp.asarray(self.reference)
+        one = reference.ndim == len(source.model.image_shape)
+        latent = source.encode(reference[None] if one else reference)
+        return jnp.broadcast_to(latent, (count, *source.model.data_shape))
+
+    def decode(self, context: Context) -> Solution[Array]:
+        """The solution down the target's ODE from the perturbed latent; its y are the images."""
         latent = context["latent"]
         perturbed = at(self.perturb, "latent", latent, self._scalar(latent), context)
-        source, target = self.legs()
-        if self.tie is None:
-            return target.decode(perturbed)
-        return self.tie.decode(source, target, latent, perturbed=perturbed)
+        return self.decode_latent(latent, perturbed)
 
-    def legs(self) -> tuple[Bridge, Bridge]:
+    def decode_latent(self, latent: Data, perturbed: Data) -> Solution[Array]:
+        """As `decode`, from latents [b ...] as they were encoded and as they were perturbed."""
+        source, target = self.bridges()
+        if self.coupling is None:
+            solution = target.solve(perturbed * target.scale, rising=False)
+        else:
+            solution = decode_coupled(
+                self.coupling, source.model, target, latent, perturbed=perturbed, until=self.until
+            )
+        return replace(solution, y=target.model.to_image(solution.y))
+
+    def bridges(self) -> tuple[Bridge, Bridge]:
         """Source and target up to the noise level at which they meet.
 
         That is the end of their grids, unless a perturbation lowers it.
@@ -79,40 +111,56 @@ class DDIB:
         coefficient = self._scalar(bridge.sigmas)
         return bridge.up_to(at(self.perturb, "level", bridge.sigmas[-1], coefficient, {}))
 
-    def check_tie(self) -> None:
-        """Raise ValueError where the two bridges cannot be tied.
+    def given(self, source: Any, target: Any) -> "DDIB":
+        """This DDIB with its models under conditions; None leaves a model under its own."""
+        conditioned = lambda bridge, cond: (
+            bridge if cond is None else replace(bridge, model=bridge.model.given(cond))
+        )
+        return replace(
+            self,
+            source=conditioned(self.source, source),
+            target=conditioned(self.target, target),
+        )
 
-        Besides what `Tie.check` refuses that is for ends at different noise levels, and for a
-        release that lies outside of them. Without a tie nothing is checked.
+    def check(self) -> None:
+        """Raise ValueError where the models do not meet or the two bridges cannot be coupled.
+
+        Besides what `Coupling.check` refuses that is for ends at different noise levels, and for a
+        level `until` that lies outside of them.
         """
-        if self.tie is None:
+        check_meeting(self.source.model, self.target.model)
+        if self.coupling is None:
+            if self.until is not None:
+                raise ValueError(
+                    "There is no coupling to end; name one, or leave out the level at which it"
+                    " ends."
+                )
             return
-        self.tie.check(self.target)
+        self.coupling.check(self.target.model.data_shape)
         source_end, target_end = float(self.source.sigmas[-1]), float(self.target.sigmas[-1])
         if abs(np.log(source_end / target_end)) > _SAME_END:
             raise ValueError(
-                f"Tied bridges end at one noise level; the source's ends at {source_end:g}, the"
+                f"Coupled bridges end at one noise level; the source's ends at {source_end:g}, the"
                 f" target's at {target_end:g}: give both one grid (`make_grid`)."
             )
-        if self.tie.release is not None and not 0 < self.tie.release < target_end:
+        if self.until is not None and not 0 < self.until < target_end:
             raise ValueError(
-                f"A tie is released between 0 and the end of its bridges at {target_end:g}, not at"
-                f" {self.tie.release:g}."
+                f"A coupling ends between 0 and the end of its bridges at {target_end:g}, not at"
+                f" {self.until:g}."
             )
 
     def _scalar(self, like: Array) -> Scalar:
         return jnp.asarray(self.coefficient, like.dtype)
 
 
-def fixed_noise(key: PRNGKey, index: Array, like: Array) -> Array:
-    """Gaussian noise of the shape of `like` [b ...], one draw an image.
+def fixed_noise(keys: Keys, like: Data) -> Data:
+    """Gaussian noise of the shape of `like` [b ...], each image's from its own of the keys [b].
 
-    It depends on the key and each image's index [b] alone, and not on the batching.
+    Raises ValueError for another number of keys than images.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    return jax.vmap(lambda k: jax.random.normal(k, like.shape[1:], like.dtype))(keys)
-
-
-def neighbour(images: Any) -> Any:
-    """For every image of a batch the one before it, for the first the last."""
-    return (jnp if isinstance(images, jax.Array) else np).roll(images, 1, axis=0)
+    if keys.shape != like.shape[:1]:
+        raise ValueError(
+            f"Every image has a key of its own: found keys of shape {keys.shape} for {len(like)}"
+            " images; see `jax.random.split` and `translation.image_keys`."
+        )
+    return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.solvers import is_implicit, odeint
+from ddib_jax.solvers import solve
 from ddib_jax.types import Data, PRNGKey
 
 
@@ -24,7 +24,7 @@ def log_likelihood(
     divergence, which then needs many more steps. Raises ValueError for an implicit solver, whose
     residual would go unnoticed.
     """
-    if is_implicit(bridge.solver):
+    if bridge.solver.tolerance is not None:
         raise ValueError(
             f"A likelihood needs an explicit solver; {type(bridge.solver).__name__} is implicit."
         )
@@ -43,7 +43,7 @@ def log_likelihood(
         return jnp.concatenate([velocity, divergence[:, None]], axis=1)
 
     start = jnp.concatenate([x.reshape(count, size), jnp.zeros((count, 1), x.dtype)], axis=1)
-    end = odeint(bridge.solver, field, start, bridge.sigmas)
+    end = solve(bridge.solver, field, start, bridge.sigmas).y
     variance = 1 + bridge.sigmas[-1] ** 2
     square = jnp.sum(end[:, :-1] ** 2, axis=1)
     gaussian = -0.5 * square / variance - 0.5 * size * jnp.log(2 * math.pi * variance)

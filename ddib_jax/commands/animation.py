@@ -1,6 +1,7 @@
 """The path of images over a bridge, as an animation."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from ddib_jax.bridge import Bridge
 from ddib_jax.data.png import to_bytes
+from ddib_jax.translation import to_data, to_images
 
 MOST_IMAGES = 8
 """Images that `ddib translate` shows side by side."""
@@ -24,8 +26,12 @@ def write_path(
     GIF or WebP by the ending of `path`. A frame shows x / sqrt(1 + sigma^2) at a noise level of the
     grid, and values from -1 to 1 as for images, so that a latent's are clipped.
     """
-    encoding = np.asarray(_path(source, images, rising=True))
+    encoding = np.asarray(_path(source, to_data(source.model, images), rising=True))
     decoding = np.asarray(_path(target, encoding[-1], rising=False))
+    encoding, decoding = (
+        np.stack([to_images(bridge.model, state) for state in states])
+        for bridge, states in ((source, encoding), (target, decoding))
+    )
     zoom = max(1, _SIDE // images.shape[1])
     steps = to_bytes(np.concatenate([encoding, decoding[1:]]))
     steps = steps.repeat(zoom, axis=2).repeat(zoom, axis=3)
@@ -34,13 +40,14 @@ def write_path(
     durations = [_STEP] * len(frames)
     for end in (0, len(encoding) - 1, len(frames) - 1):
         durations[end] = _PAUSE
+    options: dict[str, Any] = {"lossless": True} if path.suffix == ".webp" else {}
     frames[0].save(
         path,
         save_all=True,
         append_images=frames[1:],
         duration=durations,
         loop=0,
-        **({"lossless": True} if path.suffix == ".webp" else {}),
+        **options,
     )
     return path
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ddib_jax.bridge import Bridge
+from ddib_jax.roofline import temporaries
 
 _WORTH = 1.1  # a batch twice as large must be this much faster an image
 _FRACTION = 0.5  # of the free memory for one evaluation; the solver's states need some too
@@ -32,7 +33,7 @@ def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> in
     while True:
         x = jnp.zeros((size, *bridge.model.data_shape))
         program = evaluate.lower(leaves, x).compile()
-        needed = program.memory_analysis().temp_size_in_bytes + 2 * x.nbytes
+        needed = temporaries(program) + 2 * x.nbytes
         if needed > _FRACTION * free:
             break
         jax.block_until_ready(program(leaves, x))  # the first call is not timed: it warms up

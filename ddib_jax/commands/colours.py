@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train
@@ -113,5 +113,9 @@ def translate_points(
     """Points of a colour space [n 3] over the bridge between two palettes."""
     source_bridge, target_bridge = (Bridge.over(model) for model in (source, target))
     size = min(_CHUNK, len(points))
-    latents = bridge.encode(source_bridge, points, batch_size=size, progress=progress("encoding"))
-    return bridge.decode(target_bridge, latents, batch_size=size, progress=progress("decoding"))
+    latents = translation.encode(
+        source_bridge, points, batch_size=size, progress=progress("encoding")
+    ).y
+    return translation.decode(
+        target_bridge, latents, batch_size=size, progress=progress("decoding")
+    )

@@ -18,7 +18,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
 from ddib_jax.solvers import get_solver
 
-_WHOLE = Shard()
+_WHOLE, _BATCH = Shard(), 64
 _LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)
 """Weights of red, green and blue in a grey pixel (ITU-R BT.601)."""
 
@@ -36,7 +36,7 @@ class Crossing:
     """
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
-    batch_size: int | Literal["auto"] = 64
+    batch_size: int | Literal["auto"] = _BATCH
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:
@@ -44,9 +44,14 @@ class Crossing:
         check_images(model)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
 
-    def batch(self, bridge: Bridge, count: int) -> int:
-        """How many of `count` images to take at once, over all devices."""
-        return measured_batch(bridge, count) if self.batch_size == "auto" else self.batch_size
+    def batch(self, bridge: Bridge | None, count: int) -> int:
+        """How many of `count` images to take at once, over all devices.
+
+        Without a bridge to measure with, "auto" is the default.
+        """
+        if self.batch_size != "auto":
+            return self.batch_size
+        return measured_batch(bridge, count) if bridge else _BATCH
 
 
 Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="ODE")]
@@ -55,7 +60,7 @@ Flat = Annotated[Crossing, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="ODE")]
 
 def check_images(model: DiffusionModel) -> None:
     """Raise ValueError for a model of points."""
-    if len(model.data_shape) != 3:
+    if len(model.image_shape) != 3:
         raise ValueError(
             "This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py"
             " translate points."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress
@@ -20,7 +20,7 @@ from ddib_jax.files import drafted
 class Decode:
     """Decode latents to images of a model's domain.
 
-    Those stored with a carry give their images back exactly, by the options that encoded them.
+    With an auxiliary state the images come back exactly, by the options that encoded them.
     """
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]
@@ -34,19 +34,19 @@ class Decode:
 
     def run(self) -> None:
         """Read, decode, write."""
-        names, latents, model, carry = read_latents(self.input)
+        names, latents, model, aux = read_latents(self.input)
         checkpoint = pretrained.open(self.model)
         target = self.crossing.bridge(self.condition.model(checkpoint))
-        if carry is not None and model != self.condition.mark(checkpoint):
+        if aux is not None and model != self.condition.mark(checkpoint):
             print(
-                "The latents were encoded by another model, or under another condition: what its"
-                " solver carried cannot cross, and only the latents are decoded."
+                "The latents were encoded by another model, or under another condition: their"
+                " auxiliary state is of no use here, and the latents alone are decoded."
             )
-            carry = None
-        images = bridge.decode(
+            aux = None
+        images = translation.decode(
             target,
             latents,
-            carry=carry,
+            aux=aux,
             batch_size=self.crossing.batch(target, len(latents)),
             progress=progress("decoding"),
         )

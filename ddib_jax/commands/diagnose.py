@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, diagnosis, pretrained, runs
+from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
@@ -81,7 +81,7 @@ class Diagnose:
         facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
         check_images(model)
         inputs = self._inputs(facts)
-        _, images = read_inputs(inputs, model.data_shape, split=self.split, limit=self.limit)
+        _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
         description = described(model, facts)
         print("\n".join(f"{name:16} {words}" for name, words in description), flush=True)
 
@@ -98,6 +98,9 @@ class Diagnose:
             "\nDoes the image come back? (trying the solvers takes some minutes the first time)",
             flush=True,
         )
+        codec_error = diagnosis.codec_error(model, images[:_TRIED])
+        if model.codec is not None:
+            print(f"  the codec alone, without the ODE: error {codec_error:.2e}")
         trips = diagnosis.round_trips(
             model, images[:_TRIED], self.solvers, self.evaluations, grid=self.grid
         )
@@ -107,16 +110,17 @@ class Diagnose:
                 f" {trip.error:8.2e}   of the latent {trip.latent:8.2e}   {1e3 * trip.seconds:6.0f}"
                 " ms an image"
             )
-        plain, carried = (
-            diagnosis.recommended(trips, self.error, self.latent_error, carried=carried)
-            for carried in (False, True)
+        plain, exact = (
+            diagnosis.recommended(trips, self.error, self.latent_error, with_aux=with_aux)
+            for with_aux in (False, True)
         )
         fit, conclusion = assessed(checks, plain, self.error)
-        advice = advised(plain, carried, trips, error=self.error, grid=self.grid)
+        advice = advised(plain, exact, trips, error=self.error, grid=self.grid)
 
         batch = min(64, max(8, self.limit))
         weights, working = diagnosis.memory(model, get_solver("heun"), batch)
         cost = (
+            ("Error of the codec's own round trip", codec_error),
             ("Weights, MB", weights / 1e6),
             ("Working memory an image, MB, by heun", working / 1e6),
         )
@@ -174,13 +178,14 @@ class Diagnose:
         key = jax.random.key(self.seed)
         latents = diagnosis.noisy_latents(key, examined, images, progress=progress("encoding"))
         noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
-        return latents, bridge.sample(examined, noise, progress=progress("sampling"))
+        return latents, translation.sample(examined, noise, progress=progress("sampling"))
 
 
 def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """What the model directory holds, a name and words a row."""
     count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    shape = " x ".join(map(str, model.data_shape))
+    shape = " x ".join(map(str, model.image_shape))
+    codes = "" if model.codec is None else f" as codes of {' x '.join(map(str, model.data_shape))}"
     low, high = model.schedule.sigma_range
     training, data = facts.get("training", {}), facts.get("data", {})
     network, schedule = type(model.network).__name__, type(model.schedule).__name__
@@ -188,7 +193,7 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
     steps = training.get("steps_done", "an unknown number of")
     batch, loss = training.get("batch_size", "?"), training.get("loss", "?")
     return (
-        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}"),
+        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}{codes}"),
         ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
         ("Preconditioning", type(model.precondition).__name__),
         ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),
@@ -215,7 +220,7 @@ def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) ->
         reasons.append(f"out of range are {figures}; {remedies}")
     if best is None:
         reasons.append(
-            f"no solver tried gives the image back to {error:g} with nothing carried and a true"
+            f"no solver tried gives the image back to {error:g} from its latent alone with a true"
             " latent; try more evaluations or a larger error"
         )
     return False, "this model is not fit to bridge yet: " + ". Also, ".join(reasons) + "."
@@ -223,7 +228,7 @@ def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) ->
 
 def advised(
     plain: RoundTrip | None,
-    carried: RoundTrip | None,
+    exact: RoundTrip | None,
     trips: list[RoundTrip],
     *,
     error: float,
@@ -231,7 +236,8 @@ def advised(
 ) -> str:
     """Which solver and how many steps to take for an error of encode -> decode.
 
-    plain, carried: the recommended round trips without and with a carry, None where there is none.
+    plain, exact: the recommended round trips without and with the auxiliary state, None where there
+    is none.
     """
     if plain is not None:
         advice = (
@@ -241,24 +247,24 @@ def advised(
         )
     else:
         advice = f"Of those tried none reaches {error:g}"
-        without_carry = [trip for trip in trips if not trip.carried]
-        if without_carry:
-            nearest = min(without_carry, key=lambda trip: trip.error)
+        from_latents = [trip for trip in trips if not trip.with_aux]
+        if from_latents:
+            nearest = min(from_latents, key=lambda trip: trip.error)
             advice += (
                 f"; the nearest is {_name(nearest)} at {nearest.steps} steps, {nearest.error:.1e}"
             )
         advice += "."
-    if carried:
+    if exact:
         advice += (
-            " To give an image back to the same model exactly, keep what a reversible solver"
-            f" carries (`ddib encode --carry`): {carried.solver} does so in any number of steps,"
-            f" {carried.error:.0e} in {carried.steps}."
+            " To give an image back to the same model exactly, keep a reversible solver's auxiliary"
+            f" state (`ddib encode --aux`): {exact.solver} does so in any number of steps,"
+            f" {exact.error:.0e} in {exact.steps}."
         )
     return advice
 
 
 def _name(trip: RoundTrip) -> str:
-    return trip.solver + (" + carry" if trip.carried else "")
+    return trip.solver + (" + auxiliary" if trip.with_aux else "")
 
 
 def _checks_table(checks: tuple[Check, ...]) -> runs.Table:
@@ -272,7 +278,7 @@ def _checks_table(checks: tuple[Check, ...]) -> runs.Table:
 def _round_trips_table(trips: list[RoundTrip]) -> runs.Table:
     columns = (
         "solver",
-        "carried",
+        "auxiliary state",
         "steps",
         "evaluations",
         "error",
@@ -282,7 +288,7 @@ def _round_trips_table(trips: list[RoundTrip]) -> runs.Table:
     rows = [
         (
             trip.solver,
-            "yes" if trip.carried else "no",
+            "yes" if trip.with_aux else "no",
             trip.steps,
             trip.evaluations,
             trip.error,

@@ -40,7 +40,8 @@ class Reference:
         rng = np.random.default_rng([seed, len(source), count])
         indices = _draw_indices(source, count, rng)
         images = jnp.asarray(source.take(indices, rng=rng))
-        return cls(images, jnp.asarray(source.labels[indices]) if labelled else None)
+        labels = _needed(source.labels)[indices] if labelled else None
+        return cls(images, None if labels is None else jnp.asarray(labels))
 
     def related(self, label: Int[Array, " b"] | None, null: int) -> Bool[Array, "b n"] | None:
         """Which of the images a label [b] could mean: those that bear it, and all for `null`.
@@ -64,21 +65,31 @@ def statistics(
     preconditioning = PRECONDITIONINGS[kind]
     if kind not in ("edm", "wiener"):
         return preconditioning()
-    rng = np.random.default_rng([seed, len(source)])
-    values = math.prod(source.image_shape)
-    count = 8192 if values <= 4096 else max(min(4096, len(source)), rank + 1)
-    indices = _draw_indices(source, count, rng)
     if kind == "edm":
-        return preconditioning(sigma_data=round(float(np.std(source.take(indices, rng=rng))), 4))
+        return preconditioning(sigma_data=data_deviation(source, rank=rank, seed=seed))
     path = work_dir / "wiener.npz"
     if not path.exists() and distributed.shard().index == 0:
-        fitted = preconditioning.fit(source.take(indices, rng=rng), rank=min(rank, values - 1))
+        images = _drawn(source, rank, seed)
+        fitted = preconditioning.fit(images, rank=min(rank, math.prod(source.image_shape) - 1))
         names = [field.name for field in dataclasses.fields(preconditioning)]
         draft = path.with_suffix(".draft.npz")
         np.savez(draft, **{name: getattr(fitted, name) for name in names})
         draft.rename(path)
     distributed.barrier("statistics")
     return preconditioning(**{name: jnp.asarray(array) for name, array in np.load(path).items()})
+
+
+def data_deviation(source: ImageSource, *, rank: int, seed: int) -> float:
+    """The standard deviation of the images' values, from those that `statistics` sees."""
+    return round(float(np.std(_drawn(source, rank, seed))), 4)
+
+
+def _drawn(source: ImageSource, rank: int, seed: int) -> np.ndarray:
+    """The images that statistics are of."""
+    rng = np.random.default_rng([seed, len(source)])
+    few = max(min(4096, len(source)), rank + 1)
+    indices = _draw_indices(source, 8192 if math.prod(source.image_shape) <= 4096 else few, rng)
+    return source.take(indices, rng=rng)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +112,11 @@ class Batches:
 
     def __call__(self, step: int) -> dict[str, Any]:
         images, labels = batch_at(
-            self.source, step, batch_size=self.batch_size, seed=self.seed, shard=self.shard
+            self.source,
+            step,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shard=(self.shard.index, self.shard.count),
         )
         index = np.arange(len(images)) + self.shard.index * len(images)
         if self.flip:
@@ -110,7 +125,8 @@ class Batches:
         batch = {"image": images, "index": index}
         if self.labelled:
             dropped = self._chances(step, 1)[index] < self.label_dropout
-            batch["label"] = np.where(dropped, len(self.source.classes), labels).astype(np.int32)
+            null = len(self.source.classes)
+            batch["label"] = np.where(dropped, null, _needed(labels)).astype(np.int32)
         return batch
 
     def _chances(self, step: int, stream: int) -> np.ndarray:
@@ -137,6 +153,13 @@ class BatchesInOrder:
             )
         self._next_step += 1
         return next(self._batches)
+
+
+def _needed(labels: np.ndarray | None) -> np.ndarray:
+    """The labels; raises ValueError where there are none."""
+    if labels is None:
+        raise ValueError("The data have no labels; leave them out, or give data that have some.")
+    return labels
 
 
 def _draw_indices(source: ImageSource, count: int, rng: np.random.Generator) -> np.ndarray:

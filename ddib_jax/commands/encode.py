@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
 from ddib_jax.commands.latents import LatentFile, write_latents
-from ddib_jax.solvers import SOLVERS, is_reversible
+from ddib_jax.solvers import SOLVERS
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Encode:
     """Which split of a named data set."""
     limit: int | None = None
     """Take only this many images, the first ones."""
-    carry: bool = False
-    """Also store what a reversible solver carries, twice the size: decoding by the same model then
-    gives the images back exactly.
+    aux: bool = False
+    """Also store the auxiliary state of a reversible solver, twice the size: decoding by the same
+    model then gives the images back exactly.
     """
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
@@ -45,24 +45,23 @@ class Encode:
         source = self.crossing.bridge(model)
         names, images = read_inputs(
             self.input,
-            model.data_shape,
+            model.image_shape,
             split=self.split,
             limit=self.limit,
             background=self.background,
         )
-        if self.carry and not is_reversible(source.solver):
-            names = ", ".join(name for name, solver in SOLVERS.items() if is_reversible(solver))
+        if self.aux and source.solver.inverse is None:
+            names = ", ".join(name for name, solver in SOLVERS.items() if solver.inverse)
             raise ValueError(
-                f"'{self.crossing.solver}' carries nothing; reversible solvers are {names}."
+                f"'{self.crossing.solver}' has no auxiliary state; reversible solvers are {names}."
             )
-        options = {
-            "batch_size": self.crossing.batch(source, len(images)),
-            "progress": progress("encoding"),
-        }
-        if self.carry:
-            latents, carry = bridge.encode(source, images, return_carry=True, **options)
-        else:
-            latents, carry = bridge.encode(source, images, **options), None
-        encoded = LatentFile(names, latents, self.condition.mark(checkpoint), carry)
+        solution = translation.encode(
+            source,
+            images,
+            batch_size=self.crossing.batch(source, len(images)),
+            progress=progress("encoding"),
+        )
+        aux = solution.aux if self.aux else None
+        encoded = LatentFile(names, solution.y, self.condition.mark(checkpoint), aux)
         write_latents(self.out, encoded, self.crossing.solver)
         print(f"{len(names)} latents lie in {self.out}.")

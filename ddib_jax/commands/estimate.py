@@ -60,7 +60,7 @@ class Estimate:
 
     def _least_time(self, chip: Chip) -> str:
         seconds = self.cost.seconds(chip, self.devices)
-        bound = max(seconds, key=seconds.get)
+        bound = max(seconds, key=seconds.__getitem__)
         least = self.calls * seconds[bound]
         each = ", ".join(
             f"{name} {1e3 * self.calls * value:.2f}" for name, value in seconds.items()

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,9 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.roofline import CHIPS, Cost
-from ddib_jax.solvers import count, get_solver, is_implicit
+from ddib_jax.solvers import get_solver
 from ddib_jax.training import TrainState, train_steps
+from ddib_jax.types import Network
 from ddib_jax.weightings import WEIGHTINGS
 
 _ADM = {
@@ -103,7 +104,7 @@ class Plan(Recipe):
         print(f"{self.work} on {self.topology}, {hardware}, compiled in {seconds:.0f} s")
         calls, call, work = 1, "a step", "a step"
         if self.work == "translation":
-            calls = 2 * count(get_solver(self.solver), self.grid_steps)
+            calls = 2 * get_solver(self.solver).evaluations(self.grid_steps)
             call, work = "an evaluation", f"for {calls} evaluations"
         parameters, batch = _size(model.params), self.batch_size
         estimate = Estimate(cost, chip, len(devices), batch, parameters, calls, call, work)
@@ -124,7 +125,7 @@ class Plan(Recipe):
                 "Labels are dropped in a conditional training alone; add --conditional, or leave"
                 " the label dropout out."
             )
-        if is_implicit(get_solver(self.solver)):
+        if get_solver(self.solver).tolerance is not None:
             raise ValueError(
                 f"How many evaluations '{self.solver}' takes is known only when it runs; plan with"
                 " another solver."
@@ -166,7 +167,7 @@ class Plan(Recipe):
         return DiffusionModel(
             params,
             PRECONDITIONINGS["edm"](),
-            network=network,
+            network=cast(Network, network),
             schedule=self.noise_schedule(),
             data_shape=(size, size, 3),
         )
@@ -215,10 +216,13 @@ class Plan(Recipe):
 
     def _reference(self, model: DiffusionModel) -> Reference:
         """Shapes of the reference images and, where the network is told labels, of theirs."""
-        images = jax.ShapeDtypeStruct((self.reference, *model.data_shape), jnp.float32)
-        label = jax.ShapeDtypeStruct((), jnp.int32)
-        labels = jax.ShapeDtypeStruct((self.reference,), jnp.int32)
-        return Reference(images, labels if model.network.condition_spec() == label else None)
+        labelled = model.network.condition_spec() == jax.ShapeDtypeStruct((), jnp.int32)
+
+        def reference() -> Reference:
+            images = jnp.zeros((self.reference, *model.data_shape))
+            return Reference(images, jnp.zeros(self.reference, jnp.int32) if labelled else None)
+
+        return jax.eval_shape(reference)
 
     def _evaluation(self, model: DiffusionModel, devices: list) -> Any:
         """An evaluation of the denoiser, compiled for all devices."""

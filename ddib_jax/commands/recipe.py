@@ -1,8 +1,8 @@
 """Options that a training and a plan of one share: network, loss and optimiser."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -139,8 +139,8 @@ class Recipe:
         def loss(params, key, batch, shared):
             precondition, reference = shared
             label = batch.get("label")
-            learner = model.replace(
-                params=params, precondition=precondition, cond=label, network=network
+            learner = replace(
+                model, params=params, precondition=precondition, cond=label, network=network
             )
             options = {"index": batch["index"], "train": True, "weighting": weighting}
             if reference is not None:
@@ -165,8 +165,8 @@ class Recipe:
             "dtype": "bfloat16" if self.bf16 else "float32",
         }
         if len(shape) == 1:
-            return MLP(width=self.width, blocks=self.blocks, **shared)
-        return UNet(
+            return cast(Network, MLP(width=self.width, blocks=self.blocks, **shared))
+        network = UNet(
             model_channels=self.model_channels,
             channel_mult=self.channel_mult,
             num_res_blocks=self.num_res_blocks,
@@ -176,6 +176,7 @@ class Recipe:
             num_classes=classes,
             **shared,
         )
+        return cast(Network, network)
 
     def _noise_level(self, model: DiffusionModel) -> LogNormal | UniformTime:
         if self.schedule == "edm":

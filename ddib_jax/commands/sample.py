@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, pretrained
+from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat, progress
@@ -48,10 +48,10 @@ class Sample:
         # A batch is measured with any condition: how long an evaluation takes depends on none.
         measured = self.crossing.bridge(model.given(jax.tree.map(lambda leaf: leaf[0], conds)))
         in_turn = lambda leaf: np.resize(leaf, (self.count, *leaf.shape[1:]))
-        images = bridge.sample(
+        images = translation.sample(
             target,
             noise,
-            labels=jax.tree.map(in_turn, conds),
+            cond=jax.tree.map(in_turn, conds),
             batch_size=self.crossing.batch(measured, self.count),
             progress=progress("sampling"),
         )

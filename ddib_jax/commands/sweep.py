@@ -9,17 +9,18 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import bridge, distributed, pretrained
-from ddib_jax.bridge import DDIB, Tie
+from ddib_jax import distributed, pretrained, translation
+from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.latents import read_latents
+from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.data.png import write_images
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
-from ddib_jax.perturbations import get_perturbation, needs, parse_perturbation
+from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
@@ -50,12 +51,6 @@ class Sweep:
     """The class of the images, by name or number, where the source model has classes."""
     target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
-    tie: int | None = None
-    """Hold this many of the lowest frequencies each way to those of the image, all the way down."""
-    release: float | None = None
-    """The noise level at which the tie lets go: the higher, the better the target clears the haze
-    that the source's shades leave, and the less of them stays.
-    """
     then: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
@@ -69,17 +64,18 @@ class Sweep:
     """Take only this many images, the first ones."""
     seed: int = 0
     """Seed of the noise that perturbations draw."""
+    coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default_factory=CouplingOptions
+    )
+    look_at: Annotated[ReferenceOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
+        default_factory=ReferenceOptions
+    )
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
         shard = self.hosts.join()
-        if self.release is not None and self.tie is None:
-            raise ValueError(
-                "There is no tie to release; name the frequencies to tie (--tie), or leave"
-                " --release out."
-            )
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
@@ -87,25 +83,24 @@ class Sweep:
         decoder = encoder if self.target == self.source else pretrained.open(self.target)
         source = Condition(self.source_class).model(encoder)
         target = Condition(self.target_class).model(decoder)
-        bridge.check_meeting(source, target)
-        if shard.count > 1 and "other" in needs(perturb):
-            raise ValueError(
-                "This perturbation looks at an image's neighbour, which another process may have;"
-                " sweep it on one."
-            )
+        check_meeting(source, target)
+        names, arrays, encoded = self._read(encoder, source.image_shape, shard)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
-            tie=None if self.tie is None else Tie(self.tie, self.release),
+            coupling=self.coupling.coupling(
+                source.data_shape,
+                arrays if encoded else translation.to_data(source, arrays),
+            ),
+            until=self.coupling.until,
+            reference=self.look_at.image(source.image_shape),
         )
-        ddib.check_tie()
-        names, images, latents = self._read(encoder, source.data_shape, shard)
         result = translate_sweep(
             ddib,
-            images,
+            None if encoded else arrays,
             coefficients,
-            latents=latents,
+            latents=arrays if encoded else None,
             key=jax.random.key(self.seed),
             batch_size=self.crossing.batch(ddib.source, len(names)),
             progress=progress("sweeping"),
@@ -113,7 +108,7 @@ class Sweep:
         )
         labels = [f"{coefficient:g}" for coefficient in coefficients]
         translations = dict(zip(labels, result.images, strict=True))
-        rows = {} if images is None else {"source": images[:_COLUMNS]}
+        rows = {} if encoded else {"source": arrays[:_COLUMNS]}
         rows |= {label: part[:_COLUMNS] for label, part in translations.items()}
         with drafted(self.out) as draft:
             for label, part in translations.items():
@@ -133,14 +128,14 @@ class Sweep:
 
     def _read(
         self, checkpoint: Checkpoint, shape: tuple[int, ...], shard: Shard
-    ) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
-        """Names, and either images or latents, of this host's shard."""
+    ) -> tuple[list[str], np.ndarray, bool]:
+        """Names, and images or latents of this host's shard, and whether they are latents."""
         path = self.input[0] if len(self.input) == 1 else ""
         if not path.endswith(".npz") or path.startswith("npz:"):
             names, images = read_inputs(
                 self.input, shape, split=self.split, limit=self.limit, shard=shard
             )
-            return names, images, None
+            return names, images, False
         names, latents, model, _ = read_latents(Path(path))
         if model != Condition(self.source_class).mark(checkpoint):
             raise ValueError(
@@ -154,4 +149,4 @@ class Sweep:
                 " than there are latents."
             )
         own = slice(shard.index, self.limit, shard.count)
-        return names[own], None, latents[own]
+        return names[own], latents[own], True

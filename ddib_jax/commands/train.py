@@ -17,7 +17,7 @@ import numpy as np
 from ddib_jax import distributed, preconditioning, pretrained
 from ddib_jax.commands.arguments import DataName, OptionalModelName
 from ddib_jax.commands.distributed import Hosts, Joined
-from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, statistics
+from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, data_deviation, statistics
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import ImageSource, in_workers, load_dataset
@@ -128,7 +128,7 @@ class Train(Recipe):
 
         def watch(step: int, state: TrainState) -> None:
             path = work_dir / "previews" / f"{step:06d}.png"
-            preview(model.replace(params=state.ema), path, labels=labels)
+            preview(dataclasses.replace(model, params=state.ema), path, labels=labels)
 
         with contextlib.ExitStack() as stack:
             stack.callback(checkpoints.close)
@@ -159,7 +159,7 @@ class Train(Recipe):
                 profile=work_dir / "profile" if self.profile and first else None,
             )
         if first:
-            self._write(model.replace(params=state.ema), source, work_dir)
+            self._write(dataclasses.replace(model, params=state.ema), source, work_dir)
         distributed.barrier("model written")
 
     def _model(self, source: ImageSource, work_dir: Path) -> DiffusionModel:
@@ -187,8 +187,7 @@ class Train(Recipe):
         if self.weighting != "edm":
             return weighting()
         # EDM's weight wants the data's deviation, to which its preconditioning is fitted.
-        edm = statistics("edm", source, rank=self.rank, seed=self.seed, work_dir=self.out)
-        return weighting(edm.sigma_data)
+        return weighting(data_deviation(source, rank=self.rank, seed=self.seed))
 
     def _write(self, model: DiffusionModel, source: ImageSource, work_dir: Path) -> None:
         samples = preview(model, work_dir / "samples.png", labels=self._labels(source))
@@ -247,7 +246,7 @@ class Train(Recipe):
                 f"'{self.init}' has another {differing} than these options ask for; give the"
                 " options it was trained with."
             )
-        return initial.replace(schedule=model.schedule)
+        return dataclasses.replace(initial, schedule=model.schedule)
 
     def _configuration(self) -> dict:
         """The options that a resumed run must share with the one it resumes."""

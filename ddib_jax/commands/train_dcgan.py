@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -58,7 +59,7 @@ class TrainDcgan(GanTraining):
         generator = DCGANGenerator(size, channels, self.width, self.latent)
         discriminator = DCGANDiscriminator(size, self.width)
         params = dcgan_parameters(jax.random.key(self.seed), generator, discriminator)
-        axis = {"axis_name": parallel.BATCH_AXIS}
+        axis: dict[str, Any] = {"axis_name": parallel.BATCH_AXIS}
         grad_fn = dcgan_gradients(generator.clone(**axis), discriminator.clone(**axis))
         # Outside of training the generator's normalisation is folded into its weights.
         plain, key = generator.clone(normalised=False), jax.random.key(self.seed)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -32,8 +31,8 @@ class Digits:
     positions: Int[np.ndarray, " n"]
     split: str
 
-    image_shape: ClassVar[tuple[int, int, int]] = (SIDE + 2 * BORDER, SIDE + 2 * BORDER, 1)
-    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    image_shape = (SIDE + 2 * BORDER, SIDE + 2 * BORDER, 1)
+    classes = tuple("0123456789")
 
     def __post_init__(self):
         check_split(self.split)
@@ -72,8 +71,8 @@ class ColouredDigits:
     digits: Digits
     seed: int = 0
 
-    image_shape: ClassVar[tuple[int, int, int]] = (*Digits.image_shape[:2], 3)
-    classes: ClassVar[tuple[str, ...]] = Digits.classes
+    image_shape = (*Digits.image_shape[:2], 3)
+    classes = Digits.classes
 
     @property
     def labels(self) -> Int[np.ndarray, " n"]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -51,7 +51,9 @@ class View:
     @property
     def loaded(self) -> int | None:
         """The size that pictures are read at."""
-        return round(self.image_size * LOADED) if self.crop == "random" else self.image_size
+        if self.image_size is None or self.crop != "random":
+            return self.image_size
+        return round(self.image_size * LOADED)
 
     def fitted(self, picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
         """The picture upright by its EXIF orientation, as 8-bit RGB, `loaded` pixels a side.
@@ -110,10 +112,11 @@ class Pictures:
         With a random crop they are cropped anywhere by `rng`, or in the middle without it.
         """
         indices = np.asarray(indices)
-        if self._view.crop != "random":
+        loaded = self._view.loaded
+        if loaded is None or self._view.crop != "random":
             return to_float(self._read_again(indices[part]))
         height, width = self.image_shape[:2]
-        room = self._view.loaded - height
+        room = loaded - height
         # Drawn for the whole batch and then cut, as `part` demands.
         if rng is None or room == 0:
             corners = np.full((len(indices), 2), room // 2)
@@ -130,11 +133,12 @@ class Pictures:
         """The fitted pixels of some items, from memory where they are kept."""
         if self._pixels is not None:
             return self._pixels[indices]
-        return self._load([self.items[index] for index in indices], None)[0]
+        pixels, _ = self._load([self.items[index] for index in indices], None)
+        return cast(np.ndarray, pixels)
 
     def _load(
         self, items: Sequence[Any], memory: int | None
-    ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, int, int]]:
+    ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, ...]]:
         """Read all items: their pixels, None if these exceed `memory` bytes, and their shape.
 
         One error names all the bad ones.
@@ -157,6 +161,8 @@ class Pictures:
             raise ValueError(
                 f"{len(unreadable)} of {len(items)} images cannot be read: {_listing(unreadable)}."
             )
+        if shape is None:
+            raise ValueError("There are no images to read.")
         if unequal:
             raise ValueError(
                 f"{len(unequal)} of {len(items)} images are not {shape[1]}x{shape[0]} like {first}:"

@@ -16,15 +16,22 @@ Indices: TypeAlias = Int[np.ndarray, " n"] | Sequence[int]
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """A finite data set of images of one size, or of points, read by index on the host.
+    """A finite data set of images of one size, or of points, read by index on the host."""
 
-    `image_shape` is (h, w, c), or (d,) of points. `labels` is one integer an image, an index into
-    `classes`, the labels' names; None and () where there are none.
-    """
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(h, w, c), or (d,) of points."""
+        ...
 
-    image_shape: tuple[int, ...]
-    labels: Int[np.ndarray, " n"] | None
-    classes: tuple[str, ...]
+    @property
+    def labels(self) -> Int[np.ndarray, " n"] | None:
+        """One integer an image, an index into `classes`; None where there are none."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels; () where there are none."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -54,7 +54,7 @@ def tfds_images(
     """
     check_split(split)
     records = _records(name, split, data_dir)
-    features = dict(records.dataset_info.features.items())
+    features = dict(cast(Any, records).dataset_info.features.items())
     image, label = (features.get(key) for key in ("image", "label"))
     if image is None or np.dtype(image.np_dtype) != np.uint8 or len(image.shape) != 3:
         raise ValueError(
@@ -107,9 +107,10 @@ def _records(name: str, split: str, data_dir: str | None, skip: str | None = Non
             f" {', '.join(splits)}."
         )
     if skip is None:
-        return splits[present]
+        return cast(Sequence[Any], splits[present])
     decoders = {skip: tfds.decode.SkipDecoding()}
-    return tfds.data_source(name, split=present, decoders=decoders, **options)
+    undecoded = tfds.data_source(name, split=present, decoders=decoders, **options)
+    return cast(Sequence[Any], undecoded)
 
 
 def _not_installed(error: ImportError, name: str) -> ModuleNotFoundError:

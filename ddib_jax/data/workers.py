@@ -5,13 +5,15 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 _AHEAD = 2
 
 
-def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int) -> Iterator[Any]:
+def in_workers(
+    batch_at: Callable[[int], Any], start: int, stop: int, count: int
+) -> Generator[Any, None, None]:
     """batch_at(step) for the steps in [start, stop), in order, computed by `count` processes.
 
     A batch depends on its step alone, so a resumed training goes on by starting at its step.
@@ -30,16 +32,16 @@ def in_workers(batch_at: Callable[[int], Any], start: int, stop: int, count: int
     steps = grain.MapDataset.range(start, stop).map(batch_at)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_AHEAD)
     processes = grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=_AHEAD)
-    batches = steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent)
-    return _closing(iter(batches))
+    ahead = steps.to_iter_dataset(reading).mp_prefetch(processes, worker_init_fn=_with_its_parent)
+    batches = iter(ahead)
 
+    def closing() -> Generator[Any, None, None]:
+        try:
+            yield from batches
+        finally:
+            batches.close()
 
-def _closing(batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches; closing this generator ends grain's processes."""
-    try:
-        yield from batches
-    finally:
-        batches.close()
+    return closing()
 
 
 def _with_its_parent(index: int, count: int) -> None:
@@ -50,10 +52,12 @@ def _with_its_parent(index: int, count: int) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    parent = multiprocessing.parent_process().sentinel
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def end_with_parent() -> None:
-        multiprocessing.connection.wait([parent])
+        multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -2,9 +2,10 @@
 
 from ddib_jax.diagnosis.checks import Check, latent_checks, noisy_latents, sample_checks
 from ddib_jax.diagnosis.inversion import (
-    Leg,
-    Road,
+    PaddedGrid,
     RoundTrip,
+    Timed,
+    codec_error,
     memory,
     recommended,
     round_trips,
@@ -13,9 +14,10 @@ from ddib_jax.diagnosis.inversion import (
 
 __all__ = [
     "Check",
-    "Leg",
-    "Road",
+    "PaddedGrid",
     "RoundTrip",
+    "Timed",
+    "codec_error",
     "latent_checks",
     "memory",
     "noisy_latents",

@@ -2,17 +2,18 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.bridge import Bridge, encode
+from ddib_jax.bridge import Bridge
 from ddib_jax.metrics import METRICS
 from ddib_jax.metrics.latents import neighbour_correlation_of, neighbour_moments
-from ddib_jax.types import Images, PRNGKey
+from ddib_jax.translation import encode, to_data
+from ddib_jax.types import HostImages, Images, PRNGKey
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,19 @@ def latent_checks(latents: Float[np.ndarray, "n h w c"]) -> tuple[Check, ...]:
 
 def noisy_latents(
     key: PRNGKey, bridge: Bridge, images: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> Images:
+) -> HostImages:
     """The latents [n h w c] of images [n h w c] with noise of deviation sigmas[0] added.
 
-    Those of an exact model are N(0, I). Raises as `bridge.encode` does, and does not warn.
+    Those of an exact model are N(0, I). Raises as `translation.encode` does, and does not warn.
     """
-    noise = np.asarray(jax.random.normal(key, images.shape))
-    noisy = images + np.float32(bridge.sigmas[0]) * noise
+    data = to_data(bridge.model, images, batch_size=batch_size)
+    noise = np.asarray(jax.random.normal(key, data.shape))
+    noisy = data + np.float32(bridge.sigmas[0]) * noise
+    of_codes = replace(bridge, model=replace(bridge.model, codec=None))  # as they are
     with warnings.catch_warnings():
         # that they are far from N(0, I) is for the checks to say
         warnings.simplefilter("ignore")
-        return encode(bridge, noisy, batch_size=batch_size, progress=progress)
+        return encode(of_codes, noisy, batch_size=batch_size, progress=progress).y
 
 
 def sample_checks(

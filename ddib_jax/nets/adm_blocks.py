@@ -8,12 +8,11 @@ throughout.
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ddib_jax.nets.layers import double, group_norm, halve, timestep_embedding
+from ddib_jax.nets.layers import Attending, double, group_norm, halve, timestep_embedding
 
 
 def conv(
@@ -72,7 +71,7 @@ class ResBlock(nn.Module):
         return x + h
 
 
-class AttentionBlock(nn.Module):
+class AttentionBlock(Attending):
     """Self-attention over all positions of a feature map, with its residual.
 
     split_qkv_first is the reference's `use_new_attention_order`.
@@ -94,7 +93,7 @@ class AttentionBlock(nn.Module):
             q, k, v = (part.reshape(b, -1, self.heads, c // self.heads) for part in parts)
         else:
             q, k, v = jnp.split(qkv.reshape(b, -1, self.heads, 3 * c // self.heads), 3, axis=-1)
-        h = jax.nn.dot_product_attention(q, k, v).reshape(b, height, width, c)
+        h = self.attend(q, k, v).reshape(b, height, width, c)
         zeros = nn.initializers.zeros
         return x + nn.Dense(c, dtype=self.dtype, kernel_init=zeros, name="proj_out")(h)
 
@@ -136,6 +135,11 @@ class ADM(nn.Module):
     dtype: str = "float32"
     remat: bool = False
 
+    @property
+    def bottleneck(self) -> str:
+        """The layer whose output is the bottleneck, the last of the lowest resolution."""
+        return "middle_block.2"
+
     def widths(self) -> list[int]:
         """The channels of every level."""
         return [int(mult * self.model_channels) for mult in self.channel_mult]
@@ -152,11 +156,6 @@ class ADM(nn.Module):
         embedding = timestep_embedding(time * self.time_scale, self.model_channels).astype(dtype)
         embedding = nn.silu(nn.Dense(width, dtype=dtype, name="time_embed.0")(embedding))
         return nn.Dense(width, dtype=dtype, name="time_embed.2")(embedding)
-
-    def record(self, name: str, value: Array) -> Array:
-        """The value itself, also sown in the collection `intermediates` under this name."""
-        self.sow("intermediates", name, value)
-        return value
 
     def residual(
         self,
@@ -180,8 +179,8 @@ class ADM(nn.Module):
         )
         return block(h, embedding)
 
-    def attend(self, name: str, h: Array) -> Array:
-        """Self-attention."""
+    def attention(self, name: str, h: Array) -> Array:
+        """Self-attention over all positions."""
         block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
         heads, dtype = self.heads(h.shape[-1]), jnp.dtype(self.dtype)
         return block(heads, self.use_new_attention_order, dtype, name=name)(h)
@@ -201,24 +200,23 @@ class ADM(nn.Module):
         """The outputs of all the blocks of the downward half, the last one of lowest resolution."""
         widths, dtype = self.widths(), jnp.dtype(self.dtype)
         h = conv(widths[0], 3, dtype, "input_blocks.0.0")(x.astype(dtype))
-        outputs = [self.record("input_blocks.0", h)]
+        outputs = [h]
         for level, width in enumerate(widths):
             for _ in range(self.num_res_blocks):
                 name = f"input_blocks.{len(outputs)}"
                 h = self.residual(f"{name}.0", h, embedding, width, train=train)
                 if h.shape[1] in self.attention_resolutions:
-                    h = self.attend(f"{name}.1", h)
-                outputs.append(self.record(name, h))
+                    h = self.attention(f"{name}.1", h)
+                outputs.append(h)
             if level < len(widths) - 1:
                 name = f"input_blocks.{len(outputs)}"
                 h = self.resample(f"{name}.0", h, embedding, "down", train=train)
-                outputs.append(self.record(name, h))
+                outputs.append(h)
         return outputs
 
     def middle(self, h: Array, embedding: Array, *, train: bool) -> Array:
         """Two residual blocks around attention, at the lowest resolution."""
         channels = h.shape[-1]
         h = self.residual("middle_block.0", h, embedding, channels, train=train)
-        h = self.attend("middle_block.1", h)
-        h = self.residual("middle_block.2", h, embedding, channels, train=train)
-        return self.record("middle_block", h)
+        h = self.attention("middle_block.1", h)
+        return self.residual(self.bottleneck, h, embedding, channels, train=train)

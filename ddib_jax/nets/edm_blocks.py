@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ddib_jax.nets.layers import group_norm
+from ddib_jax.nets.layers import Attending, group_norm
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -51,7 +51,7 @@ def resample(
     )
 
 
-class Block(nn.Module):
+class Block(Attending):
     """`UNetBlock`: a residual block modulated by an embedding, then attention.
 
     direction: "down" or "up" resamples after the first norm, by the filter `taps`. project: a
@@ -91,7 +91,7 @@ class Block(nn.Module):
         if x.shape[-1] != self.features or (self.direction and self.project):
             skip = nn.Conv(self.features, (1, 1), name="skip")(skip)
         x = (h + skip) * self.skip_scale
-        return self._attend(x) if self.attention else x
+        return self._attention(x) if self.attention else x
 
     def _norm(self, name: str, channels: int) -> nn.GroupNorm:
         return group_norm(name, groups=groups_of(channels), eps=self.eps)
@@ -99,13 +99,13 @@ class Block(nn.Module):
     def _resample(self, x: Array) -> Array:
         return x if self.direction is None else resample(x, self.taps, self.direction)
 
-    def _attend(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def _attention(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, height, width, c = x.shape
         heads = c // 64 if self.heads is None else self.heads
         qkv = nn.Conv(3 * c, (1, 1), name="qkv")(self._norm("norm2", c)(x))
         # The 3c channels are [heads c/heads 3] here: q, k and v alternate from channel to channel.
         qkv = qkv.reshape(b, height * width, heads, c // heads, 3)
-        h = jax.nn.dot_product_attention(qkv[..., 0], qkv[..., 1], qkv[..., 2])
+        h = self.attend(qkv[..., 0], qkv[..., 1], qkv[..., 2])
         h = nn.Conv(c, (1, 1), name="proj")(h.reshape(b, height, width, c))
         return (h + x) * self.skip_scale
 

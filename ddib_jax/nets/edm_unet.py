@@ -6,7 +6,7 @@ path, joined with dots, is its key in a state dict. NHWC throughout.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,11 @@ class _Options(nn.Module):
         """The label of no class, where the network was trained with labels dropped, else None."""
         return self.label_dim if self.label_dim and self.label_dropout else None
 
+    @property
+    def bottleneck(self) -> str:
+        """The layer whose output is the bottleneck, the last of the lowest resolution."""
+        return f"dec.{self.size(len(self.channel_mult) - 1)}_in1"
+
     def one_hot(self, cond: Int[Array, " b"] | None) -> Float[Array, "b k"] | None:
         """Labels [b] -> one-hot vectors [b label_dim], or None for a network without classes.
 
@@ -77,7 +82,7 @@ class _Options(nn.Module):
         if level < len(self.channel_mult) - 1:
             return block(f"dec.{size}_up", h, width, direction="up")
         h = block(f"dec.{size}_in0", h, width, attention=True)
-        return block(f"dec.{size}_in1", h, width)
+        return block(self.bottleneck, h, width)
 
 
 class SongUNet(_Options):
@@ -158,7 +163,7 @@ class SongUNet(_Options):
                 conv = nn.Conv(self.out_channels, (3, 3), name=f"dec.{size}_aux_conv")
                 image = conv(nn.silu(norm(h)))
                 output = image if output is None else resample(output, taps, "up") + image
-        return output
+        return cast(Array, output)  # the last level, 0, always makes one
 
     def _embedding(self, time: Float[Array, " b"], cond: Array | None) -> Float[Array, "b e"]:
         labels, embedding = self.one_hot(cond), self._noise(time * self.time_scale)

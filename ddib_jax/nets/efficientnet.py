@@ -1,5 +1,7 @@
 """EfficientNet-Lite0 in linen: ImageNet features of pictures, for Frechet distances."""
 
+import functools
+import operator
 from typing import NamedTuple
 
 import jax
@@ -79,10 +81,11 @@ class DepthwiseConv(nn.Module):
         around = [(border // 2, border - border // 2) for border in borders]
         x = jnp.pad(x, ((0, 0), *around, (0, 0)))
         offsets = [(i, j) for i in range(self.side) for j in range(self.side)]
-        return sum(
+        shifted = (
             x[:, i : i + ends[0] : self.stride, j : j + ends[1] : self.stride] * kernel[i, j, 0]
             for i, j in offsets
         )
+        return functools.reduce(operator.add, shifted)
 
 
 class EfficientNetLite0(nn.Module):

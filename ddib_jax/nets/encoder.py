@@ -3,13 +3,12 @@
 It is the downward half of their U-Net, pooled (see `adm_blocks`).
 """
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from ddib_jax.nets.adm_blocks import ADM
-from ddib_jax.nets.layers import group_norm
+from ddib_jax.nets.layers import Attending, group_norm
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
 _SPATIAL_WIDTH = 2048
@@ -56,7 +55,7 @@ class NoisyClassifier(ADM):
         return nn.Dense(self.num_classes, name="out.3")(nn.silu(group_norm("out.1")(hidden)))
 
 
-class AttentionPool(nn.Module):
+class AttentionPool(Attending):
     """Attention of the mean of all positions over these positions (CLIP, Radford et al. 2021)."""
 
     features: int
@@ -73,5 +72,5 @@ class AttentionPool(nn.Module):
         qkv = nn.Dense(3 * c, name="qkv_proj")(x + positions.T[None])
         parts = jnp.split(qkv, 3, axis=-1)
         q, k, v = (part.reshape(b, -1, self.heads, c // self.heads) for part in parts)
-        h = jax.nn.dot_product_attention(q, k, v).reshape(b, -1, c)
+        h = self.attend(q, k, v).reshape(b, -1, c)
         return nn.Dense(self.features, name="c_proj")(h[:, 0])  # the answer to the mean

@@ -1,8 +1,26 @@
-"""Layers that several families of networks use: embeddings of time, a norm, resampling by 2."""
+"""What several families of networks use: attention, embeddings of time, a norm, resampling by 2."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+
+class Attending(nn.Module):
+    """A module that attends.
+
+    Its attention is a method of its own so that hooks can read and replace what goes into it, what
+    comes out and the operation itself, by the same names in every network (`nets.hooks`).
+    """
+
+    def attend(
+        self,
+        q: Float[Array, "b n heads d"],
+        k: Float[Array, "b m heads d"],
+        v: Float[Array, "b m heads d"],
+    ) -> Float[Array, "b n heads d"]:
+        """softmax(q k^T / sqrt(d)) v in each head: n queries over m positions."""
+        return jax.nn.dot_product_attention(q, k, v)
 
 
 def timestep_embedding(

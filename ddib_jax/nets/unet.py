@@ -19,9 +19,6 @@ class UNet(ADM):
     before its embedding (1 for time steps of a thousand, 16 for log(sigma) / 4). dtype is that of
     the computation; parameters stay float32. remat computes every block anew on the way back
     instead of keeping what it held (jax.checkpoint): less memory, a third more time.
-
-    Every block's output is sown in the collection `intermediates` under the block's name, free when
-    not asked for.
     """
 
     out_channels: int = 3
@@ -66,11 +63,10 @@ class UNet(ADM):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = self.residual(f"{name}.0", h, embedding, width, train=train)
                 if h.shape[1] in self.attention_resolutions:
-                    h = self.attend(f"{name}.{layer}", h)
+                    h = self.attention(f"{name}.{layer}", h)
                     layer += 1
                 if level and repeat == self.num_res_blocks:
                     h = self.resample(f"{name}.{layer}", h, embedding, "up", train=train)
-                h = self.record(name, h)
                 block += 1
         channels = self.out_channels * (2 if self.learn_sigma else 1) * self.patch_size**2
         h = nn.silu(group_norm("out.0")(h)).astype(dtype)

@@ -37,11 +37,7 @@ UP = {
 
 
 class UNet2D(nn.Module):
-    """The U-Net of diffusers, without or with classes; every field is an option of `UNet2DModel`.
-
-    Every block's output is sown in the collection `intermediates` under the block's name, free when
-    not asked for.
-    """
+    """The U-Net of diffusers, with classes or without; its fields are `UNet2DModel`'s options."""
 
     in_channels: int = 3
     out_channels: int = 3
@@ -81,6 +77,19 @@ class UNet2D(nn.Module):
     def num_classes(self) -> int | None:
         """The number of classes of a network with a table of them, else None."""
         return None if self.class_embed_type else self.num_class_embeds
+
+    @property
+    def bottleneck(self) -> str:
+        """The layer whose output is the bottleneck, the last of the lowest resolution.
+
+        Of a network without a middle block it is the last layer of the way down.
+        """
+        if self.mid_block_type is not None:
+            return "mid_block.resnets.1"
+        lowest = len(self.down_block_types) - 1
+        attends, _ = DOWN[self.down_block_types[lowest].removeprefix("UNetRes")]
+        kind = "attentions" if attends else "resnets"
+        return f"down_blocks.{lowest}.{kind}.{self.layers_per_block - 1}"
 
     def condition_spec(self) -> jax.ShapeDtypeStruct | None:
         """A label (with `class_embed_type` timestep any number), an embedding [e], or None."""
@@ -129,17 +138,13 @@ class UNet2D(nn.Module):
             )
             return block(h, embedding, train=train)
 
-        def attend(name: str, h: Array, groups: int | None, *, divisor: float = 1.0) -> Array:
+        def attention(name: str, h: Array, groups: int | None, *, divisor: float = 1.0) -> Array:
             head_dim, eps = self.attention_head_dim, self.norm_eps
             return Attention(head_dim, groups, eps, divisor, dtype, name=name)(h)
 
-        def record(name: str, value: Array) -> Array:
-            self.sow("intermediates", name, value)
-            return value
-
         h = (2 * x - 1 if self.center_input_sample else x).astype(dtype)
         h = nn.Conv(widths[0], (3, 3), padding=1, dtype=dtype, name="conv_in")(h)
-        skips, last = [record("conv_in", h)], len(widths) - 1
+        skips, last = [h], len(widths) - 1
         for level, (kind, width) in enumerate(zip(self.down_block_types, widths, strict=True)):
             attends, resnets = DOWN[kind.removeprefix("UNetRes")]
             # Of diffusers' blocks those with attention alone heed `downsample_type`.
@@ -147,7 +152,8 @@ class UNet2D(nn.Module):
             for layer in range(self.layers_per_block):
                 h = residual(f"down_blocks.{level}.resnets.{layer}", h, width)
                 if attends:
-                    h = attend(f"down_blocks.{level}.attentions.{layer}", h, self.norm_num_groups)
+                    name = f"down_blocks.{level}.attentions.{layer}"
+                    h = attention(name, h, self.norm_num_groups)
                 skips.append(h)
             if level < last:
                 name = f"down_blocks.{level}.downsamplers.0"
@@ -156,15 +162,14 @@ class UNet2D(nn.Module):
                 else:
                     h = Down(self.downsample_padding, dtype, name=name)(h)
                 skips.append(h)
-            record(f"down_blocks.{level}", h)
 
         if self.mid_block_type is not None:
             divisor = self.mid_block_scale_factor
             h = residual("mid_block.resnets.0", h, h.shape[-1], divisor=divisor)
             if self.add_attention:
-                h = attend("mid_block.attentions.0", h, self._middle_groups(), divisor=divisor)
+                groups = self._middle_groups()
+                h = attention("mid_block.attentions.0", h, groups, divisor=divisor)
             h = residual("mid_block.resnets.1", h, h.shape[-1], divisor=divisor)
-            record("mid_block", h)
 
         upward = zip(self.up_block_types, reversed(widths), strict=True)
         for level, (kind, width) in enumerate(upward):
@@ -174,11 +179,11 @@ class UNet2D(nn.Module):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
                 h = residual(f"up_blocks.{level}.resnets.{layer}", h, width)
                 if attends:
-                    h = attend(f"up_blocks.{level}.attentions.{layer}", h, self.norm_num_groups)
+                    name = f"up_blocks.{level}.attentions.{layer}"
+                    h = attention(name, h, self.norm_num_groups)
             if level < last:
                 name = f"up_blocks.{level}.upsamplers.0"
                 h = residual(name, h, width, resample="up") if resnets else Up(dtype, name=name)(h)
-            record(f"up_blocks.{level}", h)
 
         norm = group_norm("conv_norm_out", groups=self.norm_num_groups, eps=self.norm_eps)
         h = nn.silu(norm(h)).astype(dtype)
@@ -202,6 +207,12 @@ class UNet2D(nn.Module):
     def _embedding(self, time: Array, cond: Array | None, dtype: Any) -> Float[Array, "b e"]:
         project, width = self._time_projection(), self._embedding_width()
         embedding = Embedding(width, dtype, name="time_embedding")(project(time).astype(dtype))
+        if self.condition_spec() is None:
+            return embedding
+        if cond is None:
+            raise ValueError(
+                "This network is told a class or an embedding of every image; give it."
+            )
         if self.class_embed_type == "timestep":
             waves = project(cond.astype(jnp.float32)).astype(dtype)
             embedding += Embedding(width, dtype, name="class_embedding")(waves)

@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ddib_jax.nets.layers import double, group_norm, halve
+from ddib_jax.nets.layers import Attending, double, group_norm, halve
 
 
 class Embedding(nn.Module):
@@ -72,7 +71,7 @@ class Residual(nn.Module):
         return nn.Conv(self.features, (3, 3), padding=1, dtype=self.dtype, name=name)
 
 
-class Attention(nn.Module):
+class Attention(Attending):
     """diffusers' self-attention over all positions, with its residual.
 
     head_dim: channels of a head; None is one head. groups: of the norm; None leaves it out.
@@ -99,7 +98,7 @@ class Attention(nn.Module):
             nn.Dense(inner, dtype=self.dtype, name=f"to_{part}")(h).reshape(b, -1, heads, size)
             for part in "qkv"
         )
-        h = jax.nn.dot_product_attention(q, k, v).reshape(b, height, width, inner)
+        h = self.attend(q, k, v).reshape(b, height, width, inner)
         return (x + nn.Dense(c, dtype=self.dtype, name="to_out.0")(h)) / self.divisor
 
 

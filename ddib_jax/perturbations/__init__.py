@@ -59,7 +59,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             neutral=0,
             sweep=_FRACTIONS,
             description="the coefficient's share of the source image",
-            needs=("image",),
+            needs=("data",),
         ),
         "checkerboard-image": Transform(
             pixels.checkerboard_image,
@@ -68,7 +68,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             neutral=0,
             sweep=_CELLS,
             description="cells of the source image, pixels wide",
-            needs=("image",),
+            needs=("data",),
             whole=True,
         ),
         "checkerboard-noise": Transform(
@@ -134,7 +134,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             neutral=0,
             sweep=_FRACTIONS,
             description="along the sphere to another image's latent",
-            needs=("other",),
+            needs=("reference",),
             keeps_variance=True,
         ),
         "keep-low": Transform(
@@ -193,7 +193,7 @@ PERTURBATIONS: Mapping[str, Transform] = MappingProxyType(
             neutral=0,
             sweep=(0.5, 1.0),
             description="channel statistics of another image's latent",
-            needs=("other",),
+            needs=("reference",),
         ),
         "gaussianise": Transform(
             pixels.gaussianise,

@@ -31,7 +31,7 @@ def add_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
 
 def blend_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
     """(1 - coefficient) latent + coefficient * source image."""
-    return (1 - coefficient) * latent + coefficient * context["image"]
+    return (1 - coefficient) * latent + coefficient * context["data"]
 
 
 def checkerboard_image(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
@@ -39,7 +39,7 @@ def checkerboard_image(latent: Latent, coefficient: Scalar, context: Context) ->
 
     At 0 there are no cells, and all of it is the latent.
     """
-    return jnp.where(_cells(latent, coefficient), context["image"], latent)
+    return jnp.where(_cells(latent, coefficient), context["data"], latent)
 
 
 def checkerboard_noise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
@@ -63,7 +63,7 @@ def slerp_other(latent: Latent, coefficient: Scalar, context: Context) -> Latent
 
     The other latent is scaled to the length of the first.
     """
-    return _slerp(latent, context["other"], coefficient)
+    return _slerp(latent, context["reference"], coefficient)
 
 
 def match_channels(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
@@ -80,7 +80,7 @@ def recolour(latent: Latent, coefficient: Scalar, context: Context) -> Latent:
 
     The transfer of Reinhard et al. (2001), in the latent.
     """
-    return latent + coefficient * (_matched_to(context["other"], latent) - latent)
+    return latent + coefficient * (_matched_to(context["reference"], latent) - latent)
 
 
 def gaussianise(latent: Latent, coefficient: Scalar, context: Context) -> Latent:

@@ -23,7 +23,7 @@ class Transform:
     the noise `level` (a scalar sigma) at which the two bridges meet. low, high: the range of its
     coefficients, both ends included. neutral: the coefficient at which it is the identity, or None.
     sweep: the coefficients that a study tries. needs: the parts of the context that it looks at:
-    `image`, the source; `noise`, Gaussian and fixed; `latent`, as it was encoded; `other`, the
+    `data`, the source; `noise`, Gaussian and fixed; `latent`, as it was encoded; `reference`, the
     latent of another image. whole: whether coefficients are whole numbers. keeps_variance: whether
     white Gaussian latents keep their mean square.
     """
@@ -112,9 +112,9 @@ def at(
 def needs(perturbation: Any) -> frozenset[str]:
     """The parts of the context that a perturbation's steps look at.
 
-    Of a plain function nothing is known: it may look at image, noise and latent.
+    Of a plain function nothing is known: it may look at data, noise and latent.
     """
-    anything = ("image", "noise", "latent")
+    anything = ("data", "noise", "latent")
     return frozenset(
         part for step in steps_of(perturbation) for part in getattr(step, "needs", anything)
     )

@@ -53,8 +53,13 @@ def save_model(
     facts: what else `model.json` shall say (`data`, `training`), JSON values. dtype: of the stored
     weights. samples: a PNG to copy there. An older model in the same place is replaced. Raises
     OSError where the disk does not take it and ValueError for weights that are not finite in
-    `dtype`; the older model is whole then.
+    `dtype` and a model with a codec; the older model is whole then.
     """
+    if model.codec is not None:
+        raise ValueError(
+            f"A model directory holds no codec, and this model has a {type(model.codec).__name__};"
+            " save the model of its codes (`model.replace(codec=None)`) and the codec apart."
+        )
     fields = array_fields(type(model.precondition))
     statistics = {name: getattr(model.precondition, name) for name in fields}
     arrays = _prefixed("params/", flatten_dict(model.params, sep="/"))

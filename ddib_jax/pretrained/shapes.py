@@ -1,6 +1,6 @@
 """The parameters that a network has, by name and shape, without computing them."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 from flax.traverse_util import flatten_dict
@@ -22,7 +22,7 @@ def parameter_shapes(
         raise ValueError(
             f"The network that {description} cannot be built: {first_line(error)}"
         ) from error
-    return flatten_dict(variables["params"], sep="/")
+    return cast(dict[str, jax.ShapeDtypeStruct], flatten_dict(variables["params"], sep="/"))
 
 
 def first_line(error: Exception) -> str:

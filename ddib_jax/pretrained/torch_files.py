@@ -9,7 +9,7 @@ import pickle
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +62,13 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
+def _rebuilt(
+    storage: tuple[str, Any], offset: int, shape: Sequence[int], stride: Sequence[int], *rest: Any
+) -> _Tensor:
+    """What torch's `_rebuild_tensor_v2` is called with, as a record."""
+    return _Tensor(*storage, offset, tuple(shape), tuple(stride))
+
+
 class _Unpickler(pickle.Unpickler):
     """An unpickler of state dicts that runs no code.
 
@@ -73,9 +80,7 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, stride, *rest: _Tensor(
-                *storage, offset, tuple(shape), tuple(stride)
-            )
+            return _rebuilt
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda data, *rest: data
         if module == "torch" and name in _STORAGES:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +22,7 @@ def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, *, theme: Them
     with canvas(path, theme, columns, inches, rows=len(rows)) as axes:
         clouds = [cloud for row in rows for cloud in row.items()]
         for plane, (title, (points, positions)) in zip(axes, clouds, strict=True):
-            colours = (
+            colours: dict[str, Any] = (
                 {"color": theme.accent}
                 if positions is None
                 else {"c": positions, "cmap": "turbo", "vmin": 0, "vmax": 1}

@@ -27,10 +27,10 @@ def error_figure(
 ) -> None:
     """Curves of (evaluations, errors) in log-log panels side by side, with legends.
 
-    panels: title -> curve's name -> curve; a name that ends in "+ carry" is drawn dashed. `level`
-    draws a dotted horizontal line, `reference` a curve that every panel shows in grey. Errors above
-    10 and infinite ones are drawn at the upper edge, those below 1e-8 at the lower; `unbounded` is
-    for quantities without such a range (seconds).
+    panels: title -> curve's name -> curve. `level` draws a dotted horizontal line, `reference` a
+    curve that every panel shows in grey. Errors above 10 and infinite ones are drawn at the upper
+    edge, those below 1e-8 at the lower; `unbounded` is for quantities without such a range
+    (seconds).
     """
     with canvas(path, theme, len(panels), (4.6 * len(panels) + 0.6, 5.0)) as axes:
         for plane, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -38,7 +38,7 @@ def error_figure(
                 _curve(plane, *reference, theme.muted, unbounded=unbounded, width=1.2)
             for hue, (name, curve) in zip(HUES * 3, curves.items(), strict=False):
                 _curve(plane, name, curve, hue, unbounded=unbounded)
-            plane.set(title=title, xscale="log", yscale="log", xlabel="evaluations a leg")
+            plane.set(title=title, xscale="log", yscale="log", xlabel="evaluations each way")
             if not unbounded:
                 plane.set_ylim(FLOOR / 2, CEILING * 2)
             if level is not None:
@@ -55,11 +55,10 @@ def _curve(
     )
     errors = np.where(np.isfinite(errors), errors, np.nan if unbounded else CEILING)
     heights = errors if unbounded else np.clip(errors, FLOOR, CEILING)
-    style = "--" if name.endswith("+ carry") else "-"
     plane.plot(
         evaluations,
         heights,
-        style,
+        "-",
         marker="o",
         markersize=3.5,
         color=colour,

@@ -15,7 +15,7 @@ COLUMNS = 12
 def diagnosis(run: Run, figures: Path) -> list[Section]:
     """The sections of a diagnosis: conclusion, checks of the model, round trips, cost, directory.
 
-    The run holds the tables `checks`, `round_trips` (solver, carried, steps, evaluations, error,
+    The run holds the tables `checks`, `round_trips` (solver, with_aux, steps, evaluations, error,
     ...), `model` and `cost`, the arrays `images`, `samples` and `latents`, all [n h w c], and the
     texts `conclusion` and `recommended`.
 
@@ -54,10 +54,10 @@ def diagnosis(run: Run, figures: Path) -> list[Section]:
 
 
 def _round_trip_figure(run: Run, figures: Path) -> Picture:
-    without, carrying = "Nothing carried", "With the carry of a reversible solver"
-    panels: dict[str, dict[str, Curve]] = {without: {}, carrying: {}}
-    for solver, carried, _, evaluations, error, *_ in table_of(run, "round_trips").rows:
-        curves = panels[carrying if carried == "yes" else without]
+    without, kept = "No auxiliary state", "With the auxiliary state of a reversible solver"
+    panels: dict[str, dict[str, tuple[list, list]]] = {without: {}, kept: {}}
+    for solver, with_aux, _, evaluations, error, *_ in table_of(run, "round_trips").rows:
+        curves = panels[kept if with_aux == "yes" else without]
         curve = curves.setdefault(solver, ([], []))
         curve[0].append(evaluations)
         curve[1].append(error)
@@ -76,17 +76,17 @@ def _round_trip_figure(run: Run, figures: Path) -> Picture:
 
 
 QUANTITIES = {
-    "round_trip": ("Encode → decode, nothing carried", "relative RMSE"),
-    "carried": ("Encode → decode with the carry", "relative RMSE"),
+    "round_trip": ("Encode → decode, no auxiliary state", "relative RMSE"),
+    "with_aux": ("Encode → decode with the auxiliary state", "relative RMSE"),
     "latent": ("Latent against the adaptive reference", "relative RMSE"),
     "translation": ("Translation against the adaptive reference", "RMSE"),
     "handed": (
-        "Translation with the source's second state handed on, against the adaptive reference",
+        "Translation with the source's auxiliary state handed on, against the adaptive reference",
         "RMSE",
     ),
-    "cycle": ("Source → target → source, nothing carried", "relative RMSE"),
-    "cycle_carried": ("Source → target → source, both carries kept", "relative RMSE"),
-    "seconds": ("Wall time of one leg", "seconds an image"),
+    "cycle": ("Source → target → source, no auxiliary state", "relative RMSE"),
+    "cycle_with_aux": ("Source → target → source, both auxiliary states", "relative RMSE"),
+    "seconds": ("Wall time, one way", "seconds an image"),
 }
 """Column of the study's table -> what it is, and its unit."""
 
@@ -143,4 +143,4 @@ def _study_figure(table: Table, quantity: str, path: Path) -> Picture:
         unbounded=quantity == "seconds",
         theme=theme,
     )
-    return in_both_themes(draw, path, f"{title}, {unit}, against network evaluations a leg.")
+    return in_both_themes(draw, path, f"{title}, {unit}, against network evaluations each way.")

@@ -69,7 +69,7 @@ def hue_figure(
             xlabel="hue of the source",
             ylabel="hue of the translation",
         )
-        bins = np.arange(0, 181, 5)
+        bins = list(range(0, 181, 5))
         histogram.hist(error[finite], bins, color=theme.accent, alpha=0.9, rwidth=0.86)
         histogram.set(title="Hue error", xlabel="degrees around the circle", ylabel="images")
         histogram.set(xlim=(0, 180), xticks=range(0, 181, 30))
@@ -115,7 +115,7 @@ def latent_figure(
         grid = np.linspace(-4.5, 4.5, 361)
         density.hist(
             np.clip(values, -4.5, 4.5),
-            np.linspace(-4.5, 4.5, 91),
+            np.linspace(-4.5, 4.5, 91).tolist(),
             density=True,
             color=theme.accent,
             alpha=0.75,
@@ -189,9 +189,8 @@ def thickness_figure(
         )
         change = second - first
         reach = max(float(np.abs(change).max()), 0.1) * 1.05
-        histogram.hist(
-            change, np.linspace(-reach, reach, 42), color=theme.accent, alpha=0.9, rwidth=0.86
-        )
+        bins = np.linspace(-reach, reach, 42).tolist()
+        histogram.hist(change, bins, color=theme.accent, alpha=0.9, rwidth=0.86)
         histogram.axvline(0, color=theme.muted, linewidth=1)
         histogram.axvline(change.mean(), color=theme.warm, linewidth=1.8)
         histogram.set_title(f"mean {change.mean():+.2f} px", loc="right", color=theme.warm)

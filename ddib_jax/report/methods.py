@@ -72,7 +72,11 @@ def dot_figure(
     inches = (4.4 * columns, lines * (1.3 + 0.34 * len(methods)))
     with canvas(path, theme, columns, inches, rows=lines) as axes:
         for panel, metric in zip(axes, metrics, strict=False):
-            measured = {method: tuple(values) for method, name, *values in rows if name == metric}
+            measured = {
+                method: (value, low, high)
+                for method, name, value, low, high in rows
+                if name == metric
+            }
             for line, method in enumerate(reversed(methods)):
                 if method not in measured:
                     continue

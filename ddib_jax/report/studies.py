@@ -159,7 +159,7 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
         ),
         Section(
             "Stroke",
-            "What else is carried over: a thick stroke should stay thick.",
+            "What else is kept: a thick stroke should stay thick.",
             (
                 in_both_themes(
                     lambda path, theme: thickness_figure(

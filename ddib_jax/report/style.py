@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 
 @dataclass(frozen=True)
@@ -52,37 +53,38 @@ def canvas(
 
     `size` is the figure's width and height in inches, at 150 pixels an inch.
     """
-    settings = {
-        "font.family": "DejaVu Sans",
-        "font.size": 11,
-        "axes.titlesize": 12.5,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 12,
-        "axes.titlecolor": theme.ink,
-        "axes.labelcolor": theme.muted,
-        "axes.labelpad": 8,
-        "axes.edgecolor": theme.rule,
-        "axes.facecolor": theme.paper,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": theme.rule,
-        "grid.linewidth": 0.8,
-        "xtick.color": theme.rule,
-        "ytick.color": theme.rule,
-        "xtick.labelcolor": theme.muted,
-        "ytick.labelcolor": theme.muted,
-        "text.color": theme.ink,
-        "figure.facecolor": theme.paper,
-        "legend.frameon": False,
-        "legend.labelcolor": theme.ink,
-    }
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=size, layout="constrained")
+    with matplotlib.rc_context(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 11,
+            "axes.titlesize": 12.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.titlepad": 12,
+            "axes.titlecolor": theme.ink,
+            "axes.labelcolor": theme.muted,
+            "axes.labelpad": 8,
+            "axes.edgecolor": theme.rule,
+            "axes.facecolor": theme.paper,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": theme.rule,
+            "grid.linewidth": 0.8,
+            "xtick.color": theme.rule,
+            "ytick.color": theme.rule,
+            "xtick.labelcolor": theme.muted,
+            "ytick.labelcolor": theme.muted,
+            "text.color": theme.ink,
+            "figure.facecolor": theme.paper,
+            "legend.frameon": False,
+            "legend.labelcolor": theme.ink,
+        }
+    ):
+        layout = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.18, wspace=0.06)
+        figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.14, h_pad=0.18, wspace=0.06)
         yield tuple(np.ravel(figure.subplots(rows, columns)))
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

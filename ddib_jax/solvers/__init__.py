@@ -1,22 +1,23 @@
 """Solvers of ordinary differential equations; none of them knows what a diffusion model is."""
 
 from ddib_jax.solvers.adaptive import Adaptive
-from ddib_jax.solvers.carry import Carry, cross, is_reversible
 from ddib_jax.solvers.exponential import Exponential
 from ddib_jax.solvers.fixed_point import FixedPoint
-from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint, is_implicit
-from ddib_jax.solvers.integrate import (
-    backward,
-    count,
-    odeint,
-    odeint_effort,
-    odeint_pair,
-    odeint_path,
-)
+from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta
-from ddib_jax.types import ReversibleSolver, Solver
+from ddib_jax.solvers.solve import (
+    Explicit,
+    OverGrid,
+    Solution,
+    backward,
+    solve,
+    solve_path,
+    solved,
+    threshold,
+)
+from ddib_jax.types import Ending, Solver
 
 SOLVERS: dict[str, Solver] = {
     "euler": EULER,
@@ -60,27 +61,26 @@ __all__ = [
     "SOLVERS",
     "AdamsBashforth",
     "Adaptive",
-    "Carry",
     "Coupled",
     "DPMSolverPP2M",
     "DPMSolverPP3M",
+    "Ending",
     "ExactEuler",
     "ExactInverse",
+    "Explicit",
     "Exponential",
     "FixedPoint",
     "ImplicitMidpoint",
+    "OverGrid",
     "ReversibleHeun",
-    "ReversibleSolver",
     "RungeKutta",
+    "Solution",
+    "Solver",
     "TwoStep",
     "backward",
-    "count",
-    "cross",
     "get_solver",
-    "is_implicit",
-    "is_reversible",
-    "odeint",
-    "odeint_effort",
-    "odeint_pair",
-    "odeint_path",
+    "solve",
+    "solve_path",
+    "solved",
+    "threshold",
 ]

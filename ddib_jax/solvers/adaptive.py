@@ -1,12 +1,12 @@
 """Adaptive methods of diffrax: the reference for fixed grids. Needs the extra `adaptive`."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ddib_jax.types import Scalar, VectorField
+from ddib_jax.types import Ending, Scalar, VectorField
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,29 @@ class Adaptive:
     rtol: float = 1e-5
     atol: float = 1e-5
     max_steps: int = 4096
+    inverse: None = None
+    tolerance: None = None
 
     @property
     def order(self) -> int:
         """That of the method at fixed steps."""
         return {"tsit5": 5, "dopri8": 8}[self.method]
 
-    @property
-    def evaluations(self) -> int:
-        """Those of one inner step; `odeint_effort` returns how many were taken in all."""
-        return {"tsit5": 6, "dopri8": 13}[self.method]
+    def evaluations(self, steps: int) -> int:
+        """Those of one inner step an interval, the least; a `Solution` has those taken."""
+        return {"tsit5": 6, "dopri8": 13}[self.method] * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> Any:
-        """Residuals of zero [b], and no evaluations yet."""
-        return jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Array:
+        """No evaluations yet."""
+        return jnp.asarray(0)
 
-    def effort(self, carry: tuple) -> tuple[Array, Array]:
-        """Residuals of zero [b], for nothing is solved for, and the evaluations."""
-        return carry
+    def finish(self, state: Array, t: Scalar) -> Ending:
+        """The evaluations."""
+        return Ending(evaluations=state)
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
-    ) -> tuple[Array, tuple]:
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Array
+    ) -> tuple[Array, Array]:
         """From y(t0) = y0 to y(t1)."""
         try:
             import diffrax
@@ -52,7 +53,6 @@ class Adaptive:
             raise ImportError(
                 "Adaptive solvers are diffrax's: pip install 'ddib_jax[adaptive]'."
             ) from error
-        residual, evaluations = carry
         method = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8}[self.method]()
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda s, y, args: jnp.exp(s) * f(jnp.exp(s), y)),
@@ -66,5 +66,6 @@ class Adaptive:
             adjoint=diffrax.ForwardMode(),
             throw=False,
         )
-        y1 = jnp.where(diffrax.is_okay(solution.result), solution.ys[0], jnp.nan)
-        return y1, (residual, evaluations + solution.stats["num_steps"] * self.evaluations)
+        end = cast(Array, solution.ys)[0]
+        y1 = jnp.where(diffrax.is_okay(solution.result), end, jnp.nan)
+        return y1, state + solution.stats["num_steps"] * self.evaluations(1)

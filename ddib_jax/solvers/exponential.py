@@ -5,8 +5,7 @@ from typing import Any
 
 from jaxtyping import Array
 
-from ddib_jax.solvers.integrate import count
-from ddib_jax.types import Scalar, VectorField
+from ddib_jax.types import Ending, Scalar, Solver, VectorField
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class Exponential:
     the noise. A reversible method stays one. Needs t > 0.
     """
 
-    method: Any
+    method: Solver
+    tolerance: None = None
 
     @property
     def order(self) -> int:
@@ -28,36 +28,31 @@ class Exponential:
         return self.method.order
 
     @property
-    def evaluations(self) -> int:
+    def inverse(self) -> "Exponential | None":
+        """The method that undoes this one, along the grid reversed; None where there is none."""
+        inverse = self.method.inverse
+        return None if inverse is None else Exponential(inverse)
+
+    def evaluations(self, steps: int) -> int:
         """Those of the method."""
-        return self.method.evaluations
+        return self.method.evaluations(steps)
 
-    @property
-    def inverse(self) -> "Exponential":
-        """The method that undoes this one, along the grid reversed."""
-        # AttributeError for a method without an inverse: so `is_reversible` tells the two apart
-        return Exponential(self.method.inverse)
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Any:
+        """What the method keeps, in the coordinates u and s."""
+        aux = None if aux is None else aux / t0
+        return self.method.init(_data_prediction(f), 1 / t0, y0 / t0, aux)
 
-    def overhead(self, steps: int) -> int:
-        """That of the method."""
-        return count(self.method, steps) - self.method.evaluations * steps
-
-    def init(self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None) -> Any:
-        """The method's own carry, in the coordinates u and s."""
-        # a method that is not reversible has an `init` that knows no second state
-        pair = {} if second is None else {"second": second / t0}
-        return self.method.init(_data_prediction(f), 1 / t0, y0 / t0, **pair)
-
-    def second(self, carry: Any, t: Scalar) -> Array:
-        """The method's second state, in y's coordinates."""
-        return t * self.method.second(carry, 1 / t)
+    def finish(self, state: Any, t: Scalar) -> Ending:
+        """The method's auxiliary state, in y's coordinates."""
+        aux = self.method.finish(state, 1 / t).aux
+        return Ending(None if aux is None else t * aux)
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Any
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Any
     ) -> tuple[Array, Any]:
         """From y(t0) = y0 to y(t1)."""
-        u, carry = self.method.step(_data_prediction(f), 1 / t0, 1 / t1, y0 / t0, carry)
-        return t1 * u, carry
+        u, state = self.method.step(_data_prediction(f), 1 / t0, 1 / t1, y0 / t0, state)
+        return t1 * u, state
 
 
 def _data_prediction(f: VectorField) -> VectorField:

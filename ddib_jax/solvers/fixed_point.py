@@ -1,7 +1,7 @@
 """Fixed points x = g(x), by Anderson acceleration and by Newton's method where that stalls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -47,25 +47,22 @@ class FixedPoint:
 
         The result is the best that was met, whether or not it reached the tolerance.
         """
-        threshold = self.threshold(start.dtype)
+        threshold = self.tolerance * float(jnp.finfo(start.dtype).eps)
         result = self._anderson(g, start, threshold)
         if self.newton == 0:
             return result
         # Newton's method starts at the best point so far, and afresh where that is not finite
-        finite = result.replace(x=jnp.where(jnp.isfinite(result.x), result.x, start))
+        finite = replace(result, x=jnp.where(jnp.isfinite(result.x), result.x, start))
         return jax.lax.cond(
             _missed(result, threshold),
             lambda: self._newton(g, finite, threshold),
             lambda: result,
         )
 
-    def threshold(self, dtype: jnp.dtype) -> float:
-        """The residual at which the iteration stops, for numbers of this type."""
-        return self.tolerance * float(jnp.finfo(dtype).eps)
-
-    def accepted(self, dtype: jnp.dtype) -> float:
-        """The largest residual that counts as converged, for numbers of this type."""
-        return self.slack * self.threshold(dtype)
+    @property
+    def accepted(self) -> float:
+        """The largest residual that counts as converged, in units of the last place."""
+        return self.slack * self.tolerance
 
     def _anderson(self, g, start, threshold) -> FixedPointResult:
         flat = lambda a: a.reshape(len(a), -1)
@@ -95,7 +92,7 @@ class FixedPoint:
         *_, best, count = jax.lax.while_loop(
             unfinished, iterate, (start, gap, empty, empty, best, count)
         )
-        return best.replace(evaluations=count)
+        return replace(best, evaluations=count)
 
     def _newton(self, g, start, threshold) -> FixedPointResult:
         def unfinished(state):

@@ -1,7 +1,7 @@
 """Implicit methods: exact both ways without a second state, at the price of a fixed point a step.
 
-Each is its own inverse: along a grid and back along it reversed, `odeint` gives the state back to
-the tolerance of the fixed points. `odeint_effort` returns the residual that they reached and the
+Along a grid and back along it reversed, `solve` gives the state back to the tolerance of the fixed
+points, without an auxiliary state; its `Solution` has the residual that they reached and the
 evaluations that they took.
 """
 
@@ -12,37 +12,44 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddib_jax.solvers.fixed_point import FixedPoint
-from ddib_jax.solvers.integrate import Count, backward, walk
 from ddib_jax.solvers.multistep import DPMSolverPP2M
-from ddib_jax.types import Scalar, Solver, VectorField
+from ddib_jax.solvers.solve import Count, OverGrid, backward, solve
+from ddib_jax.types import Ending, Scalar, Solver, VectorField
 
 _FIXED_POINT = FixedPoint()
 _DPMPP_2M = DPMSolverPP2M()
 _WITHOUT_NEWTON = FixedPoint(newton=0)
-
-
-def is_implicit(solver: Solver) -> bool:
-    """Whether the solver solves for its states, to the tolerance of its `solve`."""
-    return hasattr(solver, "solve")
+_PASSES = 8
+"""Evaluations that a fixed point is expected to take."""
 
 
 @dataclass(frozen=True)
 class _Stepwise:
-    """Implicit one-step methods; the carry is the last slope, worst residual and evaluations."""
+    """Implicit one-step methods; kept are the last slope, the worst residual, the evaluations."""
 
-    solve: FixedPoint = _FIXED_POINT
+    fixed_point: FixedPoint = _FIXED_POINT
+    inverse: None = None
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
+    @property
+    def tolerance(self) -> float:
+        """That of the fixed points, with their slack, in units of the last place."""
+        return self.fixed_point.accepted
+
+    def evaluations(self, steps: int) -> int:
+        """As many as are expected."""
+        return _PASSES * steps
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """A first guess of the slope, residuals of zero [b], and no evaluations yet."""
         return jnp.zeros_like(y0), jnp.zeros(len(y0), y0.dtype), jnp.asarray(0)
 
-    def effort(self, carry: tuple) -> tuple[Float[Array, " b"], Int[Array, ""]]:
-        """The worst relative residual of every member so far, and the evaluations."""
-        return carry[1], carry[2]
+    def finish(self, state: tuple, t: Scalar) -> Ending:
+        """The worst relative residual of every member, and the evaluations."""
+        return Ending(None, *state[1:])
 
-    def _slope(self, equation, carry) -> tuple[Array, tuple]:
-        guess, worst, count = carry
-        result = self.solve(equation, guess)
+    def _slope(self, equation, state) -> tuple[Array, tuple]:
+        guess, worst, count = state
+        result = self.fixed_point(equation, guess)
         worst = jnp.maximum(worst, result.residual)
         return result.x, (result.x, worst, count + result.evaluations)
 
@@ -57,20 +64,19 @@ class ExactEuler(_Stepwise):
     """
 
     order: int = 1
-    evaluations: int = 1
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: tuple
     ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
 
         def falling():
             slope = f(t0, y0)
-            return slope, (slope, carry[1], carry[2] + 1)
+            return slope, (slope, state[1], state[2] + 1)
 
-        rising = lambda: self._slope(lambda slope: f(t1, y0 + (t1 - t0) * slope), carry)
-        slope, carry = jax.lax.cond(t1 < t0, falling, rising)
-        return y0 + (t1 - t0) * slope, carry
+        rising = lambda: self._slope(lambda slope: f(t1, y0 + (t1 - t0) * slope), state)
+        slope, state = jax.lax.cond(t1 < t0, falling, rising)
+        return y0 + (t1 - t0) * slope, state
 
 
 @dataclass(frozen=True)
@@ -82,19 +88,18 @@ class ImplicitMidpoint(_Stepwise):
     """
 
     order: int = 2
-    evaluations: int = 1
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: tuple
     ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
         h = t1 - t0
-        slope, carry = self._slope(lambda slope: f(t0 + h / 2, y0 + h / 2 * slope), carry)
-        return y0 + h * slope, carry
+        slope, state = self._slope(lambda slope: f(t0 + h / 2, y0 + h / 2 * slope), state)
+        return y0 + h * slope, state
 
 
 @dataclass(frozen=True)
-class ExactInverse:
+class ExactInverse(OverGrid):
     """Any solver where t falls, and its inverse over the whole grid where t rises.
 
     For methods whose single steps cannot be undone, as DPM-Solver++(2M), whose inversion Hong et
@@ -106,7 +111,8 @@ class ExactInverse:
     """
 
     method: Solver = _DPMPP_2M
-    solve: FixedPoint = _WITHOUT_NEWTON
+    fixed_point: FixedPoint = _WITHOUT_NEWTON
+    inverse: None = None
 
     @property
     def order(self) -> int:
@@ -114,43 +120,31 @@ class ExactInverse:
         return self.method.order
 
     @property
-    def evaluations(self) -> int:
-        """Those of the method, for one run."""
-        return self.method.evaluations
+    def tolerance(self) -> float:
+        """That of the fixed point, with its slack, in units of the last place."""
+        return self.fixed_point.accepted
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
-        """Nothing: it is a method of the whole grid."""
-        return ()
+    def evaluations(self, steps: int) -> int:
+        """As many as are expected."""
+        return _PASSES * self.method.evaluations(steps)
 
-    def effort(self, carry: tuple) -> tuple[Float[Array, " b"], Int[Array, ""]]:
-        """The relative residual of every member, and the evaluations."""
-        return carry
-
-    def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
-    ) -> tuple[Array, tuple]:
-        """From y(t0) = y0 to y(t1), as a grid of that one interval."""
-        return self.whole(f, y0, jnp.stack([t0, t1]))
-
-    def whole(
-        self, f: VectorField, y0: Array, ts: Float[Array, " n"], *, steps: Count = None
-    ) -> tuple[Array, tuple]:
-        """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps]); `odeint` calls it for the grid."""
+    def over(
+        self, f: VectorField, y0: Array, ts: Float[Array, " n"], steps: Count
+    ) -> tuple[Array, Float[Array, " b"], Int[Array, ""]]:
+        """From y(ts[0]) = y0 to y(ts[-1]), or to y(ts[steps])."""
         ts_back = backward(ts, steps=steps)
-
-        def run(y, ts):
-            return walk(self.method, f, y, ts, self.method.init(f, ts[0], y), steps=steps)[0]
-
-        evaluations = self.method.evaluations * (len(ts) - 1 if steps is None else steps)
+        run = lambda y, ts: solve(self.method, f, y, ts, steps=steps)
 
         def falling():
-            return run(y0, ts), (jnp.zeros(len(y0), y0.dtype), jnp.asarray(evaluations))
+            end = run(y0, ts)
+            return end.y, end.residual, end.evaluations
 
         def rising():
-            result = self.solve(lambda z: z + y0 - run(run(z, ts), ts_back), y0)
+            result = self.fixed_point(lambda z: z + y0 - run(run(z, ts).y, ts_back).y, y0)
+            end = run(result.x, ts)
             # a pass of the fixed point is a run up and a run down; the answer is one more run
-            total = 2 * evaluations * result.evaluations + evaluations
-            return run(result.x, ts), (result.residual, total)
+            evaluations = end.evaluations * (2 * result.evaluations + 1)
+            return end.y, result.residual, evaluations
 
         # ts_back[0] is the end of the part that is integrated over, ts[-1] may be its padding
         return jax.lax.cond(ts_back[0] < ts[0], falling, rising)

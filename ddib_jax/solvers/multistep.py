@@ -1,4 +1,4 @@
-"""Multistep methods: one evaluation a step, with past slopes in the carry."""
+"""Multistep methods: one evaluation a step, with past slopes in the state between steps."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ddib_jax.solvers.runge_kutta import RK4, RungeKutta
+from ddib_jax.solvers.solve import Explicit
 from ddib_jax.types import Scalar, VectorField
 
 
 @dataclass(frozen=True)
-class DPMSolverPP2M:
+class DPMSolverPP2M(Explicit):
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), an exponential multistep method in log t.
 
     It writes the vector field as f(t, y) = (y - d(t, y)) / t and integrates the linear part
@@ -20,18 +21,21 @@ class DPMSolverPP2M:
     """
 
     order: int = 2
-    evaluations: int = 1
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple[Array, Array]:
+    def evaluations(self, steps: int) -> int:
+        """One a step."""
+        return steps
+
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple[Array, Array]:
         """The last d and the last step in log t: zero, an infinitely long step ago."""
         # h / inf = 0 removes the correction from the first step, without a branch for it
         return jnp.zeros_like(y0), jnp.full_like(t0, jnp.inf)
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state
     ) -> tuple[Array, tuple[Array, Array]]:
-        """From y(t0) = y0 to y(t1); the carry is the last d and the last step in log t."""
-        old_denoised, h_last = carry
+        """From y(t0) = y0 to y(t1); the state is the last d and the last step in log t."""
+        old_denoised, h_last = state
         h = jnp.log(t1 / t0)  # the paper's h is -h, for its lambda is -log t; only ratios matter
         denoised = y0 - t0 * f(t0, y0)
         denoised_d = denoised + h / (2 * h_last) * (denoised - old_denoised)
@@ -39,7 +43,7 @@ class DPMSolverPP2M:
 
 
 @dataclass(frozen=True)
-class DPMSolverPP3M:
+class DPMSolverPP3M(Explicit):
     """DPM-Solver++(3M) (Lu et al. 2022): as 2M, with d quadratic in log t through three steps.
 
     The first two steps are the `starter`'s, at its evaluations. Needs t > 0, rising or falling.
@@ -47,20 +51,19 @@ class DPMSolverPP3M:
 
     starter: RungeKutta = RK4
     order: int = 3
-    evaluations: int = 1
 
-    def overhead(self, steps: int) -> int:
-        """The starter's evaluations."""
-        return min(steps, 2) * self.starter.evaluations
+    def evaluations(self, steps: int) -> int:
+        """One a step, and those of the starter."""
+        return steps + self.starter.evaluations(min(steps, 2))
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """The last two values of d with their steps in log t, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple]:
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        (old_denoised, h_last), (older_denoised, h_older), count = carry
+        (old_denoised, h_last), (older_denoised, h_older), count = state
         h = jnp.log(t1 / t0)
         denoised = y0 - t0 * f(t0, y0)
 
@@ -86,7 +89,7 @@ class DPMSolverPP3M:
 
 
 @dataclass(frozen=True)
-class AdamsBashforth:
+class AdamsBashforth(Explicit):
     """The Adams-Bashforth method of order 2 or 3 on an uneven grid.
 
     The slope is extrapolated by the polynomial through its last values, which is integrated exactly
@@ -98,24 +101,23 @@ class AdamsBashforth:
 
     order: int = 2
     starter: RungeKutta = RK4
-    evaluations: int = 1
 
     def __post_init__(self):
         if self.order not in (2, 3):
             raise ValueError(f"Adams-Bashforth methods are here of order 2 or 3, not {self.order}.")
 
-    def overhead(self, steps: int) -> int:
-        """The starter's evaluations."""
-        return min(steps, self.order - 1) * self.starter.evaluations
+    def evaluations(self, steps: int) -> int:
+        """One a step, and those of the starter."""
+        return steps + self.starter.evaluations(min(steps, self.order - 1))
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
         """The last two slopes with the steps to them, and the number of steps taken."""
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, unit), (nothing, unit), 0
 
-    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry) -> tuple[Array, tuple]:
+    def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        (old_slope, h_last), (older_slope, h_older), count = carry
+        (old_slope, h_last), (older_slope, h_older), count = state
         h, slope = t1 - t0, f(t0, y0)
 
         def multistep():

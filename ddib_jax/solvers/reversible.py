@@ -1,9 +1,8 @@
 """Algebraically reversible methods: steps on a pair of states that can be undone exactly.
 
-Each is a `ReversibleSolver`: `odeint_pair(solver, f, y0, ts)` gives a pair (y, second), and
-`odeint_pair(solver.inverse, f, y, ts[::-1], second=second)` gives y0 back up to rounding, whatever
-the steps' own error. Without the second state the way back is an approximation of the method's
-order, like any other solver's.
+`solve` gives the pair (y, aux), and from it `solver.inverse` leads back along the grid reversed, up
+to rounding, whatever the steps' own error. Without the auxiliary state the way back is an
+approximation of the method's order, like any other solver's.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ddib_jax.solvers.runge_kutta import HEUN, RungeKutta
-from ddib_jax.types import Scalar, VectorField
+from ddib_jax.types import Ending, Scalar, VectorField
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class TwoStep:
     """Euler's step corrected by `gamma` of what Euler's step backward misses of the point before.
 
     y[n+1] = y[n] + h f[n] + gamma (y[n-1] - (y[n] - h' f[n])), with h' the step before. The point
-    before is the second state. gamma = (h / h')^2, here None, is O-BELM (Wang et al. 2024), of
+    before is the auxiliary state. gamma = (h / h')^2, here None, is O-BELM (Wang et al. 2024), of
     order 2 on every grid and its own inverse: in these coordinates it is the leapfrog method on an
     uneven grid. A fixed gamma is BDIA (Zhang et al. 2024), of order 1, undone by 1 / gamma; its
     paper applies it to alpha_t x, here it is applied to x. On a grid whose steps grow, and in
@@ -28,7 +27,7 @@ class TwoStep:
     """
 
     gamma: float | None = None
-    evaluations: int = 1
+    tolerance: None = None
 
     @property
     def order(self) -> int:
@@ -40,28 +39,32 @@ class TwoStep:
         """The method that undoes this one, along the grid reversed."""
         return self if self.gamma is None else replace(self, gamma=1 / self.gamma)
 
-    # The carry is the other state and its time. Every step of a scan takes a carry of one and the
-    # same structure, and the first step is one of two special ones, so the time tells them apart:
+    def evaluations(self, steps: int) -> int:
+        """One a step."""
+        return steps
+
+    # What is kept is the other state and its time. Every step of a scan takes the same structure,
+    # and the first step is one of two special ones, so the time tells them apart:
     #   t0   the other state is y0 itself: there is no point before, and the step is Euler's;
     #   NaN  the other state was given, as the end of a run that is undone: it lies ahead, at the t1
     #        that `init` does not know, and the first step goes there without a calculation;
     #   else the other state is the point before, at that time.
 
     def init(
-        self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None
+        self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None
     ) -> tuple[Array, Scalar]:
         """The other state and its time: y0 at t0, or the given one at a time yet unknown (NaN)."""
-        return (y0, t0) if second is None else (second, jnp.full_like(t0, jnp.nan))
+        return (y0, t0) if aux is None else (aux, jnp.full_like(t0, jnp.nan))
 
-    def second(self, carry: tuple[Array, Scalar], t: Scalar) -> Array:
+    def finish(self, state: tuple[Array, Scalar], t: Scalar) -> Ending:
         """The point before."""
-        return carry[0]
+        return Ending(state[0])
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state
     ) -> tuple[Array, tuple[Array, Scalar]]:
         """From y(t0) = y0 to y(t1)."""
-        other, t_other = carry
+        other, t_other = state
         is_ahead, is_missing = jnp.isnan(t_other), t_other == t0
         h = t1 - t0
         # in both special cases any finite step will do: its result is not used
@@ -74,22 +77,17 @@ class TwoStep:
 
 
 class _CoupledPair:
-    """What methods on two coupled states of the same time share: the second state is the carry."""
+    """What methods on two coupled states of the same time share."""
 
-    undoes: bool
+    tolerance: None = None
 
-    @property
-    def inverse(self):
-        """The method that undoes this one, along the grid reversed."""
-        return replace(self, undoes=not self.undoes)
-
-    def init(self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None) -> Array:
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Array:
         """Both states start at y0 unless a second one is given."""
-        return y0 if second is None else second
+        return y0 if aux is None else aux
 
-    def second(self, carry: Array, t: Scalar) -> Array:
+    def finish(self, state: Array, t: Scalar) -> Ending:
         """The coupled state."""
-        return carry
+        return Ending(state)
 
 
 @dataclass(frozen=True)
@@ -102,20 +100,28 @@ class EDICT(_CoupledPair):
     mixing: float = 0.93
     undoes: bool = False
     order: int = 1
-    evaluations: int = 2
+
+    @property
+    def inverse(self) -> "EDICT":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
+
+    def evaluations(self, steps: int) -> int:
+        """Two a step."""
+        return 2 * steps
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Array
     ) -> tuple[Array, Array]:
-        """From the pair (y0, carry) at t0 to that at t1."""
+        """From the pair (y0, state) at t0 to that at t1."""
         h, p = t1 - t0, self.mixing
         if self.undoes:
-            z = (carry - (1 - p) * y0) / p
+            z = (state - (1 - p) * y0) / p
             y = (y0 - (1 - p) * z) / p
             z = z + h * f(t1, y)
             return y + h * f(t1, z), z
-        y = y0 + h * f(t0, carry)
-        z = carry + h * f(t0, y)
+        y = y0 + h * f(t0, state)
+        z = state + h * f(t0, y)
         y = p * y + (1 - p) * z
         return y, p * z + (1 - p) * y
 
@@ -128,33 +134,31 @@ class ReversibleHeun:
     """
 
     order: int = 2
-    evaluations: int = 1
+    tolerance: None = None
 
     @property
     def inverse(self) -> "ReversibleHeun":
         """The method that undoes this one, along the grid reversed."""
         return self
 
-    def overhead(self, steps: int) -> int:
-        """The slope at the start."""
-        return 1
+    def evaluations(self, steps: int) -> int:
+        """One a step, and the slope at the start."""
+        return steps + 1
 
-    def init(
-        self, f: VectorField, t0: Scalar, y0: Array, *, second: Array | None = None
-    ) -> tuple[Array, Array]:
-        """The second state, y0 unless given, and its slope."""
-        second = y0 if second is None else second
-        return second, f(t0, second)
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple[Array, Array]:
+        """The auxiliary state, y0 unless given, and its slope."""
+        z0 = y0 if aux is None else aux
+        return z0, f(t0, z0)
 
-    def second(self, carry: tuple[Array, Array], t: Scalar) -> Array:
+    def finish(self, state: tuple[Array, Array], t: Scalar) -> Ending:
         """The point that slopes are taken at."""
-        return carry[0]
+        return Ending(state[0])
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state
     ) -> tuple[Array, tuple[Array, Array]]:
         """From the pair at t0 to that at t1."""
-        z0, slope0 = carry
+        z0, slope0 = state
         h = t1 - t0
         z1 = 2 * y0 - z0 + h * slope0
         slope1 = f(t1, z1)
@@ -175,20 +179,24 @@ class Coupled(_CoupledPair):
     undoes: bool = False
 
     @property
+    def inverse(self) -> "Coupled":
+        """The method that undoes this one, along the grid reversed."""
+        return replace(self, undoes=not self.undoes)
+
+    @property
     def order(self) -> int:
         """That of the method."""
         return self.method.order
 
-    @property
-    def evaluations(self) -> int:
+    def evaluations(self, steps: int) -> int:
         """Twice those of the method."""
-        return 2 * self.method.evaluations
+        return 2 * self.method.evaluations(steps)
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: Array
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Array
     ) -> tuple[Array, Array]:
-        """From the pair (y0, carry) at t0 to that at t1."""
-        y, z, mix, psi = y0, carry, self.coupling, self.method.increment
+        """From the pair (y0, state) at t0 to that at t1."""
+        y, z, mix, psi = y0, state, self.coupling, self.method.increment
         if self.undoes:
             z = z + psi(f, t0, t1, y)
             return (y - (1 - mix) * z - psi(f, t1, t0, z)) / mix, z

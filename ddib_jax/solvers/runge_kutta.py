@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
+from ddib_jax.solvers.solve import Explicit
 from ddib_jax.types import Scalar, VectorField
 
 
 @dataclass(frozen=True)
-class RungeKutta:
+class RungeKutta(Explicit):
     """An explicit Runge-Kutta method (Hairer, Norsett and Wanner 1993, II.1).
 
     a: rows of the strictly lower triangular matrix, from the second stage on. b: weights.
@@ -20,20 +22,19 @@ class RungeKutta:
     b: tuple[float, ...]
     c: tuple[float, ...]
 
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of the vector field a step."""
-        return len(self.b)
+    def evaluations(self, steps: int) -> int:
+        """One a stage."""
+        return len(self.b) * steps
 
-    def init(self, f: VectorField, t0: Scalar, y0: Array) -> tuple:
-        """A one-step method carries nothing."""
+    def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
+        """A one-step method keeps nothing."""
         return ()
 
     def step(
-        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, carry: tuple
+        self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: tuple
     ) -> tuple[Array, tuple]:
         """From y(t0) = y0 to y(t1)."""
-        return y0 + self.increment(f, t0, t1, y0), carry
+        return y0 + self.increment(f, t0, t1, y0), state
 
     def increment(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array) -> Array:
         """What a step from y(t0) = y0 to t1 adds to y0."""
@@ -45,7 +46,8 @@ class RungeKutta:
 
 
 def _combine(weights: tuple[float, ...], slopes: list[Array]) -> Array:
-    return sum(w * k for w, k in zip(weights, slopes, strict=True) if w)
+    terms = (w * k for w, k in zip(weights, slopes, strict=True) if w)
+    return sum(terms, start=jnp.zeros_like(slopes[0]))
 
 
 EULER = RungeKutta(1, a=(), b=(1.0,), c=(0.0,))

@@ -231,7 +231,7 @@ def _mean(recent: list[tuple[int, Any]], max_skipped: int) -> dict[str, float]:
     oldest = rows[0][1]
     taken = np.diff(skipped, prepend=skipped[:1]) == 0
     taken[0] = np.isfinite(oldest["loss"][0]) and np.isfinite(oldest["grad_norm"][0])
-    means = {}
+    means: dict[str, float] = {}
     for name in oldest:
         values = np.concatenate([metrics[name] for _, metrics in rows])[taken]
         means[name] = float(np.mean(values)) if len(values) else math.nan

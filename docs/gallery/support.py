@@ -31,13 +31,16 @@ def bridge(name: str) -> ddib_jax.Bridge:
 @functools.cache
 def latents(name: str) -> np.ndarray:
     """The latents of the fives under a shipped model."""
-    return ddib_jax.encode(bridge(name), fives(), batch_size=COUNT)
+    return ddib_jax.encode(bridge(name), fives(), batch_size=COUNT).y
 
 
 def translations(source: str, words: Sequence[str], coefficients: Sequence[float]) -> np.ndarray:
-    """The fives decoded by the model of sevens, [k 4 32 32 3]; `words` as `--perturb` has them."""
-    perturb = parse_perturbation(words, coefficients)
-    ddib = ddib_jax.DDIB(bridge(source), bridge("seven"), perturb=perturb)
+    """The fives decoded by the model of sevens, [k 4 32 32 3]; `words` as `--perturb` has them.
+
+    A perturbation that looks at another image sees, for each five, the one before it.
+    """
+    perturb, before = parse_perturbation(words, coefficients), np.roll(fives(), 1, axis=0)
+    ddib = ddib_jax.DDIB(bridge(source), bridge("seven"), perturb=perturb, reference=before)
     with warnings.catch_warnings():
         # Bridges that meet at a low noise level have latents that are not N(0, I), as is intended.
         warnings.filterwarnings("ignore", message="The latents have mean")

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax import baselines
+from ddib_jax import baselines, translation
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.analytic import mixture_model
 from ddib_jax.baselines.cyclegan import cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.bridge import Bridge
+from ddib_jax.bridge.couplings import Linear, Resized
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator
 from ddib_jax.training import TrainState
 from ddib_jax.training.step import train_step
@@ -29,16 +30,16 @@ def target():
 
 
 def test_identity_and_nearest(images):
-    assert np.array_equal(baselines.translate(baselines.Identity(), images), images)
+    assert np.array_equal(translation.translate(baselines.Identity(), images), images)
     targets = images[::-1] + 0.01
-    nearest = baselines.translate(baselines.Nearest(jnp.asarray(targets)), images, batch_size=3)
+    nearest = translation.translate(baselines.Nearest(jnp.asarray(targets)), images, batch_size=3)
     np.testing.assert_allclose(nearest, images + 0.01, atol=1e-6)
 
 
 def test_sdedit_goes_from_source_to_target(images, target):
     """A little noise leaves the source as it is; much leaves nothing of it, but N(.5, .01)."""
     little, much = (
-        baselines.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images)
+        translation.translate(baselines.SDEdit(target, jnp.asarray(sigma)), images)
         for sigma in (0.003, 50.0)
     )
     assert np.abs(little - images).max() < 0.1
@@ -55,7 +56,8 @@ def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
     target = Bridge.over(mixture_model(jnp.asarray(coarse) + board, jnp.full(64, 0.1)), steps=40)
     images = coarse[:5] + 0.2
     fine, coarsest = (
-        baselines.translate(baselines.ILVR(target, factor), images) for factor in (2, 8)
+        translation.translate(baselines.ILVR(target, Linear(Resized(factor), kick=True)), images)
+        for factor in (2, 8)
     )
     pooled = lambda x: x.reshape(-1, 4, 2, 4, 2).mean((2, 4))
     change = lambda x: np.abs(pooled(x) - pooled(images)).max()
@@ -67,12 +69,12 @@ def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
 def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
     method = baselines.SDEdit(target, jnp.asarray(1.0))
     np.testing.assert_allclose(
-        baselines.translate(method, images, batch_size=2),
-        baselines.translate(method, images, batch_size=7),
+        translation.translate(method, images, batch_size=2),
+        translation.translate(method, images, batch_size=7),
         atol=1e-5,
     )
-    other = baselines.translate(method, images, key=jax.random.key(1))
-    assert not np.allclose(other, baselines.translate(method, images))
+    other = translation.translate(method, images, key=jax.random.key(1))
+    assert not np.allclose(other, translation.translate(method, images))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,8 @@ def test_noise_belongs_to_the_image_and_not_to_its_batch(images, target):
 )
 def test_every_method_is_a_translator(method, images):
     assert isinstance(method, Translator)
-    assert method(jax.random.key(0), jnp.asarray(images)).shape == images.shape
+    keys = jax.random.split(jax.random.key(0), len(images))
+    assert method(keys, jnp.asarray(images)).shape == images.shape
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,7 @@ def test_a_cyclegan_learns(cyclegan):
     for number in range(60):
         state, _metrics = step(state, batch(number))
     method = baselines.CycleGAN(state.params["generators"]["ab"], network=generator)
-    translations = baselines.translate(method, np.asarray(batch(99)["a"]))
+    translations = translation.translate(method, np.asarray(batch(99)["a"]))
     assert translations.mean() > 0.4
     pool = state.params["pools"]["b"]
     assert float(pool.filled) == 4

@@ -53,7 +53,7 @@ def test_a_healthy_model(ddib, domain, tmp_path):
     assert "Conclusion: this model is fit to bridge" in out
     assert "BAD" not in out
     assert "--solver heun --steps" in out
-    assert "ddib encode --carry" in out
+    assert "ddib encode --aux" in out
     page = (tmp_path / "page" / "index.html").read_text()
     assert "this model is fit to bridge" in page
     assert "http://" not in page

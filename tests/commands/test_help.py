@@ -173,11 +173,11 @@ def translate(*words):
 def test_options_may_be_none():
     assert translate().limit is None
     assert translate("--limit", "none").limit is None
-    assert translate("--limit", "None").source is None
+    assert translate("--limit", "None").models.source is None
     assert translate("--limit", "3").limit == 3
-    assert translate("--source", "five").source == "five"
+    assert translate("--source", "five").models.source == "five"
     assert translate("--trajectory", "webp").trajectory == "webp"
-    assert translate("--source-classifier", "guide.pt").source_classifier == Path("guide.pt")
+    assert translate("--source-classifier", "guide.pt").models.source_classifier == Path("guide.pt")
 
 
 def test_a_batch_is_a_number_or_auto():

@@ -15,9 +15,9 @@ CLAIMING = sorted(name for name, p in LATENT.items() if p.keeps_variance)
 def context_of(seed=0, shape=SHAPE):
     """White Gaussian latents and noise, and images with structure."""
     rng = np.random.default_rng(seed)
-    latent, noise, other = (jnp.asarray(rng.normal(size=shape)) for _ in range(3))
+    latent, noise, reference = (jnp.asarray(rng.normal(size=shape)) for _ in range(3))
     image = jnp.broadcast_to(jnp.linspace(-1, 1, shape[2])[None, None, :, None], shape)
-    return {"latent": latent, "noise": noise, "other": other, "image": image}
+    return {"latent": latent, "noise": noise, "reference": reference, "data": image}
 
 
 @pytest.mark.usefixtures("strict")

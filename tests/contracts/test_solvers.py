@@ -12,13 +12,9 @@ from ddib_jax.solvers import (
     HEUN,
     SOLVERS,
     backward,
-    count,
     get_solver,
-    is_implicit,
-    is_reversible,
-    odeint,
-    odeint_effort,
-    odeint_pair,
+    solve,
+    solve_path,
 )
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -29,11 +25,11 @@ def slope(t, y):
     return y * jnp.cos(t) / t + 0.1 * y**2 / t**2
 
 
-def solve(solver, y0, start, stop, steps):
+def solved_over(solver, y0, start, stop, steps):
     ts = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(stop), steps + 1)) + 0.01 * jnp.sin(
         jnp.linspace(0.0, jnp.pi, steps + 1)
     )
-    return odeint(solver, slope, y0, ts)
+    return solve(solver, slope, y0, ts).y
 
 
 STEPS = {
@@ -42,17 +38,17 @@ STEPS = {
     "rex-rk4": (20, 40, 80, 160),
 }
 """Where the leading term of the error shows: BDIA's is (1 - gamma) / (1 + gamma) times Euler's."""
-REVERSIBLE = [name for name, solver in SOLVERS.items() if is_reversible(solver)]
-IMPLICIT = [name for name, solver in SOLVERS.items() if is_implicit(solver)]
+REVERSIBLE = [name for name, solver in SOLVERS.items() if solver.inverse is not None]
+IMPLICIT = [name for name, solver in SOLVERS.items() if solver.tolerance is not None]
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_order(name, ends):
     solver, y0 = SOLVERS[name], jnp.asarray([[0.5], [1.5]])
-    truth = solve(SOLVERS["rk4"], y0, *ends, 3000)
+    truth = solved_over(SOLVERS["rk4"], y0, *ends, 3000)
     steps = np.array(STEPS.get(name, (40, 80, 160, 320)))
-    errors = [float(jnp.abs(solve(solver, y0, *ends, int(n)) - truth).max()) for n in steps]
+    errors = [float(jnp.abs(solved_over(solver, y0, *ends, int(n)) - truth).max()) for n in steps]
     order = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert abs(order - solver.order) < 0.25, f"{name} of order {solver.order} measures {order:.2f}"
 
@@ -70,17 +66,15 @@ def counted():
 
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in IMPLICIT])
 def test_evaluations(name):
-    """Of a step, and of a whole run with what the solver does at its start."""
-    calls = {}
-    for steps in (1, 5, 6):
-        f, evaluations = counted()
-        jax.block_until_ready(
-            odeint(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1))
-        )
+    """Of a whole run, with what the solver does at its start, as it says before and after."""
+    solver = SOLVERS[name]
+    for steps in (1, 2, 6):
+        f, calls = counted()
+        solution = solve(solver, f, jnp.ones((1, 2)), jnp.linspace(1.0, 1.5, steps + 1))
+        jax.block_until_ready(solution)
         jax.effects_barrier()
-        calls[steps] = len(evaluations)
-    assert calls[6] - calls[5] == SOLVERS[name].evaluations
-    assert calls == {steps: count(SOLVERS[name], steps) for steps in calls}
+        assert len(calls) == solver.evaluations(steps) == int(solution.evaluations)
+        assert not solution.residual.any()
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -91,18 +85,21 @@ def test_one_program_serves_any_number_of_steps(name):
     @jax.jit
     def run(ts, steps):
         traces.append(1)
-        return odeint(solver, slope, y0, ts, steps=steps)
+        return solve(solver, slope, y0, ts, steps=steps)
 
     for steps in (4, 6):
         ts = jnp.geomspace(*ends, steps + 1)
         padded = jnp.concatenate([ts, jnp.full(8 - steps, ts[-1])])
-        assert jnp.abs(run(padded, steps) - odeint(solver, slope, y0, ts)).max() < 1e-12
+        end, truth = run(padded, steps), solve(solver, slope, y0, ts)
+        assert jnp.abs(end.y - truth.y).max() < 1e-12
+        assert abs(int(end.evaluations) - int(truth.evaluations)) <= (
+            0 if name not in IMPLICIT else 3
+        )
         back = backward(padded, steps=jnp.asarray(steps))
         assert jnp.array_equal(back[: steps + 1], ts[::-1])
-        if is_reversible(solver):
-            y, second = odeint_pair(solver, slope, y0, padded, steps=steps)
-            start, _ = odeint_pair(solver.inverse, slope, y, back, second=second, steps=steps)
-            assert jnp.abs(start - y0).max() < 1e-12
+        if name in REVERSIBLE:
+            start = solve(solver.inverse, slope, end.y, back, aux=end.aux, steps=steps)
+            assert jnp.abs(start.y - y0).max() < 1e-12
     assert len(traces) == 1
 
 
@@ -110,13 +107,11 @@ def test_one_program_serves_any_number_of_steps(name):
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_solvers_count_their_evaluations(name, ends):
     f, calls = counted()
-    _, residual, evaluations = odeint_effort(
-        SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(*ends, 6)
-    )
+    end = solve(SOLVERS[name], f, jnp.ones((1, 2)), jnp.linspace(*ends, 6))
     jax.effects_barrier()
-    assert len(calls) == int(evaluations)
-    assert residual.shape == (1,)
-    assert float(residual[0]) < 1e-13
+    assert len(calls) == int(end.evaluations)
+    assert end.residual.shape == (1,)
+    assert float(end.residual[0]) < 1e-13
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
@@ -124,20 +119,41 @@ def test_implicit_solvers_count_their_evaluations(name, ends):
 def test_reversible_solvers_give_the_state_back(name, ends):
     """From the pair, to rounding, at steps far too long for accuracy; and the pair once more."""
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(*ends, 6)
-    pair = odeint_pair(solver, slope, y0, ts)
-    back = odeint_pair(solver.inverse, slope, pair[0], ts[::-1], second=pair[1])
-    again = odeint_pair(solver, slope, back[0], ts, second=back[1])
-    assert jnp.abs(back[0] - y0).max() < 1e-13
-    assert jnp.abs(jnp.stack(again) - jnp.stack(pair)).max() < 1e-13
+    end = solve(solver, slope, y0, ts)
+    back = solve(solver.inverse, slope, end.y, ts[::-1], aux=end.aux)
+    again = solve(solver, slope, back.y, ts, aux=back.aux)
+    assert jnp.abs(back.y - y0).max() < 1e-13
+    assert jnp.abs(again.y - end.y).max() < 1e-13
+    assert jnp.abs(again.aux - end.aux).max() < 1e-13
     # the first state alone is not enough
-    assert jnp.abs(odeint(solver, slope, pair[0], ts[::-1]) - y0).max() > 1e-9
+    assert jnp.abs(solve(solver, slope, end.y, ts[::-1]).y - y0).max() > 1e-9
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name not in REVERSIBLE])
+def test_an_auxiliary_state_of_no_use_is_refused(name):
+    with pytest.raises(ValueError, match="no auxiliary state to start from"):
+        solve(
+            SOLVERS[name], slope, jnp.ones((1, 2)), jnp.linspace(1.0, 2.0, 3), aux=jnp.ones((1, 2))
+        )
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_path_ends_where_the_solution_does(name):
+    solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(1.0, 3.0, 6)
+    if name == "exact-dpmpp-2m":
+        with pytest.raises(ValueError, match="no states between the ends"):
+            solve_path(solver, slope, y0, ts)
+        return
+    path = solve_path(solver, slope, y0, ts)
+    assert jnp.array_equal(path[0], y0)
+    assert jnp.abs(path[-1] - solve(solver, slope, y0, ts).y).max() < 1e-13
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends):
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5], [0.1, 0.2]]), jnp.geomspace(*ends, 6)
-    back = odeint(solver, slope, odeint(solver, slope, y0, ts), ts[::-1])
+    back = solve(solver, slope, solve(solver, slope, y0, ts).y, ts[::-1]).y
     assert jnp.abs(back - y0).max() < 1e-12
 
 
@@ -145,9 +161,10 @@ def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends)
 def test_eager_jit_and_vmap_agree(name):
     solver, ts = SOLVERS[name], jnp.linspace(1.0, 2.0, 6)
     batch = jnp.asarray([[[0.5, 1.5]], [[1.0, 2.0]]])
-    eager = jnp.stack([odeint(solver, slope, y, ts) for y in batch])
-    assert jnp.allclose(jax.jit(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)
-    assert jnp.allclose(jax.vmap(lambda y: odeint(solver, slope, y, ts))(batch), eager, rtol=1e-12)
+    run = lambda y: solve(solver, slope, y, ts).y
+    eager = jnp.stack([run(y) for y in batch])
+    assert jnp.allclose(jax.jit(run)(batch), eager, rtol=1e-12)
+    assert jnp.allclose(jax.vmap(run)(batch), eager, rtol=1e-12)
 
 
 def test_one_program_serves_both_directions():
@@ -157,7 +174,7 @@ def test_one_program_serves_both_directions():
     def run(y, ts):
         nonlocal traces
         traces += 1
-        return odeint(HEUN, slope, y, ts)
+        return solve(HEUN, slope, y, ts).y
 
     ts = jnp.linspace(1.0, 3.0, 11)
     back = run(run(jnp.ones(2), ts), ts[::-1])
@@ -177,7 +194,7 @@ def test_ddim_is_euler():
         clean = (x_t - jnp.sqrt(1 - bar) * noise) / jnp.sqrt(bar)
         x_t = jnp.sqrt(after) * clean + jnp.sqrt(1 - after) * noise
     slope_of_eps = lambda s, x: eps(x / jnp.sqrt(1 + s**2), 1 / (1 + s**2))
-    euler = odeint(EULER, slope_of_eps, start, sigmas) * jnp.sqrt(bars[-1])
+    euler = solve(EULER, slope_of_eps, start, sigmas).y * jnp.sqrt(bars[-1])
     assert SOLVERS["ddim"] is EULER
     assert jnp.abs(euler - x_t).max() < 1e-13
 

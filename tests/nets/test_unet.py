@@ -63,17 +63,6 @@ def test_bfloat16_computes_in_half_and_keeps_float32_parameters():
     assert float(jnp.abs(output - expected).max() / jnp.abs(expected).max()) < 0.05
 
 
-def test_features_are_sown_on_request():
-    x = jnp.ones((2, 8, 8, 3))
-    network, params = build(x)
-    plain = network.apply({"params": params}, x, jnp.ones(2))
-    out, sown = network.apply({"params": params}, x, jnp.ones(2), mutable=["intermediates"])
-    np.testing.assert_array_equal(out, plain)
-    names = set(sown["intermediates"])
-    assert {"input_blocks.0", "middle_block", "output_blocks.0"} <= names
-    assert sown["intermediates"]["middle_block"][0].shape == (2, 4, 4, 32)
-
-
 def test_labels_matter_and_are_asked_for():
     x = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     network, params = build(x, jnp.asarray([0, 1]), num_classes=4)

@@ -13,7 +13,7 @@ import pytest
 from ddib_jax import pretrained
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.guidance import ClassifierGuidance
-from ddib_jax.solvers import EULER, odeint
+from ddib_jax.solvers import EULER, solve
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
 NAMES = ("guided_diffusion_plain", "guided_diffusion_class_cond")
@@ -50,7 +50,7 @@ def test_decode_of_given_noise(name):
     model = model.given(jnp.asarray(io["y_target"])) if "y_target" in io else model
     sigmas = jnp.sqrt(1 / jnp.asarray(io["alphas_cumprod"]) - 1)
     start = nhwc(io["noise"]) * jnp.sqrt(1 + sigmas[-1] ** 2)
-    decoded = odeint(EULER, probability_flow(model), start, jnp.append(sigmas[::-1], 0.0))
+    decoded = solve(EULER, probability_flow(model), start, jnp.append(sigmas[::-1], 0.0)).y
     assert relative(decoded, nhwc(io["decoded"])) < 1e-4
 
 

@@ -13,7 +13,12 @@ from ddib_jax.perturbations import PERTURBATIONS, Fixed, at, parse_perturbation
 RNG = np.random.default_rng(0)
 LATENT = jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
 NOISE = jnp.asarray(RNG.normal(size=LATENT.shape), jnp.float32)
-CONTEXT = {"image": jnp.full(LATENT.shape, -1.0), "noise": NOISE, "latent": LATENT, "other": NOISE}
+CONTEXT = {
+    "data": jnp.full(LATENT.shape, -1.0),
+    "noise": NOISE,
+    "latent": LATENT,
+    "reference": NOISE,
+}
 
 
 def perturbed(name, coefficient, latent=LATENT, context=CONTEXT):

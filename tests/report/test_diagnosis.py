@@ -57,7 +57,7 @@ def test_the_inversion_page(tmp_path):
     assert "overflow" in page
     assert "Stability" in page
     names = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
-    drawn = {name for name in QUANTITIES if name not in ("handed", "cycle_carried")}
+    drawn = {name for name in QUANTITIES if name not in ("handed", "cycle_with_aux")}
     assert names == {f"shipped-{name}{suffix}" for name in drawn for suffix in ("", "-dark")}
 
 

@@ -1,6 +1,7 @@
 """One step: the averages, the rates and the clipping that the description promises."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 import pytest
 
 from ddib_jax.nets import UNet
+from ddib_jax.nets.hooks import sites
 from ddib_jax.training import TrainState, accumulated, adamw, gradients, train_step
 from tests.training.problem import KEY
 
@@ -115,10 +117,13 @@ def test_a_bfloat16_network_keeps_float32_parameters():
     x, time = jnp.zeros((2, 8, 8, 3)), jnp.zeros(2)
     params = jax.eval_shape(network.init, KEY, x, time)["params"]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    apply = functools.partial(network.apply, mutable="intermediates")
-    output, seen = jax.eval_shape(apply, {"params": params}, x, time)
+    output = jax.eval_shape(network.apply, {"params": params}, x, time)
     assert output.dtype == jnp.bfloat16
-    assert {leaf.dtype for leaf in jax.tree.leaves(seen)} == {jnp.dtype("bfloat16")}
+    is_block = re.compile(r"(input|middle|output)_blocks?(\.\d+)+")
+    found = sites(network, x, time)
+    blocks = {site: found[site].dtype for site in found if is_block.fullmatch(site)}
+    assert network.bottleneck in blocks
+    assert set(blocks.values()) == {jnp.dtype("bfloat16")}
 
     def loss(params, key, batch, shared):
         return jnp.mean(jnp.square(network.apply({"params": params}, x, time).astype(jnp.float32)))

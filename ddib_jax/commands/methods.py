@@ -1,0 +1,264 @@
+"""The methods of `ddib translate`: for each its options, and the translator that they make."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jaxtyping import Float
+
+from ddib_jax import pretrained, translation
+from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
+from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
+from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
+from ddib_jax.commands.arguments import OptionalClassName, OptionalModelName
+from ddib_jax.commands.conditions import Condition
+from ddib_jax.commands.crossing import Crossing, read_inputs
+from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.types import Images, Translator
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of both domains, their classes and the guidance towards these."""
+
+    source: OptionalModelName = None
+    """The model of the images' domain: a path (model directory, diffusers folder, guided-diffusion
+    .pt), hf:owner/name, or a shipped model.
+    """
+    target: OptionalModelName = None
+    """The model of the domain to translate into."""
+    model: OptionalModelName = None
+    """One class-conditional model in place of both, with a class to encode and one to decode."""
+    source_class: OptionalClassName = None
+    """The class of the images, by name or number, where the source model has classes."""
+    target_class: OptionalClassName = None
+    """The class to translate into, where the target model has classes."""
+    source_guidance: float | None = None
+    """Scale of the guidance towards the source class while encoding; guide both alike if a cycle is
+    to close.
+    """
+    target_guidance: float | None = None
+    """Scale of the guidance towards the target class while decoding."""
+    source_classifier: Path | None = None
+    """A classifier of noisy images that guides encoding (guided-diffusion's .pt with its flags
+    beside it).
+    """
+    target_classifier: Path | None = None
+    """A classifier of noisy images that guides decoding."""
+
+    def both(self, crossing: Crossing) -> tuple[Bridge, Bridge]:
+        """The bridges of source and target; ValueError where a model is missing or they differ."""
+        if (self.model is None) == (self.source is None and self.target is None):
+            raise ValueError(
+                "Name a source and a target model, or one class-conditional model for both."
+            )
+        source, target = self.source or self.model, self.target or self.model
+        if source is None or target is None:
+            raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
+        condition = Condition(self.source_class, self.source_guidance, self.source_classifier)
+        encoder = pretrained.open(source)
+        decoder = encoder if target == source else pretrained.open(target)
+        source_model, target_model = condition.model(encoder), self._target_condition.model(decoder)
+        check_meeting(source_model, target_model)
+        return crossing.bridge(source_model), crossing.bridge(target_model)
+
+    def target_alone(self, method: str, crossing: Crossing) -> Bridge:
+        """The target's bridge, for a method without a source; ValueError where it is missing."""
+        name = self.target or self.model
+        if name is None:
+            raise ValueError(f"{method} needs the target model.")
+        return crossing.bridge(self._target_condition.model(pretrained.open(name)))
+
+    @property
+    def _target_condition(self) -> Condition:
+        return Condition(self.target_class, self.target_guidance, self.target_classifier)
+
+
+class Prepared(NamedTuple):
+    """A method ready for images.
+
+    shape: that of one image, [h w c]. make: (images [n h w c]) -> the translator. bridge: what a
+    batch is measured with, None where none is. film: source and target, of a way through a latent
+    that can be shown, or None.
+    """
+
+    shape: tuple[int, ...]
+    make: Callable[[Images], Translator]
+    bridge: Bridge | None
+    film: tuple[Bridge, Bridge] | None = None
+
+
+@runtime_checkable
+class Method(Protocol):
+    """The options of one method of `ddib translate`."""
+
+    title: ClassVar[str]
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The method with its models loaded; raises ValueError for what does not go together."""
+        ...
+
+
+@dataclass(frozen=True)
+class CouplingOptions:
+    """What the source's ODE lends the target's on the way down."""
+
+    couple: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="|".join(f"{n}:{k.argument}" for n, k in COUPLINGS.items()) + "|none"
+        ),
+    ] = None
+    """Walk both ODEs down side by side, and let a part of the image be the source's: low-pass:1
+    keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
+    what is white there, inject:bottleneck what the network makes of it.
+    """
+    until: float | None = None
+    """The noise level at which the coupling ends: the higher, the better the target clears the haze
+    that the source's part leaves, and the less of it stays.
+    """
+    strength: float = 1.0
+    """How far the coupling holds: 1 wholly, 0 not at all."""
+
+    def coupling(self, shape: tuple[int, ...], images: Images) -> Coupling | None:
+        """The coupling for images [n h w c] of `shape`, or None; ValueError for a wrong one."""
+        if self.couple is not None:
+            return parse_coupling(self.couple, shape, images, strength=self.strength)
+        if self.until is not None or self.strength != 1:
+            raise ValueError(
+                "There is no coupling whose end or strength could be set; name one (--couple), or"
+                " leave --until and --strength out."
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """The image that a perturbation may look at besides the one that it is applied to."""
+
+    reference: Annotated[str | None, tyro.conf.arg(metavar="IMAGE|none")] = None
+    """An image of the source's domain, for perturbations that look at another image's latent: a
+    file, or a data set, whose first image is taken.
+    """
+
+    def image(self, shape: tuple[int, ...]) -> Float[np.ndarray, "h w c"] | None:
+        """The reference [h w c] in a model's shape, or None; raises as `read_inputs` does."""
+        if self.reference is None:
+            return None
+        return read_inputs([self.reference], shape, split="test", limit=1)[1][0]
+
+
+@dataclass(frozen=True)
+class DDIBOptions(CouplingOptions, ReferenceOptions):
+    """DDIB: two models, and the latent between them."""
+
+    title: ClassVar[str] = "DDIB"
+    perturb: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="(default: none)"),
+    ] = ()
+    """Perturbations of the latent, one after the other (add-noise=0.1, keep-low=0.5 ...); an
+    unknown name gives the list.
+    """
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """Both models on their bridges."""
+        for word in self.perturb:
+            if "=" not in word:
+                raise ValueError(f"Say how much: write the perturbation as {word}=VALUE.")
+        perturb = parse_perturbation(self.perturb or ("none",), ())
+        source, target = models.both(crossing)
+        shape = source.model.image_shape
+        plain = DDIB(source, target, perturb=perturb, until=self.until, reference=self.image(shape))
+
+        def make(images: Images) -> DDIB:
+            data = translation.to_data(source.model, images)
+            return replace(plain, coupling=self.coupling(source.model.data_shape, data))
+
+        as_it_is = self.couple is None and not self.perturb
+        return Prepared(shape, make, source, film=(source, target) if as_it_is else None)
+
+
+@dataclass(frozen=True)
+class SDEditOptions:
+    """SDEdit: the target model alone, from noise of a middle level."""
+
+    title: ClassVar[str] = "SDEdit"
+    noise: float = 1.0
+    """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the
+    less of the source.
+    """
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The target model on its bridge."""
+        target = models.target_alone(self.title, crossing)
+        low, high = target.model.schedule.sigma_range
+        if not low < self.noise <= high:
+            raise ValueError(
+                f"The noise level {self.noise:g} is outside of what the model knows, {low:g} to"
+                f" {high:g}."
+            )
+        method = SDEdit(target, jnp.asarray(self.noise))
+        return Prepared(target.model.image_shape, lambda images: method, target)
+
+
+@dataclass(frozen=True)
+class ILVROptions:
+    """ILVR: the target model alone, with the source's low frequencies."""
+
+    title: ClassVar[str] = "ILVR"
+    factor: int = 4
+    """How many times ILVR shrinks the source before it holds the translation to it: the higher, the
+    less of the source.
+    """
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The target model on its bridge."""
+        target = models.target_alone(self.title, crossing)
+        method = ILVR(target, Linear(Resized(self.factor), kick=True))
+        method.coupling.check(target.model.data_shape)
+        return Prepared(target.model.image_shape, lambda images: method, target)
+
+
+@dataclass(frozen=True)
+class CycleGANOptions:
+    """CycleGAN: as --model a generator that `ddib train-cyclegan` wrote (OUT/ab or OUT/ba)."""
+
+    title: ClassVar[str] = "CycleGAN"
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The generator."""
+        if models.model is None:
+            raise ValueError(f"{self.title} needs a generator as --model.")
+        checkpoint = pretrained.open(models.model)
+        params, network = pretrained.load_network(checkpoint.path, "generator")
+        method = CycleGAN(params, network=network)
+        shape = tuple(checkpoint.facts["image_shape"])
+        return Prepared(shape, lambda images: method, None)
+
+
+METHODS: dict[str, type[Method]] = {
+    "ddib": DDIBOptions,
+    "sdedit": SDEditOptions,
+    "ilvr": ILVROptions,
+    "cyclegan": CycleGANOptions,
+}
+"""Name -> the options of a method, which make it."""
+
+MethodOptions = make_dataclass(
+    "MethodOptions",
+    [
+        (
+            name,
+            Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=kind.title)],
+            field(default_factory=kind),
+        )
+        for name, kind in METHODS.items()
+    ],
+    frozen=True,
+)
+"""The options of all methods, a group for each, by its name."""

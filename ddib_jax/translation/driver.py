@@ -1,0 +1,257 @@
+"""The one driver: any number of images encoded, decoded and translated, in batches on all devices.
+
+Images, latents and results are arrays of the host [n h w c], or [n d] of points. Every image has
+its own key, derived from the user's and its index: what it shares a batch or a host with cannot
+matter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from ddib_jax import parallel
+from ddib_jax.bridge import (
+    DDIB,
+    Auxiliary,
+    Bridge,
+    check_finite,
+    check_shape,
+    check_solved,
+    warn_of_guidance,
+    warn_of_latents,
+)
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.solvers import Solution
+from ddib_jax.types import AnyArray, HostImages, Images, Keys, PRNGKey, Translator
+
+
+def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Keys:
+    """The keys of images by their indices [n], or of the first n: what a method is called with."""
+    indices = jnp.arange(indices) if isinstance(indices, int) else jnp.asarray(indices)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
+
+
+def encode(
+    bridge: Bridge,
+    images: Images,
+    *,
+    cond: Any = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> Solution[np.ndarray]:
+    """The latents of any number of images [n h w c] in [-1, 1]: the solution's y [n h w c].
+
+    cond: a condition in place of the model's own, its leaves [n ...], one for each image. With a
+    reversible solver the solution's `aux` is what `decode` needs to give the images back exactly.
+    `evaluations` [n] are those of each image's batch.
+
+    Raises ValueError where the images are not of the model's shape or not finite,
+    FloatingPointError where a latent is not finite or a solver did not reach its tolerance. Warns
+    of latents far from N(0, I).
+    """
+    check_shape(bridge.model, images, "images")
+    if not np.isfinite(images).all():
+        raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
+    batch = {"image": images} | _conditions(cond)
+    latents, value, residual, evaluations = parallel.map_batches(
+        _encode_batch, bridge, batch, batch_size=batch_size, progress=progress
+    )
+    check_solved(bridge.solver, residual)
+    check_finite(latents, "latents")
+    warn_of_latents(_moments(latents))
+    aux = None
+    if value is not None:
+        aux = Auxiliary(value, np.asarray(bridge.sigmas), bridge.solver, rising=True)
+    return Solution(latents, aux, residual, evaluations)
+
+
+def decode(
+    bridge: Bridge,
+    latents: Images,
+    *,
+    aux: Auxiliary | None = None,
+    cond: Any = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> HostImages:
+    """The images of any number of latents [n h w c] of unit variance.
+
+    With the `aux` of their encoding these are the encoded images, up to rounding and to the error
+    of the model's codec, where it has one. cond: as in
+    `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid or number
+    of latents.
+    """
+    check_shape(bridge.model, latents, "latents")
+    batch = {"latent": latents} | _conditions(cond)
+    if aux is not None:
+        aux.check(bridge.solver, bridge.sigmas)
+        if aux.value is None or aux.value.shape != latents.shape:
+            count = 0 if aux.value is None else len(aux.value)
+            raise ValueError(
+                f"The auxiliary state is that of {count} other latents than these"
+                f" {len(latents)}; give those that came with it."
+            )
+        batch["value"], aux = aux.value, replace(aux, value=None)
+    images, residual = parallel.map_batches(
+        _decode_batch, (bridge, aux), batch, batch_size=batch_size, progress=progress
+    )
+    check_solved(bridge.solver, residual)
+    return check_finite(images, "images")
+
+
+def to_data(
+    model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> HostImages:
+    """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
+    if model.codec is None:
+        return np.asarray(images)
+    check_shape(model, images, "images")
+    return parallel.map_batches(
+        DiffusionModel.to_data, model, images, batch_size=batch_size, progress=progress
+    )
+
+
+def to_images(
+    model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> HostImages:
+    """The images [n h w c] of codes [n ...], or of images themselves."""
+    if model.codec is None:
+        return np.asarray(data)
+    check_shape(model, data, "codes")
+    return parallel.map_batches(
+        DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
+    )
+
+
+def sample(
+    bridge: Bridge,
+    latents: Images,
+    *,
+    cond: Any = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> HostImages:
+    """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
+    check_shape(bridge.model, latents, "latents")
+    batch = {"latent": latents} | _conditions(cond)
+    images = parallel.map_batches(
+        _sample_batch, bridge, batch, batch_size=batch_size, progress=progress
+    )
+    return check_finite(images, "images")
+
+
+def translate(
+    method: Translator,
+    images: Images,
+    *,
+    key: PRNGKey | None = None,
+    indices: Int[np.ndarray, " n"] | None = None,
+    conds: Sequence[Any] | None = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> HostImages:
+    """The translations [n h w c] of any number of images [n h w c] in [-1, 1] by any method.
+
+    Image i has the key `image_keys(key, indices)[i]`; the default key is 0, the default indices 0
+    to n - 1. conds: what the method's `given` is called with, each None or a condition with leaves
+    [n ...], one for each image: for a DDIB those of source and target.
+
+    Raises FloatingPointError for a result that is not finite or was not solved for; for a DDIB also
+    as `DDIB.check` does, and ValueError where its models do not take the images. It warns of
+    latents far from N(0, I), and of bridges that are guided in different ways.
+    """
+    if isinstance(method, DDIB):
+        method.check()
+        check_shape(method.source.model, images, "images")
+        warn_of_guidance(method.source.model, method.target.model)
+    indices = np.arange(len(images)) if indices is None else indices
+    batch = {"index": indices, "image": images}
+    if conds is not None:
+        batch["conds"] = tuple(conds)
+    method, own = _split_references(method, len(images))
+    translations, *told = parallel.map_batches(
+        _translate_batch,
+        (method, jax.random.key(0) if key is None else key),
+        batch | own,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    if isinstance(method, DDIB):
+        moments, residual = told
+        check_solved(method.source.solver, residual)
+        warn_of_latents(moments)
+    return check_finite(translations, "translations")
+
+
+# The functions below are mapped over batches: `parallel.map_batches` compiles each once.
+
+
+def _encode_batch(bridge, batch):
+    bridge = _under(bridge, batch)
+    solution = bridge.solve(bridge.model.to_data(batch["image"]), rising=True)
+    value = None if solution.aux is None else solution.aux.value
+    evaluations = jnp.broadcast_to(solution.evaluations, solution.residual.shape)
+    return solution.y / bridge.scale, value, solution.residual, evaluations
+
+
+def _decode_batch(tree, batch):
+    bridge, aux = tree
+    bridge = _under(bridge, batch)
+    if aux is not None:
+        aux = replace(aux, value=batch["value"])
+    solution = bridge.solve(batch["latent"] * bridge.scale, rising=False, aux=aux)
+    return bridge.model.to_image(solution.y), solution.residual
+
+
+def _sample_batch(bridge, batch):
+    return _under(bridge, batch).sample(batch["latent"])
+
+
+def _translate_batch(tree, batch):
+    method, key = tree
+    keys, image = image_keys(key, batch["index"]), batch["image"]
+    if "conds" in batch:
+        method = method.given(*batch["conds"])
+    if "reference" in batch:
+        method = replace(method, reference=batch["reference"])
+    if not isinstance(method, DDIB):
+        return (method(keys, image),)
+    context, up = method.encode(keys, image)
+    down = method.decode(context)
+    return down.y, _moments(context["latent"]), jnp.maximum(up.residual, down.residual)
+
+
+def _under(bridge: Bridge, batch: dict) -> Bridge:
+    """The bridge under the batch's own conditions, where it has some."""
+    if "cond" not in batch:
+        return bridge
+    return replace(bridge, model=bridge.model.given(batch["cond"]))
+
+
+def _conditions(cond: Any) -> dict[str, Any]:
+    return {} if cond is None else {"cond": cond}
+
+
+def _split_references(method: Translator, count: int) -> tuple[Translator, dict[str, Any]]:
+    """The method without its images' own references, and these as a part of the batch."""
+    if not isinstance(method, DDIB) or method.reference is None:
+        return method, {}
+    if np.ndim(method.reference) == len(method.source.model.image_shape):
+        return method, {}
+    if len(method.reference) != count:
+        raise ValueError(
+            f"Found {len(method.reference)} references for {count} images; give one for all, or one"
+            " for each."
+        )
+    return replace(method, reference=None), {"reference": method.reference}
+
+
+def _moments(latents: AnyArray) -> AnyArray:
+    """The mean and the mean square of every latent, [n 2]."""
+    axes, xp = tuple(range(1, latents.ndim)), jnp if isinstance(latents, jax.Array) else np
+    return cast(AnyArray, xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1))
