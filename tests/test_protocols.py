@@ -157,6 +157,11 @@ def test_a_condition_for_each_image(model, x):
     for row, word in enumerate((1.0, 2.0, 3.0)):
         alone = plain.given(told(word)).denoise(x, sigma)[row]
         np.testing.assert_allclose(mixed[row], alone, atol=1e-6)
+    there, each["size"] = Bridge.over(plain, steps=5), jnp.full(3, 0.5)
+    latents = translation.encode(there, np.asarray(x), cond=each, batch_size=2).y
+    for row, word in enumerate((1.0, 2.0, 3.0)):
+        alone = Bridge.over(plain.given(told(word)), steps=5)
+        np.testing.assert_allclose(latents[row], alone.encode(x)[row], atol=1e-4)
 
 
 def test_a_new_condition_or_another_of_the_guidance_does_not_retrace(model, x):
