@@ -16,6 +16,7 @@ from ddib_jax.types import Cond
 
 _NAMED = 12
 """Classes that an error sentence names at most."""
+_LARGEST = 2**31 - 1  # of the labels that are int32
 
 
 @runtime_checkable
@@ -69,7 +70,7 @@ class Classes:
     def _label(self, word: str) -> int:
         if word in self.names:
             return self.names.index(word)
-        if word.isdigit() and int(word) < self.count:
+        if word.isdecimal() and int(word) < self.count:
             return int(word)
         raise ValueError(f"{self.whose} has no class '{word}'; its classes are {self._listed()}.")
 
@@ -98,7 +99,7 @@ class Numbers:
         return ()
 
     def __call__(self, words: Sequence[str]) -> Int[np.ndarray, " b"]:
-        strange = [word for word in words if not word.isdigit()]
+        strange = [word for word in words if not word.isdecimal() or int(word) > _LARGEST]
         if strange or not words:
             which = f"say which, not '{strange[0]}'." if strange else "say which."
             raise ValueError(f"{self.whose} is told its class as any whole number; {which}")

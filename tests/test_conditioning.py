@@ -59,6 +59,8 @@ def test_embeddings_are_files(tmp_path):
         (Classes((), 1000), ["1000"], "The model has no class '1000'; its classes are 0 to 999"),
         (Classes(tuple("abcdefghijklmn"), 14), [], r"a, b, c, d, e, f, g, h, i, j, k, l, \.\.\.\)"),
         (Numbers("'it'"), [], "'it' is told its class as any whole number; say which"),
+        (ANIMALS, ["²"], "'animals' has no class '²'"),
+        (Numbers(), [str(2**31)], "any whole number; say which, not '2147483648'"),
         (Numbers(), ["3", "cat"], "any whole number; say which, not 'cat'"),
         (Embeddings((2, 3)), [], "is told embeddings, not classes; name a .npy file with one of 2"),
         (Embeddings((3,)), ["nowhere.npy"], "'nowhere.npy' is no .npy file that can be read"),

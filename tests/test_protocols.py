@@ -157,6 +157,11 @@ def test_a_condition_for_each_image(model, x):
     for row, word in enumerate((1.0, 2.0, 3.0)):
         alone = plain.given(told(word)).denoise(x, sigma)[row]
         np.testing.assert_allclose(mixed[row], alone, atol=1e-6)
+    there, each["size"] = Bridge.over(plain, steps=5), jnp.full(3, 0.5)
+    latents = translation.encode(there, np.asarray(x), cond=each, batch_size=2).y
+    for row, word in enumerate((1.0, 2.0, 3.0)):
+        alone = Bridge.over(plain.given(told(word)), steps=5)
+        np.testing.assert_allclose(latents[row], alone.encode(x)[row], atol=1e-4)
 
 
 def test_a_new_condition_or_another_of_the_guidance_does_not_retrace(model, x):
@@ -252,6 +257,7 @@ WRONG = {
         r"is size float32\[\], word float32\[4\] and the network takes size float32\[\], word "
         r"float32\[3\]: give that for all images, or with one axis more in front",
     ),
+    "nothing": ({}, "The condition is empty and the network takes size float32"),
     "rank": (
         {"word": np.ones((2, 5, 3), np.float32), "size": np.float32(1)},
         r"word float32\[2, 5, 3\] and",

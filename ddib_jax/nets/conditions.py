@@ -40,11 +40,12 @@ def _suits(leaf: Any, expected: jax.ShapeDtypeStruct) -> bool:
 def _in_words(tree: Any) -> str:
     """The leaves of a condition or of its spec: "text float32[77, 768], size float32[2]"."""
     leaves, _ = jax.tree.flatten_with_path(tree)
-    return ", ".join(
-        f"{jax.tree_util.keystr(path, simple=True, separator='.')}"
-        f" {jnp.result_type(leaf)}{list(jnp.shape(leaf))}".strip()
+    name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
+    words = [
+        f"{name(path)} {jnp.result_type(leaf)}{list(jnp.shape(leaf))}".strip()
         for path, leaf in leaves
-    )
+    ]
+    return ", ".join(words) or "empty"
 
 
 def one_each(spec: PyTree[jax.ShapeDtypeStruct] | None, cond: Cond, count: int) -> Cond:

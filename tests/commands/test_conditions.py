@@ -211,6 +211,11 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
     words = ("--source-class", tmp_path / "a.npy", "--target-class", tmp_path / "b.npy")
     legs = ("translate", pictures, "--model", embedded, FEW)
     assert ddib(*legs, *words, "--out", tmp_path / "embedded")[0] == 0
+    files = f"{tmp_path / 'a.npy'},{tmp_path / 'b.npy'}"
+    code, *_ = ddib(
+        "sample --model", embedded, "--class", files, "--count 3", FEW, "--out", tmp_path / "drawn"
+    )
+    assert code == 0
     code, _, err = ddib(*legs, "--source-class 1 --target-class 2 --out", tmp_path / "no")
     assert code == 1
     assert "is told embeddings, and '1' is no .npy file that can be read" in err
