@@ -113,12 +113,15 @@ class DiffusionModel:
         here = x
 
         def unguided(x: Array, cond: Cond, *others: Cond) -> list[Array]:
-            # what was read is not computed again
-            if own is not None and x is here and not others and cond is self.cond:
-                return own
-            if self.hooks:  # they are made for one batch of images, not for several conditions
-                return [evaluated(x, (each,))[0][0] for each in (cond, *others)]
-            return evaluated(x, (cond, *others))[0]
+            conds, known = (cond, *others), own is not None and x is here
+            # one by one where one was read before, and under hooks, which are made for one batch of
+            # images and not for several conditions
+            if known or self.hooks:
+                return [
+                    own[0] if own and known and each is self.cond else evaluated(x, (each,))[0][0]
+                    for each in conds
+                ]
+            return evaluated(x, conds)[0]
 
         return self.guidance(unguided, x, sigma, time, self.cond), values
 

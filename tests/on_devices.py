@@ -18,6 +18,9 @@ IMAGES = np.clip(np.random.default_rng(5).normal(size=(64, 8, 8, 3)), -1, 1).ast
 class Tiny(nn.Module):
     """Two convolutions and a word of the time."""
 
+    def condition_spec(self):
+        return None
+
     @nn.compact
     def __call__(self, x, time, cond=None, *, train=False):
         h = nn.Conv(8, (3, 3))(x)

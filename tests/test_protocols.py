@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from ddib_jax import bridge, diagnosis
+from ddib_jax import diagnosis, translation
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge, warn_of_guidance
 from ddib_jax.commands.batching import measured_batch
@@ -130,13 +130,13 @@ def test_our_networks_of_diffusion_models_are_networks(name):
 def test_bridges(model, images, grid):
     there = Bridge.over(model, steps=30, grid=grid)
     assert math.isclose(float(there.sigmas[0]), 0.01, rel_tol=1e-4)
-    latents = bridge.encode(there, images)
-    back = bridge.decode(there, latents)
+    latents = translation.encode(there, images).y
+    back = translation.decode(there, latents)
     assert np.abs(latents - images).max() > 0.1
     assert np.abs(back - images).max() < 0.05
     other = Bridge.over(model.given(told(0.3)), steps=30, grid=grid)
-    assert bridge.translate(DDIB(there, other), images).shape == images.shape
-    assert bridge.sample(other, latents).shape == images.shape
+    assert translation.translate(DDIB(there, other), images).shape == images.shape
+    assert translation.sample(other, latents).shape == images.shape
 
 
 def test_guidance_is_described(model):

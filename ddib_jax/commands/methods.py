@@ -103,16 +103,14 @@ class Method(Protocol):
         ...
 
 
+_COUPLE = "|".join([f"{name}:{kind.argument}" for name, kind in COUPLINGS.items()] + ["none"])
+
+
 @dataclass(frozen=True)
 class CouplingOptions:
     """What the source's ODE lends the target's on the way down."""
 
-    couple: Annotated[
-        str | None,
-        tyro.conf.arg(
-            metavar="|".join(f"{n}:{k.argument}" for n, k in COUPLINGS.items()) + "|none"
-        ),
-    ] = None
+    couple: Annotated[str | None, tyro.conf.arg(metavar=_COUPLE)] = None
     """Walk both ODEs down side by side, and let a part of the image be the source's: low-pass:1
     keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
     what is white there, inject:bottleneck what the network makes of it.

@@ -16,20 +16,22 @@ Indices: TypeAlias = Int[np.ndarray, " n"] | Sequence[int]
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """A finite data set of images of one size, or of points, read by index on the host.
-
-    `image_shape` is (h, w, c), or (d,) of points. `labels` is one integer an image, an index into
-    `classes`, the labels' names; None and () where there are none.
-    """
+    """A finite data set of images of one size, or of points, read by index on the host."""
 
     @property
-    def image_shape(self) -> tuple[int, ...]: ...
+    def image_shape(self) -> tuple[int, ...]:
+        """(h, w, c), or (d,) of points."""
+        ...
 
     @property
-    def labels(self) -> Int[np.ndarray, " n"] | None: ...
+    def labels(self) -> Int[np.ndarray, " n"] | None:
+        """One integer an image, an index into `classes`; None where there are none."""
+        ...
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels; () where there are none."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -78,6 +78,19 @@ class UNet2D(nn.Module):
         """The number of classes of a network with a table of them, else None."""
         return None if self.class_embed_type else self.num_class_embeds
 
+    @property
+    def bottleneck(self) -> str:
+        """The layer whose output is the bottleneck, the last of the lowest resolution.
+
+        Of a network without a middle block it is the last layer of the way down.
+        """
+        if self.mid_block_type is not None:
+            return "mid_block.resnets.1"
+        lowest = len(self.down_block_types) - 1
+        attends, _ = DOWN[self.down_block_types[lowest].removeprefix("UNetRes")]
+        kind = "attentions" if attends else "resnets"
+        return f"down_blocks.{lowest}.{kind}.{self.layers_per_block - 1}"
+
     def condition_spec(self) -> jax.ShapeDtypeStruct | None:
         """A label (with `class_embed_type` timestep any number), an embedding [e], or None."""
         if self.class_embed_type == "identity":

@@ -54,7 +54,7 @@ def test_trained_resumed_and_translated(ddib, domains):
         *translate, "--model", domains / "whole" / "ab", "--trajectory gif --out", domains / "no"
     )
     assert code == 1
-    assert "has no way from image to latent" in err
+    assert "no single way from image to latent" in err
     code, _, err = ddib(
         "translate",
         domains / "a",

@@ -45,6 +45,9 @@ class Network(nn.Module):
 
     bottleneck = "inner"
 
+    def condition_spec(self):
+        return None
+
     @nn.compact
     def __call__(self, x, time, cond=None):
         dense = lambda width, name: nn.Dense(width, name=name, dtype=x.dtype, param_dtype=x.dtype)

@@ -22,6 +22,10 @@ class Small(nn.Module):
     """Images [b h w 3], times [b] and labels [b] or None -> [b h w 3]."""
 
     remat: bool = False
+    labelled: bool = False
+
+    def condition_spec(self):
+        return jax.ShapeDtypeStruct((), jnp.int32) if self.labelled else None
 
     @nn.compact
     def __call__(self, x, time, cond=None):

@@ -77,7 +77,7 @@ def test_no_label_is_the_number_after_the_last(tmp_path):
     model, x = pretrained.load(tmp_path / "model.safetensors"), jnp.ones((1, 8, 8, 3))
     denoised = [model.given(jnp.asarray(label)).denoise(x, jnp.asarray(1.0)) for label in range(4)]
     assert all(not jnp.allclose(denoised[3], other) for other in denoised[:3])
-    with pytest.raises(ValueError, match="The network has 3 classes; give labels"):
+    with pytest.raises(ValueError, match="There is no condition and the network takes int32"):
         model.denoise(x, jnp.asarray(1.0))
 
 
