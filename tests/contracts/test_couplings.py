@@ -54,10 +54,6 @@ class Network(nn.Module):
         h = dense(16, "inner")(x.reshape(len(x), -1)) + time[:, None]
         return dense(x[0].size, "outer")(jnp.tanh(h)).reshape(x.shape)
 
-    def condition_spec(self):
-        """It is told nothing."""
-        return None
-
 
 @pytest.fixture
 def networks():
