@@ -130,7 +130,8 @@ def conditioner_of(network: Network, names: tuple[str, ...], name: str) -> Condi
     null, whose = None, f"'{name}'"
     match network:
         case UNet2D(class_embed_type="identity"):
-            return Embeddings(network.condition_spec().shape, whose=whose)
+            spec = network.condition_spec()
+            return None if spec is None else Embeddings(spec.shape, whose=whose)
         case UNet2D(class_embed_type="timestep"):
             return Numbers(whose)
         case UNet(num_classes=int(labels)) | UNet2D(num_classes=int(labels)):
