@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from ddib_jax.nets import NoisyClassifier
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.schedules import Discrete
-from ddib_jax.types import Cond, NoisyClassifierNetwork, Params
+from ddib_jax.types import Cond, Params
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,7 @@ class Condition:
         scale = 1.0 if self.guidance is None else self.guidance
         return model.guided(
             ClassifierGuidance(
-                params,
-                jnp.asarray(label),
-                jnp.asarray(scale),
-                network=cast(NoisyClassifierNetwork, network),
-                schedule=schedule,
+                params, jnp.asarray(label), jnp.asarray(scale), network=network, schedule=schedule
             )
         )
 

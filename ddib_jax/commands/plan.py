@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,6 @@ from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.solvers import get_solver
 from ddib_jax.training import TrainState, train_steps
-from ddib_jax.types import Network
 from ddib_jax.weightings import WEIGHTINGS
 
 _ADM = {
@@ -167,7 +166,7 @@ class Plan(Recipe):
         return DiffusionModel(
             params,
             PRECONDITIONINGS["edm"](),
-            network=cast(Network, network),
+            network=network,
             schedule=self.noise_schedule(),
             data_shape=(size, size, 3),
         )

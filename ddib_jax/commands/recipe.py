@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -165,8 +165,8 @@ class Recipe:
             "dtype": "bfloat16" if self.bf16 else "float32",
         }
         if len(shape) == 1:
-            return cast(Network, MLP(width=self.width, blocks=self.blocks, **shared))
-        network = UNet(
+            return MLP(width=self.width, blocks=self.blocks, **shared)
+        return UNet(
             model_channels=self.model_channels,
             channel_mult=self.channel_mult,
             num_res_blocks=self.num_res_blocks,
@@ -176,7 +176,6 @@ class Recipe:
             num_classes=classes,
             **shared,
         )
-        return cast(Network, network)
 
     def _noise_level(self, model: DiffusionModel) -> LogNormal | UniformTime:
         if self.schedule == "edm":

@@ -5,7 +5,6 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.nets import DigitClassifier
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
-from ddib_jax.types import ClassifierNetwork
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,7 @@ class TrainClassifier:
             log=log,
         )
         log.close()
-        classifier = Classifier(state.ema, cast(ClassifierNetwork, network))
-        logits, _ = classify(classifier, test.take(range(len(test))))
+        logits, _ = classify(Classifier(state.ema, network), test.take(range(len(test))))
         accuracy = float((logits.argmax(axis=1) == test.labels).mean())
         options = {
             name: value

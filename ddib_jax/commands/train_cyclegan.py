@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import jax
 import numpy as np
@@ -19,7 +19,6 @@ from ddib_jax.data import ALL, ImageSource, load_dataset
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.training import TrainState
-from ddib_jax.types import GeneratorNetwork
 
 DIRECTIONS = ("ab", "ba")
 """Of the generators, named by the domains that they translate from and into."""
@@ -82,15 +81,14 @@ class TrainCyclegan(GanTraining):
             generator = ResnetGenerator(shape[-1], self.width, self.blocks)
         else:
             generator = UnetGenerator(shape[-1], self.width, self.downs)
-        network = cast(GeneratorNetwork, generator)
         discriminator = PatchDiscriminator(self.width, self.layers)
         params = cyclegan_parameters(
-            jax.random.key(self.seed), network, discriminator, shape, self.pool
+            jax.random.key(self.seed), generator, discriminator, shape, self.pool
         )
         decay_from = self.steps // 2 if self.decay_from is None else self.decay_from
         tx = optimiser(self.learning_rate, self.steps, decay_from)
         grad_fn = cyclegan_gradients(
-            network,
+            generator,
             discriminator,
             GAN_LOSSES[self.loss],
             cycle=self.cycle,

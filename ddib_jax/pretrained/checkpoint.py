@@ -127,10 +127,11 @@ def conditioner_of(network: Network, names: tuple[str, ...], name: str) -> Condi
     names: of the classes, () where they have none. name: that of the model, for error sentences.
     Raises ValueError where there are more names than labels.
     """
-    null, whose, spec = None, f"'{name}'", network.condition_spec()
+    null, whose = None, f"'{name}'"
     match network:
-        case UNet2D(class_embed_type="identity") if spec is not None:
-            return Embeddings(spec.shape, whose=whose)
+        case UNet2D(class_embed_type="identity"):
+            spec = network.condition_spec()
+            return None if spec is None else Embeddings(spec.shape, whose=whose)
         case UNet2D(class_embed_type="timestep"):
             return Numbers(whose)
         case UNet(num_classes=int(labels)) | UNet2D(num_classes=int(labels)):

@@ -7,7 +7,7 @@ one folder (`config.json`, `scheduler_config.json`), or `unet/` and `scheduler/`
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from ddib_jax.pretrained.diffusers_scheduler import read_scheduler, scheduler_co
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.pretrained.torch_files import INDEX, Renamed, open_weights, shard_files
 from ddib_jax.pretrained.torch_names import load_params, state_dict
-from ddib_jax.types import Network
 
 _OPTIONS = {
     field.name: field.default
@@ -74,14 +73,13 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
             f"{path} is a model of latents of an autoencoder, not of images; latent diffusion is"
             " not supported."
         )
-    unet = _network(path, config)
+    network = _network(path, config)
     try:
         schedule, precondition = read_scheduler(path, _scheduler_config(path))
     except (AttributeError, TypeError) as error:
         raise ValueError(f"The scheduler of {path} cannot be understood ({error}).") from error
-    shape = (*_size(path, config.get("sample_size")), unet.in_channels)
+    shape = (*_size(path, config.get("sample_size")), network.in_channels)
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    network = cast(Network, unet)
     # Time 1 and not 0: Fourier embeddings take its logarithm.
     inputs = (x, jnp.ones(1), example_condition(network))
     stored = open_weights(weight_files(path)[0])

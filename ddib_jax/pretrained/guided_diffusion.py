@@ -8,7 +8,7 @@ the checkpoints that openai published are known by their file names.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from ddib_jax.pretrained.guided_diffusion_flags import (
 from ddib_jax.pretrained.torch_files import open_weights
 from ddib_jax.pretrained.torch_names import load_params, state_dict
 from ddib_jax.schedules import Discrete
-from ddib_jax.types import Network, Params
+from ddib_jax.types import Params
 
 _POSITIONS = ("qkv", "proj_out", "qkv_proj", "c_proj")
 """Layers that the reference has as convolutions of width 1 over positions."""
@@ -76,7 +76,6 @@ def load_guided_diffusion(
             f" {', '.join(schedules)}."
         )
     x = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    network = cast(Network, network)
     inputs = (x, jnp.zeros(1), example_condition(network))
     params = load_params(network, inputs, weights, path)
     return DiffusionModel(
