@@ -521,7 +521,7 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
     alone = (evaluations + 1, size[1], spent[1], "its own model")
     for sigma in config.noise:
         timed(f"SDEdit from {sigma:g}", SDEdit(there, jnp.asarray(sigma)), None, *alone)
-    ilvr = ILVR(there, Linear(Resized(config.factor)))
+    ilvr = ILVR(there, Linear(Resized(config.factor), kick=True))
     timed(f"ILVR, factor {config.factor}", ilvr, None, *alone)
 
     both = (sum(size), together, "its own model")

@@ -68,17 +68,21 @@ class DDIB:
         context = {"data": image, "noise": fixed_noise(keys, image)}
         return at(self.perturb, "image", image, self._scalar(image), context)
 
-    def encode_reference(self, count: int) -> Data:
-        """The reference's latent, once for each of `count` images."""
+    def references(self) -> Data:
+        """The reference images, [1 ...] or one for each; raises ValueError where there are none."""
         if self.reference is None:
             raise ValueError(
                 "This perturbation looks at the latent of another image; give the DDIB a"
                 " `reference` (--reference on the command line)."
             )
-        source, _ = self.bridges()
         reference = jnp.asarray(self.reference)
-        one = reference.ndim == len(source.model.image_shape)
-        latent = source.encode(reference[None] if one else reference)
+        one = reference.ndim == len(self.source.model.image_shape)
+        return reference[None] if one else reference
+
+    def encode_reference(self, count: int) -> Data:
+        """The reference's latent, once for each of `count` images."""
+        source, _ = self.bridges()
+        latent = source.encode(self.references())
         return jnp.broadcast_to(latent, (count, *source.model.data_shape))
 
     def decode(self, context: Context) -> Solution[Array]:

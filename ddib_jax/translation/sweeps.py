@@ -78,9 +78,15 @@ def translate_sweep(
         batch = {"index": indices, "data": _needed(images)}
         return parallel.map_batches(_perturb_images, perturbing, batch, batch_size=batch_size)
 
+    def referred(ddib: DDIB) -> np.ndarray:
+        own = encode(ddib.bridges()[0], np.asarray(ddib.references()), **options).y
+        return np.broadcast_to(own, (count, *own.shape[1:]))
+
     shared = latents
     if shared is None and not anew:
         shared = encode(method.source, _needed(images), **options).y
+    refers = "reference" in needs(method.perturb)
+    others = referred(method) if refers and not anew else None
     rows = []
     for value in jnp.asarray(values, jnp.result_type(float)):
         ddib = replace(method, coefficient=value)
@@ -92,8 +98,8 @@ def translate_sweep(
         batch = {"index": indices, "latent": latent}
         if looks:
             batch["data"] = to_data(method.source.model, _needed(data), batch_size=batch_size)
-        if "reference" in needs(ddib.perturb):
-            batch["reference"] = np.asarray(ddib.encode_reference(count))
+        if refers:
+            batch["reference"] = referred(ddib) if others is None else others
         perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)
         rows.append((ddib, latent, perturbed))
     if anew:  # then the bridges may end elsewhere at each coefficient
