@@ -12,10 +12,9 @@ def hidden(directory):
 def test_a_new_directory_appears_when_all_is_written(tmp_path):
     with drafted(tmp_path / "a" / "b") as draft:
         (draft / "one").write_text("1")
-        assert not (tmp_path / "a" / "b").exists()
-        assert draft.parent == tmp_path / "a"
+        assert hidden(tmp_path / "a" / "b") == list((tmp_path / "a" / "b").iterdir()) == [draft]
     assert (tmp_path / "a" / "b" / "one").read_text() == "1"
-    assert not hidden(tmp_path / "a")
+    assert not hidden(tmp_path / "a" / "b")
 
 
 def test_files_of_the_same_names_are_replaced_and_others_stay(tmp_path):
@@ -29,7 +28,7 @@ def test_files_of_the_same_names_are_replaced_and_others_stay(tmp_path):
         "one": "new",
         "other": "old",
     }
-    assert not hidden(tmp_path)
+    assert not hidden(tmp_path / "b")
 
 
 def test_files_in_folders_move_too_and_others_stay(tmp_path):
@@ -46,7 +45,7 @@ def test_files_in_folders_move_too_and_others_stay(tmp_path):
         "folder/other": "old",
         "new/one": "new",
     }
-    assert not hidden(tmp_path)
+    assert not hidden(tmp_path / "b")
 
 
 def interrupted(target, error):
