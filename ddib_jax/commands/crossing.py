@@ -1,9 +1,10 @@
-"""How a bridge is crossed (the options of the ODE's solution), progress, and reading of images."""
+"""How a bridge is crossed: the options of the ODE's solution, progress, batches of images."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,14 +14,12 @@ from rich.progress import track
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.commands.arguments import GridName, SolverName
 from ddib_jax.commands.batching import measured_batch
-from ddib_jax.data import DATASETS, image_folder, load_dataset, read_images
+from ddib_jax.commands.inputs import open_inputs
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
 from ddib_jax.solvers import get_solver
 
 _WHOLE, _BATCH = Shard(), 64
-_LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)
-"""Weights of red, green and blue in a grey pixel (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,29 @@ def progress(label: str) -> Callable[[Sequence], Iterable]:
     return with_progress
 
 
+@contextmanager
+def told_once(told: set[str]) -> Iterator[None]:
+    """Within the block, a warning that begins as one in `told` is not repeated.
+
+    For the batches of one translation, whose warnings differ in their figures.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        opening = str(warning.message)[:20]
+        if opening not in told:
+            told.add(opening)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+def filled(array: np.ndarray, size: int) -> np.ndarray:
+    """The array [n ...], repeated up to `size` where it is shorter: batches of one shape."""
+    return np.resize(array, (size, *array.shape[1:])) if len(array) < size else array
+
+
 def read_inputs(
     inputs: Sequence[str],
     shape: tuple[int, ...],
@@ -88,79 +110,11 @@ def read_inputs(
     background: str = "white",
     shard: Shard = _WHOLE,
 ) -> tuple[list[str], np.ndarray]:
-    """Names and images [n h w c] of image files, folders and data sets, fitted to a model's shape.
+    """Names and images [n h w c] of files, folders and data sets, fitted to a model's shape.
 
-    Pictures of files are cropped to their central square and resized, transparency is laid over
-    `background`; for a model of one channel they are made grey. Of the first `limit` images, this
-    host's `shard` is read. Raises FileNotFoundError for a path that is not there, ValueError for
-    what cannot be read or does not fit.
+    As by `open_inputs`, whose errors it raises, but all at once, in an array of floats.
     """
-    if not inputs or (limit is not None and limit < 1):
-        raise ValueError(
-            "There is nothing to read: name image files, folders or a data set, and a limit of at"
-            " least 1."
-        )
-    names, parts = [], []
-    for name in inputs:
-        part_names, part = _read(name, shape, split, background)
-        names += part_names
-        parts.append(part)
-    names, images = names[:limit], np.concatenate(parts)[:limit]
-    if len(set(names)) < len(names):
-        names = [f"{name}-{index:05d}" for index, name in enumerate(names)]
-    if len(names) < shard.count:
-        raise ValueError(
-            f"There are {len(names)} images for {shard.count} processes; start no more processes"
-            " than there are images."
-        )
-    own = slice(shard.index, None, shard.count)
-    return names[own], images[own]
-
-
-def _read(
-    name: str, shape: tuple[int, ...], split: str, background: str
-) -> tuple[list[str], np.ndarray]:
-    """Names and images [n h w c] of one word of the command line."""
-    kind, _, argument = name.partition(":")
-    if kind in (*DATASETS, "tfds"):
-        return _read_dataset(name, kind, argument, shape, split)
-    return _read_files(name, shape, background)
-
-
-def _read_dataset(
-    name: str, kind: str, argument: str, shape: tuple[int, ...], split: str
-) -> tuple[list[str], np.ndarray]:
-    source = load_dataset(name, split=split, image_size=shape[0] if kind == "tfds" else None)
-    # Like grey pictures of files, grey data sets are given three equal channels.
-    grey_to_colour = source.image_shape == (*shape[:2], 1) and shape[2] == 3
-    if source.image_shape != shape and not grey_to_colour:
-        found, expected = (" x ".join(map(str, s)) for s in (source.image_shape, shape))
-        raise ValueError(
-            f"The data set '{name}' has images of {found}; the model takes {expected}."
-        )
-    if kind == "npz":
-        stem = f"{kind}-{Path(argument).stem}"
-    else:
-        stem = name.replace(":", "-").replace("/", "-")
-    images = source.take(range(len(source)))
-    names = [f"{stem}-{i:05d}" for i in range(len(source))]
-    return names, np.repeat(images, 3 if grey_to_colour else 1, axis=-1)
-
-
-def _read_files(name: str, shape: tuple[int, ...], background: str) -> tuple[list[str], np.ndarray]:
-    height, width, channels = shape
-    if height != width:
-        raise ValueError(
-            f"The model's images are {height} x {width}; only square ones can be read from files."
-        )
-    path = Path(name)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"There is no '{name}': no such file, folder or data set ({', '.join(DATASETS)})."
-        )
-    if path.is_dir():
-        source = image_folder(path, image_size=height, background=background)
-        paths, images = source.items, source.take(range(len(source)))
-    else:
-        paths, images = [path], read_images([path], image_size=height, background=background)
-    return [path.stem for path in paths], images if channels == 3 else images @ _LUMINANCE
+    images = open_inputs(
+        inputs, shape, split=split, limit=limit, background=background, shard=shard
+    )
+    return images.names, images.take(0, len(images))

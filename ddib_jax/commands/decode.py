@@ -12,8 +12,7 @@ from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress
 from ddib_jax.commands.latents import read_latents
-from ddib_jax.data.png import write_images
-from ddib_jax.files import drafted
+from ddib_jax.commands.results import Results, open_folder, unique_names
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class Decode:
 
     def run(self) -> None:
         """Read, decode, write."""
-        names, latents, model, aux = read_latents(self.input)
+        open_folder(self.out)
+        own, latents, model, aux = read_latents(self.input)
+        names = unique_names(own)
         checkpoint = pretrained.open(self.model)
         target = self.crossing.bridge(self.condition.model(checkpoint))
         if aux is not None and model != self.condition.mark(checkpoint):
@@ -50,6 +51,8 @@ class Decode:
             batch_size=self.crossing.batch(target, len(latents)),
             progress=progress("decoding"),
         )
-        with drafted(self.out) as draft:
-            write_images(draft, names, images)
+        changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
+        results = Results(self.out, names, changed)
+        results.write(0, images)
+        results.close()
         print(f"{len(names)} images lie in {self.out}.")

@@ -8,8 +8,11 @@ from typing import Literal
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, progress
+from ddib_jax.commands.inputs import FlatReading, Reading, check_not_read, open_inputs
 from ddib_jax.commands.latents import LatentFile, write_latents
+from ddib_jax.commands.results import write_unreadable
+from ddib_jax.files import check_output
 from ddib_jax.solvers import SOLVERS
 
 
@@ -28,40 +31,45 @@ class Encode:
     background: ColourName = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
-    """Which split of a named data set."""
+    """Which split of a data set, or of a folder that has splits."""
     limit: int | None = None
     """Take only this many images, the first ones."""
     aux: bool = False
     """Also store the auxiliary state of a reversible solver, twice the size: decoding by the same
     model then gives the images back exactly.
     """
+    reading: FlatReading = dataclasses.field(default_factory=Reading)
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
         """Read, encode, write."""
+        check_output(self.out, suffix=".npz")
+        check_not_read(self.out, self.input)
         checkpoint = pretrained.open(self.model)
         model = self.condition.model(checkpoint)
         source = self.crossing.bridge(model)
-        names, images = read_inputs(
-            self.input,
-            model.image_shape,
-            split=self.split,
-            limit=self.limit,
-            background=self.background,
-        )
         if self.aux and source.solver.inverse is None:
             names = ", ".join(name for name, solver in SOLVERS.items() if solver.inverse)
             raise ValueError(
                 f"'{self.crossing.solver}' has no auxiliary state; reversible solvers are {names}."
             )
+        images = open_inputs(
+            self.input,
+            model.image_shape,
+            split=self.split,
+            limit=self.limit,
+            background=self.background,
+            reading=self.reading,
+        )
         solution = translation.encode(
             source,
-            images,
+            images.take(0, len(images)),
             batch_size=self.crossing.batch(source, len(images)),
             progress=progress("encoding"),
         )
         aux = solution.aux if self.aux else None
-        encoded = LatentFile(names, solution.y, self.condition.mark(checkpoint), aux)
+        encoded = LatentFile(images.names, solution.y, self.condition.mark(checkpoint), aux)
         write_latents(self.out, encoded, self.crossing.solver)
-        print(f"{len(names)} latents lie in {self.out}.")
+        write_unreadable(self.out.with_suffix(".unreadable.txt"), images.unreadable)
+        print(f"{len(images)} latents lie in {self.out}.")

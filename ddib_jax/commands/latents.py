@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.bridge import Auxiliary
-from ddib_jax.files import drafted
+from ddib_jax.files import drafted_file
+from ddib_jax.pretrained.shapes import first_line
 from ddib_jax.solvers import get_solver
 
 
@@ -26,17 +28,15 @@ class LatentFile(NamedTuple):
 def write_latents(path: Path, encoded: LatentFile, solver: str) -> None:
     """Write latents as .npz, with the value, grid and solver of their auxiliary state, if any.
 
-    solver: its name. Raises ValueError for a path with another ending.
+    solver: its name.
     """
-    if path.suffix != ".npz":
-        raise ValueError(f"Latents are written as .npz; '{path}' is named otherwise.")
     names, latents, model, aux = encoded
     more = {}
     if aux is not None:
         more = {"aux": aux.value, "sigmas": np.asarray(aux.sigmas), "solver": solver}
-    with drafted(path.absolute().parent) as draft:
-        names = np.asarray(names)
-        np.savez(draft / path.name, latents=latents, names=names, model=model, **more)
+    # By a file that is open, for to a path with .NPZ it would add a suffix.
+    with drafted_file(path) as draft, draft.open("wb") as file:
+        np.savez(file, latents=latents, names=np.asarray(names), model=model, **more)
 
 
 def read_latents(path: Path) -> LatentFile:
@@ -55,8 +55,11 @@ def read_latents(path: Path) -> LatentFile:
                 aux = Auxiliary(arrays["aux"], arrays["sigmas"], solver, rising=True)
             names = [str(name) for name in arrays["names"]]
             latents = np.asarray(arrays["latents"], np.float32)
+            if len(names) != len(latents):
+                raise ValueError("names and latents differ in number")
             return LatentFile(names, latents, str(arrays["model"]), aux)
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
         raise ValueError(
-            f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short."
+            f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short"
+            f" ({first_line(error)})."
         ) from error

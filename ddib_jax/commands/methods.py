@@ -20,6 +20,9 @@ from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.types import Images, Translator
 
+LEARNT_FROM = 1024
+"""Images at most from which a coupling learns what a method keeps of all of them."""
+
 
 @dataclass(frozen=True)
 class Models:

@@ -13,6 +13,7 @@ from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat, progress
+from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
 from ddib_jax.pretrained import Checkpoint
@@ -40,6 +41,7 @@ class Sample:
         """Draw noise, decode, write."""
         if self.count < 1:
             raise ValueError(f"At least one sample is needed, not {self.count}.")
+        open_folder(self.out)
         checkpoint = pretrained.open(self.model)
         conds, model = conditions(checkpoint, self._words(checkpoint)), checkpoint.model()
         key = jax.random.key(self.seed)

@@ -1,6 +1,7 @@
 """`ddib sweep`: images in, their translations under many coefficients of a perturbation out."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +14,18 @@ from ddib_jax import distributed, pretrained, translation
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
+from ddib_jax.commands.inputs import (
+    FlatReading,
+    InputImages,
+    Reading,
+    check_apart,
+    open_inputs,
+)
 from ddib_jax.commands.latents import read_latents
-from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
-from ddib_jax.data.png import write_images
+from ddib_jax.commands.methods import LEARNT_FROM, CouplingOptions, ReferenceOptions
+from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
@@ -59,11 +67,12 @@ class Sweep:
     coefficients: tuple[float, ...] | None = None
     """Coefficients to translate under; unless given, those of the perturbation's own study."""
     split: Literal["train", "test"] = "test"
-    """Which split of a named data set."""
+    """Which split of a data set, or of a folder that has splits."""
     limit: int | None = None
     """Take only this many images, the first ones."""
     seed: int = 0
     """Seed of the noise that perturbations draw."""
+    reading: FlatReading = dataclasses.field(default_factory=Reading)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
         default_factory=CouplingOptions
     )
@@ -76,6 +85,9 @@ class Sweep:
     def run(self) -> None:
         """Read, encode once, perturb and decode, write."""
         shard = self.hosts.join()
+        check_apart(self.out, self.input)
+        if shard.index == 0:
+            open_folder(self.out)
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
@@ -84,39 +96,49 @@ class Sweep:
         source = Condition(self.source_class).model(encoder)
         target = Condition(self.target_class).model(decoder)
         check_meeting(source, target)
-        names, arrays, encoded = self._read(encoder, source.image_shape, shard)
+        images = self._read(encoder, source.image_shape, shard)
+        some = images.take(0, min(len(images), LEARNT_FROM))
+        encoded = isinstance(images, Latents)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
             coupling=self.coupling.coupling(
-                source.data_shape,
-                arrays if encoded else translation.to_data(source, arrays),
+                source.data_shape, some if encoded else translation.to_data(source, some)
             ),
             until=self.coupling.until,
             reference=self.look_at.image(source.image_shape),
         )
-        result = translate_sweep(
-            ddib,
-            None if encoded else arrays,
-            coefficients,
-            latents=arrays if encoded else None,
-            key=jax.random.key(self.seed),
-            batch_size=self.crossing.batch(ddib.source, len(names)),
-            progress=progress("sweeping"),
-            indices=shard.index + shard.count * np.arange(len(names)),
-        )
-        labels = [f"{coefficient:g}" for coefficient in coefficients]
-        translations = dict(zip(labels, result.images, strict=True))
-        rows = {} if encoded else {"source": arrays[:_COLUMNS]}
-        rows |= {label: part[:_COLUMNS] for label, part in translations.items()}
-        with drafted(self.out) as draft:
-            for label, part in translations.items():
-                write_images(draft, [f"{name}_{label}" for name in names], part)
-            if shard.index == 0:
+        labels = _labels(coefficients)
+        size = min(self.crossing.batch(ddib.source, len(images)), len(images))
+        results = Results(self.out, images.names, images.changed, part=shard.index)
+        told, rows = set(), {}
+        for start in progress("sweeping")(range(0, len(images), size)):
+            part = images.take(start, start + size)
+            indices = shard.index + shard.count * np.arange(start, start + len(part))
+            whole = filled(part, size)
+            with told_once(told):
+                result = translate_sweep(
+                    ddib,
+                    None if encoded else whole,
+                    coefficients,
+                    latents=whole if encoded else None,
+                    key=jax.random.key(self.seed),
+                    batch_size=size,
+                    indices=filled(indices, size),
+                )
+            translations = dict(zip(labels, result.images[:, : len(part)], strict=True))
+            for label, found in translations.items():
+                results.write(start, found, ending=f"_{label}")
+            if not rows:
+                rows = {} if encoded else {"source": part[:_COLUMNS]}
+                rows |= {label: found[:_COLUMNS] for label, found in translations.items()}
+        results.close(images.unreadable)
+        if shard.index == 0:
+            with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")
         distributed.barrier("swept")
-        print(f"{len(names)} images under {len(labels)} coefficients lie in {self.out}.")
+        print(f"{len(images)} images under {len(labels)} coefficients lie in {self.out}.")
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
         if self.coefficients is not None:
@@ -128,14 +150,18 @@ class Sweep:
 
     def _read(
         self, checkpoint: Checkpoint, shape: tuple[int, ...], shard: Shard
-    ) -> tuple[list[str], np.ndarray, bool]:
-        """Names, and images or latents of this host's shard, and whether they are latents."""
+    ) -> "InputImages | Latents":
+        """The images or the latents of this host's shard."""
         path = self.input[0] if len(self.input) == 1 else ""
         if not path.endswith(".npz") or path.startswith("npz:"):
-            names, images = read_inputs(
-                self.input, shape, split=self.split, limit=self.limit, shard=shard
+            return open_inputs(
+                self.input,
+                shape,
+                split=self.split,
+                limit=self.limit,
+                reading=self.reading,
+                shard=shard,
             )
-            return names, images, False
         names, latents, model, _ = read_latents(Path(path))
         if model != Condition(self.source_class).mark(checkpoint):
             raise ValueError(
@@ -149,4 +175,30 @@ class Sweep:
                 " than there are latents."
             )
         own = slice(shard.index, self.limit, shard.count)
-        return names[own], latents[own], True
+        return Latents(unique_names(names)[own], names[own], latents[own])
+
+
+class Latents:
+    """Latents of a file, in the place of images: their names, safe ones and own, and arrays."""
+
+    unreadable: tuple[str, ...] = ()
+
+    def __init__(self, names: list[str], own: list[str], latents: np.ndarray):
+        self.names, self._latents = names, latents
+        self.changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """The latents from `start` up to `stop`."""
+        return self._latents[start:stop]
+
+
+def _labels(coefficients: Sequence[float]) -> list[str]:
+    """Coefficients as parts of files' names: in full where shorter ones would be alike."""
+    short = [f"{coefficient:g}" for coefficient in coefficients]
+    return [
+        text if short.count(text) == 1 else repr(value)
+        for text, value in zip(short, coefficients, strict=True)
+    ]

@@ -12,10 +12,12 @@ import tyro
 from ddib_jax import distributed, translation
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
 from ddib_jax.commands.arguments import ColourName, Inputs
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
-from ddib_jax.commands.methods import METHODS, Method, MethodOptions, Models
-from ddib_jax.data.png import write_grid, write_images
+from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
+from ddib_jax.commands.methods import LEARNT_FROM, METHODS, Method, MethodOptions, Models
+from ddib_jax.commands.results import Results, open_folder
+from ddib_jax.data.png import write_grid
 from ddib_jax.files import drafted
 
 _ROWS, _COLUMNS = 4, 16
@@ -41,9 +43,10 @@ class Translate:
     background: ColourName = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
-    """Which split of a named data set."""
+    """Which split of a data set, or of a folder that has splits."""
     limit: int | None = None
     """Take only this many images, the first ones."""
+    reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: Annotated[
         MethodOptions,  # pyright: ignore[reportInvalidTypeForm] made of the registry at run time
@@ -57,6 +60,9 @@ class Translate:
         """Read, translate, write."""
         shard = self.hosts.join()
         options = self._chosen()
+        check_apart(self.out, self.input)
+        if shard.index == 0:
+            open_folder(self.out)
         prepared = options.prepare(self.models, self.crossing)
         film = prepared.film if self.trajectory else None
         if self.trajectory and film is None:
@@ -64,31 +70,43 @@ class Translate:
                 f"{options.title} with these options has no single way from image to latent to"
                 " translation that a film could show; leave the trajectory out."
             )
-        names, images = read_inputs(
+        images = open_inputs(
             self.input,
             prepared.shape,
             split=self.split,
             limit=self.limit,
             background=self.background,
+            reading=self.reading,
             shard=shard,
         )
-        translations = translation.translate(
-            prepared.make(images),
-            images,
-            key=jax.random.key(self.seed),
-            indices=shard.index + shard.count * np.arange(len(images)),
-            batch_size=self.crossing.batch(prepared.bridge, len(images)),
-            progress=progress("translating"),
-        )
-        with drafted(self.out) as draft:
-            write_images(draft, names, translations)
-            if shard.index == 0:
-                _write_sheet(draft / "sheet.png", images, translations)
-            if film is not None and shard.index == 0:
-                path = draft / f"path.{self.trajectory}"
-                write_path(path, *film, images[:MOST_IMAGES])
+        results = Results(self.out, images.names, images.changed, part=shard.index)
+        method = prepared.make(images.take(0, min(len(images), LEARNT_FROM)))
+        size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
+        told, shown = set(), []
+        # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
+        for start in progress("translating")(range(0, len(images), size)):
+            part = images.take(start, start + size)
+            indices = shard.index + shard.count * np.arange(start, start + len(part))
+            with told_once(told):
+                translations = translation.translate(
+                    method,
+                    filled(part, size),
+                    key=jax.random.key(self.seed),
+                    indices=filled(indices, size),
+                    batch_size=size,
+                )[: len(part)]
+            results.write(start, translations)
+            if start < _ROWS * _COLUMNS:
+                shown.append((part, translations))
+        results.close(images.unreadable)
+        if shard.index == 0:
+            with drafted(self.out) as draft:
+                _write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
+                if film is not None:
+                    path = draft / f"path.{self.trajectory}"
+                    write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
         distributed.barrier("translated")
-        print(f"{len(names)} translations lie in {self.out}.")
+        print(f"{len(images)} translations lie in {self.out}.")
 
     def _chosen(self) -> Method:
         """The options of the method; ValueError for an unknown one, and for another's options."""

@@ -1,5 +1,6 @@
 """Data sets by name: `five`, `digits:1,2,3`, `lab:photo.png`, `tfds:cifar10`, a folder."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,12 @@ from ddib_jax.data.arrays import ArrayImages
 from ddib_jax.data.digit_sets import find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits
 from ddib_jax.data.folder import image_folder
+from ddib_jax.data.pictures import MAX_PIXELS
 from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud
 from ddib_jax.data.points import SHAPES, Points
 from ddib_jax.data.sources import SPLITS, ImageSource, check_split
 from ddib_jax.data.tfds_sets import tfds_images
+from ddib_jax.data.walk import DOMAINS, HALVES, part_of
 
 
 def _coloured(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
@@ -68,12 +71,6 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
 The argument is what follows the colon in `digits:1,2,3` and `lab:photo.png`, "" without a colon.
 """
 
-HALVES = ("left", "right")
-"""Prefixes of pix2pix's layout: two pictures side by side in one file."""
-
-DOMAINS = ("A", "B")
-"""Prefixes of CycleGAN's layout: folders trainA, trainB, testA and testB."""
-
 _FORMS = (
     "digits:1,2,3",
     "mnist:1,2,3",
@@ -93,8 +90,13 @@ def load_dataset(
     seed: int = 0,
     image_size: int | None = None,
     crop: str = "centre",
+    skip_unreadable: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageSource:
     """Load a data set by name, or a folder of images by its path.
+
+    A word is a data set's name before it is a folder's, which is then named in a warning; a `Path`
+    and ./NAME are always the folder.
 
     Names:
 
@@ -106,8 +108,9 @@ def load_dataset(
         lab:FILE, rgb:FILE          the pixels of an image as points of a colour space
         npz:FILE, npz:FOLDER        images in a NumPy file, or in a folder's train.npz and test.npz
         tfds:NAME                   what tensorflow-datasets has prepared (see `tfds_images`)
-        FOLDER                      images in FOLDER/train or FOLDER/test if one of these exists,
-                                    otherwise all images in FOLDER, for either split
+        FOLDER                      images in FOLDER/train or FOLDER/test (or val) where these are
+                                    its splits (see `split_folder`), otherwise all images in
+                                    FOLDER, for either split
         left:FOLDER, right:FOLDER   one half of pictures that hold two side by side (pix2pix)
         A:FOLDER, B:FOLDER          a domain of CycleGAN's layout: trainA, testA, trainB, testB
 
@@ -115,31 +118,48 @@ def load_dataset(
     data of tensorflow-datasets. `seed` fixes the hues of coloured digits in evaluation and the
     points of a shape. `image_size` crops images to a square and resizes them to that side; with
     `crop` "random" instead of "centre", training draws a random part of the square.
+    `skip_unreadable` and `max_pixels` are of folders, as in `image_folder`.
 
     Raises:
-        ValueError: the name or the split is unknown, or the size or the crop does not suit.
+        ValueError: the name or the split is unknown, the size or the crop does not suit, or a
+            folder holds two domains.
         FileNotFoundError: the data are missing.
     """
     check_split(split)
     kind, _, argument = str(name).partition(":")
-    if kind in DATASETS:
+    if is_named(name):
         source = DATASETS[kind](argument, split, directory, seed)
         _check_whole(kind, source, image_size, crop)
         return source
-    if kind in HALVES and Path(argument).is_dir():
-        folder = _split_folder(Path(argument), split)
-        return image_folder(folder, image_size=image_size, half=kind, crop=crop)
-    if kind in DOMAINS and Path(argument).is_dir():
-        return image_folder(Path(argument) / f"{split}{kind}", image_size=image_size, crop=crop)
-    if kind == "tfds" and argument:
+    if kind == "tfds" and argument and not isinstance(name, Path):
         data_dir = None if directory is None else str(directory)
         return tfds_images(argument, split, data_dir=data_dir, image_size=image_size, crop=crop)
-    if Path(name).is_dir():
-        return image_folder(_split_folder(Path(name), split), image_size=image_size, crop=crop)
-    raise ValueError(
-        f"Unknown data set '{name}'; known are the path of a folder of images,"
-        f" {', '.join(sorted(DATASETS))}, {', '.join(_FORMS)}."
+    part = part_of(str(name), split)
+    if part is None:
+        raise ValueError(
+            f"Unknown data set '{name}'; known are the path of a folder of images,"
+            f" {', '.join(sorted(DATASETS))}, {', '.join(_FORMS)}."
+        )
+    folder, half = part
+    return image_folder(
+        folder,
+        image_size=image_size,
+        half=half,
+        crop=crop,
+        skip_unreadable=skip_unreadable,
+        max_pixels=max_pixels,
     )
+
+
+def is_named(name: str | Path) -> bool:
+    """Whether a word is the name of one of `DATASETS`; warns where it is a folder's, too."""
+    if isinstance(name, Path) or name.partition(":")[0] not in DATASETS:
+        return False
+    if Path(name).is_dir():
+        warnings.warn(
+            f"'{name}' is the data set of that name; write ./{name} for the folder.", stacklevel=3
+        )
+    return True
 
 
 def _check_whole(kind: str, source: ImageSource, image_size: int | None, crop: str) -> None:
@@ -153,12 +173,3 @@ def _check_whole(kind: str, source: ImageSource, image_size: int | None, crop: s
         )
     if crop != "centre":
         raise ValueError(f"Data set '{kind}' is never cropped: leave the crop out.")
-
-
-def _split_folder(folder: Path, split: str) -> Path:
-    present = [name for name in SPLITS if (folder / name).is_dir()]
-    if present and split not in present:
-        raise FileNotFoundError(
-            f"{folder} has a folder {present[0]} but none named {split}: add it, or name another."
-        )
-    return folder / split if present else folder

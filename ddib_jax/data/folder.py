@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ddib_jax.data.pictures import Pictures, View
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from ddib_jax.data.pictures import MAX_PIXELS, Pictures, View
+from ddib_jax.data.walk import image_files
 
 
 def image_folder(
@@ -19,42 +18,37 @@ def image_folder(
     half: str | None = None,
     background: str = "white",
     crop: str = "centre",
+    limit: int | None = None,
+    skip_unreadable: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Pictures:
     """Read every image below `directory`, sorted by path, as 8-bit RGB; `items` are the paths.
 
-    Files are known by suffix (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM); other and hidden files are
-    left out. `View.fitted` says how pixels are converted, and `background` what lies below
-    transparent ones. With `image_size` images are cropped to their central square and resized to
-    it; without, they must share one size. `half`, "left" or "right", takes that half of pictures
-    that hold two side by side (pix2pix's layout). `crop`, "centre" or "random", says which part of
-    the square training sees. Where every image lies in a folder of `directory`, those folders are
-    its classes, as in torchvision.
+    Links are followed; `image_files` says which files are images, and warns of those that are left
+    out. `View.fitted` says how pixels are converted, and `background` what lies below transparent
+    ones. With `image_size` images are cropped to their central square and resized to it; without,
+    they must share one size. `half`, "left" or "right", takes that half of pictures that hold two
+    side by side (pix2pix's layout). `crop`, "centre" or "random", says which part of the square
+    training sees. limit: of images to be read, the first ones. With `skip_unreadable` files that
+    cannot be read are left out, and listed in `unreadable`. Where every image lies in a folder of
+    `directory`, those folders are its classes, as in torchvision.
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: images cannot be read (all are named), or their sizes differ.
+        ValueError: images cannot be read (all are named) or have more than `max_pixels` pixels, or
+            their sizes differ.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} is not a folder: give a folder of images.")
-    files = [
-        path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")
-    ]
-    paths = sorted(
-        (path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.parts
-    )
-    if not paths:
-        raise FileNotFoundError(
-            f"There is no image in {directory} ({len(files)} other files): expected at least one"
-            f" of {', '.join(SUFFIXES)}."
-        )
-    view = View(image_size, half, background, crop)
+    paths = image_files(directory)[:limit]
+    view = View(image_size, half, background, crop, max_pixels)
     within = [path.relative_to(directory).parts for path in paths]
-    if any(len(parts) == 1 for parts in within):
-        return Pictures(paths, view, read_image)
-    classes = tuple(sorted({parts[0] for parts in within}))
-    labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
-    return Pictures(paths, view, read_image, labels=labels, classes=classes)
+    labels, classes = None, ()
+    if all(len(parts) > 1 for parts in within):
+        classes = tuple(sorted({parts[0] for parts in within}))
+        labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
+    return Pictures(
+        paths, view, read_image, labels=labels, classes=classes, skip_unreadable=skip_unreadable
+    )
 
 
 def read_images(
@@ -74,8 +68,21 @@ def read_images(
 def read_image(path: str | Path, view: View) -> UInt8[np.ndarray, "h w 3"]:
     """Decode one image file, of an animation the first frame, and fit it to `view`.
 
-    Raises OSError or ValueError if it is damaged or holds floats or integers wider than 16 bits.
+    Raises OSError or ValueError if it is damaged, has more pixels than `view` takes, or holds
+    floats or integers wider than 16 bits.
     """
-    with Image.open(path) as file:
+    # Pillow has one bound for a process, below which it only warns: the view's own is kept here.
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, view.max_pixels)
+    try:
+        file = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large(view)) from error
+    with file:
+        if file.width * file.height > view.max_pixels:
+            raise ValueError(f"{file.width}x{file.height}: {_too_large(view)}")
         file.load()
         return view.fitted(file)
+
+
+def _too_large(view: View) -> str:
+    return f"more than the {view.max_pixels} pixels that are read; raise the bound (--max-pixels)"

@@ -1,8 +1,10 @@
 """Pictures of any size and kind of pixel as image sources."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,28 +16,37 @@ from ddib_jax.data.sources import ALL, Indices, to_float
 LOADED = 286 / 256
 """Pictures to be cropped at random are read this much larger, as in CycleGAN: 286 for 256."""
 
+MAX_PIXELS = 178_956_970
+"""Pixels of a picture that is read, unless another bound is given: that of Pillow's errors."""
+
 _NAMED = 10
 _WORKERS = 4
+_SMALL = 65535 // 4
+"""Of pictures with 16 bits: where no value is larger, they look black."""
 
 
 @dataclass(frozen=True)
 class View:
-    """How a picture is fitted: which half of it, its central square resized, its background.
+    """How a picture is fitted: which half of it, its central part resized, its background.
 
-    With a random crop the square is resized to `LOADED` times `image_size`, and each draw takes a
-    part of `image_size`. Raises ValueError for a size below 1, an unknown crop or colour, and a
-    random crop without a size.
+    image_size: the side of the central square, or height and width of the central part of that
+    shape. With a random crop the square is resized to `LOADED` times `image_size`, and each draw
+    takes a part of `image_size`. max_pixels: of a file that is read. noted: where the largest
+    values of pictures with 16 bits go, by file, if they fill a small part of the range. Raises
+    ValueError for a size below 1, an unknown crop or colour, and a random crop without a size.
     """
 
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     half: str | None = None
     background: str = "white"
     crop: str = "centre"
+    max_pixels: int = MAX_PIXELS
+    noted: dict[str, int] | None = field(default=None, compare=False)
 
     def __post_init__(self):
-        if self.image_size is not None and self.image_size < 1:
+        if self.shape is not None and min(self.shape) < 1:
             raise ValueError(f"Found image size {self.image_size}: expected at least 1.")
-        sizeless = self.crop == "random" and self.image_size is None
+        sizeless = self.crop == "random" and not isinstance(self.image_size, int)
         if self.crop not in ("centre", "random") or sizeless:
             raise ValueError(
                 f"Found crop '{self.crop}' at image size {self.image_size}: expected 'centre', or"
@@ -49,19 +60,31 @@ class View:
             ) from error
 
     @property
-    def loaded(self) -> int | None:
-        """The size that pictures are read at."""
-        if self.image_size is None or self.crop != "random":
-            return self.image_size
-        return round(self.image_size * LOADED)
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of what is drawn; None for those of the picture."""
+        if isinstance(self.image_size, int):
+            return self.image_size, self.image_size
+        return self.image_size
+
+    @property
+    def loaded(self) -> tuple[int, int] | None:
+        """Height and width that pictures are read at."""
+        if self.shape is None or self.crop != "random":
+            return self.shape
+        height, width = self.shape
+        return round(height * LOADED), round(width * LOADED)
 
     def fitted(self, picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture upright by its EXIF orientation, as 8-bit RGB, `loaded` pixels a side.
+        """The picture upright by its EXIF orientation, as 8-bit RGB of the shape `loaded`.
 
         Grey is repeated, a palette looked up, 16 bits scaled to 8, transparency laid over the
-        background; with a size the central square is resized to it with Lanczos' antialiasing
-        filter. Raises ValueError for floats and wider integers.
+        background; with a size the central part of its shape is resized to it with Lanczos'
+        antialiasing filter. Raises ValueError for floats and wider integers.
         """
+        if self.noted is not None and picture.mode.startswith("I"):
+            largest = int(np.asarray(picture).max())
+            if largest <= _SMALL:
+                self.noted[str(getattr(picture, "filename", ""))] = largest
         image = _rgb(ImageOps.exif_transpose(picture), self.background)
         if self.half is not None:
             # The column in the middle of an odd width belongs to neither half.
@@ -69,10 +92,12 @@ class View:
             start = {"left": 0, "right": image.width - width}[self.half]
             image = image.crop((start, 0, start + width, image.height))
         if self.loaded is not None:
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            image = image.crop((left, top, left + side, top + side)).resize(
-                (self.loaded, self.loaded), Image.Resampling.LANCZOS
+            height, width = self.loaded
+            unit = min(image.width / width, image.height / height)
+            part = max(1, round(width * unit)), max(1, round(height * unit))
+            left, top = (image.width - part[0]) // 2, (image.height - part[1]) // 2
+            image = image.crop((left, top, left + part[0], top + part[1])).resize(
+                (width, height), Image.Resampling.LANCZOS
             )
         return np.array(image)
 
@@ -83,7 +108,10 @@ class Pictures:
     `read(item, view)` gives the fitted pixels of an item; a random crop is the only augmentation.
     Every item is read once at the start, so that a bad one is named before any work is done. If all
     together need at most `memory` bytes they stay in memory, otherwise each draw reads them again.
-    Raises ValueError that names all the items that cannot be read, or whose sizes differ.
+    With `skip_unreadable` items that cannot be read are left out: `readable` are the indices of the
+    others, and `unreadable` says of each why. Raises ValueError that names all the items that
+    cannot be read, or whose sizes differ, and warns of pictures with 16 bits whose values fill so
+    small a part of their range that they are read as nearly black.
     """
 
     def __init__(
@@ -95,11 +123,23 @@ class Pictures:
         labels: Int[np.ndarray, " n"] | None = None,
         classes: tuple[str, ...] = (),
         memory: int | None = 2**31,
+        skip_unreadable: bool = False,
     ):
-        self.items, self.labels, self.classes = items, labels, classes
-        self._view, self._read = view, read
-        self._pixels, shape = self._load(items, memory)
-        self.image_shape = (view.image_size, view.image_size, 3) if view.image_size else shape
+        self.classes, self._view, self._read = classes, view, read
+        noted: dict[str, int] = {}
+        loaded = self._load(items, replace(view, noted=noted), memory, skip=skip_unreadable)
+        self._pixels, shape, self.readable, self.unreadable = loaded
+        self.items = [items[i] for i in self.readable] if self.unreadable else items
+        self.labels = None if labels is None else labels[self.readable]
+        self.image_shape = (*(view.shape or shape[:2]), 3)
+        if noted:
+            name, largest = next(iter(noted.items()))
+            warnings.warn(
+                f"{len(noted)} of {len(items)} images have 16 or more bits, of which their values"
+                f" fill a small part (at most {max(noted.values())} of 65535; in {name} {largest}):"
+                " they are read as nearly black. Stretch their values first if that is not meant.",
+                stacklevel=3,
+            )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -116,7 +156,7 @@ class Pictures:
         if loaded is None or self._view.crop != "random":
             return to_float(self._read_again(indices[part]))
         height, width = self.image_shape[:2]
-        room = loaded - height
+        room = loaded[0] - height
         # Drawn for the whole batch and then cut, as `part` demands.
         if rng is None or room == 0:
             corners = np.full((len(indices), 2), room // 2)
@@ -133,19 +173,20 @@ class Pictures:
         """The fitted pixels of some items, from memory where they are kept."""
         if self._pixels is not None:
             return self._pixels[indices]
-        pixels, _ = self._load([self.items[index] for index in indices], None)
+        pixels, *_ = self._load([self.items[index] for index in indices], self._view, None)
         return cast(np.ndarray, pixels)
 
     def _load(
-        self, items: Sequence[Any], memory: int | None
-    ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, ...]]:
+        self, items: Sequence[Any], view: View, memory: int | None, *, skip: bool = False
+    ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, ...], list[int], list[str]]:
         """Read all items: their pixels, None if these exceed `memory` bytes, and their shape.
 
-        One error names all the bad ones.
+        Then the indices of those that can be read, and the others with their reasons, which are
+        left out with `skip`; else one error names all the bad ones.
         """
-        pixels, shape, first, unreadable, unequal = None, None, None, [], []
+        pixels, shape, first, readable, unreadable, unequal = None, None, None, [], [], []
         with ThreadPoolExecutor(_WORKERS) as pool:
-            for index, result in enumerate(pool.map(self._attempt, items)):
+            for index, result in enumerate(pool.map(partial(self._attempt, view), items)):
                 if isinstance(result, Exception):
                     unreadable.append(f"{items[index]} ({_reason(result)})")
                     continue
@@ -157,9 +198,16 @@ class Pictures:
                     unequal.append(f"{items[index]} ({result.shape[1]}x{result.shape[0]})")
                 elif pixels is not None:
                     pixels[index] = result
-        if unreadable:
+                readable.append(index)
+        if unreadable and (shape is None or not skip):
+            advice = (
+                ""
+                if shape is None
+                else "; repair or remove them, or leave them out (--skip-unreadable)"
+            )
             raise ValueError(
-                f"{len(unreadable)} of {len(items)} images cannot be read: {_listing(unreadable)}."
+                f"{len(unreadable)} of {len(items)} images cannot be read:"
+                f" {_listing(unreadable)}{advice}."
             )
         if shape is None:
             raise ValueError("There are no images to read.")
@@ -168,11 +216,13 @@ class Pictures:
                 f"{len(unequal)} of {len(items)} images are not {shape[1]}x{shape[0]} like {first}:"
                 f" {_listing(unequal)}; give an image size to crop and resize them all."
             )
-        return pixels, shape
+        if pixels is not None and unreadable:
+            pixels = pixels[readable]
+        return pixels, shape, readable, unreadable
 
-    def _attempt(self, item: Any) -> UInt8[np.ndarray, "h w 3"] | Exception:
+    def _attempt(self, view: View, item: Any) -> UInt8[np.ndarray, "h w 3"] | Exception:
         try:
-            return self._read(item, self._view)
+            return self._read(item, view)
         # Decoders raise anything on a damaged file; `_load` names all such files in one error.
         except Exception as error:
             return error

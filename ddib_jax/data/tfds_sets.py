@@ -95,11 +95,9 @@ def _records(name: str, split: str, data_dir: str | None, skip: str | None = Non
     # It has no error of its own for an unknown name, or for data that are missing or of another
     # file format.
     except Exception as error:
-        raise FileNotFoundError(
-            f"tensorflow-datasets has no {name} as array_record in"
-            f" {data_dir or 'its default folder'} ({type(error).__name__}): prepare it once with"
-            f" `tfds build {name} --file_format=array_record`."
-        ) from error
+        raise _not_prepared(name, data_dir, type(error).__name__) from error
+    if not splits:  # a data set that is known, and of which nothing is there
+        raise _not_prepared(name, data_dir, "it has no splits")
     present = next((candidate for candidate in _SPLITS[split] if candidate in splits), None)
     if present is None:
         raise ValueError(
@@ -111,6 +109,13 @@ def _records(name: str, split: str, data_dir: str | None, skip: str | None = Non
     decoders = {skip: tfds.decode.SkipDecoding()}
     undecoded = tfds.data_source(name, split=present, decoders=decoders, **options)
     return cast(Sequence[Any], undecoded)
+
+
+def _not_prepared(name: str, data_dir: str | None, why: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"tensorflow-datasets has no {name} as array_record in {data_dir or 'its default folder'}"
+        f" ({why}): prepare it once with `tfds build {name} --file_format=array_record`."
+    )
 
 
 def _not_installed(error: ImportError, name: str) -> ModuleNotFoundError:
