@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import io
 import sys
 import textwrap
 import warnings
@@ -12,8 +13,6 @@ from typing import Any
 import ddib_jax
 from ddib_jax.commands import COMMANDS, Command
 
-_TERMINATED = 143
-"""The exit code of a process that SIGTERM ended, as shells count it."""
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -44,36 +43,46 @@ def parse(args: Sequence[str]) -> Any:
 def main() -> int:
     """Run the command that this process was started with; returns its exit code.
 
-    A wrong input is one sentence on stderr and 1, a training that SIGTERM ended is 143; a command
-    that examines (`diagnose`) has an exit code of its own.
+    A wrong input is one sentence on stderr and 1, a training that SIGTERM ended is 143, and what
+    Ctrl-C ended is 130; a command that examines (`diagnose`) has an exit code of its own.
     """
     command = parse(sys.argv[1:])
     # Here: the overview of the commands needs no JAX.
     from jax.errors import JaxRuntimeError
+    from PIL.Image import DecompressionBombWarning
 
     from ddib_jax import distributed, parallel
+    from ddib_jax.commands.interruption import INTERRUPTED, SENTENCE, ending_promptly
     from ddib_jax.training import Stopped
 
-    parallel.keep_compiled()
-    with warnings.catch_warnings():
-        warnings.showwarning = _in_one_sentence(warnings.showwarning)
-        try:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        parallel.keep_compiled()
+        with warnings.catch_warnings(), ending_promptly():
+            warnings.showwarning = _in_one_sentence(warnings.showwarning)
+            # Of Pillow's own bound on pixels: the reader keeps one of ours, with an error.
+            warnings.filterwarnings("ignore", category=DecompressionBombWarning)
             return command.run() or 0
-        except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-            print(f"ddib: {error}", file=sys.stderr)
-            return distributed.leave(1)
-        except Stopped as stopped:
-            print(f"ddib: {stopped}", file=sys.stderr)
-            return _TERMINATED
-        except JaxRuntimeError as error:
-            if distributed.shard().count == 1:
-                raise
-            cause = str(error).splitlines()[0][:200]
-            print(
-                f"ddib: another process failed, or the network between them ({cause}).",
-                file=sys.stderr,
-            )
-            return distributed.leave(1)
+    except KeyboardInterrupt:
+        print(SENTENCE, file=sys.stderr)
+        return distributed.leave(INTERRUPTED)
+    except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
+        print(f"ddib: {error}", file=sys.stderr)
+        return distributed.leave(1)
+    except Stopped as stopped:
+        print(f"ddib: {stopped}", file=sys.stderr)
+        return stopped.code
+    except JaxRuntimeError as error:
+        if distributed.shard().count == 1:
+            raise
+        cause = str(error).splitlines()[0][:200]
+        print(
+            f"ddib: another process failed, or the network between them ({cause}).",
+            file=sys.stderr,
+        )
+        return distributed.leave(1)
 
 
 def _overview() -> str:

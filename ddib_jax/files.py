@@ -77,15 +77,17 @@ def remove_drafts() -> None:
         _remove(draft)
 
 
-def check_output(path: str | os.PathLike[str], *, suffix: str | None = None) -> None:
+def check_output(
+    path: str | os.PathLike[str], *, suffix: str | None = None, what: str = "Results"
+) -> None:
     """Raise OSError or ValueError, in one sentence, where nothing can be written to `path`.
 
-    suffix: that of a file; a directory is to be written without. The place is really tried, and
-    left as it was: to be called before anything is computed.
+    suffix: that of a file, which holds `what`; a directory is to be written without. The place is
+    really tried, and left as it was: to be called before anything is computed.
     """
     named, target = Path(path), Path(os.path.realpath(path))
     if suffix is not None and named.suffix.lower() != suffix:
-        raise ValueError(f"A {suffix} file is to be written; '{path}' is named otherwise.")
+        raise ValueError(f"{what} are written as {suffix}; '{path}' is named otherwise.")
     folder = target if suffix is None else target.parent
     made = _missing(folder)
     try:

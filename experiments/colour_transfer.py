@@ -21,7 +21,7 @@ from PIL import Image
 
 from ddib_jax import parallel, runs
 from ddib_jax.commands.colours import palette_model, translate_points
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report

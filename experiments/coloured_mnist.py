@@ -21,7 +21,7 @@ import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.bridge import GRID, SOLVER, STEPS, check_meeting, parse_coupling
 from ddib_jax.commands.crossing import Crossing, progress
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.metrics import digits

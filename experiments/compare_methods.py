@@ -35,7 +35,8 @@ from ddib_jax.baselines import ILVR, CycleGAN, Identity, Nearest, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, parse_coupling
 from ddib_jax.bridge.couplings import Linear, Resized
 from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.train import Train, machine
+from ddib_jax.commands.place import machine
+from ddib_jax.commands.train import Train
 from ddib_jax.commands.train_classifier import TrainClassifier
 from ddib_jax.commands.train_cyclegan import TrainCyclegan
 from ddib_jax.data import mnist_idx

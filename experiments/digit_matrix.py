@@ -18,7 +18,7 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.guidance import ClassifierFreeGuidance

@@ -18,7 +18,8 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.train import Train, machine
+from ddib_jax.commands.place import machine
+from ddib_jax.commands.train import Train
 from ddib_jax.data.png import to_bytes
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report

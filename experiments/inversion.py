@@ -26,7 +26,7 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.analytic import mixture_model
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.diagnosis import PaddedGrid, steps_within
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted

@@ -23,7 +23,7 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.commands.crossing import Crossing, progress
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.metrics.distributional import frechet_distance

@@ -23,7 +23,8 @@ import numpy as np
 
 from ddib_jax import parallel, pretrained, runs
 from ddib_jax.bridge import Bridge, log_likelihood
-from ddib_jax.commands.train import Train, machine
+from ddib_jax.commands.place import machine
+from ddib_jax.commands.train import Train
 from ddib_jax.data import SHAPES, draw_points
 from ddib_jax.diagnosis import steps_within
 from ddib_jax.diffusion import DiffusionModel, probability_flow

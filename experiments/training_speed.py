@@ -28,8 +28,8 @@ from PIL import Image
 
 from ddib_jax import parallel, preconditioning, runs
 from ddib_jax.commands.domain import Batches
+from ddib_jax.commands.place import machine
 from ddib_jax.commands.recipe import Recipe
-from ddib_jax.commands.train import machine
 from ddib_jax.data import Pictures, in_workers, load_dataset
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.pictures import View

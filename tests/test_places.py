@@ -70,7 +70,7 @@ def test_a_folder_in_a_parent_that_cannot_be_written(tmp_path):
     [
         ("file", None, "file is a file; a directory is to be written there"),
         ("file/below/it", None, "Nothing can be written to .*file/below/it"),
-        ("folder", ".npz", r"A \.npz file is to be written"),
+        ("folder", ".npz", r"Results are written as \.npz"),
         ("folder.npz", ".npz", r"folder.npz is a directory; name a \.npz file in it"),
         ("file/latents.npz", ".npz", "Nothing can be written to"),
         ("loop", None, "Nothing can be written to"),

@@ -14,10 +14,11 @@ from PIL import Image
 from ddib_jax import pretrained, translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.crossing import progress
+from ddib_jax.commands.inputs import check_not_read
 from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.files import drafted
+from ddib_jax.files import check_output, drafted_file
 
 _CHUNK = 16384
 """Colours that are translated at once."""
@@ -47,6 +48,8 @@ class Colours:
 
     def run(self) -> None:
         """Train the models that are not kept yet, translate every pixel, write."""
+        check_output(self.out, suffix=".png", what="Recoloured images")
+        check_not_read(self.out, (str(self.photo), str(self.like)))
         # Both images are read first: a wrong one is refused before the other's model is trained.
         photo, _ = (PixelCloud(path, space=self.space) for path in (self.photo, self.like))
         source, target = (
@@ -54,9 +57,8 @@ class Colours:
             for path in (self.photo, self.like)
         )
         pixels = recolour(source, target, photo.pixels, self.space)
-        with drafted(self.out.parent) as draft:
-            image = Image.fromarray(pixels.reshape(*photo.size, 3))
-            image.save(draft / self.out.name, format="PNG")
+        with drafted_file(self.out) as draft:
+            Image.fromarray(pixels.reshape(*photo.size, 3)).save(draft, format="PNG")
         print(f"{self.photo.name} in the colours of {self.like.name} lies in {self.out}.")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ddib_jax import pretrained
-from ddib_jax.files import drafted
+from ddib_jax.files import check_output, drafted
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
@@ -30,11 +30,14 @@ class Convert:
 
     def run(self) -> None:
         """Read and write."""
+        check_output(self.out)
         WRITERS[self.to](self.out, pretrained.open(self.model))
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 
 def _ddib(out: Path, checkpoint: Checkpoint) -> None:
+    if (out / "model.json").exists():
+        raise FileExistsError(f"{out} holds a model already; give another directory, or remove it.")
     facts = {key: checkpoint.facts[key] for key in ("data", "training") if key in checkpoint.facts}
     if not facts:
         facts = {"data": {}, "training": {"converted_from": Path(checkpoint.name).name}}

@@ -14,11 +14,13 @@ from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.inputs import check_apart
+from ddib_jax.commands.place import machine
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import check_output
 from ddib_jax.report import write_report
 from ddib_jax.report.tables import number
 from ddib_jax.solvers import get_solver
@@ -69,7 +71,7 @@ class Diagnose:
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
-    """Which split of a named data set."""
+    """Which split of a data set, or of a folder that has splits."""
     seed: int = 0
     """Seed of the samples' latents."""
 
@@ -77,6 +79,9 @@ class Diagnose:
         """Examine, print, write a page; returns 0 for a model that is fit to bridge, else 1."""
         started = datetime.datetime.now(datetime.UTC)
         self._check()
+        directory = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
+        check_output(directory)
+        check_apart(directory, self.images)
         checkpoint = pretrained.open(self.model)
         facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
         check_images(model)
@@ -126,7 +131,6 @@ class Diagnose:
         )
         print(f"\n{advice}\n" + "\n".join(f"{label}: {value:.3g}" for label, value in cost))
 
-        directory = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
         run = runs.Run(
             name="diagnosis",
             title=f"Diagnosis of {Path(self.model).name}",

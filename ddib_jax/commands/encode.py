@@ -44,7 +44,7 @@ class Encode:
 
     def run(self) -> None:
         """Read, encode, write."""
-        check_output(self.out, suffix=".npz")
+        check_output(self.out, suffix=".npz", what="Latents")
         check_not_read(self.out, self.input)
         checkpoint = pretrained.open(self.model)
         model = self.condition.model(checkpoint)

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ import jax
 import optax
 
 from ddib_jax.commands.distributed import Hosts, Joined
+from ddib_jax.commands.inputs import FlatReading, Reading
 from ddib_jax.commands.monitor import Monitor
-from ddib_jax.commands.train import defaults, machine
+from ddib_jax.commands.place import defaults, machine
+from ddib_jax.commands.results import write_unreadable
+from ddib_jax.data import ImageSource, load_dataset
 from ddib_jax.distributed import Shard
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
 from ddib_jax.training.step import GradFn
 
-_FREE = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every", "hosts")
+_FREE = ("out", "data_dir", "log_every", "checkpoint_every", "preview_every", "reading", "hosts")
 """Options that a resumed run need not share with the one it resumes."""
 
 
@@ -46,7 +49,19 @@ class GanTraining:
     """Steps between checkpoints."""
     preview_every: int = 500
     """Steps between previews."""
+    reading: FlatReading = dataclasses.field(default_factory=Reading)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
+
+    def load(self, name: str) -> ImageSource:
+        """The training images of a data set or folder, read as the options say."""
+        return load_dataset(
+            name,
+            split="train",
+            directory=self.data_dir,
+            image_size=self.image_size,
+            skip_unreadable=self.reading.skip_unreadable,
+            max_pixels=self.reading.max_pixels,
+        )
 
     def train(
         self,
@@ -57,13 +72,14 @@ class GanTraining:
         *,
         findings: Callable[[dict], dict[str, str]],
         write_preview: Callable[[Path, TrainState], Any],
+        sources: Sequence[ImageSource],
         shard: Shard,
     ) -> TrainState:
         """The state after the last step; resumes from the newest checkpoint.
 
         params: of all networks, as one tree. batch_at: step -> this host's shard of its batch.
         findings: as `Monitor` takes them. write_preview: writes the picture at a path; called by
-        the first host.
+        the first host. sources: the data, whose unreadable files are listed.
         """
         work_dir, options = self.out / "training", dataclasses.asdict(self)
         configuration = {name: value for name, value in options.items() if name not in _FREE}
@@ -71,6 +87,9 @@ class GanTraining:
         state = TrainState.create(params, tx)
         state = checkpoints.restore(state) or state
         start, first = int(state.step), shard.index == 0
+        if first:
+            unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
+            write_unreadable(work_dir / "unreadable.txt", unreadable)
         if start and first:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         log, watch = None, None

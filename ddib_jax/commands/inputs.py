@@ -61,7 +61,7 @@ class InputImages:
     and why.
     """
 
-    def __init__(self, items: list[Item], sources: list[ImageSource], channels: int):
+    def __init__(self, items: list[Item], sources: Sequence["Pictures | _Some"], channels: int):
         self.items, self._sources, self._channels = items, sources, channels
         self.unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
 

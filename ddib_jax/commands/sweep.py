@@ -195,7 +195,7 @@ class Latents:
         return self._latents[start:stop]
 
 
-def _labels(coefficients: Sequence[float]) -> list[str]:
+def _labels(coefficients: Sequence[float | int]) -> list[str]:
     """Coefficients as parts of files' names: in full where shorter ones would be alike."""
     short = [f"{coefficient:g}" for coefficient in coefficients]
     return [

@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -18,10 +17,14 @@ from ddib_jax import distributed, preconditioning, pretrained
 from ddib_jax.commands.arguments import DataName, OptionalModelName
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, data_deviation, statistics
+from ddib_jax.commands.inputs import FlatReading, Reading
+from ddib_jax.commands.place import check_training_place, defaults, machine
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
+from ddib_jax.commands.results import write_unreadable
 from ddib_jax.data import ImageSource, in_workers, load_dataset
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.distributed import Shard
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
 from ddib_jax.weightings import WEIGHTINGS
@@ -39,6 +42,7 @@ _FREE = (
     "float16_weights",
     "max_skipped",
     "profile",
+    "reading",
     "hosts",
 )
 """Options that a resumed run need not share with the one it resumes."""
@@ -92,21 +96,46 @@ class Train(Recipe):
     """Steps between previews of samples."""
     profile: bool = False
     """Write a trace of some steps to OUT/training/profile, for TensorBoard or xprof."""
+    reading: FlatReading = dataclasses.field(default_factory=Reading)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
 
     def run(self) -> None:
         """Train, with previews, and write the model directory."""
         shard = self.hosts.join(heed_sigterm=True)
+        work_dir, first = self.out / "training", shard.index == 0
+        check_training_place(self.out, (self.data,), first=first)
         source = load_dataset(
             self.data,
             split="train",
             directory=self.data_dir,
             image_size=self.image_size,
             crop=self.crop,
+            skip_unreadable=self.reading.skip_unreadable,
+            max_pixels=self.reading.max_pixels,
         )
         self._check(source)
+        # Labels are numbers: a training goes on only where they mean what they did.
+        meaning = {"classes": list(source.classes)} if self.conditional else {}
+        checkpoints = Checkpoints(
+            work_dir, self._configuration() | meaning, defaults=defaults(self) | meaning
+        )
+        with contextlib.ExitStack() as stack:
+            stack.callback(checkpoints.close)
+            self._run(source, checkpoints, stack, shard)
+
+    def _run(
+        self,
+        source: ImageSource,
+        checkpoints: Checkpoints,
+        stack: contextlib.ExitStack,
+        shard: Shard,
+    ) -> None:
+        """Train from the newest checkpoint on; `stack` is closed by the caller."""
         work_dir, first = self.out / "training", shard.index == 0
-        checkpoints = Checkpoints(work_dir, self._configuration(), defaults=defaults(self))
+        if first:
+            write_unreadable(work_dir / "unreadable.txt", getattr(source, "unreadable", ()))
+            if checkpoints.fresh:  # what a start before this one fitted may be of other options
+                (work_dir / "wiener.npz").unlink(missing_ok=True)
         model = self._model(source, work_dir)
         tx = self.tx()
         state = TrainState.create(model.params, tx)
@@ -130,34 +159,32 @@ class Train(Recipe):
             path = work_dir / "previews" / f"{step:06d}.png"
             preview(dataclasses.replace(model, params=state.ema), path, labels=labels)
 
-        with contextlib.ExitStack() as stack:
-            stack.callback(checkpoints.close)
-            log = TrainingLog(work_dir, start=start, steps=last) if first else None
-            if log:
-                stack.callback(log.close)
-            if self.workers:
-                batches = in_workers(batch_at, start, last, self.workers)
-                stack.enter_context(contextlib.closing(batches))
-                batch_at = BatchesInOrder(batches, start)
-            state = fit(
-                jax.random.key(self.seed),
-                state,
-                batch_at,
-                grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
-                tx=tx,
-                steps=last,
-                shared=(model.precondition, reference),
-                ema_decay=self.ema_decay,
-                steps_per_call=self.steps_per_call,
-                max_skipped=self.max_skipped,
-                checkpoints=checkpoints,
-                checkpoint_every=self.checkpoint_every,
-                log=log,
-                log_every=self.log_every,
-                watch=watch if first else None,
-                watch_every=self.preview_every,
-                profile=work_dir / "profile" if self.profile and first else None,
-            )
+        log = TrainingLog(work_dir, start=start, steps=last) if first else None
+        if log:
+            stack.callback(log.close)
+        if self.workers:
+            batches = in_workers(batch_at, start, last, self.workers)
+            stack.enter_context(contextlib.closing(batches))
+            batch_at = BatchesInOrder(batches, start)
+        state = fit(
+            jax.random.key(self.seed),
+            state,
+            batch_at,
+            grad_fn=self.grad_fn(model, self._weighting(source), len(source.classes)),
+            tx=tx,
+            steps=last,
+            shared=(model.precondition, reference),
+            ema_decay=self.ema_decay,
+            steps_per_call=self.steps_per_call,
+            max_skipped=self.max_skipped,
+            checkpoints=checkpoints,
+            checkpoint_every=self.checkpoint_every,
+            log=log,
+            log_every=self.log_every,
+            watch=watch if first else None,
+            watch_every=self.preview_every,
+            profile=work_dir / "profile" if self.profile and first else None,
+        )
         if first:
             self._write(dataclasses.replace(model, params=state.ema), source, work_dir)
         distributed.barrier("model written")
@@ -279,21 +306,3 @@ class Train(Recipe):
             other = {"converted_from": self._initial.path.name}
             facts["started_from"] = self._initial.facts.get("training", other)
         return facts
-
-
-def defaults(command: Any) -> dict[str, Any]:
-    """The defaults of a command's options, by name; those that must be given have none."""
-    return {
-        field.name: field.default
-        for field in dataclasses.fields(command)
-        if field.default is not dataclasses.MISSING
-    }
-
-
-def machine() -> str:
-    """The accelerator as JAX names it and the host's cores, for model.json and reports."""
-    devices = jax.local_devices()
-    return (
-        f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {os.cpu_count()} CPU"
-        " cores"
-    )

@@ -13,9 +13,10 @@ import optax
 
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import DataName
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.place import machine
 from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
+from ddib_jax.files import check_output
 from ddib_jax.nets import DigitClassifier
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
 
@@ -44,6 +45,7 @@ class TrainClassifier:
 
     def run(self) -> None:
         """Train, test, write the model directory."""
+        check_output(self.out)
         train, test = (
             load_dataset(self.data, split=split, directory=self.data_dir)
             for split in ("train", "test")

@@ -15,7 +15,8 @@ from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
-from ddib_jax.data import ALL, ImageSource, load_dataset
+from ddib_jax.commands.place import check_training_place
+from ddib_jax.data import ALL, ImageSource
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.training import TrainState
@@ -70,13 +71,9 @@ class TrainCyclegan(GanTraining):
     def run(self) -> None:
         """Train, with previews, and write both generators."""
         shard = self.hosts.join(heed_sigterm=True)
-        sources = {
-            side: load_dataset(
-                name, split="train", directory=self.data_dir, image_size=self.image_size
-            )
-            for side, name in (("a", self.a), ("b", self.b))
-        }
-        sources, shape = _of_one_shape(sources)
+        check_training_place(self.out, (self.a, self.b), first=shard.index == 0)
+        loaded = {"a": self.load(self.a), "b": self.load(self.b)}
+        sources, shape = _of_one_shape(loaded)
         if self.generator == "resnet":
             generator = ResnetGenerator(shape[-1], self.width, self.blocks)
         else:
@@ -122,6 +119,7 @@ class TrainCyclegan(GanTraining):
             batch_at,
             findings=findings,
             write_preview=write_preview,
+            sources=tuple(loaded.values()),
             shard=shard,
         )
         if shard.index == 0:

@@ -14,7 +14,7 @@ from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
-from ddib_jax.data import load_dataset
+from ddib_jax.commands.place import check_training_place
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.dcgan import fold_batch_norm
@@ -47,9 +47,8 @@ class TrainDcgan(GanTraining):
     def run(self) -> None:
         """Train, with previews, and write the generator."""
         shard = self.hosts.join(heed_sigterm=True)
-        source = load_dataset(
-            self.data, split="train", directory=self.data_dir, image_size=self.image_size
-        )
+        check_training_place(self.out, (self.data,), first=shard.index == 0)
+        source = self.load(self.data)
         if len(source.image_shape) != 3 or source.image_shape[0] != source.image_shape[1]:
             raise ValueError(
                 f"'{self.data}' has {' x '.join(map(str, source.image_shape))}; DCGAN makes square"
@@ -87,6 +86,7 @@ class TrainDcgan(GanTraining):
             batch_at,
             findings=findings,
             write_preview=write_preview,
+            sources=(source,),
             shard=shard,
         )
         if shard.index == 0:

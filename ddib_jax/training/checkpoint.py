@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,20 +18,23 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ddib_jax import distributed
-from ddib_jax.files import drafted
+from ddib_jax.files import drafted, held, same_place
 
 
 class Checkpoints:
     """The checkpoints in `directory`, bound to the configuration of their training.
 
-    A training is resumed only with its own configuration; `defaults` are the values of fields that
-    it had before these fields existed. `keep` is the number of checkpoints that stay. What a killed
-    training left half-written is removed. Several hosts share the directory: all make the same
-    calls, and each writes its part. From the first instance on, what orbax's and tensorstore's
-    threads log of a failed write is off the terminal: it is raised here, once.
+    A training is resumed only with its own configuration, in which two names of one file or folder
+    are the same; `defaults` are the values of fields that it had before these fields existed. Where
+    there is no checkpoint yet (`fresh`), nothing is bound, and a new configuration takes the old
+    one's place. One process, the first of several hosts, holds the directory until `close`. `keep`
+    is the number of checkpoints that stay. What a killed training left half-written is removed.
+    Several hosts share the directory: all make the same calls, and each writes its part. From the
+    first instance on, what orbax's and tensorstore's threads log of a failed write is off the
+    terminal: it is raised here, once.
 
     Raises ValueError where the directory holds another configuration, naming the fields that
-    differ.
+    differ, and BlockingIOError where another training is at work in it.
     """
 
     def __init__(
@@ -43,9 +46,17 @@ class Checkpoints:
         keep: int = 2,
     ):
         self.directory = Path(directory).absolute()
-        _check_configuration(self.directory, configuration, defaults)
-        self._remove_drafts()
-        distributed.barrier("drafts removed")
+        self._held = ExitStack()
+        if distributed.shard().index == 0:
+            self._held.enter_context(held(self.directory / "lock", "training"))
+        try:
+            self.fresh = not any((self.directory / "steps").glob("*[0-9]"))
+            _check_configuration(self.directory, configuration, defaults, bound=not self.fresh)
+            self._remove_drafts()
+            distributed.barrier("drafts removed")
+        except BaseException:
+            self._held.close()
+            raise
         _silence_threads()
         self._begun: tuple[int, Any] | None = None
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
@@ -133,6 +144,7 @@ class Checkpoints:
         finally:
             self._manager.close()
             self._remove_drafts()
+            self._held.close()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -235,13 +247,14 @@ class _UnraisableHook:
 
 
 def _check_configuration(
-    directory: Path, configuration: dict[str, Any], defaults: Mapping[str, Any]
+    directory: Path, configuration: dict[str, Any], defaults: Mapping[str, Any], *, bound: bool
 ) -> None:
+    """Compare with the stored configuration, and store it where there is none that is `bound`."""
     path = directory / "configuration.json"
     # By way of JSON both, so that what is read back compares equal: tuples become lists.
     expected = json.loads(json.dumps(configuration))
     fallback = json.loads(json.dumps(dict(defaults)))
-    if not path.exists() and distributed.shard().index == 0:
+    if not (bound and path.exists()) and distributed.shard().index == 0:
         with drafted(directory) as draft:
             (draft / path.name).write_text(json.dumps(expected, indent=1))
     distributed.barrier("configuration")
@@ -256,10 +269,20 @@ def _check_configuration(
     differing = [
         f"{field} was {stored.get(field)!r}, is {expected.get(field)!r}"
         for field in fields
-        if stored.get(field) != expected.get(field)
+        if not _same(stored.get(field), expected.get(field))
     ]
     if differing:
         raise ValueError(
             f"The training in {directory} was started with another configuration"
             f" ({'; '.join(differing)}); train into another directory, or remove this one."
         )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, or words for one file or folder, whatever their prefix."""
+    if one == other or not (isinstance(one, str) and isinstance(other, str)):
+        return one == other
+    if same_place(one, other):
+        return True
+    (prefix, _, path), (kind, _, argument) = one.partition(":"), other.partition(":")
+    return prefix == kind and same_place(path, argument)

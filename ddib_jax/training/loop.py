@@ -21,12 +21,21 @@ from ddib_jax.training.state import TrainState
 from ddib_jax.training.step import GradFn, train_steps
 from ddib_jax.types import PRNGKey
 
+_ONE_PRESS = 1.0
+"""Seconds within which several SIGINT are one Ctrl-C."""
 _TRACED = 5
 """Calls that a profile covers, after the first three, which compile and warm up."""
 
 
 class Stopped(Exception):
-    """A training that SIGTERM ended after writing a checkpoint; the message says at which step."""
+    """A training that a signal ended after writing a checkpoint; the message says at which step.
+
+    code: the exit code of a process that this signal ended, as shells count it.
+    """
+
+    def __init__(self, message: str, *, code: int = 128 + signal.SIGTERM):
+        super().__init__(message)
+        self.code = code
 
 
 def fit(
@@ -64,7 +73,7 @@ def fit(
     Raises:
         FloatingPointError: more than `max_skipped` steps were skipped, or a parameter to be saved
             is not finite; no checkpoint is written from then on.
-        Stopped: SIGTERM was received, and a checkpoint written.
+        Stopped: SIGTERM or Ctrl-C was received, and a checkpoint written.
         ValueError: an interval is below one step, or the devices do not divide a batch.
     """
     intervals = {"log": log_every, "save": checkpoint_every, "watch": watch_every}
@@ -82,11 +91,13 @@ def fit(
     ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
     replicated, recent, waited = parallel.replicate(state), [], 0.0
     compiled: set[int] = set()
-    with closing(ahead), _termination() as terminated, _trace(profile) as traced:
+    with closing(ahead), _termination() as (terminated, told), _trace(profile) as traced:
         if _any_of_all(terminated, range(start + 1)):
+            name, code = told()
             raise Stopped(
-                f"The training was told to stop (SIGTERM) before step {start + 1}. The same command"
-                " goes on from there."
+                f"The training was told to stop ({name}) before step {start + 1}. The same command"
+                " goes on from there.",
+                code=code,
             )
         for count, (first, done) in enumerate(calls):
             began = time.monotonic()
@@ -126,9 +137,11 @@ def fit(
                         f"its state is saved in {checkpoints.directory}. The same command goes on"
                         " from there."
                     )
+                name, code = told()
                 raise Stopped(
-                    "The training was told to stop (SIGTERM) and ended after step"
-                    f" {done}; {outcome}"
+                    f"The training was told to stop ({name}) and ended after step {done};"
+                    f" {outcome}",
+                    code=code,
                 )
     return parallel.unreplicate(replicated)
 
@@ -170,19 +183,39 @@ def _any_of_all(terminated: Callable[[int], bool], steps: range) -> bool:
 
 
 @contextmanager
-def _termination() -> Iterator[Callable[[int], bool]]:
-    """Note SIGTERM rather than obey it; gives a function of the step that says whether to stop.
+def _termination() -> Iterator[tuple[Callable[[int], bool], Callable[[], tuple[str, int]]]]:
+    """Note SIGTERM and Ctrl-C rather than obey them; gives two functions.
 
-    It says the same at the same step on all hosts. Of several, JAX's runtime handles the signal.
+    The first says, of a step, whether to stop; it says the same at the same step on all hosts. Of
+    several, JAX's runtime handles SIGTERM, which Ctrl-C then is, too. The second says by what, and
+    its exit code. A second Ctrl-C raises KeyboardInterrupt.
     """
-    noted = threading.Event()
-    handled = threading.current_thread() is threading.main_thread() and jax.process_count() == 1
-    before = signal.signal(signal.SIGTERM, lambda *_: noted.set()) if handled else None
+    received: list[tuple[int, float]] = []
+    handled = threading.current_thread() is threading.main_thread()
+    alone = jax.process_count() == 1
+
+    def note(number: int, *_: Any) -> None:
+        # A terminal and what started this process may both hand one Ctrl-C on.
+        again = received and time.monotonic() - received[0][1] > _ONE_PRESS
+        if number == signal.SIGINT and again:
+            raise KeyboardInterrupt
+        received.append((number, time.monotonic()))
+        if not alone:
+            signal.raise_signal(signal.SIGTERM)
+
+    def told() -> tuple[str, int]:
+        number = received[0][0] if received else signal.SIGTERM
+        return "Ctrl-C" if number == signal.SIGINT else "SIGTERM", 128 + number
+
+    # What a shell has switched off for a job in its background stays so.
+    numbers = [signal.SIGTERM] * alone
+    numbers += [signal.SIGINT] * (signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)
+    before = {number: signal.signal(number, note) for number in numbers * handled}
     try:
-        yield lambda step: noted.is_set() or distributed.told_to_stop(step)
+        yield lambda step: (bool(received) and alone) or distributed.told_to_stop(step), told
     finally:
-        if handled:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
