@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import io
+import os
 import sys
 import textwrap
 import warnings
@@ -48,6 +49,7 @@ def main() -> int:
     """
     command = parse(sys.argv[1:])
     # Here: the overview of the commands needs no JAX.
+    import jax
     from jax.errors import JaxRuntimeError
     from PIL.Image import DecompressionBombWarning
 
@@ -59,6 +61,9 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
             stream.reconfigure(errors="backslashreplace")
     try:
+        if jax.config.jax_enable_x64:
+            print("ddib: JAX_ENABLE_X64 is of no use here: models are of float32.", file=sys.stderr)
+            jax.config.update("jax_enable_x64", False)
         parallel.keep_compiled()
         with warnings.catch_warnings(), ending_promptly():
             warnings.showwarning = _in_one_sentence(warnings.showwarning)
@@ -74,8 +79,11 @@ def main() -> int:
     except Stopped as stopped:
         print(f"ddib: {stopped}", file=sys.stderr)
         return stopped.code
-    except JaxRuntimeError as error:
-        if distributed.shard().count == 1:
+    except RuntimeError as error:
+        if said := _of_device(error):
+            print(f"ddib: {said}", file=sys.stderr)
+            return distributed.leave(1)
+        if not isinstance(error, JaxRuntimeError) or distributed.shard().count == 1:
             raise
         cause = str(error).splitlines()[0][:200]
         print(
@@ -83,6 +91,20 @@ def main() -> int:
             file=sys.stderr,
         )
         return distributed.leave(1)
+
+
+def _of_device(error: RuntimeError) -> str:
+    """The sentence for an error of a device that is missing or too small; "" for another one."""
+    line = str(error).strip().partition("\n")[0][:200]
+    if "Unable to initialize backend" in line or "Unknown backend" in line:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        return (
+            f"The device that JAX_PLATFORMS={asked} asks for cannot be had ({line}); leave it out,"
+            " or install JAX for that device."
+        )
+    if "RESOURCE_EXHAUSTED" in line:
+        return f"The device has too little memory ({line}); take a smaller batch, image or network."
+    return ""
 
 
 def _overview() -> str:

@@ -5,6 +5,7 @@ text is the field's docstring, however many lines it takes in the source.
 """
 
 import dataclasses
+import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from tyro.constructors import (
 )
 
 Options = TypeVar("Options")
+_HUGE = float("inf")
 _REGISTRY = ConstructorRegistry()
 _METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
@@ -37,9 +39,75 @@ def cli(
     """An instance of the dataclass `options` from the command line, or from `args`.
 
     description: shown by --help; the class's docstring unless given. Raises SystemExit: 0 after
-    --help, 2 for a wrong command line.
+    --help, 2 for a wrong command line, and for a number that is not `Within` its option's range.
     """
-    return tyro.cli(options, args=args, prog=prog, description=description, registry=_REGISTRY)
+    parsed = tyro.cli(options, args=args, prog=prog, description=description, registry=_REGISTRY)
+    if said := out_of_range(parsed):
+        print(f"{prog or 'options'}: {said}", file=sys.stderr)
+        sys.exit(2)
+    return parsed
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The range of a number or of each of several: a part of an option's annotation.
+
+    above: whether `low` itself is outside of it. below: whether `high` is.
+    """
+
+    low: float = -_HUGE
+    high: float = _HUGE
+    above: bool = False
+    below: bool = False
+
+    def fault(self, value: Any) -> str:
+        """What is wrong with a number, or with one of several; "" for nothing."""
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            inside = self.low <= number <= self.high  # not so of NaN
+            if (
+                not inside
+                or (self.above and number == self.low)
+                or (self.below and number == self.high)
+            ):
+                return f"is {number:g}; expected {self.words()}"
+        return ""
+
+    def words(self) -> str:
+        """The range in words."""
+        low = f"a number {'above' if self.above else 'from'} {self.low:g}"
+        if self.low == -_HUGE:
+            low = "a finite number" if self.high == _HUGE else "a number"
+        if self.high == _HUGE:
+            return low
+        return f"{low} {'to below' if self.below else 'up to'} {self.high:g}"
+
+
+_ANY, _WHOLE = Within(-1e30, 1e30), Within(-(2**31) + 1, 2**31 - 1)
+
+
+def out_of_range(options: Any) -> str:
+    """Which number of a dataclass of options, and of those within it, is out of its range; or "".
+
+    A number without a `Within` must be finite, and a whole one below 2^31.
+    """
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        value, hint = getattr(options, field.name), hints[field.name]
+        if dataclasses.is_dataclass(value):
+            if said := out_of_range(value):
+                return said
+            continue
+        marks = getattr(hint, "__metadata__", ())
+        ranges = [mark for mark in marks if isinstance(mark, Within)]
+        each = value if isinstance(value, tuple) else (value,)
+        ranges.append(_WHOLE if all(isinstance(number, int) for number in each) else _ANY)
+        names = [name for mark in marks if (name := getattr(mark, "name", None))]
+        for each_range in ranges:
+            if said := each_range.fault(value):
+                return f"--{(names or [field.name])[0].replace('_', '-')} {said}."
+    return ""
 
 
 @_REGISTRY.struct_rule

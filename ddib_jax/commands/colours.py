@@ -13,6 +13,7 @@ from PIL import Image
 
 from ddib_jax import pretrained, translation
 from ddib_jax.bridge import Bridge
+from ddib_jax.commands.arguments import Count
 from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.inputs import check_not_read
 from ddib_jax.commands.train import Train
@@ -39,7 +40,7 @@ class Colours:
     """The PNG to write, of the size of the first image."""
     space: Literal["lab", "rgb"] = "lab"
     """The space of the colours; CIELAB needs the extra ddib_jax[colours]."""
-    training_steps: int = 600
+    training_steps: Count = 600
     """Steps in which each image's distribution of colours is learnt."""
     models: Path | None = None
     """Where the models of images are kept, each under a name made of its pixels and options; the

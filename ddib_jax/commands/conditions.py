@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import tyro
 
 from ddib_jax import pretrained
+from ddib_jax.commands.arguments import OptionalSigned
 from ddib_jax.conditioning import Classes
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
@@ -25,7 +26,7 @@ class Condition:
 
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
     """A class of the model, by name or number; of a model that is told embeddings, a .npy file."""
-    guidance: float | None = None
+    guidance: OptionalSigned = None
     """Scale of the guidance: classifier-free where the model was trained for it, by the classifier
     where one is named. 1 is the class itself.
     """

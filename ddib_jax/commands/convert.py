@@ -28,10 +28,13 @@ class Convert:
     flags.json; with the classes' names in classes.json.
     """
 
+    weights: Annotated[str | None, tyro.conf.arg(metavar="NAME|none")] = None
+    """Which weights to take of a file that holds several, such as ema; asked for where it does."""
+
     def run(self) -> None:
         """Read and write."""
         check_output(self.out)
-        WRITERS[self.to](self.out, pretrained.open(self.model))
+        WRITERS[self.to](self.out, pretrained.open(self.model, weights=self.weights))
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 

@@ -12,11 +12,12 @@ import tyro
 from rich.progress import track
 
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
-from ddib_jax.commands.arguments import GridName, SolverName
+from ddib_jax.commands.arguments import Count, GridName, SolverName
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.inputs import open_inputs
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
+from ddib_jax.options import Within
 from ddib_jax.solvers import get_solver
 
 _WHOLE, _BATCH = Shard(), 64
@@ -26,7 +27,7 @@ _WHOLE, _BATCH = Shard(), 64
 class Crossing:
     """How the probability-flow ODE is solved."""
 
-    steps: int = STEPS
+    steps: Count = STEPS
     """Steps of the grid, each way."""
     solver: SolverName = SOLVER
     """Solver: dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, rex-midpoint ...; an unknown name
@@ -35,7 +36,7 @@ class Crossing:
     """
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
-    batch_size: int | Literal["auto"] = _BATCH
+    batch_size: Annotated[int | Literal["auto"], Within(1)] = _BATCH
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:

@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
-from ddib_jax.commands.arguments import GridName
+from ddib_jax.commands.arguments import Count, GridName, Positive, Sizes, Whole
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, progress, read_inputs
 from ddib_jax.commands.inputs import check_apart
@@ -47,13 +47,13 @@ class Diagnose:
     """
     out: Path | None = None
     """The directory of the page to write; runs/diagnosis-MODEL unless given."""
-    error: float = 1e-3
+    error: Positive = 1e-3
     """The largest relative error of encode -> decode that is fit."""
-    latent_error: float = 0.05
+    latent_error: Positive = 0.05
     """The largest relative error of the latent, to that of a fine solution, that is fit: a solver
     may give images back and still not solve the ODE.
     """
-    limit: int = 64
+    limit: Count = 64
     """How many images to examine, and how many samples to draw."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
     """The class of the images, by name or number, where the model has classes."""
@@ -66,13 +66,13 @@ class Diagnose:
         "rex-midpoint",
     )
     """Solvers to try; an unknown name gives the list."""
-    evaluations: tuple[int, ...] = (10, 20, 40, 100)
+    evaluations: Sizes = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the samples' latents."""
 
     def run(self) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from ddib_jax import distributed
+from ddib_jax.commands.arguments import OptionalCount, OptionalWhole
 from ddib_jax.distributed import Shard
 
 
@@ -23,9 +24,9 @@ class Hosts:
 
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT|auto|none")] = None
     """Address of the first process, the same for all; auto asks a TPU pod's own metadata."""
-    processes: int | None = None
+    processes: OptionalCount = None
     """How many processes work together."""
-    process: int | None = None
+    process: OptionalWhole = None
     """Which of them this is, from 0."""
 
     def join(self, *, heed_sigterm: bool = False) -> Shard:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ddib_jax import pretrained, translation
-from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
+from ddib_jax.commands.arguments import ColourName, Inputs, ModelName, OptionalCount
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat, progress
 from ddib_jax.commands.inputs import FlatReading, Reading, check_not_read, open_inputs
@@ -32,7 +32,7 @@ class Encode:
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
-    limit: int | None = None
+    limit: OptionalCount = None
     """Take only this many images, the first ones."""
     aux: bool = False
     """Also store the auxiliary state of a reversible solver, twice the size: decoding by the same

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import optax
 
+from ddib_jax.commands.arguments import Count, OptionalSize, Positive, Whole
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading
 from ddib_jax.commands.monitor import Monitor
@@ -35,19 +36,19 @@ class GanTraining:
     """Where the files of a data set are that is not bundled (MNIST's IDX files, what
     tensorflow-datasets prepared).
     """
-    image_size: int | None = None
+    image_size: OptionalSize = None
     """Crop and resize a folder's images to this many pixels each way."""
-    steps: int = 4000
+    steps: Count = 4000
     """Steps of training."""
-    learning_rate: float = 2e-4
+    learning_rate: Positive = 2e-4
     """Learning rate of Adam, for all networks."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of weights, batches and pools."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between lines of the log."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints."""
-    preview_every: int = 500
+    preview_every: Count = 500
     """Steps between previews."""
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     hosts: Joined = dataclasses.field(default_factory=Hosts)

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
+from ddib_jax.commands.arguments import Count
 from ddib_jax.commands.results import unique_names
 from ddib_jax.data import (
     DATASETS,
@@ -36,7 +37,7 @@ class Reading:
 
     skip_unreadable: bool = False
     """Leave out files that cannot be read, and list them in unreadable.txt beside the results."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Count = MAX_PIXELS
     """Pixels of the largest picture that is read; larger ones are refused before they are decoded.
     """
 

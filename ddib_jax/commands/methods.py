@@ -14,7 +14,15 @@ from ddib_jax import pretrained, translation
 from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
-from ddib_jax.commands.arguments import OptionalClassName, OptionalModelName
+from ddib_jax.commands.arguments import (
+    Count,
+    NonNegative,
+    OptionalClassName,
+    OptionalModelName,
+    OptionalPositive,
+    OptionalSigned,
+    Positive,
+)
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.perturbations import parse_perturbation
@@ -40,11 +48,11 @@ class Models:
     """The class of the images, by name or number, where the source model has classes."""
     target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
-    source_guidance: float | None = None
+    source_guidance: OptionalSigned = None
     """Scale of the guidance towards the source class while encoding; guide both alike if a cycle is
     to close.
     """
-    target_guidance: float | None = None
+    target_guidance: OptionalSigned = None
     """Scale of the guidance towards the target class while decoding."""
     source_classifier: Path | None = None
     """A classifier of noisy images that guides encoding (guided-diffusion's .pt with its flags
@@ -72,6 +80,8 @@ class Models:
     def target_alone(self, method: str, crossing: Crossing) -> Bridge:
         """The target's bridge, for a method without a source; ValueError where it is missing."""
         name = self.target or self.model
+        if self.target is not None and self.model is not None:
+            raise ValueError(f"{method} has one model; name it as --target alone.")
         if name is None:
             raise ValueError(f"{method} needs the target model.")
         return crossing.bridge(self._target_condition.model(pretrained.open(name)))
@@ -79,6 +89,9 @@ class Models:
     @property
     def _target_condition(self) -> Condition:
         return Condition(self.target_class, self.target_guidance, self.target_classifier)
+
+
+_OF_TARGET = ("target", "model", "target_class", "target_guidance", "target_classifier")
 
 
 class Prepared(NamedTuple):
@@ -100,6 +113,8 @@ class Method(Protocol):
     """The options of one method of `ddib translate`."""
 
     title: ClassVar[str]
+    takes: ClassVar[tuple[str, ...]]
+    """The fields of `Models` that the method has a use for."""
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The method with its models loaded; raises ValueError for what does not go together."""
@@ -118,11 +133,11 @@ class CouplingOptions:
     keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
     what is white there, inject:bottleneck what the network makes of it.
     """
-    until: float | None = None
+    until: OptionalPositive = None
     """The noise level at which the coupling ends: the higher, the better the target clears the haze
     that the source's part leaves, and the less of it stays.
     """
-    strength: float = 1.0
+    strength: NonNegative = 1.0
     """How far the coupling holds: 1 wholly, 0 not at all."""
 
     def coupling(self, shape: tuple[int, ...], images: Images) -> Coupling | None:
@@ -158,6 +173,7 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
     """DDIB: two models, and the latent between them."""
 
     title: ClassVar[str] = "DDIB"
+    takes: ClassVar[tuple[str, ...]] = tuple(Models.__dataclass_fields__)
     perturb: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="NAME=VALUE ...", help_behavior_hint="(default: none)"),
@@ -189,7 +205,8 @@ class SDEditOptions:
     """SDEdit: the target model alone, from noise of a middle level."""
 
     title: ClassVar[str] = "SDEdit"
-    noise: float = 1.0
+    takes: ClassVar[tuple[str, ...]] = _OF_TARGET
+    noise: Positive = 1.0
     """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the
     less of the source.
     """
@@ -212,7 +229,8 @@ class ILVROptions:
     """ILVR: the target model alone, with the source's low frequencies."""
 
     title: ClassVar[str] = "ILVR"
-    factor: int = 4
+    takes: ClassVar[tuple[str, ...]] = _OF_TARGET
+    factor: Count = 4
     """How many times ILVR shrinks the source before it holds the translation to it: the higher, the
     less of the source.
     """
@@ -230,6 +248,7 @@ class CycleGANOptions:
     """CycleGAN: as --model a generator that `ddib train-cyclegan` wrote (OUT/ab or OUT/ba)."""
 
     title: ClassVar[str] = "CycleGAN"
+    takes: ClassVar[tuple[str, ...]] = ("model",)
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The generator."""

@@ -15,7 +15,14 @@ from jaxtyping import Array
 
 from ddib_jax import parallel, pretrained
 from ddib_jax.bridge import SOLVER, STEPS
-from ddib_jax.commands.arguments import OptionalModelName, SolverName
+from ddib_jax.commands.arguments import (
+    Count,
+    OptionalModelName,
+    OptionalSize,
+    Signed,
+    Size,
+    SolverName,
+)
 from ddib_jax.commands.domain import Reference
 from ddib_jax.commands.estimate import Estimate
 from ddib_jax.commands.recipe import Recipe
@@ -58,11 +65,11 @@ class Plan(Recipe):
     """Plan for the network and image size of this model, not for those of the options: a shipped
     model, a model directory, adm-64 or adm-256.
     """
-    image_size: int = 32
+    image_size: Size = 32
     """Side of the images in pixels."""
-    channels: int = 3
+    channels: Size = 3
     """Channels of the images."""
-    classes: int | None = None
+    classes: OptionalSize = None
     """How many classes a --conditional model has."""
     topology: Annotated[str, tyro.conf.arg(metavar="TOPOLOGY")] = "local"
     """TPU chips (v5e:2x2 ... v5e:16x16, v5p:2x2x1, v6e:2x2; needs the extra ddib_jax[plan]), or
@@ -72,9 +79,9 @@ class Plan(Recipe):
     """A step of training, or the evaluations of a translation, encoding and decoding."""
     solver: SolverName = SOLVER
     """Solver of a translation; an unknown name gives the list."""
-    grid_steps: int = STEPS
+    grid_steps: Count = STEPS
     """Steps of the grid, each way, of a translation."""
-    effort: float = -1.0
+    effort: Signed = -1.0
     """Effort of the compiler for chips that are not here, from -1 (a few minutes) to 0 (as for a
     program that is to run, four to thirteen times as long).
     """

@@ -9,6 +9,16 @@ import jax.numpy as jnp
 import optax
 
 from ddib_jax import schedules
+from ddib_jax.commands.arguments import (
+    Count,
+    NonNegative,
+    Portion,
+    Positive,
+    Signed,
+    Size,
+    Sizes,
+    Whole,
+)
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
 from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
 from ddib_jax.training import accumulated, adamw, gradients
@@ -20,52 +30,52 @@ from ddib_jax.types import Network, NoiseSchedule, Preconditioning
 class Recipe:
     """Options of the network, of what it predicts, of its loss and of its optimiser."""
 
-    steps: int = 2600
+    steps: Count = 2600
     """Steps over which the learning rate falls."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images a step, over all devices of all hosts."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Split a device's batch into this many parts, one after the other: less memory, the same step.
     """
     remat: bool = False
     """Recompute the U-Net's blocks in the backward pass: less memory, about a third more time."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak learning rate of AdamW, which falls to nothing along a cosine."""
-    warmup: int = 200
+    warmup: Whole = 200
     """Steps over which the learning rate rises."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegative = 0.01
     """Decoupled weight decay of AdamW."""
-    clip_norm: float = 1.0
+    clip_norm: Positive = 1.0
     """Norm that a larger gradient is scaled down to."""
-    ema_decay: float = 0.999
+    ema_decay: Portion = 0.999
     """Decay of the exponential moving average of the weights; the average is what is written."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of weights, batches, noise and dropout."""
     preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
     """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v, the noise
     (epsilon), or the image (sample).
     """
-    rank: int = 128
+    rank: Size = 128
     """Principal directions of the Wiener preconditioning, at most one fewer than the values of an
     image.
     """
     schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
-    sigma_min: float = 0.05
+    sigma_min: Positive = 0.05
     """Lowest noise level of the EDM schedule's ODE; finer detail than that is carried over as it
     is. Training does not depend on it.
     """
-    sigma_max: float = 80.0
+    sigma_max: Positive = 80.0
     """Noise level of the EDM schedule's latents, which must be much larger than the data."""
-    noise_mean: float = 0.2
+    noise_mean: Signed = 0.2
     """Mean of log sigma, which is normal in training with the EDM schedule."""
-    noise_std: float = 1.5
+    noise_std: Positive = 1.5
     """Standard deviation of log sigma in training with the EDM schedule."""
     weighting: Literal["network", "edm", "min-snr"] = "network"
     """Weight of the loss by noise level: that of the network's own error, or of the denoised
     image's as in EDM or Min-SNR (gamma 5).
     """
-    reference: int = 4096
+    reference: Whole = 4096
     """Training images that the target is averaged over where noise hides which one it was (stable
     target field); 0 for none.
     """
@@ -73,32 +83,59 @@ class Recipe:
     """Tell the network the images' labels (digits; in a folder of folders, the folder): one model
     is then many domains.
     """
-    label_dropout: float = 0.0
+    label_dropout: Portion = 0.0
     """Fraction of the images of a conditional training that are given without their label, for
     classifier-free guidance; 0.1 is usual.
     """
-    model_channels: int = 32
+    model_channels: Size = 32
     """Channels of the U-Net's first level."""
-    channel_mult: tuple[int, ...] = (1, 2, 4)
+    channel_mult: Sizes = (1, 2, 4)
     """Channels of each level, in units of the first's; every level but the last halves the
     resolution.
     """
-    num_res_blocks: int = 1
+    num_res_blocks: Whole = 1
     """Residual blocks a level."""
-    attention_resolutions: tuple[int, ...] = (8, 4)
+    attention_resolutions: Sizes = (8, 4)
     """Resolutions, in pixels, at which the U-Net attends."""
-    patch_size: int = 2
+    patch_size: Size = 2
     """Side of the patches of pixels that the U-Net takes as channels."""
-    width: int = 128
+    width: Size = 128
     """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,
     rgb:IMAGE).
     """
-    blocks: int = 3
+    blocks: Size = 3
     """Residual blocks of the network for points."""
-    dropout: float = 0.0
+    dropout: Portion = 0.0
     """Probability of dropout in the residual blocks."""
     bf16: bool = False
     """Compute in bfloat16; parameters stay float32."""
+
+    def check(self, *, points: bool) -> None:
+        """Raise ValueError for options that do not go together, or are of what is not chosen.
+
+        points: whether the data are points, not images.
+        """
+        if not self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"Noise levels go from {self.sigma_min:g} up to {self.sigma_max:g}; give a"
+                " --sigma-min below --sigma-max."
+            )
+        if not self.channel_mult:
+            raise ValueError("The U-Net has no level; give --channel-mult at least one number.")
+        of_unet = ("model_channels", "channel_mult", "num_res_blocks", "attention_resolutions")
+        unused = {
+            "the network for points": () if points else ("width", "blocks"),
+            "the U-Net, and the data are points": (*of_unet, "patch_size") if points else (),
+            "the EDM schedule": () if self.schedule == "edm" else ("sigma_min", "sigma_max"),
+            "training with the EDM schedule": (
+                () if self.schedule == "edm" else ("noise_mean", "noise_std")
+            ),
+        }
+        for what, names in unused.items():
+            for name in names:
+                if getattr(self, name) != getattr(Recipe, name):
+                    option = name.replace("_", "-")
+                    raise ValueError(f"--{option} is an option of {what}; leave it out.")
 
     def untrained(
         self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from ddib_jax import pretrained, translation
-from ddib_jax.commands.arguments import ModelName
+from ddib_jax.commands.arguments import Count, ModelName, Whole
 from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat, progress
 from ddib_jax.commands.results import open_folder
@@ -31,9 +31,9 @@ class Sample:
     """Classes of a class-conditional model by name or number (.npy files for one that is told
     embeddings), separated by commas; the samples take them in turn.
     """
-    count: int = 64
+    count: Count = 64
     """How many images in all."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the latents."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 

@@ -12,7 +12,7 @@ import tyro
 
 from ddib_jax import distributed, pretrained, translation
 from ddib_jax.bridge import DDIB, check_meeting
-from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
+from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName, OptionalCount, Whole
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
@@ -28,6 +28,7 @@ from ddib_jax.commands.methods import LEARNT_FROM, CouplingOptions, ReferenceOpt
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
+from ddib_jax.options import Within
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.report import contact_sheet
@@ -64,13 +65,13 @@ class Sweep:
         tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
     ] = ()
     """Perturbations that follow the first; those without =VALUE share its coefficients."""
-    coefficients: tuple[float, ...] | None = None
+    coefficients: Annotated[tuple[float, ...] | None, Within(-1e6, 1e6)] = None
     """Coefficients to translate under; unless given, those of the perturbation's own study."""
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
-    limit: int | None = None
+    limit: OptionalCount = None
     """Take only this many images, the first ones."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the noise that perturbations draw."""
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(

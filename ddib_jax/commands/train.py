@@ -14,7 +14,14 @@ import jax
 import numpy as np
 
 from ddib_jax import distributed, preconditioning, pretrained
-from ddib_jax.commands.arguments import DataName, OptionalModelName
+from ddib_jax.commands.arguments import (
+    Count,
+    DataName,
+    OptionalCount,
+    OptionalModelName,
+    OptionalSize,
+    Whole,
+)
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, data_deviation, statistics
 from ddib_jax.commands.inputs import FlatReading, Reading
@@ -63,23 +70,23 @@ class Train(Recipe):
     """Where the files of a data set are that is not bundled (MNIST's IDX files, what
     tensorflow-datasets prepared).
     """
-    image_size: int | None = None
+    image_size: OptionalSize = None
     """Crop and resize a folder's images to this many pixels each way."""
     crop: Literal["centre", "random"] = "centre"
     """The central square of a folder's images, or a random part of it (CycleGAN's: resized to
     286/256 of the size, then cropped).
     """
-    workers: int = 0
+    workers: Whole = 0
     """Processes that read and prepare batches, for a folder too large for memory; 0 for a thread of
     this process.
     """
     flip: bool = False
     """Mirror half of the images left to right."""
-    stop_at: int | None = None
+    stop_at: OptionalCount = None
     """End at this step, before the learning rate has fallen all the way."""
-    steps_per_call: int = 1
+    steps_per_call: Count = 1
     """Steps that run as one program; more than one hides the host's overhead of a call."""
-    max_skipped: int = 10
+    max_skipped: Whole = 10
     """Steps whose loss is not a number are skipped; with more than this many, the training stops.
     """
     init: OptionalModelName = None
@@ -88,11 +95,11 @@ class Train(Recipe):
     """
     float16_weights: bool = False
     """Store the weights as float16, in half the space."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between lines of the log."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints."""
-    preview_every: int = 500
+    preview_every: Count = 500
     """Steps between previews of samples."""
     profile: bool = False
     """Write a trace of some steps to OUT/training/profile, for TensorBoard or xprof."""
@@ -249,6 +256,7 @@ class Train(Recipe):
             raise ValueError(
                 f"The label dropout is a fraction in [0, 1); {self.label_dropout:g} was given."
             )
+        self.check(points=len(source.image_shape) == 1)
         if len(source.image_shape) == 1 and len(source) < self.batch_size:
             raise ValueError(
                 f"'{self.data}' has {len(source)} points, fewer than a batch of {self.batch_size};"

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from ddib_jax import pretrained
-from ddib_jax.commands.arguments import DataName
+from ddib_jax.commands.arguments import Count, DataName, Positive, Whole
 from ddib_jax.commands.place import machine
 from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
@@ -34,13 +34,13 @@ class TrainClassifier:
     """A labelled data set: digits, five+seven, npz:FILE ..."""
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
-    steps: int = 900
+    steps: Count = 900
     """Steps of training."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Images a step."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Peak learning rate of AdamW."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of weights, batches and dropout."""
 
     def run(self) -> None:

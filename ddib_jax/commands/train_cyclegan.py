@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.baselines.cyclegan import SIDES, cyclegan_gradients, cyclegan_parameters, optimiser
-from ddib_jax.commands.arguments import DataName
+from ddib_jax.commands.arguments import Count, DataName, NonNegative, OptionalWhole, Size, Whole
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
@@ -39,31 +39,31 @@ class TrainCyclegan(GanTraining):
     out: Path
     """Where the generators go, OUT/ab and OUT/ba; checkpoints, log and previews go to OUT/training.
     """
-    decay_from: int | None = None
+    decay_from: OptionalWhole = None
     """Step from which the learning rate falls to zero; half of the steps unless given."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Images of each domain a step, over all devices of all hosts."""
     generator: Literal["resnet", "unet"] = "resnet"
     """Kind of the generators: residual blocks at a quarter of the resolution, or a U-Net."""
-    width: int = 32
+    width: Size = 32
     """Channels of the first layer of generators and discriminators; 64 in the paper."""
-    blocks: int = 6
+    blocks: Whole = 6
     """Residual blocks of the ResNet generator; 9 in the paper for images of 256 pixels."""
-    downs: int = 5
+    downs: Size = 5
     """How many times the U-Net generator halves the resolution."""
-    layers: int = 3
+    layers: Size = 3
     """How many times the discriminator halves the resolution; with 3 it sees patches of 70 x 70
     pixels, with 2 of 34 x 34.
     """
     loss: Literal["lsgan", "vanilla"] = "lsgan"
     """Least squares, or the cross entropy of the original GAN."""
-    cycle: float = 10.0
+    cycle: NonNegative = 10.0
     """Weight of the L1 distance around the cycle."""
-    identity: float = 0.5
+    identity: NonNegative = 0.5
     """Weight, in units of the cycle's, of the L1 distance from an image of the target domain to its
     translation.
     """
-    pool: int = 50
+    pool: Whole = 50
     """How many past generated images the discriminators may see again."""
     flip: bool = False
     """Mirror half of the images left to right."""

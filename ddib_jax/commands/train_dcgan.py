@@ -10,7 +10,7 @@ import numpy as np
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.baselines import DCGAN
 from ddib_jax.baselines.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
-from ddib_jax.commands.arguments import DataName
+from ddib_jax.commands.arguments import Count, DataName, Size
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
@@ -35,13 +35,13 @@ class TrainDcgan(GanTraining):
     out: Path
     """Where the generator goes, with samples.png; checkpoints, log and previews go to OUT/training.
     """
-    enlarge: int = 1
+    enlarge: Size = 1
     """Repeat every pixel this many times each way: 2 makes 64 pixels of a digit's 32."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images a step, over all devices of all hosts."""
-    width: int = 32
+    width: Size = 32
     """Channels before the last layer; 64 in the paper."""
-    latent: int = 100
+    latent: Size = 100
     """Dimensions of the Gaussian noise that an image is generated from."""
 
     def run(self) -> None:

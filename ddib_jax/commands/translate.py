@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import distributed, translation
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
-from ddib_jax.commands.arguments import ColourName, Inputs
+from ddib_jax.commands.arguments import ColourName, Inputs, OptionalCount, Whole
 from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
@@ -36,7 +36,7 @@ class Translate:
     """
     method: Annotated[str, tyro.conf.arg(metavar="|".join(METHODS))] = "ddib"
     """How to translate; each method has options of its own, below."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the noise that methods and perturbations draw."""
     trajectory: Literal["gif", "webp"] | None = None
     """Also write path.gif or path.webp, an animation from image to latent to translation."""
@@ -44,7 +44,7 @@ class Translate:
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
-    limit: int | None = None
+    limit: OptionalCount = None
     """Take only this many images, the first ones."""
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
@@ -114,13 +114,31 @@ class Translate:
             raise ValueError(f"Unknown method '{self.method}'; known are {', '.join(METHODS)}.")
         for name in METHODS:
             given = getattr(self.options, name)
-            for field in dataclasses.fields(given):
-                if name != self.method and getattr(given, field.name) != field.default:
+            for option in _changed(given):
+                if name != self.method:
                     raise ValueError(
-                        f"--{field.name} is an option of {given.title}; leave it out, or say"
+                        f"--{option} is an option of {given.title}; leave it out, or say"
                         f" --method {name}."
                     )
-        return getattr(self.options, self.method)
+        chosen: Method = getattr(self.options, self.method)
+        useless = [option for option in _changed(self.models) if option not in chosen.takes]
+        if self.method == "cyclegan":  # which integrates no ODE
+            useless += [option for option in _changed(self.crossing) if option != "batch_size"]
+        if useless:
+            raise ValueError(
+                f"{chosen.title} has no use for --{useless[0].replace('_', '-')}; leave it out, or"
+                " choose another --method."
+            )
+        return chosen
+
+
+def _changed(options: Any) -> list[str]:
+    """The options of a group that are not their defaults."""
+    return [
+        field.name
+        for field in dataclasses.fields(options)
+        if getattr(options, field.name) != field.default
+    ]
 
 
 def _write_sheet(path: Path, images: np.ndarray, translations: np.ndarray) -> None:

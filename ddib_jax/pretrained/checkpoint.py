@@ -1,6 +1,7 @@
 """A checkpoint: what a name of a model stands for, found once."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ from ddib_jax.files import read_json
 from ddib_jax.nets import DhariwalUNet, SongUNet, UNet, UNet2D
 from ddib_jax.pretrained import hub
 from ddib_jax.pretrained.formats import FORMATS, Format, format_of
+from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
+from ddib_jax.pretrained.identify import what_it_is
 from ddib_jax.pretrained.native import describe
 from ddib_jax.types import Network
 
@@ -34,6 +37,8 @@ class Checkpoint:
     name: str
     path: Path
     format: Format
+    weights: str | None = None
+    """Which weights of a file that holds several."""
 
     def model(self) -> DiffusionModel:
         """Its diffusion model, under no condition, read once.
@@ -44,7 +49,13 @@ class Checkpoint:
 
     @cached_property
     def _model(self) -> DiffusionModel:
-        return self.format.load(self.path)
+        if self.weights is None:
+            return self.format.load(self.path)
+        if self.format is not FORMATS["guided-diffusion"]:
+            raise ValueError(
+                f"'{self.name}' holds one set of weights; leave the choice ({self.weights}) out."
+            )
+        return load_guided_diffusion(self.path, weights=self.weights)
 
     @cached_property
     def conditioner(self) -> Conditioner | None:
@@ -85,18 +96,24 @@ class Checkpoint:
             with part.open("rb") as file:
                 while block := file.read(_BLOCK):
                     digest.update(block)
+        if self.weights is not None:
+            digest.update(self.weights.encode())
         return digest.hexdigest()[:16]
 
 
-def open_checkpoint(name: str | Path) -> Checkpoint:
+def open_checkpoint(name: str | Path, *, weights: str | None = None) -> Checkpoint:
     """The checkpoint of that name: at a path, on the hub (`hf:owner/name`), or a shipped one.
 
     A path is a model directory, a folder of diffusers, or a file of guided-diffusion or of EDM; one
-    that exists comes before a shipped model of that name. Raises FileNotFoundError, with the names
-    of the shipped models, where it is none of them, and as `hub.fetch` does.
+    that holds a model comes before a shipped model of that name, and a warning says which of the
+    two is taken. weights: which ones of a file that holds several, such as "ema". Raises
+    FileNotFoundError, with the names of the shipped models, where it is none of them, ValueError,
+    which says what it is, for a path of something else, and as `hub.fetch` does.
     """
-    path = _find(str(name))
-    return Checkpoint(str(name), path, format_of(path))
+    path = _find(name)
+    if said := what_it_is(path):
+        raise ValueError(said)
+    return Checkpoint(str(name), path, format_of(path), weights)
 
 
 def load(name: str | Path) -> DiffusionModel:
@@ -107,17 +124,30 @@ def load(name: str | Path) -> DiffusionModel:
     return open_checkpoint(name).model()
 
 
-def _find(name: str) -> Path:
-    if name.startswith(hub.PREFIX):
-        return hub.fetch(name)
-    if Path(name).exists():
-        return Path(name)
-    shipped = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
-    if name in shipped:
-        return SHIPPED / name
+def _find(name: str | Path) -> Path:
+    word, path = str(name), Path(name)
+    if word.startswith(hub.PREFIX):
+        return hub.fetch(word)
+    names = sorted(path.parent.name for path in SHIPPED.glob("*/model.json"))
+    shipped = word in names and not isinstance(name, Path)
+    if path.exists():
+        holds_model = any(format.holds(path) for format in FORMATS.values())
+        if not shipped or holds_model:
+            if shipped:
+                warnings.warn(
+                    f"'{word}' is the model in the folder of that name here, not the shipped one.",
+                    stacklevel=3,
+                )
+            return path
+        warnings.warn(
+            f"'{word}' is the shipped model; the folder of that name here holds none.",
+            stacklevel=3,
+        )
+    if shipped:
+        return SHIPPED / word
     raise FileNotFoundError(
-        f"There is no model '{name}': it is neither a path, nor hf:owner/name, nor a shipped model"
-        f" ({', '.join(shipped) or 'none'})."
+        f"There is no model '{word}': it is neither a path, nor hf:owner/name, nor a shipped model"
+        f" ({', '.join(names) or 'none'})."
     )
 
 

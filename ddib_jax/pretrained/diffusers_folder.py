@@ -19,8 +19,9 @@ from ddib_jax.files import drafted, read_json
 from ddib_jax.nets import UNet, UNet2D, example_condition
 from ddib_jax.pretrained.diffusers_scheduler import read_scheduler, scheduler_config
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.pretrained.torch_files import INDEX, Renamed, open_weights, shard_files
+from ddib_jax.pretrained.torch_files import INDEX, open_weights, shard_files
 from ddib_jax.pretrained.torch_names import load_params, state_dict
+from ddib_jax.pretrained.wrapped import Renamed
 
 _OPTIONS = {
     field.name: field.default
@@ -43,19 +44,28 @@ def is_diffusers(path: Path) -> bool:
 def weight_files(path: Path) -> list[Path]:
     """The files of weights of a folder, the index first where they are several.
 
-    safetensors come before `.bin`, `unet/` before the folder itself. Raises FileNotFoundError where
-    there are none.
+    safetensors come before `.bin`, `unet/` before the folder itself, and a variant such as fp16
+    (`diffusion_pytorch_model.fp16.safetensors`) only where it is all there is. Raises
+    FileNotFoundError where there are none, ValueError where there are several variants alone.
     """
-    names = (
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.bin",
-        f"diffusion_pytorch_model.safetensors{INDEX}",
-    )
-    candidates = (folder / name for name in names for folder in (path / "unet", path))
+    stem = "diffusion_pytorch_model"
+    names = (f"{stem}.safetensors", f"{stem}.bin", f"{stem}.safetensors{INDEX}")
+    variants = (f"{stem}.*.safetensors", f"{stem}.*.bin", f"{stem}.safetensors.index.*.json")
+    folders = (path / "unet", path)
+    candidates = [folder / name for name in names for folder in folders]
     first = next((file for file in candidates if file.is_file()), None)
     if first is None:
-        raise FileNotFoundError(f"{path} holds no {' or '.join(names)}.")
-    return [first, *shard_files(first)] if first.name.endswith(INDEX) else [first]
+        patterns = (sorted(folder.glob(name)) for name in variants for folder in folders)
+        found = next((files for files in patterns if files), [])
+        if not found:
+            raise FileNotFoundError(f"{path} holds no {' or '.join(names)}.")
+        if len(found) > 1:
+            raise ValueError(
+                f"{path} holds several variants of one model, {', '.join(f.name for f in found)};"
+                " keep one of them in a folder with its config.json, and name that."
+            )
+        [first] = found
+    return [first, *shard_files(first)] if first.suffix == ".json" else [first]
 
 
 def load_diffusers(path: str | Path) -> DiffusionModel:

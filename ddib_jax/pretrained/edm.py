@@ -19,8 +19,9 @@ from ddib_jax import preconditioning, schedules
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import DhariwalUNet, SongUNet, example_condition
 from ddib_jax.preconditioning import Epsilon, Score
-from ddib_jax.pretrained.torch_files import Renamed, SafetensorsFile
+from ddib_jax.pretrained.torch_files import SafetensorsFile
 from ddib_jax.pretrained.torch_names import load_params
+from ddib_jax.pretrained.wrapped import Renamed
 from ddib_jax.schedules import VE, Discrete, LinearVP
 from ddib_jax.types import NoiseSchedule, Preconditioning
 

@@ -35,13 +35,13 @@ _POSITIONS = ("qkv", "proj_out", "qkv_proj", "c_proj")
 
 
 def load_guided_diffusion(
-    path: str | Path, *, flags: Mapping[str, Any] | None = None
+    path: str | Path, *, flags: Mapping[str, Any] | None = None, weights: str | None = None
 ) -> DiffusionModel:
     """The diffusion model of a checkpoint, float32; `flags` in place of those beside it.
 
-    Raises FileNotFoundError where weights or flags are missing, ValueError for a flag that is
-    unknown, an option that is not supported, and weights that are not those that the flags
-    describe.
+    weights: which ones of a file that holds several. Raises FileNotFoundError where weights or
+    flags are missing, ValueError for a flag that is unknown, an option that is not supported, and
+    weights that are not those that the flags describe.
     """
     path = Path(path)
     flags = read_flags(path, flags, defaults=DEFAULTS, published=PUBLISHED)
@@ -50,9 +50,10 @@ def load_guided_diffusion(
             f"{path}: num_heads_upsample = {flags['num_heads_upsample']} differs from num_heads;"
             " such networks are not supported."
         )
-    weights, size, channels = open_weights(path), flags["image_size"], flags["in_channels"]
+    size, channels = flags["image_size"], flags["in_channels"]
+    tensors = open_weights(path, weights=weights)
     # The flags say that there are classes, and the weights how many.
-    classes = len(_tensor(weights, "label_emb.weight", path)) if flags["class_cond"] else None
+    classes = len(_tensor(tensors, "label_emb.weight", path)) if flags["class_cond"] else None
     repeats = flags["num_res_blocks"]
     network = UNet(
         out_channels=channels,
@@ -67,7 +68,7 @@ def load_guided_diffusion(
         learn_sigma=flags["learn_sigma"],
         time_scale=1000 / flags["diffusion_steps"] if flags["rescale_timesteps"] else 1.0,
         dropout=float(flags["dropout"]),
-        **_widths(weights, flags["num_channels"], flags["channel_mult"], repeats, path),
+        **_widths(tensors, flags["num_channels"], flags["channel_mult"], repeats, path),
     )
     schedules = {"linear": Discrete.linear, "cosine": Discrete.cosine}
     if flags["noise_schedule"] not in schedules:
@@ -77,7 +78,7 @@ def load_guided_diffusion(
         )
     x = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     inputs = (x, jnp.zeros(1), example_condition(network))
-    params = load_params(network, inputs, weights, path)
+    params = load_params(network, inputs, tensors, path)
     return DiffusionModel(
         params,
         Sample() if flags["predict_xstart"] else Epsilon(),

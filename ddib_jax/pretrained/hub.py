@@ -9,6 +9,7 @@ WEIGHTS = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin",
     "diffusion_pytorch_model-*-of-*.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
 )
 """Patterns of the files of weights, in the order in which they are preferred."""
 

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ddib_jax.pretrained.wrapped import contained, unwrapped
+
 INDEX = ".index.json"
 """What the name of an index of several safetensors files ends in."""
 
@@ -96,11 +98,13 @@ class _Unpickler(pickle.Unpickler):
 class TorchFile(Mapping):
     """A state dict that `torch.save` wrote (torch 1.6 and later).
 
-    A tensor is read from disk when it is asked for. Raises ValueError for a damaged file, one that
+    It may lie within another dict, as a training keeps it (`contained`). A tensor is read from disk
+    when it is asked for. Raises ValueError for a damaged file, one that
     holds anything but named tensors, and one whose pickle wants to run code; nothing is run.
+    weights: which of its members, where several are dicts of tensors.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, weights: str | None = None):
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
@@ -119,6 +123,8 @@ class TorchFile(Mapping):
             raise ValueError(f"{path} is refused: {error}.") from error
         if not isinstance(state, dict):
             raise ValueError(f"{path} is no state dict: its top is no tensor.")
+        is_tensor = lambda value: isinstance(value, _Tensor)
+        state = contained(state, is_tensor, path, weights)
         strange = [
             str(name)
             for name, value in state.items()
@@ -249,31 +255,17 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-class Renamed(Mapping):
-    """Tensors under other names: `names` has, for each of them, the one it is stored under."""
-
-    def __init__(self, weights: Mapping, names: Mapping[str, str]):
-        self._weights, self._names = weights, names
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._weights[self._names[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def open_weights(path: str | Path) -> TorchFile | SafetensorsFile | Shards:
+def open_weights(path: str | Path, *, weights: str | None = None) -> Mapping[str, np.ndarray]:
     """The named tensors of a file of weights, or of all those of an index, in torch's layouts.
 
-    Raises FileNotFoundError where there is none, ValueError where it is damaged or wants to run
-    code.
+    Prefixes that wrappers put before all names are taken away (`unwrapped`). weights: which ones,
+    where the file holds several. Raises FileNotFoundError where there is none, ValueError where it
+    is damaged or wants to run code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {path}.")
-    if path.name.endswith(INDEX):
+    if path.suffix == ".json":
         return Shards(path)
-    return SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path)
+    file = SafetensorsFile(path) if path.suffix == ".safetensors" else TorchFile(path, weights)
+    return unwrapped(file, path, weights)

@@ -36,6 +36,27 @@ def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Ke
     return jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
 
 
+def as_floats(arrays: Any, kind: str) -> HostImages:
+    """Arrays [n ...] or a list of n arrays as floats of JAX's own precision, on the host.
+
+    kind: "images", which may be bytes from 0 to 255 and become floats in [-1, 1], or "latents".
+    Raises ValueError for whole numbers otherwise, whose range nobody could know, and for what is no
+    array of numbers.
+    """
+    try:
+        found = np.asarray(arrays)
+    except ValueError as error:
+        raise ValueError(f"The {kind} are not of one shape; give arrays that are.") from error
+    if found.dtype == np.uint8 and kind == "images":
+        return found.astype(jnp.result_type(float)) / 127.5 - 1
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise ValueError(
+            f"The {kind} are of {found.dtype}; give floats (images in [-1, 1]), or images as bytes"
+            " (uint8)."
+        )
+    return found.astype(jnp.result_type(float), copy=False)
+
+
 def encode(
     bridge: Bridge,
     images: Images,
@@ -46,6 +67,8 @@ def encode(
 ) -> Solution[np.ndarray]:
     """The latents of any number of images [n h w c] in [-1, 1]: the solution's y [n h w c].
 
+    Images may be bytes, too, and a list of arrays (`as_floats`).
+
     cond: a condition in place of the model's own, its leaves [n ...], one for each image. With a
     reversible solver the solution's `aux` is what `decode` needs to give the images back exactly.
     `evaluations` [n] are those of each image's batch.
@@ -54,6 +77,7 @@ def encode(
     FloatingPointError where a latent is not finite or a solver did not reach its tolerance. Warns
     of latents far from N(0, I).
     """
+    images = as_floats(images, "images")
     check_shape(bridge.model, images, "images")
     if not np.isfinite(images).all():
         raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
@@ -86,6 +110,7 @@ def decode(
     `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid or number
     of latents.
     """
+    latents = as_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
     batch = {"latent": latents} | _conditions(cond)
     if aux is not None:
@@ -137,6 +162,7 @@ def sample(
     progress: Callable = iter,
 ) -> HostImages:
     """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
+    latents = as_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
     batch = {"latent": latents} | _conditions(cond)
     images = parallel.map_batches(
@@ -157,6 +183,8 @@ def translate(
 ) -> HostImages:
     """The translations [n h w c] of any number of images [n h w c] in [-1, 1] by any method.
 
+    Images may be bytes, too, and a list of arrays (`as_floats`).
+
     Image i has the key `image_keys(key, indices)[i]`; the default key is 0, the default indices 0
     to n - 1. conds: what the method's `given` is called with, each None or a condition with leaves
     [n ...], one for each image: for a DDIB those of source and target.
@@ -165,6 +193,7 @@ def translate(
     as `DDIB.check` does, and ValueError where its models do not take the images. It warns of
     latents far from N(0, I), and of bridges that are guided in different ways.
     """
+    images = as_floats(images, "images")
     if isinstance(method, DDIB):
         method.check()
         check_shape(method.source.model, images, "images")
