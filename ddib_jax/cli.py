@@ -165,13 +165,16 @@ def _description(options: type, command: Command) -> str:
 
 
 def _in_one_sentence(show: Callable) -> Callable:
-    """`warnings.showwarning` that prints our own warnings as a sentence; `show` has the others."""
+    """`warnings.showwarning` that prints our own, each once, as a sentence; `show` has the others."""
+
+    shown = set()
 
     def show_warning(message, category, *where):
-        if category is UserWarning:
-            print(f"ddib: warning: {message}", file=sys.stderr)
-        else:
+        if category is not UserWarning:
             show(message, category, *where)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"ddib: warning: {message}", file=sys.stderr)
 
     return show_warning
 

@@ -201,7 +201,8 @@ def _places(word: str) -> list[Path]:
     paths = [Path(text) for text in (word, argument) if text and Path(text).exists()]
     if word.startswith("npz:") and Path(argument).is_dir():
         paths = [Path(argument) / f"{split}.npz" for split in ("train", "test")]
-    return [] if is_named(word) and not argument else [path for path in paths if path.exists()]
+    named = word in DATASETS  # and not the folder of that name
+    return [] if named else [path for path in paths if path.exists()]
 
 
 def _part(word: str, shape: tuple[int, ...], split: str) -> _Part:

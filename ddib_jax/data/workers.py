@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 _AHEAD = 2
+_QUIET = "ignore:resource_tracker:UserWarning"
 
 
 def in_workers(
@@ -27,6 +28,10 @@ def in_workers(
         from absl import flags
     except ImportError as error:
         raise ImportError("Worker processes need grain; install ddib_jax[workers].") from error
+    # The process that cleans shared memory up warns of what it has to, after workers were ended.
+    given = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
+    if _QUIET not in ",".join(given):
+        os.environ["PYTHONWARNINGS"] = ",".join([*given, _QUIET])
     # grain reads flags of its own, which absl refuses before they are parsed; the defaults will do.
     flags.FLAGS.mark_as_parsed()
     steps = grain.MapDataset.range(start, stop).map(batch_at)

@@ -227,12 +227,19 @@ def _silence_threads() -> None:
     nothing.
     """
     logging.getLogger("absl").addFilter(_is_not_orbax)
+    logging.getLogger("asyncio").addFilter(_is_not_of_writing)
     if not isinstance(sys.unraisablehook, _UnraisableHook):
         sys.unraisablehook = _UnraisableHook(sys.unraisablehook)
 
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "/orbax/checkpoint/" not in record.pathname
+
+
+def _is_not_of_writing(record: logging.LogRecord) -> bool:
+    """Whether it is not of a coroutine of a checkpoint's, whose error is raised by `wait`."""
+    said = record.getMessage()
+    return "orbax" not in said and "tensorstore" not in said
 
 
 @dataclass(frozen=True)

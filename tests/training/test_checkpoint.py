@@ -4,6 +4,8 @@ import os
 import re
 import resource
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +74,48 @@ def test_another_configuration_is_refused_and_its_fields_named(saved):
     assert "steps" not in str(error.value).split("(")[1]
     assert "\n" not in str(error.value)
     same_bits(Checkpoints(saved, CONFIGURATION).restore(state(0)), state(4))
+
+
+def test_without_a_checkpoint_nothing_is_bound(tmp_path):
+    Checkpoints(tmp_path, CONFIGURATION).close()
+    corrected = CONFIGURATION | {"data": "seven"}
+    checkpoints = Checkpoints(tmp_path, corrected)
+    assert checkpoints.fresh
+    checkpoints.save(1, state(1))
+    checkpoints.close()
+    with pytest.raises(ValueError, match="data was 'seven', is 'five'"):
+        Checkpoints(tmp_path, CONFIGURATION)
+    again = Checkpoints(tmp_path, corrected)
+    assert not again.fresh
+    again.close()
+
+
+def test_words_for_one_folder_are_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("pics", "others"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "link").symlink_to("pics")
+    checkpoints = Checkpoints("out", {"data": "A:pics", "init": "five"})
+    checkpoints.save(1, state(1))
+    checkpoints.close()
+    for word in ("A:pics/", "A:./pics", f"A:{tmp_path}/pics", "A:link", "A:others/../pics"):
+        Checkpoints("out", {"data": word, "init": "five"}).close()
+    for word in ("B:pics", "A:others", "pics"):
+        with pytest.raises(ValueError, match=f"data was 'A:pics', is '{word}'"):
+            Checkpoints("out", {"data": word, "init": "five"})
+
+
+def test_a_second_training_is_told_who_holds_the_directory(tmp_path):
+    checkpoints = Checkpoints(tmp_path, CONFIGURATION)
+    program = (
+        "import sys\nfrom ddib_jax.files import held\n"
+        "with held(sys.argv[1], 'training'): print('taken')"
+    )
+    second = [sys.executable, "-c", program, str(tmp_path / "lock")]
+    said = subprocess.run(second, capture_output=True, text=True).stderr
+    assert f"Another training is at work in {tmp_path} (process {os.getpid()} on " in said
+    checkpoints.close()
+    assert subprocess.run(second, capture_output=True, text=True).stdout == "taken\n"
 
 
 @pytest.mark.parametrize("text", ["", '{"steps": 1', "[1, 2]", "\0"])

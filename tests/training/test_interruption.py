@@ -39,6 +39,42 @@ def trained(directory, *, stop_at=None):
         checkpoints.close()
 
 
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
+)
+def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name):
+    state, batch_at, options = problem(200)
+
+    def interrupted(step):
+        if step == 40:
+            os.kill(os.getpid(), number)
+        return batch_at(step)
+
+    before = signal.getsignal(number)
+    checkpoints = Checkpoints(tmp_path, {"steps": 200})
+    options |= {"checkpoints": checkpoints, "checkpoint_every": 1000}
+    with pytest.raises(Stopped, match=rf"told to stop \({name}\) and ended after step") as stopped:
+        fit(KEY, state, interrupted, **options)
+    checkpoints.close()
+    assert stopped.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    assert int(Checkpoints(tmp_path, {"steps": 200}).restore(state).step) < 200
+
+
+def test_ctrl_c_ends_what_does_not_heed_it():
+    program = (
+        "import os, signal, sys, time\n"
+        "from ddib_jax.commands.interruption import ending_promptly\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with ending_promptly(seconds=0.2):\n"
+        "    try: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
+        "    except KeyboardInterrupt: time.sleep(60)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 130
+    assert ended.stderr == "ddib: stopped by Ctrl-C; what is complete stays.\n"
+
+
 def test_resumed_is_never_interrupted(tmp_path):
     start, through = trained(tmp_path / "through")
     assert start == 0
