@@ -165,7 +165,7 @@ def _description(options: type, command: Command) -> str:
 
 
 def _in_one_sentence(show: Callable) -> Callable:
-    """`warnings.showwarning` that prints our own, each once, as a sentence; `show` has the others."""
+    """`warnings.showwarning` that prints each of our own once, as a sentence; `show` has others."""
 
     shown = set()
 
