@@ -50,6 +50,7 @@ def main() -> int:
     command = parse(sys.argv[1:])
     # Here: the overview of the commands needs no JAX.
     import jax
+    import jax.numpy as jnp
     from jax.errors import JaxRuntimeError
     from PIL.Image import DecompressionBombWarning
 
@@ -61,7 +62,7 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
             stream.reconfigure(errors="backslashreplace")
     try:
-        if jax.config.jax_enable_x64:
+        if jnp.result_type(float) == jnp.float64:
             print("ddib: JAX_ENABLE_X64 is of no use here: models are of float32.", file=sys.stderr)
             jax.config.update("jax_enable_x64", False)
         parallel.keep_compiled()

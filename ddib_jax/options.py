@@ -55,8 +55,8 @@ class Within:
     above: whether `low` itself is outside of it. below: whether `high` is.
     """
 
-    low: float = -_HUGE
-    high: float = _HUGE
+    low: float | int = -_HUGE
+    high: float | int = _HUGE
     above: bool = False
     below: bool = False
 
@@ -71,7 +71,8 @@ class Within:
                 or (self.above and number == self.low)
                 or (self.below and number == self.high)
             ):
-                return f"is {number:g}; expected {self.words()}"
+                shown = f"{number:g}" if isinstance(number, float) else str(number)
+                return f"is {shown}; expected {self.words()}"
         return ""
 
     def words(self) -> str:

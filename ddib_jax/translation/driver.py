@@ -199,7 +199,7 @@ def translate(
         check_shape(method.source.model, images, "images")
         warn_of_guidance(method.source.model, method.target.model)
     indices = np.arange(len(images)) if indices is None else indices
-    batch = {"index": indices, "image": images}
+    batch: dict[str, Any] = {"index": indices, "image": images}
     if conds is not None:
         batch["conds"] = tuple(conds)
     method, own = _split_references(method, len(images))
