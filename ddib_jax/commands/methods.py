@@ -108,12 +108,12 @@ _COUPLE = "|".join([f"{name}:{kind.argument}" for name, kind in COUPLINGS.items(
 
 @dataclass(frozen=True)
 class CouplingOptions:
-    """What the source's ODE lends the target's on the way down."""
+    """What of the source the target is held to while it is decoded."""
 
     couple: Annotated[str | None, tyro.conf.arg(metavar=_COUPLE)] = None
-    """Walk both ODEs down side by side, and let a part of the image be the source's: low-pass:1
-    keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
-    what is white there, inject:bottleneck what the network makes of it.
+    """Decode both domains together, and let a part of the image be the source's: low-pass:1 keeps
+    its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE what
+    is white there, inject:bottleneck what the network makes of it.
     """
     until: float | None = None
     """The noise level at which the coupling ends: the higher, the better the target clears the haze

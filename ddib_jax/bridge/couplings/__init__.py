@@ -1,4 +1,4 @@
-"""Couplings: several rows walk one ODE side by side, and the source's steers the target's."""
+"""Couplings: source and target are rows of one ODE, and the source's steers the target's."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from ddib_jax.solvers import Solution, solve
 from ddib_jax.types import Data, Denoiser, Latent, Scalar, VectorField
 
 Rows: TypeAlias = Float[Array, "b r ..."]
-"""For each image of a batch the r states that walk down side by side."""
+"""For each image of a batch the r states that are integrated together."""
 
 
 @runtime_checkable
