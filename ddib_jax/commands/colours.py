@@ -13,11 +13,11 @@ from PIL import Image
 
 from ddib_jax import pretrained, translation
 from ddib_jax.bridge import Bridge
-from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
+from ddib_jax.progress import progress
 
 _CHUNK = 16384
 """Colours that are translated at once."""

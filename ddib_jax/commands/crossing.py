@@ -1,14 +1,12 @@
-"""How a bridge is crossed (the options of the ODE's solution), progress, and reading of images."""
+"""How a bridge is crossed (the options of the ODE's solution), and reading of images."""
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from rich.progress import track
 
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.commands.arguments import GridName, SolverName
@@ -65,18 +63,6 @@ def check_images(model: DiffusionModel) -> None:
             "This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py"
             " translate points."
         )
-
-
-def progress(label: str) -> Callable[[Sequence], Iterable]:
-    """A wrapper of batches that draws a progress bar on a terminal, and says one line elsewhere."""
-
-    def with_progress(batches: Sequence) -> Iterable:
-        if sys.stdout.isatty():
-            return track(batches, description=label, transient=True)
-        print(f"{label}: {len(batches)} batches", flush=True)
-        return batches
-
-    return with_progress
 
 
 def read_inputs(

@@ -10,10 +10,11 @@ import tyro
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat, progress
+from ddib_jax.commands.crossing import Crossing, Flat
 from ddib_jax.commands.latents import read_latents
 from ddib_jax.data.png import write_images
 from ddib_jax.files import drafted
+from ddib_jax.progress import progress
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import check_images, progress, read_inputs
-from ddib_jax.commands.train import machine
+from ddib_jax.commands.crossing import check_images, read_inputs
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.parallel import machine
+from ddib_jax.progress import progress
 from ddib_jax.report import write_report
 from ddib_jax.report.tables import number
 from ddib_jax.solvers import get_solver

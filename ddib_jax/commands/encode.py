@@ -8,8 +8,9 @@ from typing import Literal
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, read_inputs
 from ddib_jax.commands.latents import LatentFile, write_latents
+from ddib_jax.progress import progress
 from ddib_jax.solvers import SOLVERS
 
 

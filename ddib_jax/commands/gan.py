@@ -13,8 +13,9 @@ import optax
 
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.monitor import Monitor
-from ddib_jax.commands.train import defaults, machine
+from ddib_jax.commands.train import defaults
 from ddib_jax.distributed import Shard
+from ddib_jax.parallel import machine
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
 from ddib_jax.training.step import GradFn
 

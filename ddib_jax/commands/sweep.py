@@ -13,7 +13,7 @@ from ddib_jax import distributed, pretrained, translation
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.latents import read_latents
 from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
@@ -22,6 +22,7 @@ from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.pretrained import Checkpoint
+from ddib_jax.progress import progress
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 

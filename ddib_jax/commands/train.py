@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import ImageSource, in_workers, load_dataset
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.parallel import machine
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
 from ddib_jax.weightings import WEIGHTINGS
@@ -288,12 +288,3 @@ def defaults(command: Any) -> dict[str, Any]:
         for field in dataclasses.fields(command)
         if field.default is not dataclasses.MISSING
     }
-
-
-def machine() -> str:
-    """The accelerator as JAX names it and the host's cores, for model.json and reports."""
-    devices = jax.local_devices()
-    return (
-        f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {os.cpu_count()} CPU"
-        " cores"
-    )

@@ -13,10 +13,10 @@ import optax
 
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import DataName
-from ddib_jax.commands.train import machine
 from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.nets import DigitClassifier
+from ddib_jax.parallel import machine
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
 
 

@@ -12,11 +12,12 @@ import tyro
 from ddib_jax import distributed, translation
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
 from ddib_jax.commands.arguments import ColourName, Inputs
-from ddib_jax.commands.crossing import Crossing, Flat, progress, read_inputs
+from ddib_jax.commands.crossing import Crossing, Flat, read_inputs
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.methods import METHODS, Method, MethodOptions, Models
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
+from ddib_jax.progress import progress
 
 _ROWS, _COLUMNS = 4, 16
 """Of pairs of rows, and of images a row, that the sheet shows at most."""
