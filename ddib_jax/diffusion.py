@@ -256,7 +256,8 @@ def stable_target(
     half_square = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)
     # -|noisy - data|^2 / 2, the log-densities times sigma^2, less |noisy|^2 / 2, common to all
     own_logits = jnp.sum(noisy * own, axis=1, keepdims=True) - half_square(own)[:, None]
-    other_logits = noisy @ others.T - half_square(others)[None]
+    # Divided by sigma^2 below, which would make much of rounded products.
+    other_logits = jnp.matmul(noisy, others.T, precision="highest") - half_square(others)[None]
     if related is not None:
         other_logits = jnp.where(related, other_logits, -jnp.inf)
     logits = jnp.concatenate([own_logits, other_logits], axis=1)

@@ -221,7 +221,7 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
     timed("DDIB", plain, DDIB(there, here), 2 * evaluations, *both)
     meeting = perturbed(f"partial-noise={config.meeting}")
     timed(f"DDIB, bridges meet at {config.meeting:g}", meeting, None, 2 * evaluations, *both)
-    coupling = parse_coupling(config.couple, here.model.data_shape, task.source)
+    coupling = parse_coupling(config.couple, here.model.data_shape)
     if task.blur is not None:
         blurred = perturbed(f"blur={task.blur}")
         timed(f"DDIB, latents blurred {task.blur:g} px", blurred, None, 2 * evaluations, *both)

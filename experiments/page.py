@@ -1,6 +1,6 @@
 """The page of a study's run made again, on any machine that the run was copied to; without JAX.
 
-    python experiments/page.py runs/coloured_mnist
+python experiments/page.py runs/coloured_mnist
 """
 
 import sys

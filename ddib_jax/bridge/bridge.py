@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
-from ddib_jax.solvers import Solution, get_solver, solve, solve_path, solved
+from ddib_jax.solvers import Solution, get_solver, solve, solve_path, without_failures
 from ddib_jax.types import Data, Scalar, Solver
 
 SOLVER = "dpmpp-2m"
@@ -24,6 +24,8 @@ GRID = "log-uniform"
 STEPS = 40
 """The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
+_ROUNDING = 1e-5
+"""By which a noise level may exceed the highest one and count as equal."""
 
 
 @struct.dataclass
@@ -133,7 +135,7 @@ class Bridge:
         if solution.aux is not None:
             pair = Auxiliary(solution.aux, self.sigmas, self.solver, solver_rises)
             solution = replace(solution, aux=pair)
-        return _without_failures(self.solver, solution)
+        return without_failures(self.solver, solution)
 
     def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
         """The states between data and their latent, both included, from x to the other.
@@ -155,16 +157,18 @@ class Bridge:
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`, in as many steps.
 
-        The grid is compressed evenly in log sigma, from its lowest level on.
+        The grid is compressed evenly in log sigma, from its lowest level on. Raises ValueError for
+        a level that is not above the lowest one, or beyond the highest; under `jit`, where it has
+        no value to look at, the grid is NaN then.
         """
+        low, high = self.sigmas[0], self.sigmas[-1] * (1 + _ROUNDING)
+        within = (sigma > low) & (sigma <= high)
+        if not isinstance(within, Tracer) and not within:
+            raise ValueError(
+                f"The noise level {float(sigma):g} is outside of the bridge, which goes from"
+                f" {float(low):g} to {float(self.sigmas[-1]):g}."
+            )
         logs = jnp.log(self.sigmas)
         fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
-        return replace(self, sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
-
-
-def _without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
-    """NaN in place of the states that the solver did not solve for."""
-    if solver.tolerance is None:
-        return solution
-    column = solved(solver, solution).reshape(-1, *[1] * (solution.y.ndim - 1))
-    return replace(solution, y=jnp.where(column, solution.y, jnp.nan))
+        compressed = jnp.exp(logs[0] + fraction * (logs - logs[0]))
+        return replace(self, sigmas=jnp.where(within, compressed, jnp.nan))

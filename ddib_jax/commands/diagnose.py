@@ -176,9 +176,9 @@ class Diagnose:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Latents of the images, and as many samples of the model [n h w c]."""
         examined = Bridge.over(model, steps=20, grid=self.grid)
-        key = jax.random.key(self.seed)
-        latents = diagnosis.noisy_latents(key, examined, images, progress=progress("encoding"))
-        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
+        encoding, sampling = jax.random.split(jax.random.key(self.seed))
+        latents = diagnosis.noisy_latents(encoding, examined, images, progress=progress("encoding"))
+        noise = np.asarray(jax.random.normal(sampling, latents.shape))
         return latents, translation.sample(examined, noise, progress=progress("sampling"))
 
 

@@ -1,7 +1,6 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +9,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from ddib_jax import pretrained, translation
+from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
@@ -18,7 +17,7 @@ from ddib_jax.commands.arguments import OptionalClassName, OptionalModelName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.types import Images, Translator
+from ddib_jax.types import Translator
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,13 @@ class Models:
 class Prepared(NamedTuple):
     """A method ready for images.
 
-    shape: that of one image, [h w c]. make: (images [n h w c]) -> the translator. bridge: what a
+    shape: that of one image, [h w c]. translator: what is called with images. bridge: what a
     batch is measured with, None where none is. film: source and target, of a way through a latent
     that can be shown, or None.
     """
 
     shape: tuple[int, ...]
-    make: Callable[[Images], Translator]
+    translator: Translator
     bridge: Bridge | None
     film: tuple[Bridge, Bridge] | None = None
 
@@ -122,10 +121,10 @@ class CouplingOptions:
     strength: float = 1.0
     """How far the coupling holds: 1 wholly, 0 not at all."""
 
-    def coupling(self, shape: tuple[int, ...], images: Images) -> Coupling | None:
-        """The coupling for images [n h w c] of `shape`, or None; ValueError for a wrong one."""
+    def coupling(self, shape: tuple[int, ...]) -> Coupling | None:
+        """The coupling for data of `shape`, or None; ValueError for a wrong one."""
         if self.couple is not None:
-            return parse_coupling(self.couple, shape, images, strength=self.strength)
+            return parse_coupling(self.couple, shape, strength=self.strength)
         if self.until is not None or self.strength != 1:
             raise ValueError(
                 "There is no coupling whose end or strength could be set; name one (--couple), or"
@@ -171,14 +170,16 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
         perturb = parse_perturbation(self.perturb or ("none",), ())
         source, target = models.both(crossing)
         shape = source.model.image_shape
-        plain = DDIB(source, target, perturb=perturb, until=self.until, reference=self.image(shape))
-
-        def make(images: Images) -> DDIB:
-            data = translation.to_data(source.model, images)
-            return replace(plain, coupling=self.coupling(source.model.data_shape, data))
-
+        ddib = DDIB(
+            source,
+            target,
+            perturb=perturb,
+            coupling=self.coupling(source.model.data_shape),
+            until=self.until,
+            reference=self.image(shape),
+        )
         as_it_is = self.couple is None and not self.perturb
-        return Prepared(shape, make, source, film=(source, target) if as_it_is else None)
+        return Prepared(shape, ddib, source, film=(source, target) if as_it_is else None)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ class SDEditOptions:
                 f" {high:g}."
             )
         method = SDEdit(target, jnp.asarray(self.noise))
-        return Prepared(target.model.image_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, method, target)
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class ILVROptions:
         target = models.target_alone(self.title, crossing)
         method = ILVR(target, Linear(Resized(self.factor), kick=True))
         method.coupling.check(target.model.data_shape)
-        return Prepared(target.model.image_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, method, target)
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ class CycleGANOptions:
         params, network = pretrained.load_network(checkpoint.path, "generator")
         method = CycleGAN(params, network=network)
         shape = tuple(checkpoint.facts["image_shape"])
-        return Prepared(shape, lambda images: method, None)
+        return Prepared(shape, method, None)
 
 
 METHODS: dict[str, type[Method]] = {

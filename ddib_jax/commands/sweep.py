@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import distributed, pretrained, translation
+from ddib_jax import distributed, pretrained
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
@@ -90,10 +90,7 @@ class Sweep:
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
-            coupling=self.coupling.coupling(
-                source.data_shape,
-                arrays if encoded else translation.to_data(source, arrays),
-            ),
+            coupling=self.coupling.coupling(source.data_shape),
             until=self.coupling.until,
             reference=self.look_at.image(source.image_shape),
         )

@@ -74,7 +74,7 @@ class Translate:
             shard=shard,
         )
         translations = translation.translate(
-            prepared.make(images),
+            prepared.translator,
             images,
             key=jax.random.key(self.seed),
             indices=shard.index + shard.count * np.arange(len(images)),

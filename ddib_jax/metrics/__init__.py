@@ -267,6 +267,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """Name -> metric."""
 
 __all__ = [
+    "INVERSION",
+    "LATENTS",
     "METRICS",
     "Estimate",
     "Metric",

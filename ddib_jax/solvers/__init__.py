@@ -16,6 +16,7 @@ from ddib_jax.solvers.solve import (
     solve_path,
     solved,
     threshold,
+    without_failures,
 )
 from ddib_jax.types import Ending, Solver
 
@@ -83,4 +84,5 @@ __all__ = [
     "solve_path",
     "solved",
     "threshold",
+    "without_failures",
 ]

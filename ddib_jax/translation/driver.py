@@ -27,7 +27,7 @@ from ddib_jax.bridge import (
 )
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.solvers import Solution
-from ddib_jax.types import AnyArray, HostImages, Images, Keys, PRNGKey, Translator
+from ddib_jax.types import AnyArray, Checked, HostImages, Images, Keys, PRNGKey, Translator
 
 
 def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Keys:
@@ -161,19 +161,21 @@ def translate(
     to n - 1. conds: what the method's `given` is called with, each None or a condition with leaves
     [n ...], one for each image: for a DDIB those of source and target.
 
-    Raises FloatingPointError for a result that is not finite or was not solved for; for a DDIB also
-    as `DDIB.check` does, and ValueError where its models do not take the images. It warns of
+    Raises FloatingPointError for a result that is not finite or was not solved for, and as the
+    method's `check` does, where it has one; for a DDIB also ValueError where its models do not take
+    the images. It warns of
     latents far from N(0, I), and of bridges that are guided in different ways.
     """
-    if isinstance(method, DDIB):
+    if isinstance(method, Checked):
         method.check()
+    if isinstance(method, DDIB):
         check_shape(method.source.model, images, "images")
         warn_of_guidance(method.source.model, method.target.model)
     indices = np.arange(len(images)) if indices is None else indices
     batch = {"index": indices, "image": images}
     if conds is not None:
         batch["conds"] = tuple(conds)
-    method, own = _split_references(method, len(images))
+    method, own = _split_references(method, len(images), apart=conds is not None)
     translations, *told = parallel.map_batches(
         _translate_batch,
         (method, jax.random.key(0) if key is None else key),
@@ -182,8 +184,9 @@ def translate(
         progress=progress,
     )
     if isinstance(method, DDIB):
-        moments, residual = told
-        check_solved(method.source.solver, residual)
+        moments, up, down = told
+        check_solved(method.source.solver, up)
+        check_solved(method.target.solver, down)
         warn_of_latents(moments)
     return check_finite(translations, "translations")
 
@@ -223,7 +226,7 @@ def _translate_batch(tree, batch):
         return (method(keys, image),)
     context, up = method.encode(keys, image)
     down = method.decode(context)
-    return down.y, _moments(context["latent"]), jnp.maximum(up.residual, down.residual)
+    return down.y, _moments(context["latent"]), up.residual, down.residual
 
 
 def _under(bridge: Bridge, batch: dict) -> Bridge:
@@ -237,18 +240,25 @@ def _conditions(cond: Any) -> dict[str, Any]:
     return {} if cond is None else {"cond": cond}
 
 
-def _split_references(method: Translator, count: int) -> tuple[Translator, dict[str, Any]]:
-    """The method without its images' own references, and these as a part of the batch."""
+def _split_references(
+    method: Translator, count: int, *, apart: bool
+) -> tuple[Translator, dict[str, Any]]:
+    """The method without its images' own references, and these as a part of the batch.
+
+    apart: one reference for all is taken apart too, for it is encoded under each image's condition.
+    """
     if not isinstance(method, DDIB) or method.reference is None:
         return method, {}
-    if np.ndim(method.reference) == len(method.source.model.image_shape):
-        return method, {}
-    if len(method.reference) != count:
+    references = np.asarray(method.references())
+    if len(references) not in (1, count):
         raise ValueError(
-            f"Found {len(method.reference)} references for {count} images; give one for all, or one"
-            " for each."
+            f"Found {len(references)} references for {count} images; give one for all, or one for"
+            " each."
         )
-    return replace(method, reference=None), {"reference": method.reference}
+    if len(references) == 1 and not apart:
+        return method, {}
+    own = np.broadcast_to(references, (count, *references.shape[1:]))
+    return replace(method, reference=None), {"reference": own}
 
 
 def _moments(latents: AnyArray) -> AnyArray:

@@ -62,7 +62,6 @@ def translate_sweep(
             for value in values
         ]
         return SweepResult(np.stack(each), None)
-    method.check()
     anew = acts_before_latent(method.perturb)
     looks = "data" in needs(method.perturb)
     if latents is None or anew or looks:
@@ -88,7 +87,15 @@ def translate_sweep(
     refers = "reference" in needs(method.perturb)
     others = referred(method) if refers and not anew else None
     rows = []
-    for value in jnp.asarray(values, jnp.result_type(float)):
+    coefficients = jnp.asarray(values, jnp.result_type(float))
+    for value in coefficients:
+        replace(method, coefficient=value).check()
+    source_data = (
+        to_data(method.source.model, _needed(images), batch_size=batch_size)
+        if looks and not anew
+        else None
+    )
+    for value in coefficients:
         ddib = replace(method, coefficient=value)
         perturbing = _Perturbing(key, value, method.perturb)
         data, latent = images, shared
@@ -97,7 +104,11 @@ def translate_sweep(
             latent = encode(ddib.bridges()[0], data, **options).y
         batch = {"index": indices, "latent": latent}
         if looks:
-            batch["data"] = to_data(method.source.model, _needed(data), batch_size=batch_size)
+            batch["data"] = (
+                to_data(method.source.model, _needed(data), batch_size=batch_size)
+                if source_data is None
+                else source_data
+            )
         if refers:
             batch["reference"] = referred(ddib) if others is None else others
         perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)
