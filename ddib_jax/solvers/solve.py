@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from ddib_jax.solvers.lattice import LatticeHeun
 from ddib_jax.types import AnyArray, Ending, Scalar, Solver, VectorField
 
 Count = Int[Array, ""] | int | None
@@ -104,12 +105,12 @@ def solve(
         raise ValueError(
             f"{solver} has no auxiliary state to start from; solvers with an `inverse` have one."
         )
+    if after is not None and isinstance(solver, OverGrid | LatticeHeun):
+        raise ValueError(
+            f"{type(solver).__name__} has no steps after which a state could be corrected; take"
+            " another solver."
+        )
     if isinstance(solver, OverGrid):
-        if after is not None:
-            raise ValueError(
-                f"{type(solver).__name__} has no steps after which a state could be corrected; take"
-                " another solver."
-            )
         y, *effort = solver.over(f, y0, ts, steps)
         ending = Ending(None, *effort)
     else:

@@ -3,6 +3,7 @@
 from ddib_jax.translation.driver import (
     decode,
     encode,
+    hand_on,
     image_keys,
     sample,
     to_data,
@@ -15,6 +16,7 @@ __all__ = [
     "SweepResult",
     "decode",
     "encode",
+    "hand_on",
     "image_keys",
     "sample",
     "sweep",
