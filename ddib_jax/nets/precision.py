@@ -2,7 +2,7 @@
 
 import contextlib
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 
@@ -19,6 +19,13 @@ then tf32, those of a TPU bfloat16.
 """
 
 _PRODUCTS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+
+
+def as_precision(name: str | None) -> Precision | None:
+    """The precision of this name, or None; raises ValueError, with the list, for an unknown one."""
+    if name is not None and name not in _PRODUCTS:
+        raise ValueError(f"Unknown precision '{name}'; known are {', '.join(_PRODUCTS)}.")
+    return cast(Precision | None, name)
 
 
 def products(precision: Precision | None) -> AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ddib_jax.solvers.exponential import data_prediction
-from ddib_jax.types import Ending, Scalar, VectorField
+from ddib_jax.types import AnyArray, Ending, Scalar, VectorField
 
 Pair = Int[Array, "b 2 ..."]
 """Of every member twice the state y and the auxiliary state z, as multiples of the spacing."""
@@ -97,7 +97,7 @@ class LatticeHeun:
         y = self._floats(pair[:, 0], jnp.float64 if is_long else jnp.float32) / 2
         return t * y if self.exponential else y
 
-    def is_start(self, pair: Pair) -> Bool[Array, " b"]:
+    def is_start(self, pair: Int[AnyArray, "b 2 ..."]) -> Bool[AnyArray, " b"]:
         """Whether each pair is one that a run begins with: both of its states are equal.
 
         A run that was undone ends at such a pair. One lost bit on the way, and the second state is
