@@ -106,20 +106,8 @@ class Bridge:
 
         A lattice whose bits are open is made as fine as the noise levels allow.
         """
-        return cls.on(model, make_grid(grid, model.schedule, steps), solver)
-
-    @classmethod
-    def on(
-        cls, model: DiffusionModel, sigmas: Float[Array | np.ndarray, " n"], solver: Solver
-    ) -> "Bridge":
-        """A bridge on noise levels of one's own, with a lattice that fits them."""
-        if isinstance(solver, LatticeHeun):
-            low, high = float(sigmas[0]), float(sigmas[-1])
-            data, latent = _LARGEST_DATUM, _DEVIATIONS * float(np.hypot(1, high))
-            solver = solver.holding(
-                max(data / low, latent / high) if solver.exponential else latent
-            )
-        return cls(model, jnp.asarray(sigmas), solver)
+        sigmas = make_grid(grid, model.schedule, steps)
+        return cls(model, sigmas, _fitted(solver, sigmas))
 
     def encode(self, image: Data) -> Data:
         """Images [b h w c] in [-1, 1], or points [b d], to their latents x(sigma_max) / `scale`.
@@ -197,6 +185,17 @@ class Bridge:
         logs = jnp.log(self.sigmas)
         fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
         return replace(self, sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
+
+
+def _fitted(solver: Solver, sigmas: Float[Array, " n"]) -> Solver:
+    """The solver; a lattice whose bits are open is the finest that holds data and latents."""
+    if not isinstance(solver, LatticeHeun):
+        return solver
+    low, high = float(sigmas[0]), float(sigmas[-1])
+    latent = _DEVIATIONS * float(np.hypot(1, high))
+    if solver.exponential:
+        return solver.holding(max(_LARGEST_DATUM / low, latent / high))
+    return solver.holding(max(_LARGEST_DATUM, latent))
 
 
 def _without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
