@@ -11,6 +11,7 @@ from typing import Any
 
 import ddib_jax
 from ddib_jax.commands import COMMANDS, Command
+from ddib_jax.xla_flags import prefer_equal_bits
 
 _TERMINATED = 143
 """The exit code of a process that SIGTERM ended, as shells count it."""
@@ -54,6 +55,8 @@ def main() -> int:
     from ddib_jax import distributed, parallel
     from ddib_jax.training import Stopped
 
+    if getattr(getattr(command, "crossing", None), "needs_equal_bits", False):
+        prefer_equal_bits()
     parallel.keep_compiled()
     with warnings.catch_warnings():
         warnings.showwarning = _in_one_sentence(warnings.showwarning)

@@ -138,14 +138,22 @@ _mapped = functools.cache(mapped)
 
 
 def map_batches(
-    fn: Callable, tree: Any, batch: Any, *, batch_size: int, progress: Callable = iter
+    fn: Callable,
+    tree: Any,
+    batch: Any,
+    *,
+    batch_size: int,
+    at_least: bool = False,
+    progress: Callable = iter,
 ) -> Any:
     """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
 
     Every host maps its own arrays, whatever others do. All batches have one shape, as the last is
     padded by its own first entries and cut again: one compilation, kept for as long as `fn` is the
-    same function. `batch_size` is rounded up to a multiple of the device count; `progress` wraps
-    the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
+    same function. `batch_size` is rounded up to a multiple of the device count, and where there are
+    fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
+    program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
+    bar). Raises ValueError for arrays that are empty or of
     several lengths.
     """
     lengths = sorted({len(leaf) for leaf in jax.tree.leaves(batch)})
@@ -154,7 +162,7 @@ def map_batches(
             f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
     count, total = jax.local_device_count(), lengths[0]
-    size = -(-min(batch_size, total) // count) * count
+    size = -(-(batch_size if at_least else min(batch_size, total)) // count) * count
     on_devices, results, running = _mapped(fn), [], None
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)

@@ -18,6 +18,7 @@ from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets.precision import Precision
 from ddib_jax.parallel import machine
 from ddib_jax.progress import progress
 from ddib_jax.report import write_report
@@ -26,6 +27,7 @@ from ddib_jax.solvers import get_solver
 
 _TRIED = 8
 """Images that the solvers are tried on."""
+_NOTED = ("error", "grid", "limit", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,17 @@ class Diagnose:
         "rk4",
         "implicit-midpoint",
         "rex-midpoint",
+        "lattice-heun",
     )
     """Solvers to try; an unknown name gives the list."""
     evaluations: tuple[int, ...] = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    precision: Precision | None = None
+    """How the network computes: float32, tf32 or bfloat16; unless given, as the model says and the
+    device prefers.
+    """
     split: Literal["train", "test"] = "test"
     """Which split of a named data set."""
     seed: int = 0
@@ -79,7 +86,8 @@ class Diagnose:
         started = datetime.datetime.now(datetime.UTC)
         self._check()
         checkpoint = pretrained.open(self.model)
-        facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
+        facts = checkpoint.facts
+        model = Condition(self.label).model(checkpoint).at_precision(self.precision)
         check_images(model)
         inputs = self._inputs(facts)
         _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
@@ -132,7 +140,7 @@ class Diagnose:
             name="diagnosis",
             title=f"Diagnosis of {Path(self.model).name}",
             **runs.circumstances("ddib", started, machine()),
-            config={"error": self.error, "grid": self.grid, "limit": self.limit, "seed": self.seed},
+            config={name: getattr(self, name) for name in _NOTED},
             tables={
                 "checks": _checks_table(checks),
                 "round_trips": _round_trips_table(trips),
@@ -197,6 +205,7 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
         ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}{codes}"),
         ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
         ("Preconditioning", type(model.precondition).__name__),
+        ("Precision", model.precision or "the network's own, with the device's products"),
         ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),
         ("Trained for", f"{steps} steps of {batch}, loss {loss}"),
     )
@@ -259,7 +268,8 @@ def advised(
         advice += (
             " To give an image back to the same model exactly, keep a reversible solver's auxiliary"
             f" state (`ddib encode --aux`): {exact.solver} does so in any number of steps,"
-            f" {exact.error:.0e} in {exact.steps}."
+            f" {exact.error:.0e} in {exact.steps}; lattice-heun does so to the bit, at any"
+            " precision."
         )
     return advice
 

@@ -58,10 +58,10 @@ class Models:
         source, target = self.source or self.model, self.target or self.model
         if source is None or target is None:
             raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
-        condition = Condition(self.source_class, self.source_guidance, self.source_classifier)
         encoder = pretrained.open(source)
         decoder = encoder if target == source else pretrained.open(target)
-        source_model, target_model = condition.model(encoder), self._target_condition.model(decoder)
+        source_model = self._source_condition.model(encoder)
+        target_model = self._target_condition.model(decoder)
         check_meeting(source_model, target_model)
         return crossing.bridge(source_model), crossing.bridge(target_model)
 
@@ -71,6 +71,17 @@ class Models:
         if name is None:
             raise ValueError(f"{method} needs the target model.")
         return crossing.bridge(self._target_condition.model(pretrained.open(name)))
+
+    def marks(self) -> tuple[str, str]:
+        """The marks of both models and their conditions, as of `Condition.mark`."""
+        source, target = (
+            pretrained.open(str(name or self.model)) for name in (self.source, self.target)
+        )
+        return self._source_condition.mark(source), self._target_condition.mark(target)
+
+    @property
+    def _source_condition(self) -> Condition:
+        return Condition(self.source_class, self.source_guidance, self.source_classifier)
 
     @property
     def _target_condition(self) -> Condition:

@@ -15,7 +15,7 @@ from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.roofline import temporaries
-from ddib_jax.solvers import RK4, Solution, backward, get_solver, solve, solved
+from ddib_jax.solvers import RK4, LatticeHeun, Solution, backward, get_solver, solve, solved
 from ddib_jax.translation import to_data, to_images
 from ddib_jax.types import Images, Solver
 
@@ -64,6 +64,9 @@ class PaddedGrid:
     ) -> Timed:
         """The model's ODE solved from x [b ...] up or down the grid, or from the pair (x, aux)."""
         sigmas = self.sigmas if rising else backward(self.sigmas, steps=self.steps)
+        if isinstance(solver, LatticeHeun) and aux is None:
+            # always from a pair: what starts and what goes on is then one program, whose bits agree
+            aux = solver.pair(x, sigmas[0])
         run = lambda steps: jax.block_until_ready(
             _solve(solver, model, x, sigmas, jnp.asarray(steps), aux=aux)
         )

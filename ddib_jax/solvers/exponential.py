@@ -52,7 +52,7 @@ class Exponential:
     def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> Any:
         """What the method keeps, in the coordinates u and s."""
         aux = None if aux is None else aux / t0
-        return self.method.init(_data_prediction(f), 1 / t0, y0 / t0, aux)
+        return self.method.init(data_prediction(f), 1 / t0, y0 / t0, aux)
 
     def finish(self, state: Any, t: Scalar) -> Ending:
         """The method's ending, its auxiliary state in y's coordinates."""
@@ -63,11 +63,11 @@ class Exponential:
         self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state: Any
     ) -> tuple[Array, Any]:
         """From y(t0) = y0 to y(t1)."""
-        u, state = self.method.step(_data_prediction(f), 1 / t0, 1 / t1, y0 / t0, state)
+        u, state = self.method.step(data_prediction(f), 1 / t0, 1 / t1, y0 / t0, state)
         return t1 * u, state
 
 
-def _data_prediction(f: VectorField) -> VectorField:
+def data_prediction(f: VectorField) -> VectorField:
     """du/ds = d = y - t f(t, y), of u = y / t at s = 1 / t."""
 
     def d(s, u):

@@ -25,8 +25,9 @@ from ddib_jax.bridge import (
     warn_of_guidance,
     warn_of_latents,
 )
-from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.solvers import Solution
+from ddib_jax.solvers import LatticeHeun, Solution
+from ddib_jax.translation import lattice
+from ddib_jax.translation.batches import conditions, to_data, to_images, under
 from ddib_jax.types import AnyArray, Checked, HostImages, Images, Keys, PRNGKey, Translator
 
 
@@ -47,8 +48,8 @@ def encode(
     """The latents of any number of images [n h w c] in [-1, 1]: the solution's y [n h w c].
 
     cond: a condition in place of the model's own, its leaves [n ...], one for each image. With a
-    reversible solver the solution's `aux` is what `decode` needs to give the images back exactly.
-    `evaluations` [n] are those of each image's batch.
+    reversible solver the solution's `aux` is what `decode` needs to give the images back exactly,
+    from a lattice to the bit. `evaluations` [n] are those of each image's batch.
 
     Raises ValueError where the images are not of the model's shape or not finite,
     FloatingPointError where a latent is not finite or a solver did not reach its tolerance. Warns
@@ -57,7 +58,15 @@ def encode(
     check_shape(bridge.model, images, "images")
     if not np.isfinite(images).all():
         raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
-    batch = {"image": images} | _conditions(cond)
+    if isinstance(bridge.solver, LatticeHeun):
+        data = to_data(bridge.model, images, batch_size=batch_size)
+        return _latents(
+            bridge,
+            lattice.cross(
+                bridge, data, rising=True, cond=cond, batch_size=batch_size, progress=progress
+            ),
+        )
+    batch = {"image": images} | conditions(cond)
     latents, value, residual, evaluations = parallel.map_batches(
         _encode_batch, bridge, batch, batch_size=batch_size, progress=progress
     )
@@ -66,7 +75,13 @@ def encode(
     warn_of_latents(_moments(latents))
     aux = None
     if value is not None:
-        aux = Auxiliary(value, np.asarray(bridge.sigmas), bridge.solver, rising=True)
+        aux = Auxiliary(
+            value,
+            np.asarray(bridge.sigmas),
+            bridge.solver,
+            rising=True,
+            precision=bridge.model.precision,
+        )
     return Solution(latents, aux, residual, evaluations)
 
 
@@ -82,14 +97,28 @@ def decode(
     """The images of any number of latents [n h w c] of unit variance.
 
     With the `aux` of their encoding these are the encoded images, up to rounding and to the error
-    of the model's codec, where it has one. cond: as in
-    `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid or number
-    of latents.
+    of the model's codec, where it has one; of a lattice its nearest to them, to the bit. cond: as
+    in `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid,
+    precision or number of latents, and for latents that are not those of a lattice's pairs.
     """
     check_shape(bridge.model, latents, "latents")
-    batch = {"latent": latents} | _conditions(cond)
     if aux is not None:
-        aux.check(bridge.solver, bridge.sigmas)
+        aux.check(bridge)
+    if isinstance(bridge.solver, LatticeHeun):
+        start = np.asarray(latents) * np.asarray(bridge.scale)
+        if aux is not None:
+            _check_states(start, lattice.states(bridge, aux, rising=True))
+        end = lattice.cross(
+            bridge,
+            start if aux is None else aux,
+            rising=False,
+            cond=cond,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return to_images(bridge.model, end.y, batch_size=batch_size)
+    batch = {"latent": latents} | conditions(cond)
+    if aux is not None:
         if aux.value is None or aux.value.shape != latents.shape:
             count = 0 if aux.value is None else len(aux.value)
             raise ValueError(
@@ -104,28 +133,27 @@ def decode(
     return check_finite(images, "images")
 
 
-def to_data(
-    model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> HostImages:
-    """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
-    if model.codec is None:
-        return np.asarray(images)
-    check_shape(model, images, "images")
-    return parallel.map_batches(
-        DiffusionModel.to_data, model, images, batch_size=batch_size, progress=progress
-    )
+def hand_on(
+    bridge: Bridge,
+    aux: Auxiliary,
+    *,
+    rising: bool,
+    cond: Any = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> Solution[np.ndarray]:
+    """Pairs of one end of a lattice taken to the other: y are latents, or images where it falls.
 
-
-def to_images(
-    model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> HostImages:
-    """The images [n h w c] of codes [n ...], or of images themselves."""
-    if model.codec is None:
-        return np.asarray(data)
-    check_shape(model, data, "codes")
-    return parallel.map_batches(
-        DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
+    From model to model, up one and down the other, every way is undone to the bit by the same ways
+    back. The pairs' own batch is used, as in `decode`, whatever `batch_size`. cond and errors: as
+    in `decode`, and TypeError for a solver that is no lattice.
+    """
+    end = lattice.cross(
+        bridge, aux, rising=rising, cond=cond, batch_size=batch_size, progress=progress
     )
+    if rising:
+        return _latents(bridge, end)
+    return replace(end, y=to_images(bridge.model, end.y, batch_size=batch_size))
 
 
 def sample(
@@ -138,7 +166,7 @@ def sample(
 ) -> HostImages:
     """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
     check_shape(bridge.model, latents, "latents")
-    batch = {"latent": latents} | _conditions(cond)
+    batch = {"latent": latents} | conditions(cond)
     images = parallel.map_batches(
         _sample_batch, bridge, batch, batch_size=batch_size, progress=progress
     )
@@ -195,7 +223,7 @@ def translate(
 
 
 def _encode_batch(bridge, batch):
-    bridge = _under(bridge, batch)
+    bridge = under(bridge, batch)
     solution = bridge.solve(bridge.model.to_data(batch["image"]), rising=True)
     value = None if solution.aux is None else solution.aux.value
     evaluations = jnp.broadcast_to(solution.evaluations, solution.residual.shape)
@@ -204,7 +232,7 @@ def _encode_batch(bridge, batch):
 
 def _decode_batch(tree, batch):
     bridge, aux = tree
-    bridge = _under(bridge, batch)
+    bridge = under(bridge, batch)
     if aux is not None:
         aux = replace(aux, value=batch["value"])
     solution = bridge.solve(batch["latent"] * bridge.scale, rising=False, aux=aux)
@@ -212,7 +240,7 @@ def _decode_batch(tree, batch):
 
 
 def _sample_batch(bridge, batch):
-    return _under(bridge, batch).sample(batch["latent"])
+    return under(bridge, batch).sample(batch["latent"])
 
 
 def _translate_batch(tree, batch):
@@ -227,17 +255,6 @@ def _translate_batch(tree, batch):
     context, up = method.encode(keys, image)
     down = method.decode(context)
     return down.y, _moments(context["latent"]), up.residual, down.residual
-
-
-def _under(bridge: Bridge, batch: dict) -> Bridge:
-    """The bridge under the batch's own conditions, where it has some."""
-    if "cond" not in batch:
-        return bridge
-    return replace(bridge, model=bridge.model.given(batch["cond"]))
-
-
-def _conditions(cond: Any) -> dict[str, Any]:
-    return {} if cond is None else {"cond": cond}
 
 
 def _split_references(
@@ -259,6 +276,27 @@ def _split_references(
         return method, {}
     own = np.broadcast_to(references, (count, *references.shape[1:]))
     return replace(method, reference=None), {"reference": own}
+
+
+def _latents(bridge: Bridge, end: Solution[np.ndarray]) -> Solution[np.ndarray]:
+    """The solution with latents of unit variance in place of states; it warns of odd ones."""
+    latents = end.y / np.asarray(bridge.scale)
+    warn_of_latents(_moments(latents))
+    return replace(end, y=latents)
+
+
+def _check_states(start: np.ndarray, states: np.ndarray) -> None:
+    """Raise ValueError where states [n ...] are not those of pairs."""
+    if len(start) != len(states):
+        raise ValueError(
+            f"The auxiliary state is that of {len(states)} other latents than these {len(start)};"
+            " give those that came with it."
+        )
+    if not np.allclose(start, states, rtol=1e-5, atol=1e-3):
+        raise ValueError(
+            "These are not the latents that the auxiliary state came with, and of a lattice that"
+            " state is all that is decoded; leave it out to decode other latents."
+        )
 
 
 def _moments(latents: AnyArray) -> AnyArray:

@@ -1,0 +1,48 @@
+"""What batches share: conditions of single images, and the way through a codec."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ddib_jax import parallel
+from ddib_jax.bridge import Bridge, check_shape
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.types import HostImages, Images
+
+
+def conditions(cond: Any) -> dict[str, Any]:
+    """The part of a batch that conditions [n ...] are; none for None."""
+    return {} if cond is None else {"cond": cond}
+
+
+def under(bridge: Bridge, batch: dict) -> Bridge:
+    """The bridge under the batch's own conditions, where it has some."""
+    if "cond" not in batch:
+        return bridge
+    return replace(bridge, model=bridge.model.given(batch["cond"]))
+
+
+def to_data(
+    model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> HostImages:
+    """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
+    if model.codec is None:
+        return np.asarray(images)
+    check_shape(model, images, "images")
+    return parallel.map_batches(
+        DiffusionModel.to_data, model, images, batch_size=batch_size, progress=progress
+    )
+
+
+def to_images(
+    model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
+) -> HostImages:
+    """The images [n h w c] of codes [n ...], or of images themselves."""
+    if model.codec is None:
+        return np.asarray(data)
+    check_shape(model, data, "codes")
+    return parallel.map_batches(
+        DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
+    )
