@@ -152,7 +152,7 @@ class Translate:
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
         if origin == there:
-            print(closing(target.solver, down.aux.value))
+            print(closing(source.solver, down.aux.value))
 
     def _chosen(self) -> Method:
         """The options of the method; ValueError for an unknown one, and for another's options."""

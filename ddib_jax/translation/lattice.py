@@ -6,7 +6,7 @@ the batch's shapes alone, with the noise levels in their order, the start and th
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def _checked(pairs: Any, shape: tuple[int, ...]) -> np.ndarray:
 def _cross_batch(tree: tuple, batch: dict) -> tuple[Data, Any, Any]:
     bridge, sigmas = tree
     bridge = under(bridge, batch)
-    solver, fresh = bridge.solver, batch["fresh"]
+    solver, fresh = cast(LatticeHeun, bridge.solver), batch["fresh"]
     fresh = fresh.reshape(-1, *[1] * batch["state"].ndim)
     pair = jnp.where(fresh, solver.pair(batch["state"], sigmas[0]), batch["pair"])
     state = solver.state(pair, sigmas[0])
