@@ -400,7 +400,8 @@ def draw(table: runs.Table, path: Path) -> None:
             curve = panels[precision].setdefault(name, ([], []))
             curve[0].append(evaluations)
             curve[1].append(error)
-    error_figure(panels, path, ylabel="relative RMSE of encode → decode (1e-8: not a bit lost)")
+    label = "relative RMSE of encode → decode (1e-8: not a bit lost)"
+    error_figure(panels, path, ylabel=label, legends="upper right")
 
 
 def _kept(config: Config, name: str, measure: Any) -> list:
