@@ -64,6 +64,11 @@ def over(model, name="lattice-heun", steps=7, precision=None):
     return Bridge.over(model.at_precision(precision), steps=steps, solver=get_solver(name))
 
 
+def lattice(half) -> LatticeHeun:
+    assert isinstance(half.solver, LatticeHeun)
+    return half.solver
+
+
 @pytest.mark.parametrize(
     ("name", "precision"),
     [("lattice-heun", "float32"), ("lattice-heun", "bfloat16"), ("exp-lattice-heun", "bfloat16")],
@@ -85,8 +90,8 @@ def test_an_image_comes_back_to_the_bit(models, name, precision):
     assert np.array_equal(again.y, up.y)
     home = translation.hand_on(here, again.aux, rising=False)
     assert np.array_equal(home.y, back)
-    assert here.solver.is_start(home.aux.value).all()
-    assert not here.solver.is_start(down.aux.value).any()
+    assert lattice(here).is_start(home.aux.value).all()
+    assert not lattice(here).is_start(down.aux.value).any()
 
 
 def test_without_the_lattice_bfloat16_loses_the_image(models):
@@ -118,7 +123,7 @@ def test_conditions_and_guidance_come_back_too():
     back = translation.decode(half, up.y, aux=up.aux, cond=labels)
     assert np.array_equal(to_bytes(back), PICTURES)
     other = translation.hand_on(half, up.aux, rising=False, cond=labels[::-1].copy())
-    assert not half.solver.is_start(other.aux.value).all()
+    assert not lattice(half).is_start(other.aux.value).all()
 
 
 def test_the_vector_field_stands_in_one_place_of_the_program():
@@ -168,11 +173,11 @@ def gaussian(sigma_min=0.1, sigma_max=80.0):
 )
 def test_the_lattice_is_as_fine_as_the_noise_levels_allow(name, ends, bits):
     half = over(gaussian(*ends), name)
-    assert half.solver.bits == bits
-    largest = max(2 / ends[0], 8) if half.solver.exponential else 8 * ends[1]
-    assert half.solver.limit / 2 < largest * 1.01 < half.solver.limit * 1.01
-    chosen = replace(get_solver(name), bits=3)
-    assert Bridge.over(gaussian(*ends), solver=chosen).solver.bits == 3
+    assert lattice(half).bits == bits
+    largest = max(2 / ends[0], 8) if lattice(half).exponential else 8 * ends[1]
+    assert lattice(half).limit / 2 < largest * 1.01 < lattice(half).limit * 1.01
+    chosen = replace(lattice(half), bits=3)
+    assert Bridge.over(gaussian(*ends), solver=chosen).solver == chosen
 
 
 def test_what_the_lattice_cannot_hold_is_refused_and_never_wraps():
@@ -225,7 +230,7 @@ def test_an_auxiliary_state_of_another_kind_is_refused(models, unchecked):
     with pytest.raises(TypeError, match="is no lattice"):
         translation.hand_on(over(models[0], "heun"), up.aux, rising=False)
     with pytest.raises(ValueError, match="no steps after which a state could be corrected"):
-        solve(LatticeHeun(), lambda t, y: y, IMAGES, jnp.ones(2), after=lambda y: y)
+        solve(LatticeHeun(), lambda t, y: y, jnp.asarray(IMAGES), jnp.ones(2), after=lambda y: y)
 
 
 def test_a_precision_reaches_network_and_products(models):
@@ -246,7 +251,7 @@ def test_a_precision_reaches_network_and_products(models):
 
 def test_a_padded_grid_gives_the_image_back(models):
     padded = PaddedGrid.of(over(models[0]).sigmas, 10)
-    solver, model = get_solver("lattice-heun"), models[0].at_precision("bfloat16")
+    solver, model = LatticeHeun(), models[0].at_precision("bfloat16")
     up = padded.solve(solver, model, jnp.asarray(IMAGES), rising=True).solution
     back = padded.solve(solver, model, up.y, rising=False, aux=up.aux).solution
     assert np.array_equal(to_bytes(np.asarray(back.y)), PICTURES)

@@ -105,5 +105,5 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
         ({"precision": "double"}, "is not a file of latents"),
         ({"aux": arrays["aux"][:, 0]}, "and this is int32 of 8 x 8 x 3"),
     ):
-        np.savez(encoded, **(arrays | changed))
+        np.savez(encoded, **{name: np.asarray(a) for name, a in (arrays | changed).items()})
         refused(said, *decode, ODE)
