@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ddib_jax.report.layouts import Layout
-from pages import coloured_mnist, compare_methods, inversion, perturbations, synthetic_2d
+from pages import (
+    coloured_mnist,
+    compare_methods,
+    inversion,
+    perturbations,
+    precision,
+    synthetic_2d,
+)
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
@@ -12,6 +19,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "compare_methods": compare_methods.layout,
         "inversion": inversion.layout,
         "perturbations": perturbations.layout,
+        "precision": precision.layout,
         "synthetic_2d": synthetic_2d.layout,
     }
 )
