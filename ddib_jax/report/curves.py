@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ def error_figure(
     level: float | None = None,
     reference: tuple[str, Curve] | None = None,
     unbounded: bool = False,
-    legends: str = "lower left",
+    legends: Literal["lower left", "upper right"] = "lower left",
     theme: Theme = LIGHT,
 ) -> None:
     """Curves of (evaluations, errors) in log-log panels side by side, with legends.
