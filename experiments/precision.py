@@ -38,13 +38,15 @@ from ddib_jax.files import drafted
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.nets.layers import Attending
+from ddib_jax.nets.precision import Precision
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table, write_report
 from ddib_jax.report.curves import error_figure
 from ddib_jax.solvers import Adaptive, LatticeHeun, get_solver
 
 ROOT = Path(__file__).resolve().parent.parent
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+BOTH: tuple[Precision, ...] = ("float32", "bfloat16")
 PLANE = ("moons", "checkerboard", "concentric-rings", "concentric-squares")
 PLANE += ("parallel-rings", "parallel-squares")
 
@@ -104,11 +106,12 @@ class TF32:
             return self.network.apply(kernels, *inputs, **options)
 
 
-def at(model: DiffusionModel, precision: str) -> DiffusionModel:
+def at(model: DiffusionModel, precision: Precision) -> DiffusionModel:
     """The model at a precision, TF32 emulated."""
     if precision != "tf32":
         return model.at_precision(precision)
-    return model.at_precision("float32").replace(network=TF32(model.network))
+    network = TF32(cast(nn.Module, model.network))
+    return dataclasses.replace(model.at_precision("float32"), network=network)
 
 
 def closed(bridge: Bridge, end: Any) -> np.ndarray:
@@ -178,7 +181,12 @@ def _reference(config: Config) -> list:
 
 
 def _solver(
-    config: Config, name: str, precision: str, budget: int, latent: np.ndarray, truth: np.ndarray
+    config: Config,
+    name: str,
+    precision: Precision,
+    budget: int,
+    latent: np.ndarray,
+    truth: np.ndarray,
 ) -> list | None:
     """What one solver gives at one budget and precision; None where it takes no step in it."""
     solver, images = get_solver(name), fives(config.count)
@@ -218,7 +226,7 @@ def lattice(config: Config) -> runs.Table:
             ),
         )
         for name in ("lattice-heun", "exp-lattice-heun")
-        for precision in ("float32", "bfloat16")
+        for precision in BOTH
         for steps, count in cases
         if name == "lattice-heun" or steps < 100
     ]
@@ -231,7 +239,7 @@ def lattice(config: Config) -> runs.Table:
     return runs.Table(columns, tuple(map(tuple, rows)), caption)
 
 
-def _lost(name: str, precision: str, steps: int, images: np.ndarray) -> list:
+def _lost(name: str, precision: Precision, steps: int, images: np.ndarray) -> list:
     here, there = (
         Bridge.over(at(ddib_jax.load(end), precision), steps=steps, solver=get_solver(name))
         for end in ("five", "seven")
@@ -256,7 +264,7 @@ def around(here: Bridge, there: Bridge, aux: Any, **conds: Any) -> Any:
 def others(config: Config) -> runs.Table:
     """The plane's models in a ring, and the digits' model under guidance."""
     rows = []
-    for precision in ("float32", "bfloat16"):
+    for precision in BOTH:
         for source, target in zip(PLANE, (*PLANE[1:], PLANE[0]), strict=True):
             rows.append(
                 _kept(
@@ -283,7 +291,7 @@ def others(config: Config) -> runs.Table:
     )
 
 
-def _plane(source: str, target: str, precision: str) -> list:
+def _plane(source: str, target: str, precision: Precision) -> list:
     points = draw_points(source, 1024, np.random.default_rng(0))[0]
     here, there = (
         Bridge.over(
@@ -297,7 +305,7 @@ def _plane(source: str, target: str, precision: str) -> list:
     return [f"{source} → {target}", precision, 100, len(points), *_open(here, back, home)]
 
 
-def _digits(config: Config, precision: str) -> list:
+def _digits(config: Config, precision: Precision) -> list:
     checkpoint = ddib_jax.pretrained.open("digits")
     images = ddib_jax.load_dataset("five", split="test").take(range(config.count))
     here, there = (
@@ -361,7 +369,7 @@ def elsewhere(config: Config) -> runs.Table:
             f"elsewhere-{precision}-{batch}",
             lambda precision=precision, batch=batch: _elsewhere(config, precision, batch),
         )
-        for precision in ("float32", "bfloat16")
+        for precision in BOTH
         for batch in (1, 2, config.count, 2 * config.count, 64)
     ]
     columns = ("precision", "images at once, there", "and back", "images", "not closed")
@@ -371,7 +379,7 @@ def elsewhere(config: Config) -> runs.Table:
     )
 
 
-def _elsewhere(config: Config, precision: str, batch: int) -> list:
+def _elsewhere(config: Config, precision: Precision, batch: int) -> list:
     images = fives(config.count)
     model = at(ddib_jax.load("five"), precision)
     here = Bridge.over(model, steps=40, solver=get_solver("lattice-heun"))

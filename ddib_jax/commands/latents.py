@@ -150,4 +150,5 @@ def _check_integers(path: Path, aux: Auxiliary | None) -> None:
 
 
 def _save(path: Path, **arrays: Any) -> None:
-    np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+    as_arrays: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez(path, **as_arrays)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
 
 import jax
+from flax import linen as nn
 
 from ddib_jax.types import Network
 
@@ -40,6 +41,6 @@ def in_precision(network: Network, precision: Precision | None) -> Network:
 
     A network has a say in its activations where it is a module with a field `dtype`.
     """
-    if precision is None or not hasattr(network, "clone") or not hasattr(network, "dtype"):
+    if precision is None or not isinstance(network, nn.Module) or not hasattr(network, "dtype"):
         return network
     return network.clone(dtype="bfloat16" if precision == "bfloat16" else "float32")

@@ -104,7 +104,7 @@ class LatticeHeun:
         another in almost every value.
         """
         twice, z = pair[:, 0], pair[:, 1]
-        equal = (twice == 2 * z) & (z != _lost(z.dtype))
+        equal: Any = (twice == 2 * z) & (z != _lost(z.dtype))
         return equal.reshape(len(equal), -1).all(axis=1)
 
     def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Pair | None) -> tuple:
