@@ -225,10 +225,9 @@ def lattice(config: Config) -> runs.Table:
                 name, precision, steps, fives(count)
             ),
         )
-        for name in ("lattice-heun", "exp-lattice-heun")
+        for name in ("lattice-heun",)
         for precision in BOTH
         for steps, count in cases
-        if name == "lattice-heun" or steps < 100
     ]
     columns = ("solver", "precision", "steps", "images", "values", "lost, one model")
     columns += ("lost, two models", "pairs closed", "seconds an image and way")
@@ -337,7 +336,7 @@ def stability(config: Config) -> runs.Table:
             f"stability-{name}-{steps}",
             lambda name=name, steps=steps: _parted(config, name, steps, latent),
         )
-        for name in ("lattice-heun", "exp-lattice-heun")
+        for name in ("lattice-heun",)
         for steps in config.long
     ]
     columns = ("solver", "steps", "latent", "states apart", "largest state")

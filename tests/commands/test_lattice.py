@@ -91,7 +91,7 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
     decode = ("decode", encoded, "--model", here)
     refused("another grid, of 5 steps to 80", *decode, ODE, "--steps 6")
     refused("precision bfloat16, and this bridge", *decode, "--solver lattice-heun --steps 5")
-    refused("is that of LatticeHeun(bits=19", *decode, "--solver exp-lattice-heun --steps 5")
+    refused("is that of LatticeHeun(bits=19", *decode, "--solver reversible-heun --steps 5")
     back = ("--source", ends / "there", "--target", here, ODE)
     refused("is not a file of pairs", "translate", encoded, *back, "--aux")
     refused("is no lattice", "translate", pictures, *back, "--aux --solver heun")
