@@ -14,6 +14,7 @@ layers and attention is rounded to 10 bits. Writes `runs/precision/`: tables, a 
 
 import dataclasses
 import datetime
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -154,11 +155,7 @@ def solvers(config: Config) -> runs.Table:
             rows += _kept(
                 config,
                 f"solvers-{name}-{precision}",
-                lambda name=name, precision=precision: [
-                    row
-                    for budget in config.budgets
-                    if (row := _solver(config, name, precision, budget, latent, truth))
-                ],
+                functools.partial(_solver_rows, config, name, precision, latent, truth),
             )
     columns = ("solver", "precision", "steps", "evaluations", "round_trip", "values lost")
     columns += ("latent", "translation", "seconds an image")
@@ -178,6 +175,13 @@ def _reference(config: Config) -> list:
     up = grid.solve(solver, source, jnp.asarray(fives(config.count)), rising=True).solution
     down = grid.solve(solver, target, up.y, rising=False).solution
     return [np.asarray(up.y).tolist(), np.asarray(down.y).tolist()]
+
+
+def _solver_rows(
+    config: Config, name: str, precision: Precision, latent: np.ndarray, truth: np.ndarray
+) -> list:
+    rows = (_solver(config, name, precision, n, latent, truth) for n in config.budgets)
+    return [row for row in rows if row]
 
 
 def _solver(
@@ -221,9 +225,7 @@ def lattice(config: Config) -> runs.Table:
         _kept(
             config,
             f"lattice-{name}-{precision}-{steps}",
-            lambda name=name, precision=precision, steps=steps, count=count: _lost(
-                name, precision, steps, fives(count)
-            ),
+            functools.partial(_lost, name, precision, steps, fives(count)),
         )
         for name in ("lattice-heun",)
         for precision in BOTH
@@ -269,16 +271,14 @@ def others(config: Config) -> runs.Table:
                 _kept(
                     config,
                     f"others-{source}-{precision}",
-                    lambda source=source, target=target, precision=precision: _plane(
-                        source, target, precision
-                    ),
+                    functools.partial(_plane, source, target, precision),
                 )
             )
         rows.append(
             _kept(
                 config,
                 f"others-digits-{precision}",
-                lambda precision=precision: _digits(config, precision),
+                functools.partial(_digits, config, precision),
             )
         )
     columns = ("models", "precision", "steps", "examples", "not closed, one model")
@@ -366,7 +366,7 @@ def elsewhere(config: Config) -> runs.Table:
         _kept(
             config,
             f"elsewhere-{precision}-{batch}",
-            lambda precision=precision, batch=batch: _elsewhere(config, precision, batch),
+            functools.partial(_elsewhere, config, precision, batch),
         )
         for precision in BOTH
         for batch in (1, 2, config.count, 2 * config.count, 64)
