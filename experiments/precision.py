@@ -148,10 +148,9 @@ def lattice(config: Config) -> runs.Table:
                 name, precision, steps, undone.fives(count)
             ),
         )
-        for name in ("lattice-heun", "exp-lattice-heun")
+        for name in ("lattice-heun",)
         for precision in ("float32", "bfloat16")
         for steps, count in cases
-        if name == "lattice-heun" or steps < 100
     ]
     columns = ("solver", "precision", "steps", "images", "values", "lost, one model")
     columns += ("lost, two models", "pairs closed", "seconds an image and way")
@@ -202,7 +201,7 @@ def stability(config: Config) -> runs.Table:
             f"stability-{name}-{steps}",
             lambda name=name, steps=steps: undone.parted(config.count, name, steps, latent),
         )
-        for name in ("lattice-heun", "exp-lattice-heun")
+        for name in ("lattice-heun",)
         for steps in config.long
     ]
     columns = ("solver", "steps", "latent", "states apart", "largest state")

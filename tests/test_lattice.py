@@ -61,7 +61,9 @@ def models():
 
 
 def over(model, name="lattice-heun", steps=7, precision=None):
-    return Bridge.over(model.at_precision(precision), steps=steps, solver=get_solver(name))
+    exponential = LatticeHeun(exponential=True)
+    solver = exponential if name == "exponential" else get_solver(name)
+    return Bridge.over(model.at_precision(precision), steps=steps, solver=solver)
 
 
 def lattice(half) -> LatticeHeun:
@@ -71,7 +73,7 @@ def lattice(half) -> LatticeHeun:
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("lattice-heun", "float32"), ("lattice-heun", "bfloat16"), ("exp-lattice-heun", "bfloat16")],
+    [("lattice-heun", "float32"), ("lattice-heun", "bfloat16"), ("exponential", "bfloat16")],
 )
 def test_an_image_comes_back_to_the_bit(models, name, precision):
     """Through one model and, the pairs handed on, through two; in batches and numbers of others."""
@@ -167,8 +169,8 @@ def gaussian(sigma_min=0.1, sigma_max=80.0):
     [
         ("lattice-heun", (0.1, 80.0), 19),
         ("lattice-heun", (0.01, 2e4), 11),
-        ("exp-lattice-heun", (0.1, 80.0), 24),
-        ("exp-lattice-heun", (0.001, 2e4), 18),
+        ("exponential", (0.1, 80.0), 24),
+        ("exponential", (0.001, 2e4), 18),
     ],
 )
 def test_the_lattice_is_as_fine_as_the_noise_levels_allow(name, ends, bits):
@@ -208,7 +210,7 @@ def test_an_auxiliary_state_of_another_kind_is_refused(models, unchecked):
     half = over(models[0])
     up = translation.encode(half, IMAGES)
     refused = {
-        "that of LatticeHeun.bits=19": (over(models[0], "exp-lattice-heun"), up.aux),
+        "that of LatticeHeun.bits=19": (over(models[0], "exponential"), up.aux),
         "bits=18": (half, replace(up.aux, solver=LatticeHeun(18))),
         "another grid, of 7 steps to 80; this bridge's has 9": (over(models[0], steps=9), up.aux),
         "precision the device's own, and this bridge computes at bfloat16; take the same": (

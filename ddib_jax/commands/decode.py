@@ -22,8 +22,9 @@ from ddib_jax.solvers import LatticeHeun
 class Decode:
     """Decode latents to images of a model's domain.
 
-    With an auxiliary state the images come back exactly, by the options that encoded them: by
-    lattice-heun to the bit, and how many did is said.
+    With an auxiliary state the images come back exactly, by the options that encoded them.
+
+    By lattice-heun they do so to the bit, and how many did is printed.
     """
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]

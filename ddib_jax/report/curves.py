@@ -32,7 +32,7 @@ def error_figure(
     panels: title -> curve's name -> curve. `level` draws a dotted horizontal line, `reference` a
     curve that every panel shows in grey. Errors above 10 and infinite ones are drawn at the upper
     edge, those below 1e-8 at the lower; `unbounded` is for quantities without such a range
-    (seconds). legends: their place, as matplotlib names it.
+    (seconds). legends: their place.
     """
     with canvas(path, theme, len(panels), (4.6 * len(panels) + 0.6, 5.0)) as axes:
         for plane, (title, curves) in zip(axes, panels.items(), strict=True):

@@ -38,7 +38,6 @@ SOLVERS: dict[str, Solver] = {
     "edict": EDICT(),
     "reversible-heun": ReversibleHeun(),
     "lattice-heun": LatticeHeun(),
-    "exp-lattice-heun": LatticeHeun(exponential=True),
     "coupled-midpoint": Coupled(MIDPOINT),
     "coupled-rk4": Coupled(RK4),
     "rex-midpoint": Exponential(Coupled(MIDPOINT)),

@@ -40,7 +40,8 @@ class LatticeHeun:
     wrapped: its integer is the lowest one, its state NaN.
 
     bits: None leaves them to the bridge, which takes as many as its noise levels allow; 20 where
-    nothing else is said. exponential: as in `Exponential`, for y / t as a function of 1 / t.
+    nothing else is said. exponential: as in `Exponential`, for y / t as a function of 1 / t,
+    where the lattice is finer at small t; on some grids the error then grows more than without it.
     """
 
     bits: int | None = None

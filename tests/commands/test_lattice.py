@@ -1,5 +1,7 @@
 """`ddib encode`, `decode` and `translate` on a lattice: to the bit, and what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,7 +91,7 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
     decode = ("decode", encoded, "--model", here)
     refused("another grid, of 5 steps to 80", *decode, ODE, "--steps 6")
     refused("precision bfloat16, and this bridge", *decode, "--solver lattice-heun --steps 5")
-    refused("is that of LatticeHeun(bits=19", *decode, "--solver exp-lattice-heun --steps 5")
+    refused("is that of LatticeHeun(bits=19", *decode, "--solver reversible-heun --steps 5")
     back = ("--source", ends / "there", "--target", here, ODE)
     refused("is not a file of pairs", "translate", encoded, *back, "--aux")
     refused("is no lattice", "translate", pictures, *back, "--aux --solver heun")
@@ -105,5 +107,6 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
         ({"precision": "double"}, "is not a file of latents"),
         ({"aux": arrays["aux"][:, 0]}, "and this is int32 of 8 x 8 x 3"),
     ):
-        np.savez(encoded, **{name: np.asarray(a) for name, a in (arrays | changed).items()})
+        altered: dict[str, Any] = arrays | changed
+        np.savez(encoded, **altered)
         refused(said, *decode, ODE)
