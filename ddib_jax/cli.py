@@ -13,6 +13,7 @@ from typing import Any
 
 import ddib_jax
 from ddib_jax.commands import COMMANDS, Command
+from ddib_jax.xla_flags import prefer_equal_bits
 
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -62,6 +63,8 @@ def main() -> int:
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
             stream.reconfigure(errors="backslashreplace")
     try:
+        if getattr(getattr(command, "crossing", None), "needs_equal_bits", False):
+            prefer_equal_bits()
         if jnp.result_type(float) == jnp.float64:
             print("ddib: JAX_ENABLE_X64 is of no use here: models are of float32.", file=sys.stderr)
             jax.config.update("jax_enable_x64", False)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ddib_jax import weightings
 from ddib_jax.nets.conditions import check_condition, one_each, repeated
 from ddib_jax.nets.hooks import Hook, read, sites_of
+from ddib_jax.nets.precision import Precision, in_precision, products
 from ddib_jax.types import (
     Codec,
     Cond,
@@ -37,7 +38,9 @@ class DiffusionModel:
     replace what layers of the network compute (`nets.hooks`), are static, compared by value. cond
     is of the network's `condition_spec`, a label or an embedding or a tree of such: a leaf of its
     rank is for all images, one of rank + 1, [b ...], has one for each. With a `codec`, a pytree,
-    the data are codes of images (latent diffusion), and data_shape is that of a code.
+    the data are codes of images (latent diffusion), and data_shape is that of a code. precision is
+    that of the network and its guidance, static; what stands around them is float32 where one is
+    named, and None leaves all to the network and the device.
     """
 
     params: Params
@@ -49,6 +52,7 @@ class DiffusionModel:
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
     hooks: tuple[Hook, ...] = struct.field(pytree_node=False, kw_only=True, default=())
+    precision: Precision | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -91,18 +95,22 @@ class DiffusionModel:
         """
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
+        network = in_precision(self.network, self.precision)
+        around = None if self.precision is None else "float32"
 
         def evaluated(
             x: Array, conds: Sequence[Cond], sites: Collection[str] = ()
         ) -> tuple[list[Array], dict[str, Array]]:
-            spec, count = self.network.condition_spec(), len(conds)
+            spec, count = network.condition_spec(), len(conds)
             rows = [one_each(spec, cond, len(x)) for cond in conds]
             stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
-            inputs = repeated(self.precondition.inputs(x, sigma), count)
+            with products(around):
+                inputs = repeated(self.precondition.inputs(x, sigma), count)
+                prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
             args = ({"params": self.params}, inputs, repeated(time, count), stacked)
-            output, values = read(self.network, sites, *args, hooks=self.hooks, **options)
+            with products(self.precision):
+                output, values = read(network, sites, *args, hooks=self.hooks, **options)
             output = output[..., : x.shape[-1]].astype(x.dtype)
-            prior, scale = self.precondition.prior(x, sigma), self.precondition.scale(sigma)
             return [prior + scale * part for part in jnp.split(output, count)], values
 
         if self.guidance is None:
@@ -123,7 +131,8 @@ class DiffusionModel:
                 ]
             return evaluated(x, conds)[0]
 
-        return self.guidance(unguided, x, sigma, time, self.cond), values
+        with products(self.precision):
+            return self.guidance(unguided, x, sigma, time, self.cond), values
 
     def sites(self, *, batch: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
         """Every site of the network that can be read (`nets.hooks`), with shape and dtype.
@@ -148,6 +157,10 @@ class DiffusionModel:
         if cond is not None:
             check_condition(self.network.condition_spec(), cond)
         return dataclasses.replace(self, cond=cond)
+
+    def at_precision(self, precision: Precision | None) -> "DiffusionModel":
+        """This model with its network computed in a precision, or as network and device have it."""
+        return dataclasses.replace(self, precision=precision)
 
     def guided(self, guidance: Guidance | None) -> "DiffusionModel":
         """This model under a guidance, encoding and decoding alike, or under none."""
@@ -256,7 +269,8 @@ def stable_target(
     half_square = lambda a: 0.5 * jnp.sum(jnp.square(a), axis=1)
     # -|noisy - data|^2 / 2, the log-densities times sigma^2, less |noisy|^2 / 2, common to all
     own_logits = jnp.sum(noisy * own, axis=1, keepdims=True) - half_square(own)[:, None]
-    other_logits = noisy @ others.T - half_square(others)[None]
+    # Divided by sigma^2 below, which would make much of rounded products.
+    other_logits = jnp.matmul(noisy, others.T, precision="highest") - half_square(others)[None]
     if related is not None:
         other_logits = jnp.where(related, other_logits, -jnp.inf)
     logits = jnp.concatenate([own_logits, other_logits], axis=1)

@@ -73,4 +73,5 @@ def _row(name: str, metric: Metric, estimate: Estimate, target: float | str | No
         target=target,
         note=metric.note,
         n=estimate.n,
+        group=metric.group,
     )

@@ -49,6 +49,13 @@ def keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(home / "ddib_jax" / "xla"))
 
 
+def machine() -> str:
+    """This host's devices as JAX names them and its cores, for model.json and reports."""
+    devices = jax.local_devices()
+    kind = f"{devices[0].device_kind} ({devices[0].platform})"
+    return f"{len(devices)} x {kind}, {os.cpu_count()} CPU cores"
+
+
 def replicate(tree: Any, *, devices: Sequence | None = None) -> Any:
     """A copy of every leaf on every device, the local ones by default, under a new leading axis."""
     count = len(devices or jax.local_devices())
@@ -131,14 +138,22 @@ _mapped = functools.cache(mapped)
 
 
 def map_batches(
-    fn: Callable, tree: Any, batch: Any, *, batch_size: int, progress: Callable = iter
+    fn: Callable,
+    tree: Any,
+    batch: Any,
+    *,
+    batch_size: int,
+    at_least: bool = False,
+    progress: Callable = iter,
 ) -> Any:
     """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
 
     Every host maps its own arrays, whatever others do. All batches have one shape, as the last is
     padded by its own first entries and cut again: one compilation, kept for as long as `fn` is the
-    same function. `batch_size` is rounded up to a multiple of the device count; `progress` wraps
-    the iterator over batches (a progress bar). Raises ValueError for arrays that are empty or of
+    same function. `batch_size` is rounded up to a multiple of the device count, and where there are
+    fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
+    program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
+    bar). Raises ValueError for arrays that are empty or of
     several lengths.
     """
     lengths = sorted({len(leaf) for leaf in jax.tree.leaves(batch)})
@@ -147,14 +162,19 @@ def map_batches(
             f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
     count, total = jax.local_device_count(), lengths[0]
-    size = -(-min(batch_size, total) // count) * count
-    on_devices, results = _mapped(fn), []
+    size = -(-(batch_size if at_least else min(batch_size, total)) // count) * count
+    on_devices, results, running = _mapped(fn), [], None
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
-        results.append(on_devices(tree, shard(part)))
+        # One batch is computed while the one before it is fetched; more would only fill the
+        # devices' memory, and progress would tell of what has merely been asked for.
+        running, before = on_devices(tree, shard(part)), running
+        if before is not None:
+            results.append(jax.tree.map(np.asarray, before))
+    results.append(jax.tree.map(np.asarray, running))
 
     def joined(*leaves):
-        flat = [np.asarray(leaf).reshape(size, *leaf.shape[2:]) for leaf in leaves]
+        flat = [leaf.reshape(size, *leaf.shape[2:]) for leaf in leaves]
         return np.concatenate(flat)[:total]
 
     return jax.tree.map(joined, *results)

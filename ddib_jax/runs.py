@@ -55,6 +55,10 @@ class MetricRow:
     note: str = ""
     n: int | None = None
     """The number of images behind the value."""
+    group: str = ""
+    """What kind of figure it is, in a word: rows of one group stand together on a page."""
+    variant: str = ""
+    """Which way of several the figure is of: rows alike but for it are one line of a page."""
 
     def met(self) -> bool | None:
         """Whether the value reaches a numeric target, whatever its interval.

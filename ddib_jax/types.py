@@ -292,6 +292,15 @@ class Solver(Protocol):
 
 
 @runtime_checkable
+class Checked(Protocol):
+    """What can say beforehand that it will not work."""
+
+    def check(self) -> None:
+        """Raise ValueError for what does not go together."""
+        ...
+
+
+@runtime_checkable
 class Translator(Protocol):
     """A method of translation: a pytree that is called on images.
 

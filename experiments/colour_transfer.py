@@ -10,7 +10,6 @@ pictures side by side. A palette is learnt once (a minute on a CPU core) and kep
 Needs the extra `studies`, and scikit-learn for two of the photographs.
 """
 
-import datetime
 import importlib
 import time
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ from PIL import Image
 
 from ddib_jax import parallel, runs
 from ddib_jax.commands.colours import palette_model, translate_points
-from ddib_jax.commands.place import machine
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.options import cli
-from ddib_jax.report import markdown_table, write_report
+from ddib_jax.report import markdown_table
 from ddib_jax.runs import MetricRow
 from ddib_jax.transport import MAPS, assignment, extended, wasserstein
+from study import RUNS, Study
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = {
     "china": ("sklearn.datasets", "images/china.jpg"),
     "flower": ("sklearn.datasets", "images/flower.jpg"),
@@ -59,7 +57,7 @@ class Config:
     training_steps: int = 600
     models: Path | None = None
     """Where models of palettes are kept; the cache of `ddib colours` unless given."""
-    out: Path = ROOT / "runs" / "colour_transfer"
+    out: Path = RUNS / "colour_transfer"
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Palette:
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("colour_transfer", "One image in the colours of another", config)
     if len(config.photos) != len(config.likes):
         raise ValueError(
             f"Every photo wants one image to be like; there are {len(config.photos)} and"
@@ -114,11 +112,8 @@ def main(config: Config) -> Path:
             pictures[name].append(square)
     methods = _means(rows)
     ours = next(row for row in methods if row[0] == "ddib")
-    run = runs.Run(
-        name="colour_transfer",
-        title="One image in the colours of another",
-        **runs.circumstances("experiments/colour_transfer.py", started, machine()),
-        config=runs.settings(config),
+    return study.publish(
+        shown=lambda run: markdown_table(run.tables["Methods"], digits=3),
         metrics=(
             MetricRow(
                 "to_earth_mover",
@@ -145,11 +140,6 @@ def main(config: Config) -> Path:
         texts={"summary": SUMMARY},
         arrays={name: np.stack(squares) for name, squares in pictures.items()},
     )
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    print(markdown_table(run.tables["Methods"], digits=3))
-    print(f"The report lies in {page}")
-    return page
 
 
 SUMMARY = (

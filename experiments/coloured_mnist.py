@@ -10,7 +10,6 @@ takes the translation back (the cycle), and writes figures, metrics and one page
 `runs/coloured_mnist/`.
 """
 
-import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,19 +17,29 @@ from typing import Literal
 import numpy as np
 
 import ddib_jax
-from ddib_jax import parallel, pretrained, runs
+from ddib_jax import parallel, runs
 from ddib_jax.bridge import GRID, SOLVER, STEPS, check_meeting, parse_coupling
-from ddib_jax.commands.crossing import Crossing, progress
-from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import Classifier, classify, evaluate
-from ddib_jax.metrics import digits
+from ddib_jax.metrics import INVERSION, LATENTS, digits
 from ddib_jax.options import cli
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.report import text_table, write_report
+from ddib_jax.progress import progress
+from ddib_jax.solvers import get_solver
+from pages.coloured_mnist import IMAGES, WAYS
+from study import RUNS, Study, load_classifier
 
 TARGETS = {"called_target": 0.97, "hue_error": 15.0, "reconstruction_error": 1e-3}
-ROOT = Path(__file__).resolve().parent.parent
+PLAIN = "plain"
+PER_WAY = (
+    "called_target",
+    "hue_error",
+    "hue_error_p90",
+    "thickness_correlation",
+    "slant_correlation",
+    "frechet",
+)
+"""The figures that every way down from the latents has."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +73,12 @@ class Config:
     batch_size: int = 64
     seed: int = 0
     """Of the fixed hues."""
-    out: Path = ROOT / "runs" / "coloured_mnist"
+    out: Path = RUNS / "coloured_mnist"
 
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("coloured_mnist", "Coloured fives into sevens", config)
     fives, sevens = (
         ddib_jax.load_dataset(name, split=split, seed=config.seed)
         for name, split in (("five", config.split), ("seven", "test"))
@@ -77,8 +86,15 @@ def main(config: Config) -> Path:
     count = len(fives) if config.full else min(config.count, len(fives))
     source = fives.take(range(count))
 
-    crossing = Crossing(config.steps, config.solver, config.grid, config.batch_size)
-    here, there = (crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target))
+    here, there = (
+        ddib_jax.Bridge.over(
+            ddib_jax.load(name),
+            steps=config.steps,
+            grid=config.grid,
+            solver=get_solver(config.solver),
+        )
+        for name in (config.source, config.target)
+    )
     check_meeting(here.model, there.model)
     options = lambda words: {"batch_size": config.batch_size, "progress": progress(words)}
     latent = ddib_jax.encode(here, source, **options("encoding the fives")).y
@@ -87,9 +103,7 @@ def main(config: Config) -> Path:
     back = ddib_jax.encode(there, translation, **options("encoding the sevens")).y
     cycle = ddib_jax.decode(here, back, **options("closing the cycle"))
 
-    classifier = Classifier(
-        *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
-    )
+    classifier = load_classifier(config.classifier)
     logits, features = classify(classifier, translation)
     _, real = classify(classifier, sevens.take(range(len(sevens))))
     others = ddib_jax.load_dataset("seven", split="train", seed=config.seed)
@@ -108,29 +122,31 @@ def main(config: Config) -> Path:
         "target_features": real,
         "target_pool_features": pool,
     }
-    ways, figures = {}, []
+    ways, done, figures = {}, {}, []
     for name, (words, ddib) in other_ways(here, there, source, config).items():
-        ways[name], rows = translated(name, words, ddib, samples, classifier, config)
+        ways[name], rows = translated(name, ddib, samples, classifier, config)
+        done[name] = words
         figures.append(rows)
     plain = {row.name: row for row in evaluate(samples, targets=TARGETS)}
-    round_trip = plain.pop("reconstruction_error")
+    # Which hold for every way: the round trip, and what real images differ by.
+    round_trip, real_distance = plain.pop("reconstruction_error"), plain.pop("frechet_real")
+    own = [
+        replace(row, variant=PLAIN) if row.group not in (INVERSION, LATENTS) else row
+        for row in plain.values()
+    ]
     best, *others = figures
-    metrics = (*best, round_trip, *(row for rows in others for row in rows), *plain.values())
     spread_words, spread_table = spread(here, source, latent, config)
-    run = runs.Run(
-        name="coloured_mnist",
-        title="Coloured fives into sevens",
-        **runs.circumstances("experiments/coloured_mnist.py", started, machine()),
-        config=runs.settings(config, leave_out=("out",)),
-        metrics=metrics,
+    return study.publish(
+        metrics=(*best, round_trip, *(row for rows in others for row in rows), *own, real_distance),
         tables={"latent_variance": spread_table},
-        texts={"summary": summary(count, config), "Latents": spread_words},
+        texts={
+            "summary": summary(count, config),
+            "Measured": "; ".join(f"{name}: {words}" for name, words in done.items()) + ".",
+            "Latents": spread_words,
+        },
         arrays={
-            **{
-                name: to_bytes(samples[name])
-                for name in ("source", "translation", "reconstruction", "cycle")
-            },
-            **{f"translation, {name}": to_bytes(images) for name, images in ways.items()},
+            **{name: to_bytes(samples[name]) for name in IMAGES if name != "latent"},
+            **{f"{WAYS}{name}": to_bytes(images) for name, images in ways.items()},
             "latent": latent.astype(np.float16),
             "hue_source": digits.hue(source),
             "hue_translation": digits.hue(translation),
@@ -141,11 +157,6 @@ def main(config: Config) -> Path:
             "called_target": digits.called(logits, 7).astype(bool),
         },
     )
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    print(text_table(run))
-    print(f"The report lies in {page}")
-    return page
 
 
 def other_ways(
@@ -158,7 +169,7 @@ def other_ways(
     """
     plain = ddib_jax.DDIB(here, there)
     perturbed = plain.replace(perturb=parse_perturbation(config.perturb, (config.coefficient,)))
-    coupling = parse_coupling(config.couple, here.model.data_shape, images)
+    coupling = parse_coupling(config.couple, here.model.data_shape)
     blurred = f"latents under {' and '.join(config.perturb)} {config.coefficient:g}"
     coupled = f"coupled by {config.couple}"
     return {
@@ -173,7 +184,6 @@ def other_ways(
 
 def translated(
     name: str,
-    words: str,
     ddib: ddib_jax.DDIB,
     samples: dict,
     classifier: Classifier,
@@ -196,15 +206,10 @@ def translated(
         "translation_features": features,
     }
     targets = {name: TARGETS[name] for name in ("called_target", "hue_error")}
-    metrics = (*targets, "hue_error_p90", "thickness_correlation", "slant_correlation", "frechet")
     rows = {row.name: row for row in evaluate(inputs, targets=targets)}
     return images, tuple(
-        replace(
-            rows[metric],
-            name=f"{name}_{metric}".replace(" ", "_"),
-            label=f"{rows[metric].label}; {words}",
-        )
-        for metric in metrics
+        replace(rows[metric], name=f"{name}_{metric}".replace(" ", "_"), variant=name)
+        for metric in PER_WAY
     )
 
 

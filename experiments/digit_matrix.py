@@ -8,7 +8,6 @@ every pair of classes, the proportion that a classifier calls the target, and th
 MNIST's four IDX files, for only fives and sevens are bundled.
 """
 
-import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,19 +16,18 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
-from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
-from ddib_jax.evaluation import Classifier, classify
+from ddib_jax.evaluation import classify
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.metrics import relative_rmse
 from ddib_jax.metrics.digits import hue_error
 from ddib_jax.options import cli
-from ddib_jax.report import markdown_table, write_report
+from ddib_jax.progress import progress
+from ddib_jax.report import markdown_table
 from ddib_jax.runs import MetricRow
 from ddib_jax.solvers import get_solver
+from study import RUNS, Study, load_classifier
 
-ROOT = Path(__file__).resolve().parent.parent
 DIGITS = tuple("0123456789")
 
 
@@ -48,12 +46,12 @@ class Config:
     solver: str = "heun"
     grid: str = "log-uniform"
     batch_size: int = 64
-    out: Path = ROOT / "runs" / "digit_matrix"
+    out: Path = RUNS / "digit_matrix"
 
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("digit_matrix", "Ten digits, one model, a hundred translations", config)
     checkpoint = pretrained.open(config.model)
     model = checkpoint.model()
     if config.guidance is not None:
@@ -70,9 +68,7 @@ def main(config: Config) -> Path:
     options = lambda words: {"batch_size": config.batch_size, "progress": progress(words)}
     latents = ddib_jax.encode(here, source, cond=labels, **options("encoding")).y
     back = ddib_jax.decode(here, latents, cond=labels, **options("decoding to the same"))
-    classifier = Classifier(
-        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
-    )
+    classifier = load_classifier()
     proportions, hues, examples = np.zeros((10, 10)), np.zeros((10, 10)), []
     for target in range(len(DIGITS)):
         translation = ddib_jax.decode(
@@ -87,11 +83,8 @@ def main(config: Config) -> Path:
         examples.append(_firsts(translation, labels))
     unlike = ~np.eye(len(DIGITS), dtype=bool)
     heads = ("source", *(f"to {digit}" for digit in DIGITS))
-    run = runs.Run(
-        name="digit_matrix",
-        title="Ten digits, one model, a hundred translations",
-        **runs.circumstances("experiments/digit_matrix.py", started, machine()),
-        config=runs.settings(config),
+    return study.publish(
+        shown=lambda run: "\n".join(map(markdown_table, (*run.tables.values(), run))),
         metrics=(
             MetricRow(
                 "called_target",
@@ -140,13 +133,6 @@ def main(config: Config) -> Path:
             },
         },
     )
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    for table in run.tables.values():
-        print(markdown_table(table))
-    print(markdown_table(run))
-    print(f"The report lies in {page}")
-    return page
 
 
 SUMMARY = (

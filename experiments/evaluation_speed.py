@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import pretrained
-from ddib_jax.commands.place import machine
 from ddib_jax.options import cli
+from ddib_jax.parallel import machine
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
 

@@ -8,7 +8,6 @@ every test image is translated both ways and compared with its true partner. Tra
 in `runs/facades-models/` and taken up again.
 """
 
-import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,17 +16,16 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
-from ddib_jax.commands.crossing import progress
-from ddib_jax.commands.place import machine
 from ddib_jax.commands.train import Train
 from ddib_jax.data.png import to_bytes
 from ddib_jax.options import cli
-from ddib_jax.report import markdown_table, write_report
+from ddib_jax.progress import progress
+from ddib_jax.report import markdown_table
 from ddib_jax.runs import MetricRow
 from ddib_jax.solvers import get_solver
 from ddib_jax.training import read_log
+from study import RUNS, Study
 
-ROOT = Path(__file__).resolve().parent.parent
 SIDES = {"photo": "left", "labels": "right"}
 
 
@@ -48,12 +46,12 @@ class Config:
     ode_steps: int = 20
     solver: str = "heun"
     grid: str = "log-uniform"
-    out: Path = ROOT / "runs" / "facades"
+    out: Path = RUNS / "facades"
 
 
 def main(config: Config) -> Path | None:
     """Run the study; returns the path of its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("facades", "Facades, there and back", config)
     folders = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
     for side in [config.only] if config.only else SIDES:
         Train(
@@ -106,11 +104,9 @@ def main(config: Config) -> Path | None:
     curves = [[round(line["loss"], 4) for line in lines] for lines in logs.values()]
     losses = tuple(zip(steps, *curves, strict=True))
     ours = {row[0]: row[2] for row in rows if row[1] == "DDIB"}
-    run = runs.Run(
-        name="facades",
-        title="Facades, there and back",
-        **runs.circumstances("experiments/facades.py", started, machine()),
-        config=runs.settings(config, leave_out=("data",)),
+    return study.publish(
+        shown=lambda run: markdown_table(run.tables["Against the truth"], digits=3),
+        leave_out=("data",),
         metrics=tuple(
             MetricRow(
                 name,
@@ -134,11 +130,6 @@ def main(config: Config) -> Path | None:
         texts={"summary": SUMMARY},
         arrays={name: to_bytes(images[:16]) for name, images in examples.items()},
     )
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    print(markdown_table(run.tables["Against the truth"], digits=3))
-    print(f"The report lies in {page}")
-    return page
 
 
 SUMMARY = (

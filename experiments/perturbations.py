@@ -22,17 +22,19 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
-from ddib_jax.commands.crossing import Crossing, progress
-from ddib_jax.commands.place import machine
 from ddib_jax.data.png import to_bytes
-from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.evaluation import classify, evaluate
 from ddib_jax.metrics.distributional import frechet_distance
 from ddib_jax.options import cli
+from ddib_jax.parallel import machine
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
-from ddib_jax.report import write_report
+from ddib_jax.progress import progress
 from ddib_jax.report.tables import value_text
+from ddib_jax.solvers import HEUN
+from pages.perturbations import WAYS
+from study import RUNS, Study, load_classifier
+from swept import Experiment, experiments, note
 
-ROOT = Path(__file__).resolve().parent.parent
 METRICS = {
     "called_target": "Called 7",
     "called_source": "Still called 5",
@@ -42,98 +44,9 @@ METRICS = {
     "latent_ks": "Latent, distance from N(0, 1)",
     "frechet": "Fréchet distance",
 }
-WAYS = ("single", "ddib")
-SCRIPT = "experiments/perturbations.py"
+TITLE = "What a perturbation of the latent does to digit and colour"
 OBSERVATIONS = Path(__file__).with_name("perturbations_seen.md")
 """What was seen by eye, by experiment, and with which models."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One perturbation, or a sequence of them, and the coefficients that it is swept over."""
-
-    slug: str
-    title: str
-    words: tuple[str, ...]
-    coefficients: tuple[float, ...] = ()
-
-    @property
-    def swept(self) -> tuple[float, ...]:
-        """The coefficients, by default those that the registry suggests for what is swept."""
-        swept = next(word for word in self.words if "=" not in word)
-        return self.coefficients or get_perturbation(swept).sweep
-
-
-N = "normalise=1"
-EXPERIMENTS = (
-    Experiment("none", "1. Nothing", ("none",)),
-    Experiment(
-        "normalise", "2. Normalise, then scale", ("normalise",), (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-    ),
-    Experiment("noise-normalised", "3a. Noise added to the normalised latent", (N, "add-noise")),
-    Experiment("noise", "3b. Noise added to the source latent", ("add-noise",)),
-    Experiment("blend", "4a. Image blended into the source latent", ("blend-image",)),
-    Experiment(
-        "blend-normalised", "4b. Image blended into the normalised latent", (N, "blend-image")
-    ),
-    Experiment(
-        "board-image", "5a. Checkerboard of image and source latent", ("checkerboard-image",)
-    ),
-    Experiment(
-        "board-image-normalised",
-        "5b. Checkerboard of image and normalised latent",
-        (N, "checkerboard-image"),
-    ),
-    Experiment(
-        "board-noise", "6a. Checkerboard of noise and source latent", ("checkerboard-noise",)
-    ),
-    Experiment(
-        "board-noise-normalised",
-        "6b. Checkerboard of noise and normalised latent",
-        (N, "checkerboard-noise"),
-    ),
-    Experiment("local-rotation", "7a. Blocks of 2 x 2 turned, source latent", ("local-rotation",)),
-    Experiment(
-        "local-rotation-normalised",
-        "7b. Blocks of 2 x 2 turned, normalised latent",
-        (N, "local-rotation"),
-    ),
-    Experiment("blur-image", "8a. Image blurred before encoding", ("blur-image",)),
-    Experiment("blur", "8b. Latent blurred", ("blur",)),
-    Experiment("rotate", "8c. Latent rotated", ("rotate",)),
-    Experiment(
-        "rotate-blur", "8d. Latent rotated, then blurred by half a pixel", ("rotate", "blur=0.5")
-    ),
-    Experiment(
-        "blur-twice",
-        "8e. Latent blurred by half a pixel, then more strongly",
-        ("blur=0.5", "blur"),
-        (1.0, 2.0, 4.0),
-    ),
-    Experiment("slerp-noise", "9a. Along the sphere towards noise", ("slerp-noise",)),
-    Experiment(
-        "slerp-other", "9b. Along the sphere towards another image's latent", ("slerp-other",)
-    ),
-    Experiment("keep-low", "9c. Low spatial frequencies kept, the rest noise", ("keep-low",)),
-    Experiment("keep-high", "9d. High spatial frequencies kept, the rest noise", ("keep-high",)),
-    Experiment("phase", "9e. Fourier phases turned to those of noise", ("phase-of-noise",)),
-    Experiment(
-        "magnitude", "9f. Fourier magnitudes turned to those of noise", ("magnitude-of-noise",)
-    ),
-    Experiment("recolour", "9g. Channel statistics of another image's latent", ("recolour",)),
-    Experiment("partial", "9h. Bridges that meet at a lower noise level", ("partial-noise",)),
-    Experiment("gaussianise", "9i. Histogram made normal", ("gaussianise",)),
-    Experiment(
-        "noise-matched",
-        "9j. Towards noise, then the channel statistics given back",
-        ("slerp-noise", "match-channels=1"),
-    ),
-    Experiment(
-        "low-matched",
-        "9k. Low frequencies kept, then the channel statistics given back",
-        ("keep-low", "match-channels=1"),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -156,7 +69,7 @@ class Config:
     batch_size: int = 64
     seed: int = 0
     """Of the fixed noise and the fixed hues."""
-    out: Path = ROOT / "runs" / "perturbations"
+    out: Path = RUNS / "perturbations"
 
 
 def main(config: Config) -> Path:
@@ -165,18 +78,17 @@ def main(config: Config) -> Path:
         # A directory of its own, so that it never replaces the whole study.
         out = config.out.with_name(f"{config.out.name}-quick")
         config = replace(config, count=min(config.count, 16), steps=min(config.steps, 8), out=out)
-    chosen = experiments(config)
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("perturbations", TITLE, config)
+    chosen = experiments(config.only, quick=config.quick)
     fives, sevens = (
         ddib_jax.load_dataset(name, split="test", seed=config.seed) for name in ("five", "seven")
     )
     images = fives.take(range(min(config.count, len(fives))))
-    crossing = Crossing(config.steps, "heun", "log-uniform", config.batch_size)
-    models = {name: crossing.bridge(ddib_jax.load(name)) for name in (config.source, config.target)}
-    here, there = models[config.source], models[config.target]
-    classifier = Classifier(
-        *pretrained.load_network(pretrained.open(config.classifier).path, "classifier")
+    here, there = (
+        ddib_jax.Bridge.over(ddib_jax.load(name), steps=config.steps, solver=HEUN)
+        for name in (config.source, config.target)
     )
+    classifier = load_classifier(config.classifier)
     _, real = classify(classifier, sevens.take(range(len(sevens))))
 
     parts = {}
@@ -187,48 +99,23 @@ def main(config: Config) -> Path:
             settings = identity(config, way, experiment)
             if (part := finished(folder, settings)) is None:
                 if latents is None:
+                    shown = progress(f"{way}: encoding")
                     latents = ddib_jax.encode(
-                        first,
-                        images,
-                        batch_size=config.batch_size,
-                        progress=progress(f"{way}: encoding"),
+                        first, images, batch_size=config.batch_size, progress=shown
                     ).y
                 print(f"{way}: {experiment.title}", flush=True)
                 part = measured(first, there, experiment, images, latents, classifier, real, config)
                 runs.write_run(folder, replace(part, config=settings))
             parts[way, experiment.slug] = part
-    run = summed_up(parts, chosen, images, config, started)
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    print(run.texts["found"])
-    print(f"The report lies in {page}")
-    return page
-
-
-def experiments(config: Config) -> tuple[Experiment, ...]:
-    """Those that are asked for; raises ValueError for an unknown one.
-
-    `none` and `rotate`, from which equivariance is computed, are always among them.
-    """
-    slugs = [experiment.slug for experiment in EXPERIMENTS]
-    if unknown := set(config.only) - set(slugs):
-        raise ValueError(
-            f"Unknown experiment {', '.join(sorted(unknown))}; known are {', '.join(slugs)}."
-        )
-    selected = {*config.only, "none", "rotate"} if config.only else set(slugs)
-    chosen = [experiment for experiment in EXPERIMENTS if experiment.slug in selected]
-    if config.quick:
-        chosen = [
-            replace(e, coefficients=e.swept if len(e.swept) < 3 else (e.swept[1], e.swept[-1]))
-            for e in chosen
-        ]
-    return tuple(chosen)
+    return study.publish(
+        shown=lambda run: run.texts["found"], **summed_up(parts, chosen, images, config, study)
+    )
 
 
 def identity(config: Config, way: str, experiment: Experiment) -> dict:
     """What a finished part must have been made with to be taken up again."""
-    names = ("source", "target", "classifier")
-    weights = {name: pretrained.open(getattr(config, name)).fingerprint for name in names}
+    models = ("source", "target", "classifier")
+    weights = {name: pretrained.open(getattr(config, name)).fingerprint for name in models}
     facts = {"way": way, "words": experiment.words, "coefficients": experiment.swept, **weights}
     facts |= {name: getattr(config, name) for name in ("count", "steps", "seed")}
     return {"identity": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
@@ -279,7 +166,7 @@ def measured(
     return runs.Run(
         name="perturbation",
         title=experiment.title,
-        **runs.circumstances(SCRIPT, begun, machine()),
+        **runs.circumstances("experiments/perturbations.py", begun, machine()),
         config={},
         tables={"shown": runs.Table(("Coefficient", *METRICS.values()), tuple(rows))},
         arrays={"images": to_bytes(swept.images), "numbers": np.asarray(numbers, np.float64)},
@@ -302,15 +189,16 @@ def with_interval(
     return replace(row, low=max(0.0, row.value - half), high=row.value + half)
 
 
-def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
+def summed_up(parts: dict, chosen, images, config: Config, study: Study) -> dict:
     """All parts as one run: tables, images, points of the trade-off, the best, equivariance."""
     points = tuple(
         (way, slug, *(None if np.isnan(x) else float(x) for x in row))
         for (way, slug), part in parts.items()
         for row in part.arrays["numbers"]
     )
+    titles = {experiment.slug: experiment.title for experiment in chosen}
     columns = ("Way", "Experiment", "Coefficient", "Called 7", "Hue error, median")
-    best = tuple(sorted(points, key=ranked)[:12])
+    best = tuple(in_words(point, titles) for point in sorted(points, key=ranked)[:12])
     tables = {
         "experiments": runs.Table(
             ("Experiment", "Title", "About"), tuple((e.slug, e.title, note(e)) for e in chosen)
@@ -324,27 +212,31 @@ def summed_up(parts: dict, chosen, images, config: Config, started) -> runs.Run:
         parts["ddib", "none"].arrays["images"][0], parts["ddib", "rotate"]
     )
     # Parts of earlier calls count too.
-    circumstances = runs.circumstances(SCRIPT, started, machine())
+    now = datetime.datetime.now(datetime.UTC)
     starts = [part.started for part in parts.values()]
     seconds = sum(part.seconds for part in parts.values())
-    circumstances["started"] = min(circumstances["started"], *starts)
-    circumstances["seconds"] = max(circumstances["seconds"], seconds)
-    return runs.Run(
-        name="perturbations",
-        title="What a perturbation of the latent does to digit and colour",
-        **circumstances,
-        config=runs.settings(config, leave_out=("out",)),
-        tables=tables,
-        texts={
+    return {
+        "started": min(study.started.isoformat(timespec="seconds"), *starts),
+        "seconds": max((now - study.started).total_seconds(), seconds),
+        "tables": tables,
+        "texts": {
             "summary": summary(images, config),
-            "found": found_words(points),
+            "found": found_words(points, titles),
             "equivariance": equivariance,
             **observations(config),
         },
-        arrays=arrays
+        "arrays": arrays
         | {"source": to_bytes(images)}
         | {f"{way}/{slug}": part.arrays["images"] for (way, slug), part in parts.items()},
-    )
+    }
+
+
+def in_words(point: tuple, titles: dict[str, str]) -> tuple[str, ...]:
+    """A point of the trade-off for reading."""
+    way, slug, coefficient, proportion, hue = point
+    degrees = "no hue" if hue is None else f"{hue:.0f}°"
+    name = titles[slug].partition(" ")[2]
+    return WAYS[way], name, f"{coefficient:g}", f"{100 * proportion:.0f} %", degrees
 
 
 def observations(config: Config) -> dict[str, str]:
@@ -367,7 +259,7 @@ def shortfall(point: tuple) -> float:
 
 
 def ranked(point: tuple) -> tuple[float, float, float]:
-    """The order of points: what falls short least, then more sevens, then less hue error."""
+    """What orders points: what falls short least, then more sevens, then less hue error."""
     *_, proportion, hue = point
     return shortfall(point), -proportion, 180 if hue is None else hue
 
@@ -400,16 +292,6 @@ def turned(plain: np.ndarray, rotation: runs.Run) -> tuple[str, dict[str, np.nda
     return words, {"equivariance": np.asarray([angles, ours, none]), **pictures}
 
 
-def note(experiment: Experiment) -> str:
-    """The perturbations in words, as the command line takes them."""
-    first, *rest = experiment.words
-    steps = [get_perturbation(word.partition("=")[0]) for word in experiment.words]
-    words = "; then ".join(step.description for step in steps).capitalize()
-    then = f" --then {' '.join(rest)}" if rest else ""
-    look = " --reference IMAGE" if any("reference" in step.needs for step in steps) else ""
-    return f"{words}. ddib sweep --perturb {first}{then}{look}"
-
-
 def summary(images: np.ndarray, config: Config) -> str:
     """What was done, in two sentences."""
     return (
@@ -419,17 +301,16 @@ def summary(images: np.ndarray, config: Config) -> str:
     )
 
 
-def found_words(points: tuple) -> str:
+def found_words(points: tuple, titles: dict[str, str]) -> str:
     """The best of each way, in words."""
     sentences = []
-    for way, name in (("single", "single-model"), ("ddib", "DDIB")):
-        own = [point for point in points if point[0] == way]
-        _, slug, coefficient, proportion, hue = min(own, key=ranked)
-        reaches = "reaches" if shortfall((proportion, hue)) == 0 else "does not reach"
-        degrees = "–" if hue is None else f"{hue:.0f}"
+    for way, title in WAYS.items():
+        best = min((point for point in points if point[0] == way), key=ranked)
+        reaches = "reaches" if shortfall(best) == 0 else "does not reach"
+        _, name, coefficient, sevens, degrees = in_words(best, titles)
         sentences.append(
-            f"The {name} way {reaches} 90 % within 20°: its best is {slug} at {coefficient:g},"
-            f" {100 * proportion:.0f} % sevens with a median hue error of {degrees}°."
+            f"{title.partition(':')[0]} {reaches} 90 % within 20°: its best is {name.lower()}, at"
+            f" {coefficient}, with {sevens} sevens and a median hue error of {degrees}."
         )
     return " ".join(sentences)
 

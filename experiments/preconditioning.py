@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 
 import ddib_jax
-from ddib_jax import parallel, pretrained
+from ddib_jax import parallel
 from ddib_jax.commands.train import Train
-from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.evaluation import classify, evaluate
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Table
 from ddib_jax.solvers import HEUN
 from ddib_jax.training import read_log
+from study import RUNS, load_classifier
 
-ROOT = Path(__file__).resolve().parent.parent
 METRICS = (
     "called_target",
     "hue_error",
@@ -47,16 +47,14 @@ class Config:
     """How many test fives to translate."""
     ode_steps: int = 40
     """Steps of Heun's method on Karras' grid, each way."""
-    out: Path = ROOT / "runs" / "preconditioning"
+    out: Path = RUNS / "preconditioning"
 
 
 def main(config: Config) -> str:
     """Run the study; returns the table in Markdown, also printed and written to `table.md`."""
     fives = ddib_jax.load_dataset("five", split="test")
     source = fives.take(range(config.count))
-    classifier = Classifier(
-        *pretrained.load_network(pretrained.open("digit-classifier").path, "classifier")
-    )
+    classifier = load_classifier()
     table = []
     for name in config.preconditionings:
         folders = {

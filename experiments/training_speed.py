@@ -10,7 +10,6 @@ step's. For weak scaling the batch grows with 1, 2, 4 and 8 virtual devices, eac
 of its own. It writes `runs/training_speed/`.
 """
 
-import datetime
 import functools
 import json
 import os
@@ -26,20 +25,19 @@ import jax
 import numpy as np
 from PIL import Image
 
-from ddib_jax import parallel, preconditioning, runs
+from ddib_jax import parallel, preconditioning
 from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.place import machine
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import Pictures, in_workers, load_dataset
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.pictures import View
 from ddib_jax.options import cli
-from ddib_jax.report import markdown_table, write_report
-from ddib_jax.runs import Table
+from ddib_jax.report import markdown_table
+from ddib_jax.runs import Run, Table
 from ddib_jax.training import TrainingLog, TrainState, fit, read_log, train_steps
 from ddib_jax.weightings import Unweighted
+from study import RUNS, Study
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"model_channels": 32, "channel_mult": (1, 2), "attention_resolutions": (), "patch_size": 4}
 
 
@@ -59,7 +57,7 @@ class Config:
     """JPEGs of 128 pixels that the loader reads at 64."""
     weak: bool = False
     """Print the images a second of these devices, and nothing else."""
-    out: Path = ROOT / "runs" / "training_speed"
+    out: Path = RUNS / "training_speed"
 
 
 def learner(batch_size: int) -> tuple:
@@ -218,23 +216,18 @@ def main(config: Config) -> Path | None:
     if config.weak:
         print(json.dumps(weak(config)))
         return None
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("training_speed", "How fast is a training?", config)
     tables = {"Loops": loops(config), "Loader": loader(config)}
     if config.devices:
         tables["Weak scaling"] = scaling(config)
-    run = runs.Run(
-        name="training_speed",
-        title="How fast is a training?",
-        **runs.circumstances("experiments/training_speed.py", started, machine()),
-        config=runs.settings(config),
-        tables=tables,
+    return study.publish(shown=in_words, tables=tables)
+
+
+def in_words(run: Run) -> str:
+    """The tables under their titles."""
+    return "\n".join(
+        f"{title}\n\n{markdown_table(table, digits=3)}" for title, table in run.tables.items()
     )
-    runs.write_run(config.out, run)
-    page = write_report(config.out)
-    for title, table in tables.items():
-        print(f"\n{title}\n\n{markdown_table(table, digits=3)}")
-    print(f"The report lies in {page}")
-    return page
 
 
 if __name__ == "__main__":

@@ -138,6 +138,9 @@ def test_the_cheapest_that_solves_the_ode_is_recommended():
     trips = [
         trip("self-inverse", with_aux=False, steps=1, evaluations=5, error=1e-9, latent=0.9),
         trip("good", with_aux=False, steps=20, evaluations=20, error=5e-4, latent=0.01),
+        trip(
+            "unsolved", with_aux=False, steps=9, evaluations=9, error=0.0, latent=0.0, solved=False
+        ),
         trip("better", with_aux=False, steps=40, evaluations=40, error=1e-5, latent=0.01),
         trip("reversible", with_aux=True, steps=5, evaluations=5, error=1e-7, latent=0.01),
     ]

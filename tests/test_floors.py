@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ddib_jax"
 FLOORS = [
-    {"types", "files", "options", "xla_flags"},
+    {"types", "files", "options", "progress", "xla_flags"},
     {"parallel", "distributed", "runs", "nets", "roofline"},
     {
         "schedules",
@@ -37,6 +37,7 @@ NEVER = {  # what a room may not import from outside, however low it lies
     "files": {"jax", "flax"},
     "xla_flags": {"jax", "flax"},
     "options": {"jax", "flax"},
+    "progress": {"jax", "flax"},
     "runs": {"jax", "flax"},
     "report": {"jax", "flax"},
     "data": {"jax", "flax"},
@@ -61,6 +62,8 @@ def imports(path: Path) -> list[str]:
     return modules
 
 
+STUDIES = sorted((PACKAGE.parent / "experiments").rglob("*.py"))
+PAGES = [path for path in STUDIES if path.parent.name == "pages"]
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
@@ -92,9 +95,20 @@ def test_pmap_is_said_in_one_file():
     assert [path.name for path in FILES if says(path)] == ["parallel.py"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", [*FILES, *STUDIES], ids=lambda path: str(path.relative_to(PACKAGE.parent))
+)
 def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 320
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_pages_need_no_jax(path):
+    for module in imports(path):
+        assert module.split(".")[0] != "jax"
+        assert module.split(".")[:2] in (["ddib_jax", "report"], ["ddib_jax", "runs"]) or not (
+            module.startswith("ddib_jax")
+        )
 
 
 def test_the_map_is_true():

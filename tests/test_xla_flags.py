@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from ddib_jax import xla_flags
-from ddib_jax.xla_flags import FLAG, prefer_fast_cpu
+from ddib_jax.xla_flags import FLAG, GPU_FLAG, prefer_equal_bits, prefer_fast_cpu
 
 OFF = f"--{FLAG}="
 
@@ -168,3 +168,25 @@ def test_the_installed_jaxlib_takes_the_flag_and_convolutions_lose_their_fusion(
     """)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("added")
+
+
+@pytest.mark.parametrize(
+    ("platforms", "plugins", "expected"),
+    [
+        ("", {"xla_cuda13"}, True),
+        ("cuda", {"xla_cuda13", "libtpu"}, True),
+        ("cpu", {"xla_cuda13"}, False),
+        ("", {"libtpu"}, False),
+        ("", set(), False),
+    ],
+)
+def test_equal_bits_are_asked_of_a_gpu_alone(monkeypatch, tmp_path, platforms, plugins, expected):
+    fake_library(monkeypatch, tmp_path, GPU_FLAG)
+    monkeypatch.setattr(xla_flags, "_plugins", lambda: plugins)
+    monkeypatch.setattr(xla_flags, "_has_device", lambda plugin: True)
+    if platforms:
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    assert prefer_equal_bits() is expected
+    assert (f"--{GPU_FLAG}=true" in os.environ.get("XLA_FLAGS", "")) is expected
+    monkeypatch.setenv("XLA_FLAGS", f"--{GPU_FLAG}=false")
+    assert not prefer_equal_bits()

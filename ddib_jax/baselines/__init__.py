@@ -1,4 +1,4 @@
-"""Other methods of translation, each a `Translator`: a pytree called with (keys, images)."""
+"""Other methods of translation, each a `Translator`, called with (keys, images); and DCGAN."""
 
 from ddib_jax.baselines.cyclegan import CycleGAN
 from ddib_jax.baselines.dcgan import DCGAN

@@ -19,6 +19,10 @@ class SDEdit:
     target: Bridge
     sigma: Float[Array, ""]
 
+    def check(self) -> None:
+        """Raise ValueError for a noise level that the bridge does not reach."""
+        self.target.up_to(self.sigma)
+
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
         data = self.target.model.to_data(image)

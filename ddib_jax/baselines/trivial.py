@@ -29,5 +29,6 @@ class Nearest:
         """Images [b h w c] -> their nearest targets [b h w c]."""
         sources, targets = (a.reshape(len(a), -1) for a in (image, self.targets))
         # squared distances, less |source|^2, which is common to all targets
-        distances = jnp.sum(targets**2, axis=1)[None] - 2 * sources @ targets.T
+        products = jnp.matmul(sources, targets.T, precision="highest")
+        distances = jnp.sum(targets**2, axis=1)[None] - 2 * products
         return self.targets[jnp.argmin(distances, axis=1)]

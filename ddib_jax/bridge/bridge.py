@@ -10,7 +10,15 @@ from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
-from ddib_jax.solvers import Solution, get_solver, solve, solve_path, solved
+from ddib_jax.nets.precision import Precision
+from ddib_jax.solvers import (
+    LatticeHeun,
+    Solution,
+    get_solver,
+    solve,
+    solve_path,
+    without_failures,
+)
 from ddib_jax.types import Data, Scalar, Solver
 
 SOLVER = "dpmpp-2m"
@@ -24,27 +32,37 @@ GRID = "log-uniform"
 STEPS = 40
 """The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
+_ROUNDING = 1e-5
+"""By which a noise level may exceed the highest one and count as equal."""
+_DEVIATIONS = 8
+"""Of latents, that a lattice has room for: one in 10^15 Gaussian numbers is beyond."""
+_LARGEST_DATUM = 2
+"""That a lattice has room for at the lowest noise level: images lie within 1."""
 
 
 @struct.dataclass
 class Auxiliary:
     """The auxiliary state at one end of a bridge, and where it comes from: the way back is exact.
 
-    value: of the shape of the state; None where it is handed on apart. sigmas [n]: the ascending
-    grid. rising: whether the solver itself went up the grid; then its inverse goes down, and the
-    other way round.
+    value: of the shape of the state, of a lattice the pair [b 2 ...]; None where it is handed on
+    apart. sigmas [n]: the ascending grid. rising: whether the solver itself went up the grid; then
+    its inverse goes down, and the other way round. precision: the model's. batch: the images that a
+    device had at once, where the bits of an answer may depend on it and must not (a lattice).
     """
 
     value: Array | np.ndarray | None
     sigmas: Float[Array | np.ndarray, " n"]
     solver: Solver = struct.field(pytree_node=False)
     rising: bool = struct.field(pytree_node=False)
+    precision: Precision | None = struct.field(pytree_node=False, kw_only=True, default=None)
+    batch: int | None = struct.field(pytree_node=False, kw_only=True, default=None)
 
-    def check(self, solver: Solver, sigmas: Float[Array, " n"]) -> Solver:
-        """The solver's inverse; ValueError where the state is of another solver or grid.
+    def check(self, bridge: "Bridge") -> Solver:
+        """The solver's inverse; ValueError where the state is of another solver, grid or precision.
 
         Under `jit` the noise levels have no values to compare: only their number is.
         """
+        solver, sigmas, precision = bridge.solver, bridge.sigmas, bridge.model.precision
         if solver.inverse is None:
             raise ValueError(
                 f"{solver} has no auxiliary state to start from; it is not reversible."
@@ -52,6 +70,12 @@ class Auxiliary:
         if self.solver != solver:
             raise ValueError(
                 f"The auxiliary state is that of {self.solver}; this bridge goes by {solver}."
+            )
+        if self.precision != precision:
+            made, here = (name or "the device's own" for name in (self.precision, precision))
+            raise ValueError(
+                f"The auxiliary state was made at the precision {made}, and this bridge computes at"
+                f" {here}; take the same one (--precision)."
             )
         traced = any(isinstance(grid, Tracer) for grid in (self.sigmas, sigmas))
         unequal = not traced and not np.array_equal(self.sigmas, sigmas)
@@ -87,8 +111,12 @@ class Bridge:
         grid: str = GRID,
         solver: Solver = _SOLVER,
     ) -> "Bridge":
-        """A bridge over the schedule's whole range of noise levels, in `steps` of a named grid."""
-        return cls(model, make_grid(grid, model.schedule, steps), solver)
+        """A bridge over the schedule's whole range of noise levels, in `steps` of a named grid.
+
+        A lattice whose bits are open is made as fine as the noise levels allow.
+        """
+        sigmas = make_grid(grid, model.schedule, steps)
+        return cls(model, sigmas, _fitted(solver, sigmas))
 
     def encode(self, image: Data) -> Data:
         """Images [b h w c] in [-1, 1], or points [b d], to their latents x(sigma_max) / `scale`.
@@ -120,7 +148,7 @@ class Bridge:
         """
         solver, value, solver_rises = self.solver, None, rising
         if aux is not None:
-            inverse = aux.check(self.solver, self.sigmas)
+            inverse = aux.check(self)
             value, solver_rises = aux.value, aux.rising
             solver = self.solver if solver_rises == rising else inverse
         solution = solve(
@@ -131,9 +159,15 @@ class Bridge:
             aux=None if value is None else jnp.asarray(value),
         )
         if solution.aux is not None:
-            pair = Auxiliary(solution.aux, self.sigmas, self.solver, solver_rises)
-            solution = replace(solution, aux=pair)
-        return _without_failures(self.solver, solution)
+            kept = Auxiliary(
+                solution.aux,
+                self.sigmas,
+                self.solver,
+                solver_rises,
+                precision=self.model.precision,
+            )
+            solution = replace(solution, aux=kept)
+        return without_failures(self.solver, solution)
 
     def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
         """The states between data and their latent, both included, from x to the other.
@@ -155,16 +189,29 @@ class Bridge:
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`, in as many steps.
 
-        The grid is compressed evenly in log sigma, from its lowest level on.
+        The grid is compressed evenly in log sigma, from its lowest level on. Raises ValueError for
+        a level that is not above the lowest one, or beyond the highest; under `jit`, where it has
+        no value to look at, the grid is NaN then.
         """
+        low, high = self.sigmas[0], self.sigmas[-1] * (1 + _ROUNDING)
+        within = (sigma > low) & (sigma <= high)
+        if not isinstance(within, Tracer) and not within:
+            raise ValueError(
+                f"The noise level {float(sigma):g} is outside of the bridge, which goes from"
+                f" {float(low):g} to {float(self.sigmas[-1]):g}."
+            )
         logs = jnp.log(self.sigmas)
         fraction = (jnp.log(sigma) - logs[0]) / (logs[-1] - logs[0])
-        return replace(self, sigmas=jnp.exp(logs[0] + fraction * (logs - logs[0])))
+        compressed = jnp.exp(logs[0] + fraction * (logs - logs[0]))
+        return replace(self, sigmas=jnp.where(within, compressed, jnp.nan))
 
 
-def _without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
-    """NaN in place of the states that the solver did not solve for."""
-    if solver.tolerance is None:
-        return solution
-    column = solved(solver, solution).reshape(-1, *[1] * (solution.y.ndim - 1))
-    return replace(solution, y=jnp.where(column, solution.y, jnp.nan))
+def _fitted(solver: Solver, sigmas: Float[Array, " n"]) -> Solver:
+    """The solver; a lattice whose bits are open is the finest that holds data and latents."""
+    if not isinstance(solver, LatticeHeun):
+        return solver
+    low, high = float(sigmas[0]), float(sigmas[-1])
+    latent = _DEVIATIONS * float(np.hypot(1, high))
+    if solver.exponential:
+        return solver.holding(max(_LARGEST_DATUM / low, latent / high))
+    return solver.holding(max(_LARGEST_DATUM, latent))

@@ -26,9 +26,10 @@ class DDIB:
 
     Su et al. (2023), algorithm 1. `perturb` is one of `perturbations.PERTURBATIONS`, a sequence of
     them, or any function (latent, coefficient, context) -> latent; the coefficient is a leaf, so
-    that another one never retraces. Under a `coupling` both ODEs are integrated down side by side,
-    down to the noise level `until` (None: to the end). `reference`, [h w c] or one for each image
-    [b h w c], is an image of the source's domain whose latent a perturbation may look at.
+    that another one never retraces (one that is written into `perturb`, as add-noise=.1, does).
+    Under a `coupling` both ODEs are integrated down together, down to the noise level `until`
+    (None: to the end). `reference`, [h w c] or one for each image [b h w c], is an image of the
+    source's domain whose latent a perturbation may look at.
     """
 
     source: Bridge
@@ -129,10 +130,12 @@ class DDIB:
     def check(self) -> None:
         """Raise ValueError where the models do not meet or the two bridges cannot be coupled.
 
-        Besides what `Coupling.check` refuses that is for ends at different noise levels, and for a
-        level `until` that lies outside of them.
+        Besides what `Coupling.check` refuses that is for ends at different noise levels, for a
+        level `until` that lies outside of them, and for a perturbation that lowers the ends out of
+        the grids.
         """
         check_meeting(self.source.model, self.target.model)
+        source, target = self.bridges()
         if self.coupling is None:
             if self.until is not None:
                 raise ValueError(
@@ -141,7 +144,7 @@ class DDIB:
                 )
             return
         self.coupling.check(self.target.model.data_shape)
-        source_end, target_end = float(self.source.sigmas[-1]), float(self.target.sigmas[-1])
+        source_end, target_end = float(source.sigmas[-1]), float(target.sigmas[-1])
         if abs(np.log(source_end / target_end)) > _SAME_END:
             raise ValueError(
                 f"Coupled bridges end at one noise level; the source's ends at {source_end:g}, the"

@@ -14,12 +14,12 @@ from PIL import Image
 from ddib_jax import pretrained, translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.arguments import Count
-from ddib_jax.commands.crossing import progress
 from ddib_jax.commands.inputs import check_not_read
 from ddib_jax.commands.train import Train
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import check_output, drafted_file
+from ddib_jax.progress import progress
 
 _CHUNK = 16384
 """Colours that are translated at once."""

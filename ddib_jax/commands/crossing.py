@@ -1,15 +1,13 @@
-"""How a bridge is crossed: the options of the ODE's solution, progress, batches of images."""
+"""How a bridge is crossed: the options of the ODE's solution, and batches of images."""
 
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from rich.progress import track
 
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.commands.arguments import Count, GridName, SolverName
@@ -17,8 +15,9 @@ from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.inputs import open_inputs
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
+from ddib_jax.nets.precision import Precision
 from ddib_jax.options import Within
-from ddib_jax.solvers import get_solver
+from ddib_jax.solvers import SOLVERS, LatticeHeun, get_solver
 
 _WHOLE, _BATCH = Shard(), 64
 
@@ -30,19 +29,30 @@ class Crossing:
     steps: Count = STEPS
     """Steps of the grid, each way."""
     solver: SolverName = SOLVER
-    """Solver: dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, rex-midpoint ...; an unknown name
+    """Solver: dpmpp-2m, dpmpp-3m, rk4, ddim, implicit-midpoint, lattice-heun ...; an unknown name
     gives the list. The default's translations of test fives are .0018 (relative RMSE) from an
     adaptive reference.
     """
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    precision: Precision | None = None
+    """How the network computes: float32 (exact products), tf32 (products of a GPU's tensor cores)
+    or bfloat16 (activations too); unless given, as the model says and the device prefers, which for
+    products is bfloat16 on a TPU and tf32 on a GPU.
+    """
     batch_size: Annotated[int | Literal["auto"], Within(1)] = _BATCH
     """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
 
     def bridge(self, model: DiffusionModel) -> Bridge:
         """The bridge of `model` under these options; raises ValueError for a model of points."""
         check_images(model)
+        model = model.at_precision(self.precision)
         return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+
+    @property
+    def needs_equal_bits(self) -> bool:
+        """Whether the solver needs the same answer to the same input, in another process too."""
+        return isinstance(SOLVERS.get(self.solver), LatticeHeun)
 
     def batch(self, bridge: Bridge | None, count: int) -> int:
         """How many of `count` images to take at once, over all devices.
@@ -65,18 +75,6 @@ def check_images(model: DiffusionModel) -> None:
             "This model knows points, not images; `ddib colours` and experiments/synthetic_2d.py"
             " translate points."
         )
-
-
-def progress(label: str) -> Callable[[Sequence], Iterable]:
-    """A wrapper of batches that draws a progress bar on a terminal, and says one line elsewhere."""
-
-    def with_progress(batches: Sequence) -> Iterable:
-        if sys.stdout.isatty():
-            return track(batches, description=label, transient=True)
-        print(f"{label}: {len(batches)} batches", flush=True)
-        return batches
-
-    return with_progress
 
 
 @contextmanager

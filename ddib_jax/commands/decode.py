@@ -10,9 +10,11 @@ import tyro
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat, progress
-from ddib_jax.commands.latents import read_latents
+from ddib_jax.commands.crossing import Crossing, Flat
+from ddib_jax.commands.latents import closing, read_latents
 from ddib_jax.commands.results import Results, open_folder, unique_names
+from ddib_jax.progress import progress
+from ddib_jax.solvers import LatticeHeun
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Decode:
     """Decode latents to images of a model's domain.
 
     With an auxiliary state the images come back exactly, by the options that encoded them.
+
+    By lattice-heun they do so to the bit, and how many did is printed.
     """
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]
@@ -44,13 +48,16 @@ class Decode:
                 " auxiliary state is of no use here, and the latents alone are decoded."
             )
             aux = None
-        images = translation.decode(
-            target,
-            latents,
-            aux=aux,
-            batch_size=self.crossing.batch(target, len(latents)),
-            progress=progress("decoding"),
-        )
+        options = {
+            "batch_size": self.crossing.batch(target, len(latents)),
+            "progress": progress("decoding"),
+        }
+        if aux is not None and isinstance(target.solver, LatticeHeun):
+            end = translation.hand_on(target, aux, rising=False, **options)
+            print(closing(target.solver, end.aux.value))
+            images = end.y
+        else:
+            images = translation.decode(target, latents, aux=aux, **options)
         changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
         results = Results(self.out, names, changed)
         results.write(0, images)

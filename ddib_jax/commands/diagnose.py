@@ -13,20 +13,23 @@ from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.commands.arguments import Count, GridName, Positive, Sizes, Whole
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import check_images, progress, read_inputs
+from ddib_jax.commands.crossing import check_images, read_inputs
 from ddib_jax.commands.inputs import check_apart
-from ddib_jax.commands.place import machine
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import check_output
+from ddib_jax.nets.precision import Precision
+from ddib_jax.parallel import machine
+from ddib_jax.progress import progress
 from ddib_jax.report import write_report
 from ddib_jax.report.tables import number
 from ddib_jax.solvers import get_solver
 
 _TRIED = 8
 """Images that the solvers are tried on."""
+_NOTED = ("error", "grid", "limit", "precision", "seed")
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,17 @@ class Diagnose:
         "rk4",
         "implicit-midpoint",
         "rex-midpoint",
+        "lattice-heun",
     )
     """Solvers to try; an unknown name gives the list."""
     evaluations: Sizes = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    precision: Precision | None = None
+    """How the network computes: float32, tf32 or bfloat16; unless given, as the model says and the
+    device prefers.
+    """
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
     seed: Whole = 0
@@ -83,7 +91,8 @@ class Diagnose:
         check_output(directory)
         check_apart(directory, self.images)
         checkpoint = pretrained.open(self.model)
-        facts, model = checkpoint.facts, Condition(self.label).model(checkpoint)
+        facts = checkpoint.facts
+        model = Condition(self.label).model(checkpoint).at_precision(self.precision)
         check_images(model)
         inputs = self._inputs(facts)
         _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
@@ -135,7 +144,7 @@ class Diagnose:
             name="diagnosis",
             title=f"Diagnosis of {Path(self.model).name}",
             **runs.circumstances("ddib", started, machine()),
-            config={"error": self.error, "grid": self.grid, "limit": self.limit, "seed": self.seed},
+            config={name: getattr(self, name) for name in _NOTED},
             tables={
                 "checks": _checks_table(checks),
                 "round_trips": _round_trips_table(trips),
@@ -179,9 +188,9 @@ class Diagnose:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Latents of the images, and as many samples of the model [n h w c]."""
         examined = Bridge.over(model, steps=20, grid=self.grid)
-        key = jax.random.key(self.seed)
-        latents = diagnosis.noisy_latents(key, examined, images, progress=progress("encoding"))
-        noise = np.asarray(jax.random.normal(jax.random.fold_in(key, 1), latents.shape))
+        encoding, sampling = jax.random.split(jax.random.key(self.seed))
+        latents = diagnosis.noisy_latents(encoding, examined, images, progress=progress("encoding"))
+        noise = np.asarray(jax.random.normal(sampling, latents.shape))
         return latents, translation.sample(examined, noise, progress=progress("sampling"))
 
 
@@ -200,6 +209,7 @@ def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, 
         ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}{codes}"),
         ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
         ("Preconditioning", type(model.precondition).__name__),
+        ("Precision", model.precision or "the network's own, with the device's products"),
         ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),
         ("Trained for", f"{steps} steps of {batch}, loss {loss}"),
     )
@@ -262,7 +272,8 @@ def advised(
         advice += (
             " To give an image back to the same model exactly, keep a reversible solver's auxiliary"
             f" state (`ddib encode --aux`): {exact.solver} does so in any number of steps,"
-            f" {exact.error:.0e} in {exact.steps}."
+            f" {exact.error:.0e} in {exact.steps}; lattice-heun does so to the bit, at any"
+            " precision."
         )
     return advice
 

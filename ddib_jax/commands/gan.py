@@ -15,10 +15,11 @@ from ddib_jax.commands.arguments import Count, OptionalSize, Positive, Whole
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading
 from ddib_jax.commands.monitor import Monitor
-from ddib_jax.commands.place import defaults, machine
+from ddib_jax.commands.place import defaults
 from ddib_jax.commands.results import write_unreadable
 from ddib_jax.data import ImageSource, load_dataset
 from ddib_jax.distributed import Shard
+from ddib_jax.parallel import machine
 from ddib_jax.training import Checkpoints, TrainState, fit, read_log
 from ddib_jax.training.step import GradFn
 

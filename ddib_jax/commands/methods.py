@@ -1,7 +1,6 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass, replace
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -10,7 +9,7 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from ddib_jax import pretrained, translation
+from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
@@ -26,10 +25,7 @@ from ddib_jax.commands.arguments import (
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.types import Images, Translator
-
-LEARNT_FROM = 1024
-"""Images at most from which a coupling learns what a method keeps of all of them."""
+from ddib_jax.types import Translator
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,10 @@ class Models:
         source, target = self.source or self.model, self.target or self.model
         if source is None or target is None:
             raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
-        condition = Condition(self.source_class, self.source_guidance, self.source_classifier)
         encoder = pretrained.open(source)
         decoder = encoder if target == source else pretrained.open(target)
-        source_model, target_model = condition.model(encoder), self._target_condition.model(decoder)
+        source_model = self._source_condition.model(encoder)
+        target_model = self._target_condition.model(decoder)
         check_meeting(source_model, target_model)
         return crossing.bridge(source_model), crossing.bridge(target_model)
 
@@ -86,6 +82,17 @@ class Models:
             raise ValueError(f"{method} needs the target model.")
         return crossing.bridge(self._target_condition.model(pretrained.open(name)))
 
+    def marks(self) -> tuple[str, str]:
+        """The marks of both models and their conditions, as of `Condition.mark`."""
+        source, target = (
+            pretrained.open(str(name or self.model)) for name in (self.source, self.target)
+        )
+        return self._source_condition.mark(source), self._target_condition.mark(target)
+
+    @property
+    def _source_condition(self) -> Condition:
+        return Condition(self.source_class, self.source_guidance, self.source_classifier)
+
     @property
     def _target_condition(self) -> Condition:
         return Condition(self.target_class, self.target_guidance, self.target_classifier)
@@ -97,13 +104,13 @@ _OF_TARGET = ("target", "model", "target_class", "target_guidance", "target_clas
 class Prepared(NamedTuple):
     """A method ready for images.
 
-    shape: that of one image, [h w c]. make: (images [n h w c]) -> the translator. bridge: what a
+    shape: that of one image, [h w c]. translator: what is called with images. bridge: what a
     batch is measured with, None where none is. film: source and target, of a way through a latent
     that can be shown, or None.
     """
 
     shape: tuple[int, ...]
-    make: Callable[[Images], Translator]
+    translator: Translator
     bridge: Bridge | None
     film: tuple[Bridge, Bridge] | None = None
 
@@ -126,12 +133,12 @@ _COUPLE = "|".join([f"{name}:{kind.argument}" for name, kind in COUPLINGS.items(
 
 @dataclass(frozen=True)
 class CouplingOptions:
-    """What the source's ODE lends the target's on the way down."""
+    """What of the source the target is held to while it is decoded."""
 
     couple: Annotated[str | None, tyro.conf.arg(metavar=_COUPLE)] = None
-    """Walk both ODEs down side by side, and let a part of the image be the source's: low-pass:1
-    keeps its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE
-    what is white there, inject:bottleneck what the network makes of it.
+    """Decode both domains together, and let a part of the image be the source's: low-pass:1 keeps
+    its mean colour, low-pass:3 broad shades too, high-pass:3 its fine structure, mask:FILE what
+    is white there, inject:bottleneck what the network makes of it.
     """
     until: OptionalPositive = None
     """The noise level at which the coupling ends: the higher, the better the target clears the haze
@@ -140,10 +147,10 @@ class CouplingOptions:
     strength: NonNegative = 1.0
     """How far the coupling holds: 1 wholly, 0 not at all."""
 
-    def coupling(self, shape: tuple[int, ...], images: Images) -> Coupling | None:
-        """The coupling for images [n h w c] of `shape`, or None; ValueError for a wrong one."""
+    def coupling(self, shape: tuple[int, ...]) -> Coupling | None:
+        """The coupling for data of `shape`, or None; ValueError for a wrong one."""
         if self.couple is not None:
-            return parse_coupling(self.couple, shape, images, strength=self.strength)
+            return parse_coupling(self.couple, shape, strength=self.strength)
         if self.until is not None or self.strength != 1:
             raise ValueError(
                 "There is no coupling whose end or strength could be set; name one (--couple), or"
@@ -190,14 +197,16 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
         perturb = parse_perturbation(self.perturb or ("none",), ())
         source, target = models.both(crossing)
         shape = source.model.image_shape
-        plain = DDIB(source, target, perturb=perturb, until=self.until, reference=self.image(shape))
-
-        def make(images: Images) -> DDIB:
-            data = translation.to_data(source.model, images)
-            return replace(plain, coupling=self.coupling(source.model.data_shape, data))
-
+        ddib = DDIB(
+            source,
+            target,
+            perturb=perturb,
+            coupling=self.coupling(source.model.data_shape),
+            until=self.until,
+            reference=self.image(shape),
+        )
         as_it_is = self.couple is None and not self.perturb
-        return Prepared(shape, make, source, film=(source, target) if as_it_is else None)
+        return Prepared(shape, ddib, source, film=(source, target) if as_it_is else None)
 
 
 @dataclass(frozen=True)
@@ -221,7 +230,7 @@ class SDEditOptions:
                 f" {high:g}."
             )
         method = SDEdit(target, jnp.asarray(self.noise))
-        return Prepared(target.model.image_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, method, target)
 
 
 @dataclass(frozen=True)
@@ -240,7 +249,7 @@ class ILVROptions:
         target = models.target_alone(self.title, crossing)
         method = ILVR(target, Linear(Resized(self.factor), kick=True))
         method.coupling.check(target.model.data_shape)
-        return Prepared(target.model.image_shape, lambda images: method, target)
+        return Prepared(target.model.image_shape, method, target)
 
 
 @dataclass(frozen=True)
@@ -258,7 +267,7 @@ class CycleGANOptions:
         params, network = pretrained.load_network(checkpoint.path, "generator")
         method = CycleGAN(params, network=network)
         shape = tuple(checkpoint.facts["image_shape"])
-        return Prepared(shape, lambda images: method, None)
+        return Prepared(shape, method, None)
 
 
 METHODS: dict[str, type[Method]] = {

@@ -1,12 +1,9 @@
-"""Where a training writes, and what every training says of its options and of the machine."""
+"""Where a training writes, and what every training says of its options."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from ddib_jax.commands.inputs import check_apart
 from ddib_jax.files import check_output
@@ -35,12 +32,3 @@ def defaults(command: Any) -> dict[str, Any]:
         for field in dataclasses.fields(command)
         if field.default is not dataclasses.MISSING
     }
-
-
-def machine() -> str:
-    """The accelerator as JAX names it and the host's cores, for model.json and reports."""
-    devices = jax.local_devices()
-    return (
-        f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), {os.cpu_count()} CPU"
-        " cores"
-    )

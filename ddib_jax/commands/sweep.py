@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import distributed, pretrained, translation
+from ddib_jax import distributed, pretrained
 from ddib_jax.bridge import DDIB, check_meeting
 from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName, OptionalCount, Whole
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
+from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import (
     FlatReading,
@@ -24,13 +24,14 @@ from ddib_jax.commands.inputs import (
     open_inputs,
 )
 from ddib_jax.commands.latents import read_latents
-from ddib_jax.commands.methods import LEARNT_FROM, CouplingOptions, ReferenceOptions
+from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import Within
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.pretrained import Checkpoint
+from ddib_jax.progress import progress
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 
@@ -98,15 +99,12 @@ class Sweep:
         target = Condition(self.target_class).model(decoder)
         check_meeting(source, target)
         images = self._read(encoder, source.image_shape, shard)
-        some = images.take(0, min(len(images), LEARNT_FROM))
         encoded = isinstance(images, Latents)
         ddib = DDIB(
             self.crossing.bridge(source),
             self.crossing.bridge(target),
             perturb=perturb,
-            coupling=self.coupling.coupling(
-                source.data_shape, some if encoded else translation.to_data(source, some)
-            ),
+            coupling=self.coupling.coupling(source.data_shape),
             until=self.coupling.until,
             reference=self.look_at.image(source.image_shape),
         )

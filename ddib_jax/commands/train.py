@@ -25,13 +25,14 @@ from ddib_jax.commands.arguments import (
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, data_deviation, statistics
 from ddib_jax.commands.inputs import FlatReading, Reading
-from ddib_jax.commands.place import check_training_place, defaults, machine
+from ddib_jax.commands.place import check_training_place, defaults
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.commands.results import write_unreadable
 from ddib_jax.data import ImageSource, in_workers, load_dataset
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
+from ddib_jax.parallel import machine
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, read_log
 from ddib_jax.weightings import WEIGHTINGS

@@ -13,11 +13,11 @@ import optax
 
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import Count, DataName, Positive, Whole
-from ddib_jax.commands.place import machine
 from ddib_jax.data import batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.files import check_output
 from ddib_jax.nets import DigitClassifier
+from ddib_jax.parallel import machine
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
 
 

@@ -12,13 +12,18 @@ import tyro
 from ddib_jax import distributed, translation
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
 from ddib_jax.commands.arguments import ColourName, Inputs, OptionalCount, Whole
-from ddib_jax.commands.crossing import Crossing, Flat, filled, progress, told_once
+from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
-from ddib_jax.commands.methods import LEARNT_FROM, METHODS, Method, MethodOptions, Models
-from ddib_jax.commands.results import Results, open_folder
+from ddib_jax.commands.latents import PairFile, closing, read_pairs, write_pairs
+from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions, Models
+from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.data.png import write_grid
+from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
+from ddib_jax.progress import progress
+from ddib_jax.solvers import LatticeHeun
+from ddib_jax.translation.lattice import states
 
 _ROWS, _COLUMNS = 4, 16
 """Of pairs of rows, and of images a row, that the sheet shows at most."""
@@ -29,7 +34,9 @@ class Translate:
     """Translate images of one domain into another."""
 
     input: Inputs
-    """Image files, folders of images, or a data set (five, digits:3 ...)."""
+    """Image files, folders of images, or a data set (five, digits:3 ...); with --aux also the pairs
+    that an earlier translation kept.
+    """
     out: Path
     """Where the translations go, one PNG an image, and sheet.png with each source above its
     translation; several hosts share the folder.
@@ -42,6 +49,10 @@ class Translate:
     """Also write path.gif or path.webp, an animation from image to latent to translation."""
     background: ColourName = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
+    aux: bool = False
+    """Keep the pairs of states of a lattice (--solver lattice-heun) in OUT/pairs.npz. As the input
+    of a translation back, source and target changed over, they give the images to the bit.
+    """
     split: Literal["train", "test"] = "test"
     """Which split of a data set, or of a folder that has splits."""
     limit: OptionalCount = None
@@ -63,6 +74,8 @@ class Translate:
         check_apart(self.out, self.input)
         if shard.index == 0:
             open_folder(self.out)
+        if self.aux:
+            return self._keep_pairs(options, shard)
         prepared = options.prepare(self.models, self.crossing)
         film = prepared.film if self.trajectory else None
         if self.trajectory and film is None:
@@ -80,7 +93,6 @@ class Translate:
             shard=shard,
         )
         results = Results(self.out, images.names, images.changed, part=shard.index)
-        method = prepared.make(images.take(0, min(len(images), LEARNT_FROM)))
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
@@ -89,7 +101,7 @@ class Translate:
             indices = shard.index + shard.count * np.arange(start, start + len(part))
             with told_once(told):
                 translations = translation.translate(
-                    method,
+                    prepared.translator,
                     filled(part, size),
                     key=jax.random.key(self.seed),
                     indices=filled(indices, size),
@@ -107,6 +119,64 @@ class Translate:
                     write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
+
+    def _keep_pairs(self, options: Method, shard: Shard) -> None:
+        """As `run`, on a lattice: from images or pairs, whose ways can be undone to the bit."""
+        plain = options == DDIBOptions()
+        if not plain or self.trajectory or shard.count > 1:
+            raise ValueError(
+                "--aux keeps the pairs of a plain DDIB in one process; leave out other methods,"
+                " perturbations, couplings, the trajectory and further processes."
+            )
+        source, target = self.models.both(self.crossing)
+        if not isinstance(source.solver, LatticeHeun):
+            raise ValueError(
+                f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
+                " lattice-heun."
+            )
+        (here, there), path = self.models.marks(), Path(self.input[0] if self.input else "")
+        sized = lambda count: {
+            "batch_size": self.crossing.batch(source, count),
+            "progress": progress("translating"),
+        }
+        if path.suffix == ".npz" and len(self.input) == 1:
+            names, model, origin, aux = read_pairs(path)
+            if model != here:
+                raise ValueError(
+                    f"The pairs in {path} lie at another model, or under another class or guidance,"
+                    f" than the source '{self.models.source or self.models.model}'; the target of"
+                    " the translation that kept them is the source of the way back."
+                )
+            names = names[: self.limit]
+            aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
+            data = states(source, aux, rising=False)
+            images = translation.to_images(source.model, data)
+            up = translation.hand_on(source, aux, rising=True, **sized(len(names)))
+        else:
+            opened = open_inputs(
+                self.input,
+                source.model.image_shape,
+                split=self.split,
+                limit=self.limit,
+                background=self.background,
+                reading=self.reading,
+            )
+            names, images = opened.names, opened.take(0, len(opened))
+            origin = here
+            up = translation.encode(source, images, **sized(len(names)))
+        down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
+        safe = unique_names(names)
+        changed = {new: name for new, name in zip(safe, names, strict=True) if new != name}
+        results = Results(self.out, safe, changed)
+        results.write(0, down.y)
+        results.close()
+        with drafted(self.out) as draft:
+            _write_sheet(draft / "sheet.png", images, down.y)
+            pairs = PairFile(names, there, origin, down.aux)
+            write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
+        print(f"{len(names)} translations and their pairs lie in {self.out}.")
+        if origin == there:
+            print(closing(source.solver, down.aux.value))
 
     def _chosen(self) -> Method:
         """The options of the method; ValueError for an unknown one, and for another's options."""

@@ -15,7 +15,7 @@ from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.roofline import temporaries
-from ddib_jax.solvers import RK4, Solution, backward, get_solver, solve
+from ddib_jax.solvers import RK4, LatticeHeun, Solution, backward, get_solver, solve, solved
 from ddib_jax.translation import to_data, to_images
 from ddib_jax.types import Images, Solver
 
@@ -64,6 +64,9 @@ class PaddedGrid:
     ) -> Timed:
         """The model's ODE solved from x [b ...] up or down the grid, or from the pair (x, aux)."""
         sigmas = self.sigmas if rising else backward(self.sigmas, steps=self.steps)
+        if isinstance(solver, LatticeHeun) and aux is None:
+            # always from a pair: what starts and what goes on is then one program, whose bits agree
+            aux = solver.pair(x, sigmas[0])
         run = lambda steps: jax.block_until_ready(
             _solve(solver, model, x, sigmas, jnp.asarray(steps), aux=aux)
         )
@@ -86,6 +89,8 @@ class RoundTrip:
     with_aux: whether the auxiliary state of a reversible solver was kept. evaluations: one way, the
     mean of both. error: relative RMSE of the image that came back. latent: that of the latent to
     the reference's. residual: the worst of an implicit solver. seconds: one way, for one image.
+    solved: whether a solver that iterates reached its tolerance, without which the driver refuses
+    what it gives.
     """
 
     solver: str
@@ -96,6 +101,7 @@ class RoundTrip:
     latent: float
     residual: float
     seconds: float
+    solved: bool = True
 
 
 def round_trips(
@@ -141,6 +147,7 @@ def round_trips(
                         latent=pooled_relative_rmse(np.asarray(up.y), np.asarray(reference)),
                         residual=float(jnp.maximum(up.residual, down.residual).max()),
                         seconds=(seconds_up + seconds_down) / 2 / len(data),
+                        solved=bool((solved(solver, up) & solved(way_back, down)).all()),
                     )
                 )
     return trips
@@ -161,12 +168,16 @@ def recommended(
 ) -> RoundTrip | None:
     """The trip of the fewest evaluations, then seconds, within the limits on both errors.
 
-    None where there is no such trip. with_aux: among those with the auxiliary state, or without.
+    None where there is no such trip; one that was not solved to its tolerance is none. with_aux:
+    among those with the auxiliary state, or without.
     """
     suitable = [
         trip
         for trip in trips
-        if trip.with_aux == with_aux and trip.error <= error and trip.latent <= latent
+        if trip.with_aux == with_aux
+        and trip.error <= error
+        and trip.latent <= latent
+        and trip.solved
     ]
     return min(suitable, key=lambda trip: (trip.evaluations, trip.seconds), default=None)
 

@@ -32,6 +32,9 @@ from ddib_jax.metrics.intervals import (
 from ddib_jax.metrics.metric import Metric
 from ddib_jax.metrics.pairwise import pooled_relative_rmse, relative_rmse, rmse
 
+TRANSLATION, APPEARANCE, REALISM = "Translation", "Colour and stroke", "Realism"
+INVERSION, LATENTS = "Inversion", "Latents"
+
 _mean = partial(bootstrap_of_means, function=lambda means: means[0])
 _median = partial(bootstrap, statistic=np.median)
 _p90 = partial(bootstrap, statistic=percentile_90)
@@ -67,6 +70,7 @@ def _latent(
         measure=measure,
         summarise=_of_means(function),
         note=f"{ideal} for N(0, I)",
+        group=LATENTS,
     )
 
 
@@ -82,6 +86,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             summarise=proportion,
             unit="proportion",
             better="higher",
+            group=TRANSLATION,
         ),
         "called_source": Metric(
             "Translations still called the source",
@@ -89,6 +94,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=digits.called,
             summarise=proportion,
             unit="proportion",
+            group=TRANSLATION,
         ),
         "label_kept": Metric(
             "Translations of the source's label",
@@ -97,6 +103,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             summarise=proportion,
             unit="proportion",
             better="higher",
+            group=TRANSLATION,
         ),
         "hue_error": Metric(
             "Hue error, median",
@@ -106,6 +113,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             unit="°",
             better="lower",
             note="of pairs that have a hue; about 90° by chance",
+            group=APPEARANCE,
         ),
         "hue_error_p90": Metric(
             "Hue error, 90th percentile",
@@ -114,6 +122,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             summarise=_p90,
             unit="°",
             better="lower",
+            group=APPEARANCE,
         ),
         "hue_unmeasured": Metric(
             "Pairs without a hue",
@@ -123,12 +132,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             unit="proportion",
             better="lower",
             note="dark or grey",
+            group=APPEARANCE,
         ),
         "saturation_change": Metric(
             "Change of saturation",
             takes=_PAIR,
             measure=_change(digits.saturation),
             summarise=_mean_of_images,
+            group=APPEARANCE,
         ),
         "thickness_change": Metric(
             "Change of stroke thickness",
@@ -136,6 +147,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=_change(digits.stroke_thickness),
             summarise=_mean_of_images,
             unit="px",
+            group=APPEARANCE,
         ),
         "thickness_correlation": Metric(
             "Stroke thickness kept, correlation",
@@ -143,6 +155,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=_both(digits.stroke_thickness),
             summarise=_correlation,
             better="higher",
+            group=APPEARANCE,
         ),
         "area_correlation": Metric(
             "Stroke area kept, correlation",
@@ -150,6 +163,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=_both(digits.stroke_area),
             summarise=_correlation,
             better="higher",
+            group=APPEARANCE,
         ),
         "slant_correlation": Metric(
             "Slant kept, correlation",
@@ -157,12 +171,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=_both(digits.stroke_slant),
             summarise=_correlation,
             better="higher",
+            group=APPEARANCE,
         ),
         "source_distance": Metric(
             "Distance to the source, RMSE",
             takes=("translation", "source"),
             measure=rmse,
             summarise=_mean_of_images,
+            group=TRANSLATION,
         ),
         "partner_error": Metric(
             "Error to the true partner, RMSE",
@@ -170,6 +186,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=rmse,
             summarise=_mean_of_images,
             better="lower",
+            group=TRANSLATION,
         ),
         "reconstruction_error": Metric(
             "Encode → decode, relative RMSE",
@@ -177,6 +194,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=relative_rmse,
             summarise=_mean_of_images,
             better="lower",
+            group=INVERSION,
         ),
         "cycle_error": Metric(
             "Cycle there and back, relative RMSE",
@@ -184,12 +202,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=relative_rmse,
             summarise=_mean_of_images,
             better="lower",
+            group=INVERSION,
         ),
         "frechet": Metric(
             "Fréchet distance to real targets",
             takes=_FEATURES,
             measure=distributional.frechet_distance,
             better="lower",
+            group=REALISM,
         ),
         "frechet_real": Metric(
             "Fréchet distance, real against real",
@@ -197,12 +217,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             measure=_frechet_real,
             summarise=spread,
             note="median and 95 % range over 20 real sets as large as the translations'",
+            group=REALISM,
         ),
         "kernel_distance": Metric(
             "Kernel distance to real targets",
             takes=_FEATURES,
             measure=distributional.kernel_distance,
             better="lower",
+            group=REALISM,
         ),
         "latent_mean": _latent(
             "Latent mean",
@@ -245,6 +267,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """Name -> metric."""
 
 __all__ = [
+    "INVERSION",
+    "LATENTS",
     "METRICS",
     "Estimate",
     "Metric",

@@ -16,7 +16,8 @@ class Metric:
     takes: the names of the samples that `measure` is called with. measure: gives one value or one
     row an image, of which `summarise` makes the estimate; or, without `summarise`, a single number,
     whose estimate has no interval. unit: "" for a plain number, "proportion" for one in [0, 1].
-    better: None where neither direction is. note: a line below a table.
+    better: None where neither direction is. note: a line below a table. group: what kind of figure
+    it is, in a word or two.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Metric:
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
     note: str = ""
+    group: str = ""
 
     def available(self, samples: Mapping[str, Any]) -> bool:
         """Whether the samples have all that the metric takes."""

@@ -1,4 +1,4 @@
-"""Clouds of points of the plane, coloured by position in the source, and densities."""
+"""Clouds of points of the plane, coloured by position in the source."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,31 +36,5 @@ def cloud_figure(rows: Sequence[Mapping[str, Cloud]], path: Path, *, theme: Them
                 xticks=[],
                 yticks=[],
             )
-            plane.grid(visible=False)
-            plane.spines[:].set_visible(False)
-
-
-def density_figure(
-    densities: Mapping[str, Float[np.ndarray, "h w"]],
-    path: Path,
-    *,
-    reach: float,
-    theme: Theme = LIGHT,
-) -> None:
-    """Densities over the square [-reach, reach]^2 side by side; the first row is the lowest.
-
-    The scale ends at the 99.5 % quantile, so that a peak does not darken the rest.
-    """
-    with canvas(path, theme, len(densities), (2.6 * len(densities), 3.0)) as axes:
-        for plane, (title, density) in zip(axes, densities.items(), strict=True):
-            plane.imshow(
-                density,
-                cmap="magma",
-                origin="lower",
-                extent=(-reach, reach, -reach, reach),
-                vmin=0,
-                vmax=np.quantile(density, 0.995),
-            )
-            plane.set(title=title, xticks=[], yticks=[])
             plane.grid(visible=False)
             plane.spines[:].set_visible(False)

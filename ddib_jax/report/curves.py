@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ def error_figure(
     level: float | None = None,
     reference: tuple[str, Curve] | None = None,
     unbounded: bool = False,
+    legends: Literal["lower left", "upper right"] = "lower left",
     theme: Theme = LIGHT,
 ) -> None:
     """Curves of (evaluations, errors) in log-log panels side by side, with legends.
@@ -30,7 +32,7 @@ def error_figure(
     panels: title -> curve's name -> curve. `level` draws a dotted horizontal line, `reference` a
     curve that every panel shows in grey. Errors above 10 and infinite ones are drawn at the upper
     edge, those below 1e-8 at the lower; `unbounded` is for quantities without such a range
-    (seconds).
+    (seconds). legends: their place.
     """
     with canvas(path, theme, len(panels), (4.6 * len(panels) + 0.6, 5.0)) as axes:
         for plane, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -43,7 +45,7 @@ def error_figure(
                 plane.set_ylim(FLOOR / 2, CEILING * 2)
             if level is not None:
                 plane.axhline(level, color=theme.warm, linewidth=1, linestyle=":")
-            plane.legend(fontsize=8, loc="lower left", handlelength=1.6, labelspacing=0.25)
+            plane.legend(fontsize=8, loc=legends, handlelength=1.6, labelspacing=0.25)
         axes[0].set_ylabel(ylabel)
 
 

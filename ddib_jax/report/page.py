@@ -57,9 +57,10 @@ def _tile(row: MetricRow) -> str:
     value, interval = value_text(row)
     target = f"wanted {target_text(row)}".replace(" ", "\u00a0")
     small = " · ".join(part for part in (interval, target) if part)
+    label = f"{row.label}, {row.variant}" if row.variant else row.label
     return (
         f'<div class="tile"><p><b>{escape(value)}</b>{html_badge(row)}</p>'
-        f"<span>{escape(row.label)}</span><small>{escape(small)}</small></div>"
+        f"<span>{escape(label)}</span><small>{escape(small)}</small></div>"
     )
 
 

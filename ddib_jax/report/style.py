@@ -7,10 +7,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -96,11 +94,3 @@ def in_both_themes(draw: Callable[[Path, Theme], None], path: Path, caption: str
     draw(path, LIGHT)
     draw(dark, DARK)
     return Picture(path, caption, dark)
-
-
-def hue_colours(degrees: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-    """Hues in degrees [n] -> RGB [n, 3] in [0, 1], legible on light and on dark; grey for NaN."""
-    finite = np.isfinite(degrees)
-    hues = np.where(finite, degrees, 0.0) % 360.0 / 360.0
-    saturation, value = np.where(finite, 0.82, 0.0), np.where(finite, 0.9, 0.6)
-    return hsv_to_rgb(np.stack([hues, saturation, value], axis=-1))

@@ -1,6 +1,7 @@
 """The figures of a run as a table: for a page, for a README, for a terminal."""
 
 import math
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -85,7 +86,8 @@ def outcome(row: MetricRow) -> str:
 
 
 def _cells(row: MetricRow) -> tuple[str, str, str, str]:
-    return row.label, " ".join(value_text(row)).strip(), target_text(row), outcome(row)
+    label = f"{row.label}, {row.variant}" if row.variant else row.label
+    return label, " ".join(value_text(row)).strip(), target_text(row), outcome(row)
 
 
 def _markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -127,18 +129,47 @@ def html_badge(row: MetricRow) -> str:
 
 
 def html_metrics(run: Run) -> str:
-    """The metrics of a run as an HTML table, notes below the labels."""
-    body = []
+    """The metrics of a run as an HTML table: groups below each other, variants side by side.
+
+    Rows that differ in their variant alone are one line. A figure without a variant, in a run that
+    has some, is of all of them and spans their columns. Notes stand below the labels.
+    """
+    variants = list(dict.fromkeys(row.variant for row in run.metrics if row.variant)) or [""]
+    lines: dict[str, dict[str, dict[str, MetricRow]]] = {}
     for row in run.metrics:
-        value, interval = value_text(row)
-        note = f"<small>{escape(row.note)}</small>" if row.note else ""
-        body.append(
-            f'<tr><th scope="row">{escape(row.label)}{note}</th>'
-            f'<td class="value">{escape(value)}<small>{escape(interval)}</small></td>'
-            f"<td>{escape(target_text(row))}</td><td>{html_badge(row)}</td></tr>"
-        )
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in HEADS)
+        lines.setdefault(row.group, {}).setdefault(row.label, {})[row.variant] = row
+    body = []
+    for group, labels in lines.items():
+        if group:
+            wide = f'<th scope="colgroup" colspan="{len(variants) + 2}">{escape(group)}</th>'
+            body.append(f'<tr class="group">{wide}</tr>')
+        body += [_metric_line(label, rows, variants) for label, rows in labels.items()]
+    columns = [variant or HEADS[1] for variant in variants]
+    heads = "".join(
+        f'<th scope="col">{escape(head)}</th>' for head in (HEADS[0], *columns, HEADS[2])
+    )
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _metric_line(label: str, rows: Mapping[str, MetricRow], variants: Sequence[str]) -> str:
+    first = next(iter(rows.values()))
+    note = f"<small>{escape(first.note)}</small>" if first.note else ""
+    if "" in rows:
+        cells = _value_cell(rows[""], span=len(variants))
+    else:
+        cells = "".join(_value_cell(rows.get(variant)) for variant in variants)
+    target = next((text for row in rows.values() if (text := target_text(row))), "")
+    head = f'<th scope="row">{escape(label)}{note}</th>'
+    return f"<tr>{head}{cells}<td>{escape(target)}</td></tr>"
+
+
+def _value_cell(row: MetricRow | None, *, span: int = 1) -> str:
+    if row is None:
+        return "<td></td>"
+    value, interval = value_text(row)
+    wide = f' colspan="{span}"' if span > 1 else ""
+    small = f"<small>{escape(interval)}</small>"
+    return f'<td class="value"{wide}>{escape(value)}{small}{html_badge(row)}</td>'
 
 
 def html_table(table: Table) -> str:

@@ -4,6 +4,7 @@ from ddib_jax.solvers.adaptive import Adaptive
 from ddib_jax.solvers.exponential import Exponential
 from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
+from ddib_jax.solvers.lattice import LatticeHeun
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta
@@ -16,6 +17,7 @@ from ddib_jax.solvers.solve import (
     solve_path,
     solved,
     threshold,
+    without_failures,
 )
 from ddib_jax.types import Ending, Solver
 
@@ -35,6 +37,7 @@ SOLVERS: dict[str, Solver] = {
     "bdia": TwoStep(0.96),
     "edict": EDICT(),
     "reversible-heun": ReversibleHeun(),
+    "lattice-heun": LatticeHeun(),
     "coupled-midpoint": Coupled(MIDPOINT),
     "coupled-rk4": Coupled(RK4),
     "rex-midpoint": Exponential(Coupled(MIDPOINT)),
@@ -71,6 +74,7 @@ __all__ = [
     "Exponential",
     "FixedPoint",
     "ImplicitMidpoint",
+    "LatticeHeun",
     "OverGrid",
     "ReversibleHeun",
     "RungeKutta",
@@ -83,4 +87,5 @@ __all__ = [
     "solve_path",
     "solved",
     "threshold",
+    "without_failures",
 ]

@@ -68,4 +68,6 @@ class Adaptive:
         )
         end = cast(Array, solution.ys)[0]
         y1 = jnp.where(diffrax.is_okay(solution.result), end, jnp.nan)
-        return y1, state + solution.stats["num_steps"] * self.evaluations(1)
+        # Besides the stages of the steps, those rejected included: the first slope, and two for the
+        # choice of the first step.
+        return y1, state + solution.stats["num_steps"] * self.evaluations(1) + 3

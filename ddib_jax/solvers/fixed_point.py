@@ -70,8 +70,10 @@ class FixedPoint:
         empty = jnp.zeros((self.memory, *flat(start).shape), start.dtype)
 
         def unfinished(state):
-            _x, gap, _image_steps, _gap_steps, best, count = state
-            return (count < self.passes) & _missed(best, threshold) & jnp.all(jnp.isfinite(gap))
+            x, gap, _image_steps, _gap_steps, best, count = state
+            # A member that has left the numbers does not come back; it must not end the others'.
+            going_on = ~(best.residual <= threshold) & jnp.isfinite(_residual(x, gap))
+            return (count < self.passes) & jnp.any(going_on)
 
         def iterate(state):
             x, gap, gx_steps, gap_steps, best, count = state
@@ -102,14 +104,7 @@ class FixedPoint:
         def iterate(state):
             count, best = state
             gx, jacobian = jax.linearize(g, best.x)
-            step, _ = jax.scipy.sparse.linalg.gmres(
-                lambda v: v - jacobian(v),
-                gx - best.x,
-                restart=self.krylov,
-                maxiter=1,
-                solve_method="batched",
-            )
-            x = best.x + step
+            x = best.x + _gmres(lambda v: v - jacobian(v), gx - best.x, self.krylov)
             # one evaluation to linearise, `krylov` products, one for the residual
             evaluations = best.evaluations + self.krylov + 2
             candidate = FixedPointResult(x, _residual(x, g(x) - x), evaluations)
@@ -140,14 +135,46 @@ def _mixed(gx, gap, gx_steps, gap_steps):
     return jax.vmap(one, in_axes=(0, 0, 1, 1))(gx, gap, gx_steps, gap_steps)
 
 
+def _gmres(product, rhs, size):
+    """An approximate solution of product(v) = rhs [b ...], of each member by itself.
+
+    The best in the Krylov space of `size` products (Saad and Schultz 1986), by Arnoldi's iteration
+    with classical Gram-Schmidt, done twice. JAX's own takes a batch for one vector: a member with a
+    large residual, or none that is finite, would decide for all.
+    """
+    flat = rhs.reshape(len(rhs), -1)
+    norm = jnp.linalg.norm(flat, axis=1)
+    unit = lambda v, length: v / jnp.where(length > 0, length, 1)[:, None]
+    basis = jnp.zeros((size + 1, *flat.shape), flat.dtype).at[0].set(unit(flat, norm))
+    hessenberg = jnp.zeros((len(flat), size + 1, size), flat.dtype)
+
+    def iterate(index, state):
+        basis, hessenberg = state
+        w = product(basis[index].reshape(rhs.shape)).reshape(flat.shape)
+        column = jnp.zeros((len(flat), size + 1), flat.dtype)
+        for _ in range(2):  # directions that are not there yet are zero, and take nothing away
+            part = jnp.einsum("kbd,bd->bk", basis, w, precision="highest")
+            w = w - jnp.einsum("bk,kbd->bd", part, basis, precision="highest")
+            column = column + part
+        length = jnp.linalg.norm(w, axis=1)
+        column = column.at[:, index + 1].set(length)
+        return basis.at[index + 1].set(unit(w, length)), hessenberg.at[:, :, index].set(column)
+
+    basis, hessenberg = jax.lax.fori_loop(0, size, iterate, (basis, hessenberg))
+    target = jnp.zeros((len(flat), size + 1), flat.dtype).at[:, 0].set(norm)
+    # Of the least norm: where the space was exhausted early, the rest of the matrix is zero.
+    weights = jax.vmap(lambda h, t: jnp.linalg.lstsq(h, t)[0])(hessenberg, target)
+    return jnp.einsum("bk,kbd->bd", weights, basis[:-1], precision="highest").reshape(rhs.shape)
+
+
 def _residual(x, gap):
     size = lambda a: jnp.sqrt(jnp.mean(jnp.square(a), axis=tuple(range(1, a.ndim))))
     return size(gap) / (1 + size(x))
 
 
 def _better(new, old):
-    """Of every member the result of the smaller residual; a NaN never wins."""
-    wins = new.residual < old.residual
+    """Of every member the result of the smaller residual; a NaN never wins, and always loses."""
+    wins = ~(old.residual <= new.residual) & jnp.isfinite(new.residual)
     column = wins.reshape(-1, *[1] * (new.x.ndim - 1))
     return FixedPointResult(
         jnp.where(column, new.x, old.x),

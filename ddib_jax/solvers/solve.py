@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Generic
 
 import jax
@@ -98,18 +99,19 @@ def solve(
 
     after: what is done to the state after every step, as papers correct it from outside of the ODE;
     the result then depends on the number of steps. Raises ValueError for an `aux` where the solver
-    is not reversible, and for `after` where it takes no steps.
+    is not reversible, and for `after` where it is or takes no steps: of a pair only one state would
+    be corrected.
     """
     if aux is not None and solver.inverse is None:
         raise ValueError(
             f"{solver} has no auxiliary state to start from; solvers with an `inverse` have one."
         )
+    if after is not None and (isinstance(solver, OverGrid) or solver.inverse is not None):
+        raise ValueError(
+            f"{type(solver).__name__} has no steps after which a state could be corrected, or has a"
+            " second state that would not be; take another solver."
+        )
     if isinstance(solver, OverGrid):
-        if after is not None:
-            raise ValueError(
-                f"{type(solver).__name__} has no steps after which a state could be corrected; take"
-                " another solver."
-            )
         y, *effort = solver.over(f, y0, ts, steps)
         ending = Ending(None, *effort)
     else:
@@ -180,3 +182,11 @@ def solved(solver: Solver, solution: Solution[Array]) -> Bool[Array, " b"]:
     if limit is None:
         return jnp.ones(solution.residual.shape, bool)
     return solution.residual <= limit
+
+
+def without_failures(solver: Solver, solution: Solution[Array]) -> Solution[Array]:
+    """NaN in place of the states that the solver did not solve for: none looks like a result."""
+    if solver.tolerance is None:
+        return solution
+    column = solved(solver, solution).reshape(-1, *[1] * (solution.y.ndim - 1))
+    return replace(solution, y=jnp.where(column, solution.y, jnp.nan))

@@ -25,36 +25,16 @@ from ddib_jax.bridge import (
     warn_of_guidance,
     warn_of_latents,
 )
-from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.solvers import Solution
-from ddib_jax.types import AnyArray, HostImages, Images, Keys, PRNGKey, Translator
+from ddib_jax.solvers import LatticeHeun, Solution
+from ddib_jax.translation import lattice
+from ddib_jax.translation.batches import as_floats, conditions, to_data, to_images, under
+from ddib_jax.types import AnyArray, Checked, HostImages, Images, Keys, PRNGKey, Translator
 
 
 def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Keys:
     """The keys of images by their indices [n], or of the first n: what a method is called with."""
     indices = jnp.arange(indices) if isinstance(indices, int) else jnp.asarray(indices)
     return jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
-
-
-def as_floats(arrays: Any, kind: str) -> HostImages:
-    """Arrays [n ...] or a list of n arrays as floats of JAX's own precision, on the host.
-
-    kind: "images", which may be bytes from 0 to 255 and become floats in [-1, 1], or "latents".
-    Raises ValueError for whole numbers otherwise, whose range nobody could know, and for what is no
-    array of numbers.
-    """
-    try:
-        found = np.asarray(arrays)
-    except ValueError as error:
-        raise ValueError(f"The {kind} are not of one shape; give arrays that are.") from error
-    if found.dtype == np.uint8 and kind == "images":
-        return found.astype(jnp.result_type(float)) / 127.5 - 1
-    if not jnp.issubdtype(found.dtype, jnp.floating):
-        raise ValueError(
-            f"The {kind} are of {found.dtype}; give floats (images in [-1, 1]), or images as bytes"
-            " (uint8)."
-        )
-    return found.astype(jnp.result_type(float), copy=False)
 
 
 def encode(
@@ -70,8 +50,8 @@ def encode(
     Images may be bytes, too, and a list of arrays (`as_floats`).
 
     cond: a condition in place of the model's own, its leaves [n ...], one for each image. With a
-    reversible solver the solution's `aux` is what `decode` needs to give the images back exactly.
-    `evaluations` [n] are those of each image's batch.
+    reversible solver the solution's `aux` is what `decode` needs to give the images back exactly,
+    from a lattice to the bit. `evaluations` [n] are those of each image's batch.
 
     Raises ValueError where the images are not of the model's shape or not finite,
     FloatingPointError where a latent is not finite or a solver did not reach its tolerance. Warns
@@ -81,7 +61,15 @@ def encode(
     check_shape(bridge.model, images, "images")
     if not np.isfinite(images).all():
         raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
-    batch = {"image": images} | _conditions(cond)
+    if isinstance(bridge.solver, LatticeHeun):
+        data = to_data(bridge.model, images, batch_size=batch_size)
+        return _latents(
+            bridge,
+            lattice.cross(
+                bridge, data, rising=True, cond=cond, batch_size=batch_size, progress=progress
+            ),
+        )
+    batch = {"image": images} | conditions(cond)
     latents, value, residual, evaluations = parallel.map_batches(
         _encode_batch, bridge, batch, batch_size=batch_size, progress=progress
     )
@@ -90,7 +78,13 @@ def encode(
     warn_of_latents(_moments(latents))
     aux = None
     if value is not None:
-        aux = Auxiliary(value, np.asarray(bridge.sigmas), bridge.solver, rising=True)
+        aux = Auxiliary(
+            value,
+            np.asarray(bridge.sigmas),
+            bridge.solver,
+            rising=True,
+            precision=bridge.model.precision,
+        )
     return Solution(latents, aux, residual, evaluations)
 
 
@@ -106,15 +100,29 @@ def decode(
     """The images of any number of latents [n h w c] of unit variance.
 
     With the `aux` of their encoding these are the encoded images, up to rounding and to the error
-    of the model's codec, where it has one. cond: as in
-    `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid or number
-    of latents.
+    of the model's codec, where it has one; of a lattice its nearest to them, to the bit. cond: as
+    in `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid,
+    precision or number of latents, and for latents that are not those of a lattice's pairs.
     """
     latents = as_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
-    batch = {"latent": latents} | _conditions(cond)
     if aux is not None:
-        aux.check(bridge.solver, bridge.sigmas)
+        aux.check(bridge)
+    if isinstance(bridge.solver, LatticeHeun):
+        start = np.asarray(latents) * np.asarray(bridge.scale)
+        if aux is not None:
+            _check_states(start, lattice.states(bridge, aux, rising=True))
+        end = lattice.cross(
+            bridge,
+            start if aux is None else aux,
+            rising=False,
+            cond=cond,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return to_images(bridge.model, end.y, batch_size=batch_size)
+    batch = {"latent": latents} | conditions(cond)
+    if aux is not None:
         if aux.value is None or aux.value.shape != latents.shape:
             count = 0 if aux.value is None else len(aux.value)
             raise ValueError(
@@ -129,28 +137,27 @@ def decode(
     return check_finite(images, "images")
 
 
-def to_data(
-    model: DiffusionModel, images: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> HostImages:
-    """What the model's ODE is over: the codes of images [n h w c], or the images themselves."""
-    if model.codec is None:
-        return np.asarray(images)
-    check_shape(model, images, "images")
-    return parallel.map_batches(
-        DiffusionModel.to_data, model, images, batch_size=batch_size, progress=progress
-    )
+def hand_on(
+    bridge: Bridge,
+    aux: Auxiliary,
+    *,
+    rising: bool,
+    cond: Any = None,
+    batch_size: int = 64,
+    progress: Callable = iter,
+) -> Solution[np.ndarray]:
+    """Pairs of one end of a lattice taken to the other: y are latents, or images where it falls.
 
-
-def to_images(
-    model: DiffusionModel, data: Images, *, batch_size: int = 64, progress: Callable = iter
-) -> HostImages:
-    """The images [n h w c] of codes [n ...], or of images themselves."""
-    if model.codec is None:
-        return np.asarray(data)
-    check_shape(model, data, "codes")
-    return parallel.map_batches(
-        DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
+    From model to model, up one and down the other, every way is undone to the bit by the same ways
+    back. The pairs' own batch is used, as in `decode`, whatever `batch_size`. cond and errors: as
+    in `decode`, and TypeError for a solver that is no lattice.
+    """
+    end = lattice.cross(
+        bridge, aux, rising=rising, cond=cond, batch_size=batch_size, progress=progress
     )
+    if rising:
+        return _latents(bridge, end)
+    return replace(end, y=to_images(bridge.model, end.y, batch_size=batch_size))
 
 
 def sample(
@@ -164,7 +171,7 @@ def sample(
     """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
     latents = as_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
-    batch = {"latent": latents} | _conditions(cond)
+    batch = {"latent": latents} | conditions(cond)
     images = parallel.map_batches(
         _sample_batch, bridge, batch, batch_size=batch_size, progress=progress
     )
@@ -189,20 +196,22 @@ def translate(
     to n - 1. conds: what the method's `given` is called with, each None or a condition with leaves
     [n ...], one for each image: for a DDIB those of source and target.
 
-    Raises FloatingPointError for a result that is not finite or was not solved for; for a DDIB also
-    as `DDIB.check` does, and ValueError where its models do not take the images. It warns of
+    Raises FloatingPointError for a result that is not finite or was not solved for, and as the
+    method's `check` does, where it has one; for a DDIB also ValueError where its models do not take
+    the images. It warns of
     latents far from N(0, I), and of bridges that are guided in different ways.
     """
     images = as_floats(images, "images")
-    if isinstance(method, DDIB):
+    if isinstance(method, Checked):
         method.check()
+    if isinstance(method, DDIB):
         check_shape(method.source.model, images, "images")
         warn_of_guidance(method.source.model, method.target.model)
     indices = np.arange(len(images)) if indices is None else indices
     batch: dict[str, Any] = {"index": indices, "image": images}
     if conds is not None:
         batch["conds"] = tuple(conds)
-    method, own = _split_references(method, len(images))
+    method, own = _split_references(method, len(images), apart=conds is not None)
     translations, *told = parallel.map_batches(
         _translate_batch,
         (method, jax.random.key(0) if key is None else key),
@@ -211,8 +220,9 @@ def translate(
         progress=progress,
     )
     if isinstance(method, DDIB):
-        moments, residual = told
-        check_solved(method.source.solver, residual)
+        moments, up, down = told
+        check_solved(method.source.solver, up)
+        check_solved(method.target.solver, down)
         warn_of_latents(moments)
     return check_finite(translations, "translations")
 
@@ -221,7 +231,7 @@ def translate(
 
 
 def _encode_batch(bridge, batch):
-    bridge = _under(bridge, batch)
+    bridge = under(bridge, batch)
     solution = bridge.solve(bridge.model.to_data(batch["image"]), rising=True)
     value = None if solution.aux is None else solution.aux.value
     evaluations = jnp.broadcast_to(solution.evaluations, solution.residual.shape)
@@ -230,7 +240,7 @@ def _encode_batch(bridge, batch):
 
 def _decode_batch(tree, batch):
     bridge, aux = tree
-    bridge = _under(bridge, batch)
+    bridge = under(bridge, batch)
     if aux is not None:
         aux = replace(aux, value=batch["value"])
     solution = bridge.solve(batch["latent"] * bridge.scale, rising=False, aux=aux)
@@ -238,7 +248,7 @@ def _decode_batch(tree, batch):
 
 
 def _sample_batch(bridge, batch):
-    return _under(bridge, batch).sample(batch["latent"])
+    return under(bridge, batch).sample(batch["latent"])
 
 
 def _translate_batch(tree, batch):
@@ -252,32 +262,49 @@ def _translate_batch(tree, batch):
         return (method(keys, image),)
     context, up = method.encode(keys, image)
     down = method.decode(context)
-    return down.y, _moments(context["latent"]), jnp.maximum(up.residual, down.residual)
+    return down.y, _moments(context["latent"]), up.residual, down.residual
 
 
-def _under(bridge: Bridge, batch: dict) -> Bridge:
-    """The bridge under the batch's own conditions, where it has some."""
-    if "cond" not in batch:
-        return bridge
-    return replace(bridge, model=bridge.model.given(batch["cond"]))
+def _split_references(
+    method: Translator, count: int, *, apart: bool
+) -> tuple[Translator, dict[str, Any]]:
+    """The method without its images' own references, and these as a part of the batch.
 
-
-def _conditions(cond: Any) -> dict[str, Any]:
-    return {} if cond is None else {"cond": cond}
-
-
-def _split_references(method: Translator, count: int) -> tuple[Translator, dict[str, Any]]:
-    """The method without its images' own references, and these as a part of the batch."""
+    apart: one reference for all is taken apart too, for it is encoded under each image's condition.
+    """
     if not isinstance(method, DDIB) or method.reference is None:
         return method, {}
-    if np.ndim(method.reference) == len(method.source.model.image_shape):
-        return method, {}
-    if len(method.reference) != count:
+    references = np.asarray(method.references())
+    if len(references) not in (1, count):
         raise ValueError(
-            f"Found {len(method.reference)} references for {count} images; give one for all, or one"
-            " for each."
+            f"Found {len(references)} references for {count} images; give one for all, or one for"
+            " each."
         )
-    return replace(method, reference=None), {"reference": method.reference}
+    if len(references) == 1 and not apart:
+        return method, {}
+    own = np.broadcast_to(references, (count, *references.shape[1:]))
+    return replace(method, reference=None), {"reference": own}
+
+
+def _latents(bridge: Bridge, end: Solution[np.ndarray]) -> Solution[np.ndarray]:
+    """The solution with latents of unit variance in place of states; it warns of odd ones."""
+    latents = end.y / np.asarray(bridge.scale)
+    warn_of_latents(_moments(latents))
+    return replace(end, y=latents)
+
+
+def _check_states(start: np.ndarray, states: np.ndarray) -> None:
+    """Raise ValueError where states [n ...] are not those of pairs."""
+    if len(start) != len(states):
+        raise ValueError(
+            f"The auxiliary state is that of {len(states)} other latents than these {len(start)};"
+            " give those that came with it."
+        )
+    if not np.allclose(start, states, rtol=1e-5, atol=1e-3):
+        raise ValueError(
+            "These are not the latents that the auxiliary state came with, and of a lattice that"
+            " state is all that is decoded; leave it out to decode other latents."
+        )
 
 
 def _moments(latents: AnyArray) -> AnyArray:

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int
 from ddib_jax import parallel
 from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
 from ddib_jax.perturbations import acts_before_latent, at, needs
-from ddib_jax.translation.driver import as_floats, decode, encode, image_keys, to_data, translate
+from ddib_jax.translation.batches import as_floats, to_data
+from ddib_jax.translation.driver import decode, encode, image_keys, translate
 from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
 
 
@@ -64,7 +65,6 @@ def translate_sweep(
             for value in values
         ]
         return SweepResult(np.stack(each), None)
-    method.check()
     anew = acts_before_latent(method.perturb)
     looks = "data" in needs(method.perturb)
     if latents is None or anew or looks:
@@ -90,7 +90,15 @@ def translate_sweep(
     refers = "reference" in needs(method.perturb)
     others = referred(method) if refers and not anew else None
     rows = []
-    for value in jnp.asarray(values, jnp.result_type(float)):
+    coefficients = jnp.asarray(values, jnp.result_type(float))
+    for value in coefficients:
+        replace(method, coefficient=value).check()
+    source_data = (
+        to_data(method.source.model, _needed(images), batch_size=batch_size)
+        if looks and not anew
+        else None
+    )
+    for value in coefficients:
         ddib = replace(method, coefficient=value)
         perturbing = _Perturbing(key, value, method.perturb)
         data, latent = images, shared
@@ -99,7 +107,11 @@ def translate_sweep(
             latent = encode(ddib.bridges()[0], data, **options).y
         batch = {"index": indices, "latent": latent}
         if looks:
-            batch["data"] = to_data(method.source.model, _needed(data), batch_size=batch_size)
+            batch["data"] = (
+                to_data(method.source.model, _needed(data), batch_size=batch_size)
+                if source_data is None
+                else source_data
+            )
         if refers:
             batch["reference"] = referred(ddib) if others is None else others
         perturbed = parallel.map_batches(_perturb_latents, perturbing, batch, batch_size=batch_size)

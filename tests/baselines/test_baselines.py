@@ -48,6 +48,17 @@ def test_sdedit_goes_from_source_to_target(images, target):
     assert abs(np.corrcoef(much.ravel(), images.ravel())[0, 1]) < 0.3
 
 
+def test_a_noise_level_that_the_bridge_does_not_reach_is_refused(images, target):
+    for sigma in (0.001, 100.0):
+        edited = baselines.SDEdit(target, jnp.asarray(sigma))
+        with pytest.raises(
+            ValueError, match=f"{sigma:g} is outside of the bridge, which goes from"
+        ):
+            translation.translate(edited, images)
+        keys = translation.image_keys(jax.random.key(0), 7)
+        assert np.isnan(jax.jit(baselines.SDEdit.__call__)(edited, keys, images)).all()
+
+
 def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
     """Of domains that differ in a checkerboard of pixels alone, the average over 2 x 2 is kept."""
     board = jnp.asarray(np.indices((8, 8)).sum(0) % 2 * 1.0 - 0.5, jnp.float32)[None, :, :, None]

@@ -47,9 +47,16 @@ def domain(tmp_path_factory):
 
 def test_a_healthy_model(ddib, domain, tmp_path):
     code, out, err = ddib(
-        "diagnose", domain / "healthy", domain / "pictures", "--out", tmp_path / "page", QUICK
+        "diagnose",
+        domain / "healthy",
+        domain / "pictures",
+        "--precision float32 --out",
+        tmp_path / "page",
+        QUICK,
     )
     assert (code, err) == (0, "")
+    assert "Precision        float32" in out
+    assert "lattice-heun does so to the bit" in out
     assert "Conclusion: this model is fit to bridge" in out
     assert "BAD" not in out
     assert "--solver heun --steps" in out
@@ -57,9 +64,9 @@ def test_a_healthy_model(ddib, domain, tmp_path):
     page = (tmp_path / "page" / "index.html").read_text()
     assert "this model is fit to bridge" in page
     assert "http://" not in page
-    assert json.loads((tmp_path / "page" / "run.json").read_text())["command"].startswith(
-        "ddib diagnose "
-    )
+    noted = json.loads((tmp_path / "page" / "run.json").read_text())
+    assert noted["command"].startswith("ddib diagnose ")
+    assert noted["config"]["precision"] == "float32"
     assert (tmp_path / "page" / "figures" / "round-trips.png").is_file()
 
 

@@ -1,6 +1,7 @@
 """Every registered coupling, and linear ones on models whose answers are known."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,9 @@ from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import COUPLINGS, DDIB, Bridge, decode_coupled, parse_coupling
 from ddib_jax.bridge.couplings import Cosines, Coupling, InjectFusion, Linear, Pixels, StraightPath
 from ddib_jax.diffusion import DiffusionModel, probability_flow
-from ddib_jax.perturbations import get_perturbation
+from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.schedules import EDM
-from ddib_jax.solvers import get_solver, solve
+from ddib_jax.solvers import FixedPoint, ImplicitMidpoint, get_solver, solve
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -82,18 +83,22 @@ def images(means):
 
 
 @pytest.fixture
-def made(tmp_path, images):
+def made(tmp_path):
     """word -> the coupling of the registry's own example."""
     rows = np.tile(np.linspace(0, 255, 8).astype(np.uint8)[:, None], (1, 8))
     Image.fromarray(rows).save(tmp_path / "mask.png")
     rng = np.random.default_rng(4)
-    target = rng.integers(0, 256, (20, *SHAPE), np.uint8)
-    np.savez(tmp_path / "train.npz", images=target)
-    arguments = {"mask": str(tmp_path / "mask.png"), "agreement": f"npz:{tmp_path}"}
+    folders = [tmp_path / name for name in ("source", "target")]
+    for folder, smooth in zip(folders, (1, 4), strict=True):
+        small = rng.integers(0, 256, (20, 8 // smooth, 8 // smooth, SHAPE[2]), np.uint8)
+        folder.mkdir()
+        np.savez(folder / "train.npz", images=small.repeat(smooth, 1).repeat(smooth, 2))
+    agreeing = ",".join(f"npz:{folder}" for folder in folders)
+    arguments = {"mask": str(tmp_path / "mask.png"), "agreement": agreeing}
 
     def make(name, strength=1.0):
         argument = arguments.get(name, COUPLINGS[name].example)
-        return parse_coupling(f"{name}:{argument}", SHAPE, images, strength=strength)
+        return parse_coupling(f"{name}:{argument}", SHAPE, strength=strength)
 
     return make
 
@@ -158,7 +163,6 @@ def test_a_solver_keeps_its_order(models, made, name, solver):
         latent = jnp.asarray(np.random.default_rng(3).normal(size=(2, *SHAPE)))
         return decode_coupled(coupling, source.model, target, latent, until=until).y
 
-    assert COUPLINGS[name].order_kept
     exact = end("rk4", 16)
     errors = [float(jnp.abs(end(solver, refined) - exact).max()) for refined in (4, 8)]
     assert np.log2(errors[0] / errors[1]) > 1.6, errors
@@ -214,7 +218,7 @@ def test_ended_it_is_the_targets_again(ends, images):
 def test_one_ended_at_the_start_changes_nothing_of_a_perturbed_latent(ends, images):
     noisy = DDIB(*ends, 1.0, perturb=get_perturbation("add-noise"))
     level = DDIB(*ends, 1.0, perturb=get_perturbation("partial-noise"))
-    for plain, until in ((noisy, 79.9), (level, 2.0)):
+    for plain, until in ((noisy, 79.9), (level, 0.999)):
         coupled = plain.replace(coupling=Linear(low(2)), until=until)
         np.testing.assert_allclose(
             translation.translate(coupled, images), translation.translate(plain, images), atol=1e-9
@@ -314,13 +318,13 @@ def test_sweeps_are_coupled_too(ends, images):
 def test_what_cannot_be_coupled_is_said(ends, images):
     check = lambda **options: translation.translate(DDIB(*ends, **options), images)
     with pytest.raises(ValueError, match="no frequency from 0 up to below 0 in images of 8 x 8"):
-        parse_coupling("low-pass:0", SHAPE, images)
+        parse_coupling("low-pass:0", SHAPE)
     with pytest.raises(ValueError, match="of 4 x 4 images cannot hold data of 8 x 8 x 3"):
         check(coupling=Linear(Cosines.band((4, 4), 0, 1)))
     with pytest.raises(ValueError, match="mask of 4 x 4 does not fit data of 8 x 8 x 3"):
         check(coupling=Linear(Pixels(np.zeros((4, 4, 1)))))
     with pytest.raises(ValueError, match="are of images; points have no frequencies"):
-        parse_coupling("low-pass:1", (2,), images)
+        parse_coupling("low-pass:1", (2,))
     for until in (0.0, -1.0, 80.0):
         with pytest.raises(ValueError, match="between 0 and the end of its bridges at 80"):
             check(coupling=Linear(low(1)), until=until)
@@ -333,3 +337,37 @@ def test_what_cannot_be_coupled_is_said(ends, images):
     with pytest.raises(ValueError, match="the target decodes 4 x 4 x 3"):
         translation.translate(DDIB(ends[0], small, coupling=Linear(low(1))), images)
     assert bridge.COUPLINGS is COUPLINGS
+
+
+def test_what_the_solver_does_not_solve_is_no_result(ends, images):
+    """NaN from the DDIB itself, and one sentence from the driver, whichever side iterates."""
+    hopeless = ImplicitMidpoint(FixedPoint(passes=1, newton=0))
+    source, target = ends[0], replace(ends[1], solver=hopeless)
+    for until in (None, 1.0):
+        ddib = DDIB(source, target, coupling=Linear(low(1)), until=until)
+        keys = translation.image_keys(jax.random.key(0), len(images))
+        assert np.isnan(ddib(keys, jnp.asarray(images))).all()
+        with pytest.raises(FloatingPointError, match="did not converge on 5 of 5"):
+            translation.translate(ddib, images)
+
+
+def test_a_kick_is_not_for_pairs(ends, images):
+    kicked = DDIB(
+        ends[0],
+        replace(ends[1], solver=get_solver("rex-midpoint")),
+        coupling=Linear(low(1), kick=True),
+    )
+    with pytest.raises(ValueError, match="second state that would not be"):
+        translation.translate(kicked, images)
+
+
+def test_ends_are_those_that_a_perturbation_leaves(ends, images):
+    """A coupling that would end above the lowered ends is refused, and not silently dropped."""
+    lowered = DDIB(
+        *ends,
+        perturb=parse_perturbation(["partial-noise=1"], ()),
+        coupling=Linear(low(1)),
+        until=2.0,
+    )
+    with pytest.raises(ValueError, match="end of its bridges at 1, not at 2"):
+        translation.translate(lowered, images)

@@ -13,18 +13,21 @@ import pytest
 from PIL import Image
 
 import ddib_jax
+import pages
 from ddib_jax.report import markdown_table, text_table, write_report
 from ddib_jax.report.tables import outcome
 from ddib_jax.runs import MetricRow, read_run, write_run
+from pages import LAYOUTS
 from tests.report.conftest import synthetic_run
 
 SHEETS, PLOTS = {"translations", "gallery", "failures"}, {"hue", "thickness", "latents"}
+LAYOUT = LAYOUTS["coloured_mnist"]
 FIGURES = SHEETS | PLOTS | {f"{name}-dark" for name in PLOTS}
 
 
 @pytest.fixture(scope="module")
 def page(study):
-    return write_report(study)
+    return write_report(study, layout=LAYOUT)
 
 
 class Links(HTMLParser):
@@ -106,7 +109,7 @@ def test_a_study_where_nothing_could_be_measured_is_still_drawn(tmp_path):
         key: np.full(5, np.nan) for key in run.arrays if key.startswith(("hue", "thickness"))
     }
     vars(run)["arrays"] = run.arrays | unmeasured | {"called_target": np.ones(5, bool)}
-    assert write_report(write_run(tmp_path / "run", run)).is_file()
+    assert write_report(write_run(tmp_path / "run", run), layout=LAYOUT).is_file()
 
 
 def test_missing_and_unlike_arrays_are_named(tmp_path, study):
@@ -114,10 +117,10 @@ def test_missing_and_unlike_arrays_are_named(tmp_path, study):
     whole = dict(run.arrays)
     vars(run)["arrays"] = {key: array for key, array in whole.items() if key != "hue_error"}
     with pytest.raises(ValueError, match="has no array 'hue_error'"):
-        write_report(write_run(tmp_path / "a", run))
+        write_report(write_run(tmp_path / "a", run), layout=LAYOUT)
     vars(run)["arrays"] = whole | {"called": whole["called"][:2]}
     with pytest.raises(ValueError, match="unlike or no length"):
-        write_report(write_run(tmp_path / "b", run))
+        write_report(write_run(tmp_path / "b", run), layout=LAYOUT)
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
         write_report(tmp_path)
 
@@ -208,14 +211,16 @@ def test_digits_are_those_the_interval_deserves(row, cell):
 def test_a_report_needs_no_jax(study, tmp_path):
     """A run is reported by copies of the modules that this takes, with jax made unimportable."""
     original, package = Path(ddib_jax.__file__).parent, tmp_path / "ddib_jax"
+    shutil.copytree(Path(pages.__file__).parent, tmp_path / "pages")
     for room in ("report", "data"):
         ignored = shutil.ignore_patterns("__pycache__", "assets")
         shutil.copytree(original / room, package / room, ignore=ignored)
     for module in ("runs.py", "files.py"):
         shutil.copy(original / module, package / module)
     code = (
-        "import sys; sys.modules['jax'] = None; from ddib_jax.report import write_report;"
-        " write_report(sys.argv[1])"
+        "import sys; sys.modules['jax'] = None\n"
+        "from ddib_jax.report import write_report\nfrom pages import LAYOUTS\n"
+        "write_report(sys.argv[1], layout=LAYOUTS['coloured_mnist'])"
     )
     command = [sys.executable, "-c", code, str(shutil.copytree(study, tmp_path / "copy"))]
     done = subprocess.run(

@@ -43,3 +43,30 @@ def test_members_do_not_disturb_each_other():
     found = FixedPoint(newton=0)(g, jnp.zeros((3, 2)))
     assert float(jnp.abs(found.x[jnp.asarray([0, 2])] - 0.7390851332151607).max()) < 1e-8
     assert float(found.residual[1]) > 1e-3 > float(found.residual[0])
+
+
+def test_a_member_that_diverges_ends_nobody_elses_iteration():
+    """Not Anderson's, and not Newton's, whose Krylov spaces are of one member each."""
+    rng = np.random.default_rng(1)
+    basis, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    matrix = jnp.asarray(basis @ np.diag(np.linspace(-3, 3, 6)) @ basis.T)
+    shift = jnp.asarray(rng.normal(size=(3, 6)))
+    truth = jnp.linalg.solve(jnp.eye(6) - matrix, shift.T).T
+
+    def g(x):
+        lost = jnp.where(jnp.abs(x) > 3, jnp.inf, 2 * x + 1)
+        return jnp.where(jnp.arange(3)[:, None] == 1, lost, x @ matrix.T + shift)
+
+    found = FixedPoint(newton=3, memory=1, passes=6)(g, jnp.zeros((3, 6)))
+    others = jnp.asarray([0, 2])
+    assert float(jnp.abs((found.x - truth)[others]).max()) < 1e-9
+    contracting = lambda x: jnp.where(jnp.arange(2)[:, None] == 1, x * 1e200, jnp.cos(x))
+    found = FixedPoint(newton=0, passes=60)(contracting, jnp.ones((2, 4)))
+    assert float(jnp.abs(found.x[0] - 0.7390851332151607).max()) < 1e-8
+
+
+def test_a_start_without_a_value_is_left():
+    """Any number is better than none."""
+    g = lambda x: jnp.where(x == 0, jnp.nan, jnp.cos(x))
+    found = FixedPoint(newton=3)(g, jnp.full((1, 4), 1.0))
+    assert float(jnp.abs(found.x - 0.7390851332151607).max()) < 1e-8

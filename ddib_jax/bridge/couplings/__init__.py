@@ -1,4 +1,4 @@
-"""Couplings: several rows walk one ODE side by side, and the source's steers the target's."""
+"""Couplings: source and target are rows of one ODE, and the source's steers the target's."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,54 +8,64 @@ from ddib_jax.bridge.couplings.coupling import Coupling, Rows, StraightPath, dec
 from ddib_jax.bridge.couplings.features import InjectFusion
 from ddib_jax.bridge.couplings.linear import Cosines, Linear, Pixels, Resized, waves
 from ddib_jax.data import load_dataset, read_images
-from ddib_jax.types import Images
+
+_FEW = 256
+"""Images whose spectra are taken for a domain's."""
 
 
 @dataclass(frozen=True)
 class Kind:
     """One row of `COUPLINGS`.
 
-    make: (argument, shape [h w c] of an image, the source's images [n h w c], strength) -> the
-    coupling; raises ValueError for an argument that does not suit. argument: what the word after
-    the colon stands for. example: one for a test. order_kept: whether a solver keeps its order.
+    make: (argument, shape [h w c] of an image, strength) -> the coupling; raises ValueError for an
+    argument that does not suit. argument: what the word after the colon stands for. example: one
+    for a test.
     """
 
-    make: Callable[[str, tuple[int, ...], Images, float], Coupling]
+    make: Callable[[str, tuple[int, ...], float], Coupling]
     argument: str
     description: str
     example: str
-    order_kept: bool = True
 
 
-def _low_pass(argument, shape, images, strength):
+def _low_pass(argument, shape, strength):
     return Linear(Cosines.band(shape, 0, _whole(argument)), strength)
 
 
-def _high_pass(argument, shape, images, strength):
+def _high_pass(argument, shape, strength):
     return Linear(Cosines.band(shape, _whole(argument), max(shape[:2])), strength)
 
 
-def _band(argument, shape, images, strength):
+def _band(argument, shape, strength):
     low, _, high = argument.partition("-")
     return Linear(Cosines.band(shape, _whole(low), _whole(high)), strength)
 
 
-def _agreement(argument, shape, images, strength):
-    target = load_dataset(argument, split="train", image_size=shape[0])
-    some = target.take(range(min(len(target), 256)))
-    if some.shape[1:] != shape:
+def _agreement(argument, shape, strength):
+    names = argument.split(",")
+    if len(names) != 2:
         raise ValueError(
-            f"'{argument}' has images of {some.shape[1:]}; the model's are of {shape}."
+            f"Frequencies agree between two data sets, SOURCE,TARGET; '{argument}' names"
+            f" {len(names)}."
         )
-    return Linear(Cosines.agreement(images, some), strength)
+    sets = []
+    for name in names:
+        data = load_dataset(name, split="train", image_size=shape[0])
+        some = data.take(range(min(len(data), _FEW)))
+        if some.shape[1:] != shape:
+            raise ValueError(
+                f"'{name}' has images of {some.shape[1:]}; the model's are of {shape}."
+            )
+        sets.append(some)
+    return Linear(Cosines.agreement(*sets), strength)
 
 
-def _mask(argument, shape, images, strength):
+def _mask(argument, shape, strength):
     picture = read_images([argument], image_size=shape[0])[0]
     return Linear(Pixels((picture.mean(axis=-1, keepdims=True) + 1) / 2), strength)
 
 
-def _inject(argument, shape, images, strength):
+def _inject(argument, shape, strength):
     return InjectFusion(argument, strength)
 
 
@@ -82,10 +92,10 @@ COUPLINGS: Mapping[str, Kind] = MappingProxyType(
         ),
         "agreement": Kind(
             _agreement,
-            "DATA",
-            "each frequency is the source's as far as the source's images and DATA, images of the"
-            " target, have equal power in it",
-            example="seven",
+            "SOURCE,TARGET",
+            "each frequency is the source's as far as the training images of two data sets have"
+            " equal power in it",
+            example="five,seven",
         ),
         "mask": Kind(
             _mask,
@@ -105,10 +115,8 @@ COUPLINGS: Mapping[str, Kind] = MappingProxyType(
 """Name -> kind of coupling, as `low-pass:3` names one on the command line."""
 
 
-def parse_coupling(
-    word: str, shape: tuple[int, ...], images: Images, *, strength: float = 1.0
-) -> Coupling:
-    """The coupling that is written NAME:ARGUMENT, for images [n h w c] of `shape` [h w c].
+def parse_coupling(word: str, shape: tuple[int, ...], *, strength: float = 1.0) -> Coupling:
+    """The coupling that is written NAME:ARGUMENT, for images of `shape` [h w c].
 
     Raises ValueError for an unknown name, with the list, an argument that does not suit, and data
     that are not images.
@@ -119,7 +127,7 @@ def parse_coupling(
     if name not in COUPLINGS or not argument:
         known = ", ".join(f"{name}:{kind.argument}" for name, kind in COUPLINGS.items())
         raise ValueError(f"'{word}' is no coupling; known are {known}.")
-    return COUPLINGS[name].make(argument, shape, images, strength)
+    return COUPLINGS[name].make(argument, shape, strength)
 
 
 def _whole(word: str) -> int:

@@ -10,11 +10,11 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.diffusion import probability_flow
-from ddib_jax.solvers import Solution, solve
+from ddib_jax.solvers import Solution, solve, without_failures
 from ddib_jax.types import Data, Denoiser, Latent, Scalar, VectorField
 
 Rows: TypeAlias = Float[Array, "b r ..."]
-"""For each image of a batch the r states that walk down side by side."""
+"""For each image of a batch the r states that are integrated together."""
 
 
 @runtime_checkable
@@ -78,7 +78,8 @@ def decode_coupled(
     The source's row starts from `latent` [b ...], the target's from `perturbed` where it is given.
     The coupling lasts down to the last noise level of the grid that is not below `until`; from
     there the target's ODE goes on by itself, with a fresh start of its solver, so that no step
-    spans the jump of the slope. None: it lasts to the end.
+    spans the jump of the slope. None: it lasts to the end. A member's y is NaN where the solver did
+    not reach its tolerance.
     """
     perturbed = latent if perturbed is None else perturbed
     levels, scale = target.sigmas[::-1], target.scale
@@ -90,15 +91,16 @@ def decode_coupled(
     together = solve(target.solver, field, rows, levels, steps=held, after=coupling.after)
     image = coupling.result(together.y)
     if held is None:
-        return replace(together, y=image, aux=None)
+        return without_failures(target.solver, replace(together, y=image, aux=None))
     # released at once, the target starts as it would without the coupling
     image = jnp.where(held > 0, image, perturbed * scale)
     # the rest of the grid, padded with its last level: `held` is traced
     rest = levels[jnp.minimum(jnp.arange(len(levels)) + held, last)]
     alone = solve(target.solver, probability_flow(target.model), image, rest, steps=last - held)
-    return Solution(
+    end = Solution(
         alone.y,
         None,
         jnp.maximum(together.residual, alone.residual),
         together.evaluations + alone.evaluations,
     )
+    return without_failures(target.solver, end)

@@ -16,9 +16,9 @@ class InjectFusion:
     """The target's features at `site`, turned towards the source's by spherical interpolation.
 
     Jeong, Kwon and Uh (2024), who do so at the bottleneck of one model; here the two networks may
-    have weights of their own, if they have this layer in one shape. The source walks down by its
-    own ODE, and nothing is stored. site: the name of a layer (`nets.hooks`), or "bottleneck", which
-    every U-Net of the house knows. strength: 0 leaves the target alone, 1 gives it the source's
+    have weights of their own, if they have this layer in one shape. The source follows
+    its own ODE, and nothing is stored. site: the name of a layer (`nets.hooks`), or "bottleneck",
+    which every U-Net here knows. strength: 0 leaves the target alone, 1 gives it the source's
     direction; the norm is always the target's.
     """
 

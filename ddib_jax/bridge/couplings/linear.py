@@ -121,8 +121,8 @@ class Cosines:
         """What is kept of x [b h w c]."""
         down, across = (jnp.asarray(waves(size), x.dtype) for size in x.shape[1:3])
         weights = jnp.asarray(self.weights, x.dtype)[None, :, :, None]
-        spectrum = jnp.einsum("pi,qj,bijc->bpqc", down, across, x)
-        return jnp.einsum("pi,qj,bpqc->bijc", down, across, weights * spectrum)
+        spectrum = jnp.einsum("pi,qj,bijc->bpqc", down, across, x, precision="highest")
+        return jnp.einsum("pi,qj,bpqc->bijc", down, across, weights * spectrum, precision="highest")
 
 
 @struct.dataclass

@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddib_jax.report.page import Section
-from ddib_jax.report.sheets import contact_sheet
-from ddib_jax.report.style import LIGHT, Picture, Theme, canvas, in_both_themes
+from ddib_jax.report import Picture, Section, contact_sheet
+from ddib_jax.report.style import LIGHT, Theme, canvas, in_both_themes
 from ddib_jax.runs import Run
 
-_FIGURES = ", figures"
+FIGURES = ", figures"
 """What follows a task's title in the name of its table of figures."""
+IMAGES = "{task}: {method}"
+"""The name of an array of translations."""
 
 _WIDE = 50
 """Values that lie further apart than by this factor, and exceed 1, have a logarithmic scale."""
 
 
-def compare_methods(run: Run, figures: Path) -> list[Section]:
+def layout(run: Run, figures: Path) -> list[Section]:
     """A section for every task of the run.
 
     The run holds, for each task T, a table "T" for reading, a table "T, figures" of (method,
@@ -25,13 +26,13 @@ def compare_methods(run: Run, figures: Path) -> list[Section]:
     Raises:
         ValueError: a task has no images.
     """
-    tasks = [name for name in run.tables if f"{name}{_FIGURES}" in run.tables]
+    tasks = [name for name in run.tables if f"{name}{FIGURES}" in run.tables]
     sections = [_task(run, title, number, figures) for number, title in enumerate(tasks)]
     return [*sections, Section("Floors", "", metrics=True)]
 
 
 def _task(run: Run, title: str, number: int, figures: Path) -> Section:
-    prefix = f"{title}: "
+    prefix = IMAGES.format(task=title, method="")
     images = {
         name.removeprefix(prefix): array
         for name, array in run.arrays.items()
@@ -43,7 +44,7 @@ def _task(run: Run, title: str, number: int, figures: Path) -> Section:
             " study again."
         )
     sheet = contact_sheet(images, figures / f"images-{number}.png")
-    values = run.tables[f"{title}{_FIGURES}"].rows
+    values = run.tables[f"{title}{FIGURES}"].rows
     pictures = (
         Picture(sheet, "Every column is one source, every row a method.", wide=True),
         in_both_themes(

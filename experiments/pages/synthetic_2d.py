@@ -1,14 +1,18 @@
 """The page of the bridges in the plane."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from ddib_jax.report.clouds import cloud_figure, density_figure
-from ddib_jax.report.page import Section
-from ddib_jax.report.style import in_both_themes
+import numpy as np
+from jaxtyping import Float
+
+from ddib_jax.report import Section
+from ddib_jax.report.clouds import cloud_figure
+from ddib_jax.report.style import LIGHT, Theme, canvas, in_both_themes
 from ddib_jax.runs import Run
 
 
-def synthetic_2d(run: Run, figures: Path) -> list[Section]:
+def layout(run: Run, figures: Path) -> list[Section]:
     """The sections of the study of the plane: clouds, cycles, transport, likelihood.
 
     The run holds, for each PAIR "one > other", the points `PAIR/source`, `PAIR/latent`,
@@ -53,3 +57,29 @@ def synthetic_2d(run: Run, figures: Path) -> list[Section]:
         )
         sections.append(Section("Likelihood", "", (panels,)))
     return sections
+
+
+def density_figure(
+    densities: Mapping[str, Float[np.ndarray, "h w"]],
+    path: Path,
+    *,
+    reach: float,
+    theme: Theme = LIGHT,
+) -> None:
+    """Densities over the square [-reach, reach]^2 side by side; the first row is the lowest.
+
+    The scale ends at the 99.5 % quantile, so that a peak does not darken the rest.
+    """
+    with canvas(path, theme, len(densities), (2.6 * len(densities), 3.0)) as axes:
+        for plane, (title, density) in zip(axes, densities.items(), strict=True):
+            plane.imshow(
+                density,
+                cmap="magma",
+                origin="lower",
+                extent=(-reach, reach, -reach, reach),
+                vmin=0,
+                vmax=np.quantile(density, 0.995),
+            )
+            plane.set(title=title, xticks=[], yticks=[])
+            plane.grid(visible=False)
+            plane.spines[:].set_visible(False)

@@ -4,21 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ddib_jax.report import Picture, Section, contact_sheet
 from ddib_jax.report.contents import array_of, arrays_of, table_of
-from ddib_jax.report.page import Section
-from ddib_jax.report.sheets import contact_sheet
-from ddib_jax.report.style import Picture, in_both_themes
-from ddib_jax.report.trade_off import equivariance_figure, trade_off_figure
+from ddib_jax.report.style import in_both_themes
 from ddib_jax.runs import Run
+from pages.trade_off import equivariance_figure, trade_off_figure
 
 COLUMNS = 12
 WAYS = {
     "ddib": "DDIB: fives encode, sevens decode",
     "single": "Single model: sevens encode and decode",
 }
+"""The two ways from a five to a seven; their keys name tables and arrays."""
 
 
-def perturbations(run: Run, figures: Path) -> list[Section]:
+def layout(run: Run, figures: Path) -> list[Section]:
     """The sections of the perturbation study: findings, trade-off, experiments, equivariance.
 
     The run holds `source` [n h w 3]; for every row (slug, title, words) of its table `experiments`
@@ -54,11 +54,13 @@ TRADE_OFF = (
 
 def _trade_off(run: Run, figures: Path) -> Picture:
     points, panels = table_of(run, "points").rows, {}
+    # Without the numbers of the experiments, which lead their titles.
+    names = {slug: title.partition(" ")[2] for slug, title, *_ in table_of(run, "experiments").rows}
     for way, title in WAYS.items():
         rows = [row for row in points if row[0] == way]
         # Conversion to float makes a None, not measured, a NaN.
         proportion, hue = (np.asarray([row[column] for row in rows], float) for column in (3, 4))
-        panels[title] = (hue, proportion, [f"{row[1]} {row[2]:g}" for row in rows])
+        panels[title] = (hue, proportion, [f"{names[row[1]]}, {row[2]:g}" for row in rows])
     return in_both_themes(
         lambda path, theme: trade_off_figure(panels, path, theme=theme),
         figures / "trade-off.png",

@@ -1,14 +1,14 @@
-"""Figures of a study of coloured digits: hue, stroke thickness, and latents against N(0, 1)."""
+"""Figures of coloured digits: hue and stroke thickness of translations against their sources'."""
 
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.patches import Rectangle
 
-from ddib_jax.report.style import LIGHT, Theme, canvas, hue_colours
+from ddib_jax.report.style import LIGHT, Theme, canvas
 
 NEAR = 30
 """Half the width of the band around the diagonal, in degrees."""
@@ -105,55 +105,6 @@ def _beside(axes: Axes, value: float, height: float, words: str, theme: Theme) -
     )
 
 
-def latent_figure(
-    latent: Float[np.ndarray, "n h w c"], path: Path, *, theme: Theme = LIGHT
-) -> None:
-    """Histogram and quantiles of all values of unit-variance latents beside those of N(0, 1)."""
-    values = latent.astype(np.float64).ravel()
-    normal = NormalDist()
-    with canvas(path, theme, 2, (11.6, 4.6)) as (density, quantiles):
-        grid = np.linspace(-4.5, 4.5, 361)
-        density.hist(
-            np.clip(values, -4.5, 4.5),
-            np.linspace(-4.5, 4.5, 91).tolist(),
-            density=True,
-            color=theme.accent,
-            alpha=0.75,
-        )
-        gaussian = np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi)
-        density.plot(grid, gaussian, color=theme.ink, linewidth=1.8)
-        pointer = {"arrowstyle": "-", "color": theme.muted}
-        density.annotate(
-            "N(0, 1)", (1.15, 0.206), (16, 14), textcoords="offset points", arrowprops=pointer
-        )
-        density.set(title="Latent values", xlabel="value", ylabel="density", xlim=(-4.5, 4.5))
-        density.text(
-            0.03,
-            0.95,
-            f"mean {values.mean():.3f}\nstd {values.std():.3f}",
-            transform=density.transAxes,
-            va="top",
-            color=theme.muted,
-            linespacing=1.5,
-        )
-        levels = np.linspace(0.0005, 0.9995, 400)
-        expected = np.asarray([normal.inv_cdf(level) for level in levels])
-        quantiles.axline((0, 0), slope=1, color=theme.muted, linewidth=1)
-        quantiles.plot(
-            expected,
-            np.quantile(values, levels),
-            color=theme.accent,
-            linewidth=2.6,
-            solid_capstyle="round",
-        )
-        quantiles.set(
-            title="Quantiles",
-            xlabel="quantile of N(0, 1)",
-            ylabel="quantile of the latents",
-            xlim=(-3.5, 3.5),
-        )
-
-
 def thickness_figure(
     source: Float[np.ndarray, " n"],
     translation: Float[np.ndarray, " n"],
@@ -197,3 +148,11 @@ def thickness_figure(
         if finite.sum() > 2 and first.std() > 0 and second.std() > 0:
             words = f"correlation {np.corrcoef(first, second)[0, 1]:.2f}"
             plane.set_title(words, loc="right", color=theme.warm)
+
+
+def hue_colours(degrees: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    """Hues in degrees [n] -> RGB [n, 3] in [0, 1], legible on light and on dark; grey for NaN."""
+    finite = np.isfinite(degrees)
+    hues = np.where(finite, degrees, 0.0) % 360.0 / 360.0
+    saturation, value = np.where(finite, 0.82, 0.0), np.where(finite, 0.9, 0.6)
+    return hsv_to_rgb(np.stack([hues, saturation, value], axis=-1))

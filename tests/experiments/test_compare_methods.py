@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from ddib_jax.report import write_report
-from ddib_jax.report.methods import dot_figure
 from ddib_jax.runs import MetricRow, Run, Table, circumstances, write_run
+from pages.compare_methods import dot_figure, layout
 
 VALUES = (
     ("DDIB", "Hue error", 10.0, 9.0, 11.0),
@@ -45,7 +45,7 @@ def run():
 
 def test_a_section_for_every_task(tmp_path, run):
     write_run(tmp_path / "run", run)
-    page = write_report(tmp_path / "run").read_text()
+    page = write_report(tmp_path / "run", layout=layout).read_text()
     assert "Fives into sevens" in page
     assert page.count("<img") >= 2
     assert "CycleGAN" in page
@@ -57,7 +57,7 @@ def test_a_section_for_every_task(tmp_path, run):
 def test_a_task_without_images_is_said(tmp_path, run):
     write_run(tmp_path / "run", dataclasses.replace(run, arrays={}))
     with pytest.raises(ValueError, match="no images of 'Fives into sevens'"):
-        write_report(tmp_path / "run")
+        write_report(tmp_path / "run", layout=layout)
 
 
 def test_dots_lie_where_the_figures_are(tmp_path):

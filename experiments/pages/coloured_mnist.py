@@ -1,23 +1,19 @@
-"""The layouts of the studies: the sections of a run's page, and the figures that they draw."""
+"""The page of the study of coloured digits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
 
+from ddib_jax.report import Picture, Section, contact_sheet, gallery, remaining
 from ddib_jax.report.contents import arrays_of
-from ddib_jax.report.diagnosis import diagnosis, inversion
-from ddib_jax.report.figures import hue_figure, latent_figure, thickness_figure
-from ddib_jax.report.methods import compare_methods
-from ddib_jax.report.page import Section
-from ddib_jax.report.perturbation_study import perturbations
-from ddib_jax.report.plane import synthetic_2d
-from ddib_jax.report.sheets import contact_sheet, gallery, latent_images
-from ddib_jax.report.style import Picture, in_both_themes
+from ddib_jax.report.latents import latent_figure
+from ddib_jax.report.sheets import latent_images
+from ddib_jax.report.style import in_both_themes
 from ddib_jax.runs import Run
+from pages.digits import hue_figure, thickness_figure
 
 IMAGES = ("source", "latent", "translation", "reconstruction", "cycle")
 WAYS = "translation, "
@@ -35,9 +31,6 @@ COLUMNS = 16
 WORST = 12
 PAIRS = 240
 
-Layout = Callable[[Run, Path], list[Section]]
-"""(run, folder of figures) -> sections; figures are written as PNGs."""
-
 
 def _check_lengths(run: Run, names: Sequence[str]) -> None:
     arrays = arrays_of(run, names)
@@ -47,16 +40,6 @@ def _check_lengths(run: Run, names: Sequence[str]) -> None:
             f"The run '{run.name}' has arrays of unlike or no length ({lengths}); run the study"
             " again."
         )
-
-
-def _closing(run: Run, used: Sequence[str]) -> list[Section]:
-    words = [
-        Section(heading, text)
-        for heading, text in run.texts.items()
-        if heading not in ("summary", *used)
-    ]
-    tables = [Section(heading, tables=(table,)) for heading, table in run.tables.items()]
-    return [*tables, *words]
 
 
 def _worst(run: Run) -> tuple[np.ndarray, list[str]]:
@@ -83,7 +66,7 @@ def _by_hue(hues: Float[np.ndarray, " n"], count: int) -> np.ndarray:
     return np.argsort(hues[:count], kind="stable")
 
 
-def coloured_mnist(run: Run, figures: Path) -> list[Section]:
+def layout(run: Run, figures: Path) -> list[Section]:
     """The sections of the study of coloured digits.
 
     The run holds, of one length n: `source`, `translation`, `reconstruction`, `cycle` [n h w 3]
@@ -186,39 +169,4 @@ def coloured_mnist(run: Run, figures: Path) -> list[Section]:
         ),
     ]
     own = [replace(page, text=run.texts.get(page.heading, page.text)) for page in pages]
-    return own + _closing(run, [page.heading for page in pages])
-
-
-def plain(run: Run, figures: Path) -> list[Section]:
-    """The sections of any other run: a sheet of its images, its metrics, its tables and words.
-
-    Every array [n h w 1 or 3] of uint8 that is as large as the first such array is a row of the
-    sheet.
-    """
-    images = {
-        name: a for name, a in run.arrays.items() if a.ndim == 4 and a.dtype == np.uint8 and len(a)
-    }
-    shapes = [array.shape[1:] for array in images.values()]
-    rows = {name: array[:COLUMNS] for name, array in images.items() if array.shape[1:] == shapes[0]}
-    count = min((len(array) for array in rows.values()), default=0)
-    rows = {name: array[:count] for name, array in rows.items()}
-    sections = []
-    if rows:
-        sheet = Picture(contact_sheet(rows, figures / "images.png"), wide=True)
-        sections.append(Section("Images", "", (sheet,)))
-    if run.metrics:
-        sections.append(Section("Measured", "", metrics=True))
-    return sections + _closing(run, [])
-
-
-STUDIES: Mapping[str, Layout] = MappingProxyType(
-    {
-        "coloured_mnist": coloured_mnist,
-        "perturbations": perturbations,
-        "diagnosis": diagnosis,
-        "inversion": inversion,
-        "synthetic_2d": synthetic_2d,
-        "compare_methods": compare_methods,
-    }
-)
-"""The layout of a run by its name; a run of another name is laid out plainly."""
+    return own + remaining(run, used=[page.heading for page in pages])

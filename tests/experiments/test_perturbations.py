@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ddib_jax.report import write_report
-from ddib_jax.report.trade_off import frontier
 from ddib_jax.runs import Table, write_run
+from pages.perturbations import layout
+from pages.trade_off import frontier
 from tests.report.conftest import synthetic_run
 
 SLUGS = ("none", "rotate")
@@ -43,7 +44,7 @@ def laboratory_run():
 
 def test_every_experiment_has_its_figures_tables_and_words(tmp_path):
     run = laboratory_run()
-    page = write_report(write_run(tmp_path / "run", run)).read_text()
+    page = write_report(write_run(tmp_path / "run", run), layout=layout).read_text()
     for words in (
         "Title of none",
         "Title of rotate",
@@ -71,7 +72,7 @@ def test_what_is_missing_is_named(tmp_path):
     arrays = {name: array for name, array in run.arrays.items() if name != "ddib/rotate"}
     place = write_run(tmp_path / "run", type(run)(**vars(run) | {"arrays": arrays}))
     with pytest.raises(ValueError, match="has no array 'ddib/rotate'"):
-        write_report(place)
+        write_report(place, layout=layout)
 
 
 def test_frontier_holds_what_nothing_beats_in_both():

@@ -1,0 +1,62 @@
+"""What every study begins and ends with: its clock, its models, its run on disk and its page."""
+
+import datetime
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ddib_jax import pretrained, runs
+from ddib_jax.evaluation import Classifier
+from ddib_jax.parallel import machine
+from ddib_jax.report import text_table, write_report
+from pages import LAYOUTS
+
+RUNS = Path(__file__).resolve().parent.parent / "runs"
+"""Where the studies' runs lie."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has begun; `publish` ends it.
+
+    name: that of its script, experiments/NAME.py, and of its page's layout. config: its options,
+    of which `out` is the folder of its run.
+    """
+
+    name: str
+    title: str
+    config: Any
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
+
+    def publish(
+        self,
+        *,
+        shown: Callable[[runs.Run], str] = text_table,
+        leave_out: Collection[str] = ("out",),
+        **contents: Any,
+    ) -> Path:
+        """Write the run and its page, and print the table `shown` of the run; the page's path.
+
+        contents: metrics, tables, texts and arrays of the run, and whatever else of `Run` is not to
+        be what it is now. leave_out: options that the page does not show.
+        """
+        run = runs.Run(
+            **{
+                "name": self.name,
+                "title": self.title,
+                "config": runs.settings(self.config, leave_out=leave_out),
+                **runs.circumstances(f"experiments/{self.name}.py", self.started, machine()),
+                **contents,
+            }
+        )
+        runs.write_run(self.config.out, run)
+        page = write_report(self.config.out, layout=LAYOUTS.get(self.name))
+        print(shown(run))
+        print(f"The report lies in {page}")
+        return page
+
+
+def load_classifier(name: str | Path = "digit-classifier") -> Classifier:
+    """A shipped classifier, or one in a directory."""
+    return Classifier(*pretrained.load_network(pretrained.open(str(name)).path, "classifier"))
