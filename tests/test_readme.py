@@ -125,7 +125,7 @@ def cases(found) -> list:
 
 @functools.cache
 def configuration(script: str) -> type:
-    return runpy.run_path(str(ROOT / script), run_name="study")["Config"]
+    return runpy.run_path(str(ROOT / script), run_name="__script__")["Config"]
 
 
 def test_there_is_something_to_test():
