@@ -66,7 +66,7 @@ class Results:
         with drafted(self.out) as draft:
             write_images(draft, [f"{name}{ending}" for name in names], images)
 
-    def close(self, unreadable: Sequence[str] = ()) -> None:
+    def close(self, *, unreadable: Sequence[str] = ()) -> None:
         """Write which names had to change and which files could not be read, and say so."""
         if self._changed:
             path = (self.out / NAMES).with_stem(f"names{self._part}")

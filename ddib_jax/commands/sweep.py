@@ -132,7 +132,7 @@ class Sweep:
             if not rows:
                 rows = {} if encoded else {"source": part[:_COLUMNS]}
                 rows |= {label: found[:_COLUMNS] for label, found in translations.items()}
-        results.close(images.unreadable)
+        results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")

@@ -110,7 +110,7 @@ class Translate:
             results.write(start, translations)
             if start < _ROWS * _COLUMNS:
                 shown.append((part, translations))
-        results.close(images.unreadable)
+        results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
                 _write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
