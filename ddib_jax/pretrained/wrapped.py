@@ -19,6 +19,8 @@ _PREFIXES = (
     "network",
 )
 """What wrappers of torch (data parallel, compiled, averaged) and trainings put before names."""
+_COUNTS = {"step", "initted", "n_averaged", "num_updates", "decay"}
+"""What wrappers count beside the tensors, under names without a prefix."""
 
 
 class Renamed(Mapping):
@@ -70,9 +72,9 @@ def unwrapped(
     while names:
         firsts = {name.partition(".")[0] for name in names if "." in name}
         wrappers = sorted(firsts & set(_PREFIXES))
-        if not wrappers or firsts - set(wrappers):
+        bare = {name for name in names if "." not in name}
+        if not wrappers or firsts - set(wrappers) or bare - _COUNTS:
             break
-        # What has no dot is a count of the wrapper's own: a step, whether it has begun.
         prefix = wrappers[0]
         if len(wrappers) > 1:
             prefix = _chosen(wrappers, path, weights)
