@@ -28,7 +28,7 @@ class Convert:
     flags.json; with the classes' names in classes.json.
     """
 
-    weights: Annotated[str | None, tyro.conf.arg(metavar="NAME|none")] = None
+    weights: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which weights to take of a file that holds several, such as ema; asked for where it does."""
 
     def run(self) -> None:
