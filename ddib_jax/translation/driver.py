@@ -198,8 +198,8 @@ def translate(
 
     Raises FloatingPointError for a result that is not finite or was not solved for, and as the
     method's `check` does, where it has one; for a DDIB also ValueError where its models do not take
-    the images. It warns of
-    latents far from N(0, I), and of bridges that are guided in different ways.
+    the images. It warns of latents far from N(0, I), and of bridges that are guided in different
+    ways.
     """
     images = as_floats(images, "images")
     if isinstance(method, Checked):

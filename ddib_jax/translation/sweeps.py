@@ -65,6 +65,10 @@ def translate_sweep(
             for value in values
         ]
         return SweepResult(np.stack(each), None)
+    # Every coefficient before any work: one may lower the bridges' ends out of their grids.
+    coefficients = jnp.asarray(values, jnp.result_type(float))
+    for value in coefficients:
+        replace(method, coefficient=value).check()
     anew = acts_before_latent(method.perturb)
     looks = "data" in needs(method.perturb)
     if latents is None or anew or looks:
@@ -90,9 +94,6 @@ def translate_sweep(
     refers = "reference" in needs(method.perturb)
     others = referred(method) if refers and not anew else None
     rows = []
-    coefficients = jnp.asarray(values, jnp.result_type(float))
-    for value in coefficients:
-        replace(method, coefficient=value).check()
     source_data = (
         to_data(method.source.model, _needed(images), batch_size=batch_size)
         if looks and not anew
