@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ddib_jax.pretrained import load
     from ddib_jax.report import write_report
     from ddib_jax.solvers import get_solver, solve
+    from ddib_jax.trainer import Training, train
     from ddib_jax.translation import (
         decode,
         encode,
@@ -36,6 +37,7 @@ __all__ = [
     "DDIB",
     "Bridge",
     "DiffusionModel",
+    "Training",
     "decode",
     "denoising_loss",
     "encode",
@@ -49,6 +51,7 @@ __all__ = [
     "sample",
     "solve",
     "sweep",
+    "train",
     "translate",
     "translate_sweep",
     "write_report",
@@ -63,6 +66,7 @@ _ROOMS = {
     "pretrained": ("load",),
     "report": ("write_report",),
     "solvers": ("get_solver", "solve"),
+    "trainer": ("Training", "train"),
     "translation": (
         "decode",
         "encode",

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from ddib_jax import parallel, runs
-from ddib_jax.commands.colours import palette_model, translate_points
 from ddib_jax.data import PixelCloud, to_pixels, to_points
 from ddib_jax.options import cli
+from ddib_jax.palettes import palette_model, translate_points
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import MetricRow
 from ddib_jax.transport import MAPS, assignment, extended, wasserstein

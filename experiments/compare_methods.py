@@ -27,11 +27,12 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, pretrained
-from ddib_jax.baselines import ILVR, CycleGAN, Identity, Nearest, SDEdit
+from ddib_jax.baselines import ILVR, Identity, Nearest, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, parse_coupling
 from ddib_jax.bridge.couplings import Linear, Resized
 from ddib_jax.data.png import to_bytes
 from ddib_jax.evaluation import classify, evaluate
+from ddib_jax.gan import CycleGAN
 from ddib_jax.options import cli
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.progress import progress

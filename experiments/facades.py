@@ -16,7 +16,6 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, pretrained, runs
-from ddib_jax.commands.train import Train
 from ddib_jax.data.png import to_bytes
 from ddib_jax.options import cli
 from ddib_jax.progress import progress
@@ -54,10 +53,8 @@ def main(config: Config) -> Path | None:
     study = Study("facades", "Facades, there and back", config)
     folders = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
     for side in [config.only] if config.only else SIDES:
-        Train(
-            data=f"{SIDES[side]}:{config.data}",
-            out=folders[side],
-            image_size=config.image_size,
+        name = f"{SIDES[side]}:{config.data}"
+        training = ddib_jax.Training(
             steps=config.steps,
             batch_size=config.training_batch,
             patch_size=config.patch_size,
@@ -66,7 +63,9 @@ def main(config: Config) -> Path | None:
             attention_resolutions=(8, 4),
             noise_mean=0.0,
             reference=0,
-        ).run()
+        )
+        source = ddib_jax.load_dataset(name, split="train", image_size=config.image_size)
+        ddib_jax.train(source, training, folders[side], name=name)
     if config.only:
         return None
     truth = {side: _images(config, side, "test") for side in SIDES}

@@ -17,7 +17,6 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel
-from ddib_jax.commands.train import Train
 from ddib_jax.evaluation import classify, evaluate
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
@@ -61,7 +60,9 @@ def main(config: Config) -> str:
             digit: config.out / f"{name}-{config.steps}" / digit for digit in ("five", "seven")
         }
         for digit, folder in folders.items():
-            Train(data=digit, out=folder, steps=config.steps, preconditioning=name).run()
+            training = ddib_jax.Training(steps=config.steps, preconditioning=name)
+            source = ddib_jax.load_dataset(digit, split="train")
+            ddib_jax.train(source, training, folder, name=digit)
         five, seven = (
             ddib_jax.Bridge.over(
                 ddib_jax.load(folder), steps=config.ode_steps, grid="karras", solver=HEUN

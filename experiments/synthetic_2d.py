@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+import ddib_jax
 import plane
 from ddib_jax import parallel, pretrained, runs
-from ddib_jax.commands.train import Train
 from ddib_jax.data import SHAPES, draw_points
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.options import cli
@@ -219,8 +219,8 @@ def _model(name: str, config: Config) -> DiffusionModel:
     if not config.train:
         return pretrained.load(name)
     folder = config.out.with_name(config.out.name + "-models") / name
-    Train(data=name, out=folder, **RECIPE).run()
-    return pretrained.load(folder)
+    source = ddib_jax.load_dataset(name, split="train")
+    return ddib_jax.train(source, ddib_jax.Training(**RECIPE), folder, name=name)
 
 
 def _draws(name: str, count: int, seed: int) -> list[np.ndarray]:

@@ -10,11 +10,10 @@ from PIL import Image
 
 import ddib_jax
 from ddib_jax import pretrained
-from ddib_jax.commands.train import Train
-from ddib_jax.commands.train_classifier import TrainClassifier
-from ddib_jax.commands.train_cyclegan import TrainCyclegan
-from ddib_jax.data import mnist_idx
+from ddib_jax.data import ImageSource, mnist_idx
 from ddib_jax.evaluation import Classifier, classify
+from ddib_jax.gan import CycleGANTraining, train_cyclegan
+from ddib_jax.trainer import ClassifierTraining, train_classifier
 from study import RUNS, load_classifier
 
 FIGURES = {
@@ -146,11 +145,15 @@ def partners(config: Config) -> list[Task]:
     names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
     for name in names.values():
         if not (config.home / name / "model.json").exists():
-            Train(
-                data=f"npz:{folder / name}", out=config.home / name, steps=config.diffusion_steps
-            ).run()
+            source = ddib_jax.load_dataset(f"npz:{folder / name}", split="train")
+            training = ddib_jax.Training(steps=config.diffusion_steps)
+            ddib_jax.train(source, training, config.home / name, name=name)
     if not (config.home / "classifier" / "model.json").exists():
-        TrainClassifier(data=f"npz:{folder / 'both'}", out=config.home / "classifier").run()
+        both = [
+            ddib_jax.load_dataset(f"npz:{folder / 'both'}", split=split)
+            for split in ("train", "test")
+        ]
+        train_classifier(*both, ClassifierTraining(), config.home / "classifier", name="both")
     classifier = load_classifier(config.home / "classifier")
     data = {title: f"npz:{folder / name}" for title, name in names.items()}
     gan = _cyclegan(config, *data.values(), "cyclegan-mnist", 0)
@@ -221,10 +224,7 @@ def pets(config: Config) -> list[Task]:
     training = {name: str(config.cats_dogs / "train" / name) for name in SPECIES}
     for name, start in zip(SPECIES, (None, str(models["cats"])), strict=True):
         if not (models[name] / "model.json").exists():
-            Train(
-                data=training[name],
-                out=models[name],
-                image_size=config.pet_size,
+            options = ddib_jax.Training(
                 init=start,
                 steps=config.diffusion_steps,
                 batch_size=32,
@@ -234,7 +234,9 @@ def pets(config: Config) -> list[Task]:
                 reference=0,
                 flip=True,
                 checkpoint_every=200,
-            ).run()
+            )
+            source = _training_images(training[name], config.pet_size)
+            ddib_jax.train(source, options, models[name], name=name)
     gan = _cyclegan(
         config,
         *training.values(),
@@ -301,7 +303,16 @@ def _species_classifier(
     return species, f"; the classifier calls {right.mean():.1%} of {len(right)} real ones right"
 
 
-def _cyclegan(config: Config, a: str, b: str, folder: str, seed: int, **options) -> Path:
+def _cyclegan(
+    config: Config,
+    a: str,
+    b: str,
+    folder: str,
+    seed: int,
+    *,
+    image_size: int | None = None,
+    **options,
+) -> Path:
     """Train a CycleGAN unless it is there; returns its folder."""
     home = config.home / folder
     if not (home / "ab" / "model.json").exists():
@@ -312,5 +323,11 @@ def _cyclegan(config: Config, a: str, b: str, folder: str, seed: int, **options)
             "blocks": 6,
             "layers": 2,
         }
-        TrainCyclegan(a=a, b=b, out=home, seed=seed, **shared | options).run()
+        sources = (_training_images(name, image_size) for name in (a, b))
+        training = CycleGANTraining(seed=seed, **shared | options)
+        train_cyclegan(*sources, training, home, names=(Path(a).name, Path(b).name))
     return home
+
+
+def _training_images(name: str, image_size: int | None) -> ImageSource:
+    return ddib_jax.load_dataset(name, split="train", image_size=image_size)

@@ -26,14 +26,13 @@ import numpy as np
 from PIL import Image
 
 from ddib_jax import parallel, preconditioning
-from ddib_jax.commands.domain import Batches
-from ddib_jax.commands.recipe import Recipe
 from ddib_jax.data import Pictures, in_workers, load_dataset
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.pictures import View
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.runs import Run, Table
+from ddib_jax.trainer import Batches, Recipe
 from ddib_jax.training import TrainingLog, TrainState, fit, read_log, train_steps
 from ddib_jax.weightings import Unweighted
 from study import RUNS, Study
@@ -97,11 +96,10 @@ def fitted(
         fit(
             jax.random.key(0),
             state,
-            batches,
+            map(batches, range(2 * steps)),
             steps=2 * steps,
             steps_per_call=steps_per_call,
-            log=log,
-            log_every=steps,
+            callbacks=[log.every(steps)],
             **options,
         )
         log.close()

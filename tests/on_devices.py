@@ -54,7 +54,7 @@ def trained(steps: int, batch_size: int) -> TrainState:
     return fit(
         jax.random.key(1),
         state,
-        batch_at,
+        map(batch_at, range(steps)),
         grad_fn=gradients(loss),
         tx=tx,
         steps=steps,

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from ddib_jax import distributed
-from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit
+from ddib_jax.training import Callback, Checkpoints, Stopped, TrainingLog, fit
 
 STEPS = 24
 
@@ -29,7 +29,7 @@ def main(directory: str, index: int, count: int, port: int) -> int:
     if count > 1:
         distributed.join_hosts(coordinator=f"127.0.0.1:{port}", count=count, index=index)
     # Imported here, as it computes, which a process must not have done before it joins others.
-    from tests.training.problem import KEY, arrays, problem
+    from tests.training.problem import KEY, arrays, batches, problem
 
     state, whole, options = problem(STEPS, width=64, pause=float(os.environ.get("PAUSE", "0")))
     own = distributed.shard()
@@ -63,13 +63,13 @@ def main(directory: str, index: int, count: int, port: int) -> int:
         state = fit(
             KEY,
             state,
-            batch_at,
+            batches(batch_at, state),
             **options,
             grad_fn=slow_to_compile,
-            checkpoints=checkpoints,
-            checkpoint_every=3,
-            log=log,
-            log_every=per_call,
+            callbacks=[
+                log.every(per_call) if log else Callback(per_call, None),
+                checkpoints.every(3),
+            ],
             steps_per_call=per_call,
         )
     except Stopped as stopped:

@@ -18,7 +18,6 @@ FLOORS = [
         "weightings",
         "guidance",
         "transport",
-        "adversarial",
         "solvers",
         "perturbations",
         "data",
@@ -27,8 +26,8 @@ FLOORS = [
     },
     {"diffusion", "conditioning", "evaluation", "report"},
     {"bridge", "pretrained", "analytic"},
-    {"translation", "baselines"},
-    {"diagnosis"},
+    {"translation", "baselines", "trainer"},
+    {"diagnosis", "gan", "palettes"},
     {"commands"},
     {"cli"},
 ]

@@ -3,6 +3,7 @@
 None of them inherits anything or has an attribute that its Protocol does not name.
 """
 
+import itertools
 import math
 
 import jax
@@ -16,13 +17,12 @@ from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge, warn_of_guidance
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.plan import Plan
-from ddib_jax.commands.preview import preview
-from ddib_jax.commands.recipe import Recipe
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
 from ddib_jax.grids import GRIDS, make_grid
 from ddib_jax.nets import NETWORKS, example_condition
 from ddib_jax.preconditioning import EDM
 from ddib_jax.solvers import get_solver
+from ddib_jax.trainer import Recipe, preview
 from ddib_jax.training import TrainState, fit, gradients
 from ddib_jax.types import Guidance, Network, NoiseSchedule
 from ddib_jax.weightings import Unweighted
@@ -213,7 +213,7 @@ def test_training(model, images):
         "cond": {"word": np.ones((8, 3), np.float32), "size": np.ones(8, np.float32)},
     }
     before = TrainState.create(plain.params, tx)
-    state = fit(key, before, lambda step: batch, grad_fn=gradients(loss), tx=tx, steps=30)
+    state = fit(key, before, itertools.repeat(batch), grad_fn=gradients(loss), tx=tx, steps=30)
     batch = jax.tree.map(jnp.asarray, batch)
     loss = jax.jit(loss)
     losses = [float(loss(params, key, batch, None)) for params in (before.params, state.params)]

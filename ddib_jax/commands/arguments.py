@@ -4,12 +4,8 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax.options import Within
-
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 """A model by name or path, as `pretrained.open` takes it."""
-
-OptionalModelName = Annotated[str | None, tyro.conf.arg(metavar="MODEL|none")]
 
 DataName = Annotated[str, tyro.conf.arg(metavar="DATA")]
 """A data set by name, or a folder of images, as `data.load_dataset` takes it."""
@@ -33,21 +29,3 @@ Inputs = Annotated[
     tyro.conf.arg(metavar="INPUT [INPUT ...]", help_behavior_hint="(required)"),
 ]
 """Image files, folders of images and data sets."""
-
-Count = Annotated[int, Within(1)]
-"""A whole number from 1."""
-OptionalCount = Annotated[int | None, Within(1)]
-Size = Annotated[int, Within(1, 2**16)]
-"""Pixels of a side, channels, blocks: what memory grows with."""
-OptionalSize = Annotated[int | None, Within(1, 2**16)]
-Sizes = Annotated[tuple[int, ...], Within(1, 2**16)]
-Whole = Annotated[int, Within(0)]
-"""A whole number from 0."""
-OptionalWhole = Annotated[int | None, Within(0)]
-Positive = Annotated[float, Within(0, 1e6, above=True)]
-OptionalPositive = Annotated[float | None, Within(0, 1e6, above=True)]
-NonNegative = Annotated[float, Within(0, 1e6)]
-Signed = Annotated[float, Within(-1e6, 1e6)]
-OptionalSigned = Annotated[float | None, Within(-1e6, 1e6)]
-Portion = Annotated[float, Within(0, 1, below=True)]
-"""A number from 0 to below 1."""

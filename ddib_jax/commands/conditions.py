@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import tyro
 
 from ddib_jax import pretrained
-from ddib_jax.commands.arguments import OptionalSigned
 from ddib_jax.conditioning import Classes
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from ddib_jax.nets import NoisyClassifier
+from ddib_jax.options import OptionalSigned
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.schedules import Discrete
 from ddib_jax.types import Cond, Params

@@ -10,13 +10,13 @@ import numpy as np
 import tyro
 
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
-from ddib_jax.commands.arguments import Count, GridName, SolverName
+from ddib_jax.commands.arguments import GridName, SolverName
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.inputs import open_inputs
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.distributed import Shard
 from ddib_jax.nets.precision import Precision
-from ddib_jax.options import Within
+from ddib_jax.options import Count, Within
 from ddib_jax.solvers import SOLVERS, LatticeHeun, get_solver
 
 _WHOLE, _BATCH = Shard(), 64

@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
-from ddib_jax.commands.arguments import Count, GridName, Positive, Sizes, Whole
+from ddib_jax.commands.arguments import GridName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import check_images, read_inputs
 from ddib_jax.commands.inputs import check_apart
@@ -21,6 +21,7 @@ from ddib_jax.diagnosis import Check, RoundTrip
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import check_output
 from ddib_jax.nets.precision import Precision
+from ddib_jax.options import Count, Positive, Sizes, Whole
 from ddib_jax.parallel import machine
 from ddib_jax.progress import progress
 from ddib_jax.report import write_report

@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from ddib_jax import distributed
-from ddib_jax.commands.arguments import OptionalCount, OptionalWhole
 from ddib_jax.distributed import Shard
+from ddib_jax.options import OptionalCount, OptionalWhole
 
 
 @dataclass(frozen=True)

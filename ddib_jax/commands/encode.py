@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from ddib_jax import pretrained, translation
-from ddib_jax.commands.arguments import ColourName, Inputs, ModelName, OptionalCount
+from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat
 from ddib_jax.commands.inputs import FlatReading, Reading, check_not_read, open_inputs
 from ddib_jax.commands.latents import LatentFile, write_latents
 from ddib_jax.commands.results import write_unreadable
 from ddib_jax.files import check_output
+from ddib_jax.options import OptionalCount
 from ddib_jax.progress import progress
 from ddib_jax.solvers import SOLVERS
 

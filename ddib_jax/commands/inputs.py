@@ -9,7 +9,6 @@ import numpy as np
 import tyro
 from jaxtyping import Float
 
-from ddib_jax.commands.arguments import Count
 from ddib_jax.commands.results import unique_names
 from ddib_jax.data import (
     DATASETS,
@@ -25,6 +24,7 @@ from ddib_jax.data.pictures import View
 from ddib_jax.data.sources import ImageSource
 from ddib_jax.distributed import Shard
 from ddib_jax.files import lies_in, same_place
+from ddib_jax.options import Count
 
 _WHOLE = Shard()
 _LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)

@@ -10,20 +10,21 @@ import tyro
 from jaxtyping import Float
 
 from ddib_jax import pretrained
-from ddib_jax.baselines import ILVR, CycleGAN, SDEdit
+from ddib_jax.baselines import ILVR, SDEdit
 from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
-from ddib_jax.commands.arguments import (
+from ddib_jax.commands.arguments import OptionalClassName
+from ddib_jax.commands.conditions import Condition
+from ddib_jax.commands.crossing import Crossing, read_inputs
+from ddib_jax.gan import CycleGAN
+from ddib_jax.options import (
     Count,
     NonNegative,
-    OptionalClassName,
     OptionalModelName,
     OptionalPositive,
     OptionalSigned,
     Positive,
 )
-from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.types import Translator
 

@@ -15,23 +15,16 @@ from jaxtyping import Array
 
 from ddib_jax import parallel, pretrained
 from ddib_jax.bridge import SOLVER, STEPS
-from ddib_jax.commands.arguments import (
-    Count,
-    OptionalModelName,
-    OptionalSize,
-    Signed,
-    Size,
-    SolverName,
-)
-from ddib_jax.commands.domain import Reference
+from ddib_jax.commands.arguments import SolverName
 from ddib_jax.commands.estimate import Estimate
-from ddib_jax.commands.recipe import Recipe
 from ddib_jax.commands.topology import compiler_effort, devices_of, shortage
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet, example_condition
+from ddib_jax.options import Count, OptionalModelName, OptionalSize, Signed, Size
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.solvers import get_solver
+from ddib_jax.trainer import Recipe, Reference
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import WEIGHTINGS
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ddib_jax.data import write_unreadable
 from ddib_jax.data.png import write_images
 from ddib_jax.files import check_output, drafted, drafted_file, safe_names
 
@@ -79,13 +80,3 @@ class Results:
             )
         path = self.out / UNREADABLE
         write_unreadable(path.with_stem(f"{path.stem}{self._part}"), unreadable)
-
-
-def write_unreadable(path: Path, unreadable: Sequence[str]) -> None:
-    """Write the list of the files that were left out, and say so; nothing where there are none."""
-    if not unreadable:
-        return
-    with drafted_file(path) as draft:
-        text = "".join(f"{line}\n" for line in unreadable)
-        draft.write_text(text, "utf-8", errors="backslashreplace")
-    print(f"{len(unreadable)} files could not be read and are left out; {path} lists them.")

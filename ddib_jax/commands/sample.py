@@ -10,12 +10,13 @@ import numpy as np
 import tyro
 
 from ddib_jax import pretrained, translation
-from ddib_jax.commands.arguments import Count, ModelName, Whole
+from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat
 from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.files import drafted
+from ddib_jax.options import Count, Whole
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress
 

@@ -12,7 +12,7 @@ import tyro
 
 from ddib_jax import distributed, pretrained
 from ddib_jax.bridge import DDIB, check_meeting
-from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName, OptionalCount, Whole
+from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
 from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
@@ -28,7 +28,7 @@ from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
-from ddib_jax.options import Within
+from ddib_jax.options import OptionalCount, Whole, Within
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress

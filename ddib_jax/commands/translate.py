@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import distributed, translation
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
-from ddib_jax.commands.arguments import ColourName, Inputs, OptionalCount, Whole
+from ddib_jax.commands.arguments import ColourName, Inputs
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
@@ -21,6 +21,7 @@ from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.data.png import write_grid
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
+from ddib_jax.options import OptionalCount, Whole
 from ddib_jax.progress import progress
 from ddib_jax.solvers import LatticeHeun
 from ddib_jax.translation.lattice import states

@@ -6,7 +6,7 @@ from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.datasets import DATASETS, is_named, load_dataset
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits, Digits
-from ddib_jax.data.folder import image_folder, read_images
+from ddib_jax.data.folder import image_folder, read_images, write_unreadable
 from ddib_jax.data.idx import mnist_idx
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures
 from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud, colour_space, to_pixels, to_points
@@ -52,4 +52,5 @@ __all__ = [
     "tfds_images",
     "to_pixels",
     "to_points",
+    "write_unreadable",
 ]

@@ -1,6 +1,6 @@
 """Folders of image files as image sources."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures, View
 from ddib_jax.data.walk import image_files
+from ddib_jax.files import drafted_file
 
 
 def image_folder(
@@ -86,3 +87,13 @@ def read_image(path: str | Path, view: View) -> UInt8[np.ndarray, "h w 3"]:
 
 def _too_large(view: View) -> str:
     return f"more than the {view.max_pixels} pixels that are read; raise the bound (--max-pixels)"
+
+
+def write_unreadable(path: Path, unreadable: Sequence[str]) -> None:
+    """Write the list of the files that were left out, and say so; nothing where there are none."""
+    if not unreadable:
+        return
+    with drafted_file(path) as draft:
+        text = "".join(f"{line}\n" for line in unreadable)
+        draft.write_text(text, "utf-8", errors="backslashreplace")
+    print(f"{len(unreadable)} files could not be read and are left out; {path} lists them.")

@@ -19,6 +19,8 @@ import orbax.checkpoint as ocp
 
 from ddib_jax import distributed
 from ddib_jax.files import drafted, held, same_place
+from ddib_jax.training.callbacks import Callback, Moment
+from ddib_jax.training.state import check_finite
 
 
 class Checkpoints:
@@ -120,6 +122,23 @@ class Checkpoints:
         self._begun = (step, state)
         with self._reported():
             self._manager.save(step, args=ocp.args.StandardSave(distributed.on_all_hosts(state)))
+
+    def every(self, steps: int) -> Callback:
+        """The callback of `fit` that saves its state every so many steps.
+
+        Of a training that is stopped it waits until the state is written. It raises as `save` does,
+        and FloatingPointError, saving nothing, where a parameter is not finite.
+        """
+
+        def call(moment: Moment) -> str | None:
+            check_finite(moment.state)
+            self.save(moment.step, moment.state)
+            if not moment.stopped:
+                return None
+            self.wait()
+            return f"its state is saved in {self.directory}"
+
+        return Callback(steps, call)
 
     def wait(self) -> None:
         """Wait until what `save` began is written; raises as `save` does."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ddib_jax.files import drafted
+from ddib_jax.training.callbacks import Callback
 
 
 class TrainingLog:
@@ -28,6 +29,10 @@ class TrainingLog:
         self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=start + 1)
         self._console = Console()
         self._step, self._time, self._shown = start, time.monotonic(), 0.0
+
+    def every(self, steps: int) -> Callback:
+        """The callback of `fit` that writes a line every so many steps."""
+        return Callback(steps, lambda moment: self.write(moment.step, dict(moment.scalars)))
 
     def write(self, step: int, scalars: dict[str, float | int]) -> None:
         """Record the scalars of `step` and the pace since the last call; renew the terminal's line.

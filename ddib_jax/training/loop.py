@@ -1,11 +1,11 @@
 """The one training loop: any `grad_fn`, any batches, all devices of all hosts."""
 
 import functools
-import math
+import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 import optax
 
 from ddib_jax import distributed, parallel
-from ddib_jax.training.checkpoint import Checkpoints
-from ddib_jax.training.log import TrainingLog
+from ddib_jax.training.callbacks import Callback, Moment
+from ddib_jax.training.history import History
 from ddib_jax.training.state import TrainState
 from ddib_jax.training.step import GradFn, train_steps
 from ddib_jax.types import PRNGKey
@@ -41,7 +41,7 @@ class Stopped(Exception):
 def fit(
     key: PRNGKey,
     state: TrainState,
-    batch_at: Callable[[int], Any],
+    batches: Iterator[Any],
     *,
     grad_fn: GradFn,
     tx: optax.GradientTransformation,
@@ -50,35 +50,30 @@ def fit(
     ema_decay: float = 0.999,
     steps_per_call: int = 1,
     max_skipped: int = 10,
-    checkpoints: Checkpoints | None = None,
-    checkpoint_every: int = 500,
-    log: TrainingLog | None = None,
-    log_every: int = 20,
-    watch: Callable[[int, TrainState], None] | None = None,
-    watch_every: int = 500,
+    callbacks: Sequence[Callback] = (),
     profile: Path | None = None,
 ) -> TrainState:
     """Train from `state` (host arrays) to step `steps` on the devices of all hosts; host arrays.
 
-    batch_at(step) gives this host's shard of the batch of a step. It is called in the order of
-    steps, ahead, in a thread. As it is a pure function of the step, and noise is folded from `key`
-    and the step, a training resumed from a checkpoint ends with the same bits as one that was never
-    interrupted. `shared` goes to `grad_fn` as it is. `watch(step, state)` is called with the host's
-    state every `watch_every` steps (previews). `steps_per_call` steps run as one program
-    (lax.scan); a call also ends where something is due, so with more than one step per call the
-    bits depend on the intervals too. With `profile`, a trace of some calls is written there.
+    batches: this host's shard of the batch of each step from `state.step` on, taken ahead, in a
+    thread. Noise is folded from `key` and the step: where a batch is a function of its step too, a
+    training resumed from a checkpoint ends with the same bits as one that was never interrupted.
+    `shared` goes to `grad_fn` as it is. `steps_per_call` steps run as one program (lax.scan); a
+    call also ends where a callback is due, so with more than one step per call the bits depend on
+    the intervals too. With `profile`, a trace of some calls is written there.
 
     A step whose loss or gradient is not finite is skipped.
 
     Raises:
-        FloatingPointError: more than `max_skipped` steps were skipped, or a parameter to be saved
-            is not finite; no checkpoint is written from then on.
-        Stopped: SIGTERM or Ctrl-C was received, and a checkpoint written.
-        ValueError: an interval is below one step, or the devices do not divide a batch.
+        FloatingPointError: more than `max_skipped` steps were skipped, seen when a callback is due
+            and before it is called.
+        Stopped: SIGTERM or Ctrl-C was received; callbacks were called that are so `when_stopped`.
+        ValueError: an interval is below one step, the batches end before the steps do, or the
+            devices do not divide a batch.
     """
-    intervals = {"log": log_every, "save": checkpoint_every, "watch": watch_every}
-    if min(*intervals.values(), steps_per_call) < 1:
-        numbers = ", ".join(map(str, (*intervals.values(), steps_per_call)))
+    intervals = (*(callback.every for callback in callbacks), steps_per_call)
+    if min(intervals) < 1:
+        numbers = ", ".join(map(str, intervals))
         raise ValueError(
             f"Intervals and steps per call are whole numbers of steps from 1 up; {numbers} were"
             " given."
@@ -87,9 +82,10 @@ def fit(
         train_steps, grad_fn=grad_fn, tx=tx, ema_decay=ema_decay, axis_name=parallel.BATCH_AXIS
     )
     update, start = parallel.data_parallel(step_fn), int(state.step)
-    calls = list(_calls(start, steps, (*intervals.values(), steps_per_call)))
-    ahead = parallel.prefetch(parallel.to_devices(_stacked(batch_at, *call)) for call in calls)
-    replicated, recent, waited = parallel.replicate(state), [], 0.0
+    calls = list(_calls(start, steps, intervals))
+    ahead = parallel.prefetch(parallel.to_devices(_stacked(batches, *call)) for call in calls)
+    replicated = parallel.replicate(state)
+    history = History(len(callbacks), start, max_skipped)
     compiled: set[int] = set()
     with closing(ahead), _termination() as (terminated, told), _trace(profile) as traced:
         if _any_of_all(terminated, range(start + 1)):
@@ -101,46 +97,33 @@ def fit(
             )
         for count, (first, done) in enumerate(calls):
             began = time.monotonic()
-            batches = next(ahead)
-            waited += time.monotonic() - began
+            batch = next(ahead)
+            waited = time.monotonic() - began
             if done - first not in compiled:
                 compiled.add(done - first)
-                _compile_everywhere(update, key, replicated, batches, shared)
-            replicated, metrics = update(key, replicated, batches, shared)
-            recent.append((first, metrics))
+                _compile_everywhere(update, key, replicated, batch, shared)
+            replicated, metrics = update(key, replicated, batch, shared)
+            history.add(first, metrics, waited)
             traced(count, metrics)
-            stop = _any_of_all(terminated, range(first + 1, done + 1))
+            stop = _any_of_all(terminated, range(first + 1, done + 1)) and done < steps
+            said = []
             last = stop or done == steps
-            due = {name: last or done % every == 0 for name, every in intervals.items()}
-            if not any(due.values()):
-                continue
-            scalars = _mean(recent, max_skipped)
-            if due["log"]:
-                scalars["data_seconds"] = waited / (done - recent[0][0])
-                if log:
-                    log.write(done, scalars | _memory())
-                recent, waited = [], 0.0
-            if (checkpoints and due["save"]) or (watch and due["watch"]):
-                host = parallel.unreplicate(replicated)
-                if checkpoints and due["save"]:
-                    _check_parameters(host, done)
-                    checkpoints.save(done, host)
-                if watch and due["watch"] and not stop:
-                    watch(done, host)
-            if due["watch"]:
-                distributed.barrier("watched")  # often one host draws, and the others have nothing
-            if stop and done < steps:
-                outcome = "nothing is saved."
-                if checkpoints:
-                    checkpoints.wait()
-                    outcome = (
-                        f"its state is saved in {checkpoints.directory}. The same command goes on"
-                        " from there."
-                    )
+            due = [i for i, called in enumerate(callbacks) if last or done % called.every == 0]
+            if due:
+                history.fetch()
+                read_state = functools.cache(functools.partial(parallel.unreplicate, replicated))
+                for index in due:
+                    callback, scalars = callbacks[index], history.tell(index, done)
+                    if callback.call and (callback.when_stopped or not stop):
+                        said.append(callback.call(Moment(done, stop, read_state, scalars)))
+                distributed.barrier("called back")  # often one host writes what others do not
+            if stop:
                 name, code = told()
+                outcome = " and ".join(filter(None, said))
+                outcome = f"{outcome}. The same command goes on from there" if outcome else ""
                 raise Stopped(
                     f"The training was told to stop ({name}) and ended after step {done};"
-                    f" {outcome}",
+                    f" {outcome or 'nothing is saved'}.",
                     code=code,
                 )
     return parallel.unreplicate(replicated)
@@ -168,9 +151,14 @@ def _calls(start: int, steps: int, intervals: tuple[int, ...]) -> Iterator[tuple
         start = end
 
 
-def _stacked(batch_at: Callable[[int], Any], first: int, end: int) -> Any:
-    batches = [batch_at(step) for step in range(first, end)]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
+def _stacked(batches: Iterator[Any], first: int, end: int) -> Any:
+    """The batches of the steps from `first` up to `end`, along a new axis."""
+    taken = list(itertools.islice(batches, end - first))
+    if len(taken) < end - first:
+        raise ValueError(
+            f"The batches ended before the steps did: there is none for step {first + len(taken)}."
+        )
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
 
 
 def _any_of_all(terminated: Callable[[int], bool], steps: range) -> bool:
@@ -242,48 +230,3 @@ def _trace(directory: Path | None) -> Iterator[Callable[[int, Any], None]]:
     finally:
         if running:
             jax.profiler.stop_trace()
-
-
-def _mean(recent: list[tuple[int, Any]], max_skipped: int) -> dict[str, float]:
-    """Averages over the steps that were not skipped, NaN where all were.
-
-    `recent` holds the first step and the metrics [steps] of the calls since the last log. Raises
-    FloatingPointError where more than `max_skipped` steps were skipped.
-    """
-    rows = [(first, parallel.unreplicate(metrics)) for first, metrics in recent]
-    skipped = np.concatenate([metrics["skipped"] for _, metrics in rows])
-    if skipped[-1] > max_skipped:
-        step = rows[0][0] + int(np.argmax(skipped > max_skipped)) + 1
-        raise FloatingPointError(
-            f"The loss or its gradient was infinite or not a number in {max_skipped + 1} steps, the"
-            f" last of them step {step}; they were skipped, and the checkpoints of earlier steps"
-            " are still good. Lower the learning rate, or check the images."
-        )
-    # `skipped` is a running count: where it rises, a step was skipped. Of the first step here the
-    # count before is not at hand, so its own loss and gradient decide.
-    oldest = rows[0][1]
-    taken = np.diff(skipped, prepend=skipped[:1]) == 0
-    taken[0] = np.isfinite(oldest["loss"][0]) and np.isfinite(oldest["grad_norm"][0])
-    means: dict[str, float] = {}
-    for name in oldest:
-        values = np.concatenate([metrics[name] for _, metrics in rows])[taken]
-        means[name] = float(np.mean(values)) if len(values) else math.nan
-    return means | {"skipped": int(skipped[-1])}
-
-
-def _memory() -> dict[str, float]:
-    """The most memory that a device has held, in GB, where the backend counts it."""
-    counts = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" not in counts:
-        return {}
-    return {"device_memory_gb": counts["peak_bytes_in_use"] / 1e9}
-
-
-def _check_parameters(state: TrainState, step: int) -> None:
-    # A sum is finite only if all its terms are, and takes no second array.
-    sums = [np.sum(leaf, dtype=np.float64) for leaf in jax.tree.leaves(state.params)]
-    if not np.isfinite(sums).all():
-        raise FloatingPointError(
-            f"A parameter became infinite or not a number by step {step}; the checkpoints of"
-            " earlier steps are still good. Lower the learning rate, or check the images."
-        )

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -33,6 +34,18 @@ class TrainState:
         ema = jax.tree.map(jnp.copy, params)
         zero = jnp.zeros((), jnp.int32)
         return cls(step=zero, params=params, ema=ema, opt_state=tx.init(params), skipped=zero)
+
+
+def check_finite(state: TrainState) -> None:
+    """Raise FloatingPointError where a parameter of `state`, host arrays, is not finite."""
+    # A sum is finite only if all its terms are, and takes no second array.
+    sums = [np.sum(leaf, dtype=np.float64) for leaf in jax.tree.leaves(state.params)]
+    if not np.isfinite(sums).all():
+        raise FloatingPointError(
+            f"A parameter became infinite or not a number by step {int(state.step)}; the"
+            " checkpoints of earlier steps are still good. Lower the learning rate, or check the"
+            " images."
+        )
 
 
 def adamw(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ddib_jax import baselines, translation
-from ddib_jax.adversarial import GAN_LOSSES
 from ddib_jax.analytic import mixture_model
-from ddib_jax.baselines.cyclegan import cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.bridge import Bridge
 from ddib_jax.bridge.couplings import Linear, Resized
+from ddib_jax.gan import GAN_LOSSES
+from ddib_jax.gan.cyclegan import cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator
 from ddib_jax.training import TrainState
 from ddib_jax.training.step import train_step

@@ -12,7 +12,6 @@ from ddib_jax import preconditioning, pretrained, schedules, translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
 from ddib_jax.commands.conditions import Condition
-from ddib_jax.commands.domain import Batches, Reference
 from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
@@ -20,6 +19,7 @@ from ddib_jax.nets import NoisyClassifier, SongUNet, UNet, UNet2D, example_condi
 from ddib_jax.pretrained import checkpoint
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
+from ddib_jax.trainer import Batches, Reference
 
 SHAPE = (8, 8, 3)
 FEW = "--steps 3 --batch-size 4"

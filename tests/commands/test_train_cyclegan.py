@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from ddib_jax import pretrained
-from ddib_jax.baselines import DCGAN
-from ddib_jax.commands.monitor import Monitor
-from ddib_jax.commands.train_cyclegan import findings
+from ddib_jax.gan import DCGAN
+from ddib_jax.gan.monitor import Monitor
+from ddib_jax.gan.train_cyclegan import findings
 
 SMALL = shlex.split(
     "--batch-size 2 --width 8 --blocks 1 --layers 1"

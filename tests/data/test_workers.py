@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.commands.domain import Batches
 from ddib_jax.data import image_folder, in_workers
+from ddib_jax.trainer import Batches
 
 
 @pytest.fixture

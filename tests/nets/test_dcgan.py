@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.adversarial import vanilla
-from ddib_jax.baselines.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
+from ddib_jax.gan.dcgan import dcgan_gradients, dcgan_optimiser, dcgan_parameters
+from ddib_jax.gan.losses import vanilla
 from ddib_jax.nets import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.dcgan import fold_batch_norm
 from ddib_jax.training import TrainState, train_step

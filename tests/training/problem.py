@@ -1,5 +1,6 @@
 """A training that costs nothing: a noisy linear regression, with all that `fit` does."""
 
+import itertools
 import time
 
 import jax
@@ -34,6 +35,11 @@ def problem(steps, *, width=8, pause=0.0):
         batch_at,
         {"grad_fn": gradients(loss), "tx": tx, "steps": steps, "shared": shared},
     )
+
+
+def batches(batch_at, state):
+    """The batches of all steps from the state's on."""
+    return map(batch_at, itertools.count(int(state.step)))
 
 
 def arrays(tree):

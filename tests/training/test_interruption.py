@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ddib_jax.training import Checkpoints, Stopped, TrainingLog, fit, read_log
-from tests.training.problem import KEY, problem, same_bits
+from tests.training.problem import KEY, batches, problem, same_bits
 from tests.training.whole_run import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +31,9 @@ def trained(directory, *, stop_at=None):
     checkpoints = Checkpoints(directory, {"steps": 10})
     state = checkpoints.restore(state) or state
     log = TrainingLog(directory, start=int(state.step), steps=10, quiet=True)
-    options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 2}
+    options |= {"callbacks": [log.every(2), checkpoints.every(3)]}
     try:
-        return int(state.step), fit(KEY, state, interrupted, **options)
+        return int(state.step), fit(KEY, state, batches(interrupted, state), **options)
     finally:
         log.close()
         checkpoints.close()
@@ -52,9 +52,9 @@ def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name):
 
     before = signal.getsignal(number)
     checkpoints = Checkpoints(tmp_path, {"steps": 200})
-    options |= {"checkpoints": checkpoints, "checkpoint_every": 1000}
+    options |= {"callbacks": [checkpoints.every(1000)]}
     with pytest.raises(Stopped, match=rf"told to stop \({name}\) and ended after step") as stopped:
-        fit(KEY, state, interrupted, **options)
+        fit(KEY, state, batches(interrupted, state), **options)
     checkpoints.close()
     assert stopped.value.code == 128 + number
     assert signal.getsignal(number) is before
@@ -119,10 +119,11 @@ def test_sigterm_ends_a_training_with_a_checkpoint_and_it_goes_on(tmp_path):
         return batch_at(step)
 
     checkpoints = Checkpoints(tmp_path / "stopped", {"steps": 10})
+    callbacks = [checkpoints.every(100)]
     with pytest.raises(
         Stopped, match=r"ended after step \d+; its state is saved in .* The same command goes on"
     ):
-        fit(KEY, state, terminated, **options, checkpoints=checkpoints, checkpoint_every=100)
+        fit(KEY, state, batches(terminated, state), **options, callbacks=callbacks)
     checkpoints.close()
     start, resumed = trained(tmp_path / "stopped")
     assert 1 <= start <= 9

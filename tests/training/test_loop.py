@@ -1,13 +1,23 @@
 """The loop: what it skips, when it stops, and what it says meanwhile."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from ddib_jax.training import Checkpoints, TrainingLog, TrainState, fit, gradients, read_log
-from tests.training.problem import KEY, problem, same_bits
+from ddib_jax.training import (
+    Callback,
+    Checkpoints,
+    TrainingLog,
+    TrainState,
+    fit,
+    gradients,
+    read_log,
+)
+from tests.training.problem import KEY, batches, problem, same_bits
 
 
 def poisoned(batch_at, *steps):
@@ -20,7 +30,8 @@ def poisoned(batch_at, *steps):
 def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     state, batch_at, options = problem(6)
     log = TrainingLog(tmp_path, start=0, steps=6, quiet=True)
-    final = fit(KEY, state, poisoned(batch_at, 2, 5), **options, log=log, log_every=3)
+    poison = poisoned(batch_at, 2, 5)
+    final = fit(KEY, state, batches(poison, state), **options, callbacks=[log.every(3)])
     log.close()
     first, second = read_log(tmp_path / "log.jsonl")
     assert first["skipped"] == 1
@@ -28,8 +39,8 @@ def test_a_step_that_is_not_a_number_is_skipped_and_counted(tmp_path):
     assert all(
         np.isfinite(line["loss"]) and np.isfinite(line["grad_norm"]) for line in (first, second)
     )
-    before = fit(KEY, state, batch_at, **options | {"steps": 2})
-    after = fit(KEY, state, poisoned(batch_at, 2), **options | {"steps": 3})
+    before = fit(KEY, state, batches(batch_at, state), **options | {"steps": 2})
+    after = fit(KEY, state, batches(poisoned(batch_at, 2), state), **options | {"steps": 3})
     same_bits(
         (before.params, before.ema, before.opt_state), (after.params, after.ema, after.opt_state)
     )
@@ -40,23 +51,18 @@ def test_too_many_skipped_steps_stop_the_training_and_the_last_good_state_stays(
     state, batch_at, options = problem(20)
     checkpoints = Checkpoints(tmp_path, {})
     log = TrainingLog(tmp_path, start=0, steps=20, quiet=True)
-    more = {
-        "checkpoints": checkpoints,
-        "checkpoint_every": 2,
-        "log": log,
-        "log_every": 4,
-        "max_skipped": 1,
-    }
+    more = {"callbacks": [log.every(4), checkpoints.every(2)], "max_skipped": 1}
     with pytest.raises(
         FloatingPointError, match="not a number in 2 steps, the last of them step 7;"
     ):
-        fit(KEY, state, poisoned(batch_at, 5, 6), **options, **more)
+        fit(KEY, state, batches(poisoned(batch_at, 5, 6), state), **options, **more)
     log.close()
     checkpoints.close()
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [4]
     assert sorted(path.name for path in (tmp_path / "steps").iterdir()) == ["4", "6"]
     good = Checkpoints(tmp_path, {}).restore(state)
-    same_bits(good, fit(KEY, state, poisoned(batch_at, 5), **options | {"steps": 6}))
+    poison = batches(poisoned(batch_at, 5), state)
+    same_bits(good, fit(KEY, state, poison, **options | {"steps": 6}))
 
 
 @pytest.mark.parametrize("steps_per_call", [2, 5, 50])
@@ -65,9 +71,8 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
     logs = {}
     for name, count in (("one", 1), ("several", steps_per_call)):
         log = TrainingLog(tmp_path / name, start=0, steps=11, quiet=True)
-        logs[name] = fit(
-            KEY, state, batch_at, **options, log=log, log_every=4, steps_per_call=count
-        )
+        more = {"callbacks": [log.every(4)], "steps_per_call": count}
+        logs[name] = fit(KEY, state, batches(batch_at, state), **options, **more)
         log.close()
     for one, several in zip(
         jax.tree.leaves(logs["one"]), jax.tree.leaves(logs["several"]), strict=True
@@ -80,7 +85,7 @@ def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
 
 def test_a_profile_is_written(tmp_path):
     state, batch_at, options = problem(12)
-    fit(KEY, state, batch_at, **options, profile=tmp_path)
+    fit(KEY, state, batches(batch_at, state), **options, profile=tmp_path)
     assert list(tmp_path.rglob("*.xplane.pb"))
 
 
@@ -100,46 +105,63 @@ def test_parameters_that_overflow_are_not_saved(tmp_path):
         fit(
             KEY,
             state,
-            lambda step: np.zeros(8),
+            itertools.repeat(np.zeros(8)),
             grad_fn=grad_fn,
             tx=tx,
             steps=1,
-            checkpoints=checkpoints,
+            callbacks=[checkpoints.every(500)],
         )
     checkpoints.close()
     assert not list((tmp_path / "steps").iterdir())
 
 
-def test_the_watch_sees_the_host_and_the_last_step_is_always_due(tmp_path):
+def test_callbacks_see_the_host_and_the_last_step_is_always_due(tmp_path):
     state, batch_at, options = problem(7)
     seen = {}
     log = TrainingLog(tmp_path, start=0, steps=7, quiet=True)
-    final = fit(
-        KEY, state, batch_at, **options, watch=seen.__setitem__, watch_every=3, log=log, log_every=5
-    )
+    watch = Callback(3, lambda moment: seen.update({moment.step: moment.state}))
+    callbacks = [watch, log.every(5)]
+    final = fit(KEY, state, batches(batch_at, state), **options, callbacks=callbacks)
     log.close()
     assert list(seen) == [3, 6, 7]
     assert [int(state.step) for state in seen.values()] == [3, 6, 7]
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((seen, final)))
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [5, 7]
     same_bits(final, seen[7])
-    same_bits(
-        seen[3], fit(KEY, state, batch_at, **options | {"steps": 3})
-    )  # later steps did not write over it
+    # later steps did not write over it
+    same_bits(seen[3], fit(KEY, state, batches(batch_at, state), **options | {"steps": 3}))
 
 
 def test_from_the_host_or_the_device_the_bits_are_the_same():
     state, batch_at, options = problem(2)
     same_bits(
-        fit(KEY, state, batch_at, **options),
-        fit(KEY, jax.tree.map(np.asarray, state), batch_at, **options),
+        fit(KEY, state, batches(batch_at, state), **options),
+        fit(KEY, jax.tree.map(np.asarray, state), batches(batch_at, state), **options),
     )
 
 
-@pytest.mark.parametrize(
-    "interval", ["log_every", "checkpoint_every", "watch_every", "steps_per_call"]
-)
-def test_intervals_are_at_least_one_step(interval):
+@pytest.mark.parametrize("more", [{"callbacks": [Callback(0, None)]}, {"steps_per_call": 0}])
+def test_intervals_are_at_least_one_step(more):
     state, batch_at, options = problem(2)
     with pytest.raises(ValueError, match="whole numbers of steps from 1 up"):
-        fit(KEY, state, batch_at, **options, **{interval: 0})
+        fit(KEY, state, batches(batch_at, state), **options, **more)
+
+
+def test_batches_that_end_too_early_are_said():
+    state, batch_at, options = problem(4)
+    with pytest.raises(ValueError, match="ended before the steps did: there is none for step 3"):
+        fit(KEY, state, map(batch_at, range(3)), **options)
+
+
+def test_each_callback_is_told_of_the_steps_since_its_own_last_call():
+    state, batch_at, options = problem(6)
+    told = {1: [], 3: [], 4: []}
+    callbacks = [
+        Callback(every, lambda moment, every=every: told[every].append(moment.scalars["loss"]))
+        for every in told
+    ]
+    fit(KEY, state, batches(batch_at, state), **options, callbacks=callbacks)
+    each = told[1]
+    assert len(each) == 6
+    np.testing.assert_allclose(told[3], [np.mean(each[:3]), np.mean(each[3:])], rtol=1e-6)
+    np.testing.assert_allclose(told[4], [np.mean(each[:4]), np.mean(each[4:])], rtol=1e-6)

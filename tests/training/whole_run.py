@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from ddib_jax.training import Checkpoints, TrainingLog, fit
-from tests.training.problem import KEY, arrays, problem
+from tests.training.problem import KEY, arrays, batches, problem
 
 STEPS = 30
 WIDTH = 20000
@@ -28,8 +28,8 @@ def main(directory: str, final: str) -> int:
         state = checkpoints.restore(state) or state
         print(f"from step {int(state.step)}", flush=True)
         log = TrainingLog(checkpoints.directory, start=int(state.step), steps=STEPS, quiet=True)
-        options |= {"checkpoints": checkpoints, "checkpoint_every": 3, "log": log, "log_every": 1}
-        state = fit(KEY, state, batch_at, **options)
+        callbacks = [log.every(1), checkpoints.every(3)]
+        state = fit(KEY, state, batches(batch_at, state), **options, callbacks=callbacks)
         log.close()
         checkpoints.close()
     except OSError as error:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ddib_jax import schedules
-from ddib_jax.commands.arguments import (
+from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
+from ddib_jax.options import (
     Count,
     NonNegative,
     Portion,
@@ -18,12 +19,19 @@ from ddib_jax.commands.arguments import (
     Size,
     Sizes,
     Whole,
+    one_of,
+    out_of_range,
 )
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
-from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
+from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.schedules import EDM, SCHEDULES
 from ddib_jax.training import accumulated, adamw, gradients
 from ddib_jax.training.step import GradFn
 from ddib_jax.types import Network, NoiseSchedule, Preconditioning
+from ddib_jax.weightings import WEIGHTINGS
+
+_TABLES = ("discrete",)
+"""Schedules that are a table, which a training would have to be given."""
+_TRAINABLE = tuple(name for name in SCHEDULES if name not in _TABLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,27 +59,31 @@ class Recipe:
     """Decay of the exponential moving average of the weights; the average is what is written."""
     seed: Whole = 0
     """Seed of weights, batches, noise and dropout."""
-    preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
-    """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v, the noise
-    (epsilon), or the image (sample).
+    preconditioning: Annotated[str, one_of(PRECONDITIONINGS)] = "wiener"
+    """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v (velocity),
+    the noise (epsilon), the score, or the image (sample).
     """
     rank: Size = 128
     """Principal directions of the Wiener preconditioning, at most one fewer than the values of an
     image.
     """
-    schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
-    """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
+    schedule: Annotated[str, one_of(_TRAINABLE)] = "edm"
+    """Noise levels and their times. EDM's and VE's train with log-normal noise levels, the others
+    uniformly in time.
+    """
     sigma_min: Positive = 0.05
-    """Lowest noise level of the EDM schedule's ODE; finer detail than that is carried over as it
-    is. Training does not depend on it.
+    """Lowest noise level of the ODE of EDM's and VE's schedules; finer detail than that is carried
+    over as it is. Training does not depend on it.
     """
     sigma_max: Positive = 80.0
-    """Noise level of the EDM schedule's latents, which must be much larger than the data."""
+    """Noise level of the latents of EDM's and VE's schedules, which must be much larger than the
+    data.
+    """
     noise_mean: Signed = 0.2
-    """Mean of log sigma, which is normal in training with the EDM schedule."""
+    """Mean of log sigma, which is normal in training with EDM's and VE's schedules."""
     noise_std: Positive = 1.5
-    """Standard deviation of log sigma in training with the EDM schedule."""
-    weighting: Literal["network", "edm", "min-snr"] = "network"
+    """Standard deviation of log sigma in training with EDM's and VE's schedules."""
+    weighting: Annotated[str, one_of(WEIGHTINGS)] = "network"
     """Weight of the loss by noise level: that of the network's own error, or of the denoised
     image's as in EDM or Min-SNR (gamma 5).
     """
@@ -113,8 +125,11 @@ class Recipe:
     def check(self, *, points: bool) -> None:
         """Raise ValueError for options that do not go together, or are of what is not chosen.
 
-        points: whether the data are points, not images.
+        Also for numbers and words outside of their ranges. points: whether the data are points, not
+        images.
         """
+        if said := out_of_range(self):
+            raise ValueError(said)
         if not self.sigma_min < self.sigma_max:
             raise ValueError(
                 f"Noise levels go from {self.sigma_min:g} up to {self.sigma_max:g}; give a"
@@ -126,9 +141,9 @@ class Recipe:
         unused = {
             "the network for points": () if points else ("width", "blocks"),
             "the U-Net, and the data are points": (*of_unet, "patch_size") if points else (),
-            "the EDM schedule": () if self.schedule == "edm" else ("sigma_min", "sigma_max"),
-            "training with the EDM schedule": (
-                () if self.schedule == "edm" else ("noise_mean", "noise_std")
+            "the EDM and VE schedules": () if self._log_normal else ("sigma_min", "sigma_max"),
+            "training with the EDM and VE schedules": (
+                () if self._log_normal else ("noise_mean", "noise_std")
             ),
         }
         for what, names in unused.items():
@@ -191,14 +206,18 @@ class Recipe:
 
     def noise_schedule(self) -> NoiseSchedule:
         """The noise schedule: the noise level of a time."""
-        if self.schedule == "edm":
-            return schedules.EDM(self.sigma_min, self.sigma_max)
-        return schedules.SCHEDULES[self.schedule]()
+        kind = SCHEDULES[self.schedule]
+        return kind(self.sigma_min, self.sigma_max) if self._log_normal else kind()
+
+    @property
+    def _log_normal(self) -> bool:
+        """Whether time is a logarithm of the noise level, which training draws log-normally."""
+        return issubclass(SCHEDULES[self.schedule], EDM)
 
     def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:
         shared = {
             "out_channels": shape[-1],
-            "time_scale": 16.0 if self.schedule == "edm" else 1000.0,
+            "time_scale": 16.0 if self._log_normal else 1000.0,
             "dtype": "bfloat16" if self.bf16 else "float32",
         }
         if len(shape) == 1:
@@ -215,7 +234,7 @@ class Recipe:
         )
 
     def _noise_level(self, model: DiffusionModel) -> LogNormal | UniformTime:
-        if self.schedule == "edm":
+        if self._log_normal:
             return LogNormal(self.noise_mean, self.noise_std)
         time = lambda sigma: float(model.schedule.time(jnp.asarray(sigma)))
         low, high = model.schedule.sigma_range

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.adversarial import GAN_LOSSES, ImagePool
+from ddib_jax.gan import GAN_LOSSES, ImagePool
 
 
 def test_losses_are_the_papers():

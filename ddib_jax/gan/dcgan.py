@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ddib_jax.adversarial import vanilla
+from ddib_jax.gan.losses import vanilla
 from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.types import Image, Params, PRNGKey
 

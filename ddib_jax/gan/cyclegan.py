@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from ddib_jax.adversarial import ImagePool
+from ddib_jax.gan.losses import ImagePool
 from ddib_jax.nets.cyclegan import PatchDiscriminator
 from ddib_jax.types import GeneratorNetwork, Image, Keys, Params, PRNGKey
 

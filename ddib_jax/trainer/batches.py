@@ -1,0 +1,60 @@
+"""The batches of a training: of a step, a pure function of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddib_jax.data import ImageSource, batch_at
+from ddib_jax.distributed import Shard
+
+_WHOLE = Shard()
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batch of a step, a pure function of it.
+
+    A batch holds `image`, `index` (in the batch of all hosts) and, where labelled, `label`. A
+    fraction `label_dropout` of the labels is the null label instead, the number after the last
+    class (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right. Of the
+    `batch_size` images, this host's `shard` is given.
+    """
+
+    source: ImageSource
+    batch_size: int
+    seed: int
+    labelled: bool = False
+    label_dropout: float = 0.0
+    flip: bool = False
+    shard: Shard = _WHOLE
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        images, labels = batch_at(
+            self.source,
+            step,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            shard=(self.shard.index, self.shard.count),
+        )
+        index = np.arange(len(images)) + self.shard.index * len(images)
+        if self.flip:
+            mirrored = self._chances(step, 2)[index] < 0.5
+            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        batch = {"image": images, "index": index}
+        if self.labelled:
+            dropped = self._chances(step, 1)[index] < self.label_dropout
+            null = len(self.source.classes)
+            batch["label"] = np.where(dropped, null, needed(labels)).astype(np.int32)
+        return batch
+
+    def _chances(self, step: int, stream: int) -> np.ndarray:
+        """Uniform numbers [batch_size], the same on all hosts, from which each takes its part."""
+        return np.random.default_rng([self.seed, step, 0, stream]).random(self.batch_size)
+
+
+def needed(labels: np.ndarray | None) -> np.ndarray:
+    """The labels; raises ValueError where there are none."""
+    if labels is None:
+        raise ValueError("The data have no labels; leave them out, or give data that have some.")
+    return labels
