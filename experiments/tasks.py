@@ -10,11 +10,11 @@ from PIL import Image
 
 import ddib_jax
 from ddib_jax import pretrained
-from ddib_jax.data import ImageSource, mnist_idx
+from ddib_jax.data import mnist_idx
 from ddib_jax.evaluation import Classifier, classify
-from ddib_jax.gan import CycleGANTraining, train_cyclegan
 from ddib_jax.trainer import ClassifierTraining, train_classifier
 from study import RUNS, load_classifier
+from trained import cyclegan, diffusion
 
 FIGURES = {
     "digits": (
@@ -87,6 +87,17 @@ class Config:
         """Where models are kept."""
         return self.out.with_name(self.out.name + "-models")
 
+    @property
+    def cyclegan(self) -> dict[str, int]:
+        """Options of all CycleGANs."""
+        return {
+            "steps": self.cyclegan_steps,
+            "batch_size": self.cyclegan_batch,
+            "width": self.cyclegan_width,
+            "blocks": 6,
+            "layers": 2,
+        }
+
 
 class Task(NamedTuple):
     """Images to translate, the models that do it, and what is known of the truth."""
@@ -118,9 +129,12 @@ def digits(config: Config) -> Task:
         ddib_jax.load_dataset(name, split=split)
         for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
     )
-    gans = {"CycleGAN": (_cyclegan(config, "five", "seven", "cyclegan", 0), "ab")}
+    gans = {
+        "CycleGAN": (cyclegan(config.home / "cyclegan", "five", "seven", **config.cyclegan), "ab")
+    }
     for seed in range(1, config.seeds):
-        gan = _cyclegan(config, "five", "seven", f"cyclegan-{seed}", seed)
+        home = config.home / f"cyclegan-{seed}"
+        gan = cyclegan(home, "five", "seven", seed=seed, **config.cyclegan)
         gans[f"CycleGAN, seed {seed}"] = (gan, "ab")
     classifier = load_classifier()
     source = fives.take(range(min(config.count, len(fives))))
@@ -144,10 +158,7 @@ def partners(config: Config) -> list[Task]:
     folder = _pairs(config)
     names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
     for name in names.values():
-        if not (config.home / name / "model.json").exists():
-            source = ddib_jax.load_dataset(f"npz:{folder / name}", split="train")
-            training = ddib_jax.Training(steps=config.diffusion_steps)
-            ddib_jax.train(source, training, config.home / name, name=name)
+        diffusion(config.home / name, f"npz:{folder / name}", steps=config.diffusion_steps)
     if not (config.home / "classifier" / "model.json").exists():
         both = [
             ddib_jax.load_dataset(f"npz:{folder / 'both'}", split=split)
@@ -156,7 +167,7 @@ def partners(config: Config) -> list[Task]:
         train_classifier(*both, ClassifierTraining(), config.home / "classifier", name="both")
     classifier = load_classifier(config.home / "classifier")
     data = {title: f"npz:{folder / name}" for title, name in names.items()}
-    gan = _cyclegan(config, *data.values(), "cyclegan-mnist", 0)
+    gan = cyclegan(config.home / "cyclegan-mnist", *data.values(), **config.cyclegan)
     test, train = (
         {title: ddib_jax.load_dataset(name, split=split) for title, name in data.items()}
         for split in ("test", "train")
@@ -223,29 +234,28 @@ def pets(config: Config) -> list[Task]:
     models = {name: config.home / name for name in SPECIES}
     training = {name: str(config.cats_dogs / "train" / name) for name in SPECIES}
     for name, start in zip(SPECIES, (None, str(models["cats"])), strict=True):
-        if not (models[name] / "model.json").exists():
-            options = ddib_jax.Training(
-                init=start,
-                steps=config.diffusion_steps,
-                batch_size=32,
-                model_channels=64,
-                channel_mult=(1, 2, 2),
-                noise_mean=0.0,
-                reference=0,
-                flip=True,
-                checkpoint_every=200,
-            )
-            source = _training_images(training[name], config.pet_size)
-            ddib_jax.train(source, options, models[name], name=name)
-    gan = _cyclegan(
-        config,
+        diffusion(
+            models[name],
+            training[name],
+            image_size=config.pet_size,
+            init=start,
+            steps=config.diffusion_steps,
+            batch_size=32,
+            model_channels=64,
+            channel_mult=(1, 2, 2),
+            noise_mean=0.0,
+            reference=0,
+            flip=True,
+            checkpoint_every=200,
+        )
+    options = config.cyclegan | {"steps": config.pet_cyclegan_steps}
+    gan = cyclegan(
+        config.home / "cyclegan-pets",
         *training.values(),
-        "cyclegan-pets",
-        0,
         image_size=config.pet_size,
-        steps=config.pet_cyclegan_steps,
         flip=True,
         checkpoint_every=200,
+        **options,
     )
     images = {}
     for name in SPECIES:
@@ -301,33 +311,3 @@ def _species_classifier(
     calls = [species(features["test"][name]).argmax(axis=1) for name in SPECIES]
     right = np.concatenate([call == label for label, call in enumerate(calls)])
     return species, f"; the classifier calls {right.mean():.1%} of {len(right)} real ones right"
-
-
-def _cyclegan(
-    config: Config,
-    a: str,
-    b: str,
-    folder: str,
-    seed: int,
-    *,
-    image_size: int | None = None,
-    **options,
-) -> Path:
-    """Train a CycleGAN unless it is there; returns its folder."""
-    home = config.home / folder
-    if not (home / "ab" / "model.json").exists():
-        shared = {
-            "steps": config.cyclegan_steps,
-            "batch_size": config.cyclegan_batch,
-            "width": config.cyclegan_width,
-            "blocks": 6,
-            "layers": 2,
-        }
-        sources = (_training_images(name, image_size) for name in (a, b))
-        training = CycleGANTraining(seed=seed, **shared | options)
-        train_cyclegan(*sources, training, home, names=(Path(a).name, Path(b).name))
-    return home
-
-
-def _training_images(name: str, image_size: int | None) -> ImageSource:
-    return ddib_jax.load_dataset(name, split="train", image_size=image_size)
