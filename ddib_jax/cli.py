@@ -1,9 +1,11 @@
 """The `ddib` command."""
 
+import contextlib
 import difflib
 import inspect
 import io
 import os
+import signal
 import sys
 import textwrap
 import warnings
@@ -45,8 +47,9 @@ def parse(args: Sequence[str]) -> Any:
 def main() -> int:
     """Run the command that this process was started with; returns its exit code.
 
-    A wrong input is one sentence on stderr and 1, a training that SIGTERM ended is 143, and what
-    Ctrl-C ended is 130; a command that examines (`diagnose`) has an exit code of its own.
+    A wrong input is one sentence on stderr and 1; what a signal ended is 128 and its number, 130
+    after Ctrl-C and 143 after SIGTERM; a command that examines (`diagnose`) has an exit code of its
+    own.
     """
     command = parse(sys.argv[1:])
     # Here: the overview of the commands needs no JAX.
@@ -56,7 +59,7 @@ def main() -> int:
     from PIL.Image import DecompressionBombWarning
 
     from ddib_jax import distributed, parallel
-    from ddib_jax.commands.interruption import INTERRUPTED, SENTENCE, ending_promptly
+    from ddib_jax.commands.interruption import Ended, ending_promptly, exit_code, farewell
     from ddib_jax.training import Stopped
 
     for stream in (sys.stdout, sys.stderr):
@@ -75,13 +78,18 @@ def main() -> int:
             warnings.filterwarnings("ignore", category=DecompressionBombWarning)
             return command.run() or 0
     except KeyboardInterrupt:
-        print(SENTENCE, file=sys.stderr)
-        return distributed.leave(INTERRUPTED)
+        print(farewell(signal.SIGINT), file=sys.stderr)
+        return distributed.leave(exit_code(signal.SIGINT))
+    except Ended as ended:
+        with contextlib.suppress(OSError):  # the terminal may be what ended
+            print(ended, file=sys.stderr, flush=True)
+        return distributed.leave(ended.code)
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
         print(f"ddib: {error}", file=sys.stderr)
         return distributed.leave(1)
     except Stopped as stopped:
-        print(f"ddib: {stopped}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"ddib: {stopped}", file=sys.stderr, flush=True)
         return stopped.code
     except RuntimeError as error:
         if said := _of_device(error):
