@@ -9,19 +9,26 @@ from ddib_jax.commands.inputs import check_apart
 from ddib_jax.files import check_output
 
 
-def check_training_place(out: Path, data: Sequence[str], *, first: bool) -> None:
-    """Raise ValueError or OSError where a training cannot write its model to the directory `out`.
+def check_training_place(
+    out: Path, data: Sequence[str], *, first: bool = True, models: Sequence[str] = ("",)
+) -> None:
+    """Raise ValueError or OSError where a training cannot write its models to the directory `out`.
 
-    That is where it cannot be written, lies in or above a folder of the data, or holds a model that
-    this training did not make. first: whether this is the first of several hosts.
+    That is where it cannot be written, lies in or above a folder of the data, or holds a model, but
+    no checkpoint of a training that made it: the model would be replaced. first: whether this is
+    the first of several hosts. models: where within `out` they go.
     """
     check_apart(out, data)
-    if first:
-        check_output(out)
-        if (out / "model.json").is_file() and not (out / "training").is_dir():
+    if not first:
+        return
+    check_output(out)
+    if any((out / "training" / "steps").glob("*[0-9]")):
+        return  # which other training this may be, its configuration tells
+    for model in models:
+        if (out / model / "model.json").is_file():
             raise ValueError(
-                f"{out} holds a model, and no training that made it and could go on; name another"
-                " directory, or remove this one."
+                f"{out / model} holds a model, and {out} no checkpoint of a training that made it"
+                " and could go on; name another directory, or remove this one."
             )
 
 

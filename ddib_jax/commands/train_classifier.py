@@ -13,9 +13,10 @@ import optax
 
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import Count, DataName, Positive, Whole
-from ddib_jax.data import batch_at, load_dataset
+from ddib_jax.commands.place import check_training_place
+from ddib_jax.data import ImageSource, batch_at, load_dataset
 from ddib_jax.evaluation import Classifier, classify
-from ddib_jax.files import check_output
+from ddib_jax.files import held
 from ddib_jax.nets import DigitClassifier
 from ddib_jax.parallel import machine
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
@@ -29,7 +30,7 @@ class TrainClassifier:
     """
 
     out: Path
-    """The model directory to write."""
+    """The model directory to write; the log goes to OUT/training."""
     data: DataName = "digits"
     """A labelled data set: digits, five+seven, npz:FILE ..."""
     data_dir: Path | None = None
@@ -45,11 +46,16 @@ class TrainClassifier:
 
     def run(self) -> None:
         """Train, test, write the model directory."""
-        check_output(self.out)
+        check_training_place(self.out, (self.data,))
         train, test = (
             load_dataset(self.data, split=split, directory=self.data_dir)
             for split in ("train", "test")
         )
+        work_dir = self.out / "training"
+        with held(work_dir / "lock", "training"):
+            self._run(train, test, work_dir)
+
+    def _run(self, train: ImageSource, test: ImageSource, work_dir: Path) -> None:
         network = DigitClassifier()
         image = jnp.zeros((1, *train.image_shape))
         params = jax.jit(network.init)(jax.random.key(self.seed), image)["params"]
@@ -66,8 +72,7 @@ class TrainClassifier:
             rng = np.random.default_rng([self.seed, step, 2])
             return {"image": _shifted(images, rng), "label": labels}
 
-        self.out.mkdir(parents=True, exist_ok=True)
-        log = TrainingLog(self.out, start=0, steps=self.steps)
+        log = TrainingLog(work_dir, start=0, steps=self.steps)
         state = TrainState.create(params, tx)
         state = fit(
             jax.random.key(self.seed),
@@ -87,7 +92,7 @@ class TrainClassifier:
             for name, value in dataclasses.asdict(self).items()
             if name not in ("out", "data", "data_dir")
         }
-        lines = read_log(self.out / "log.jsonl")
+        lines = read_log(work_dir / "log.jsonl")
         facts = {
             "data": {"name": self.data, "split": "train", "images": len(train)},
             "training": {

@@ -15,7 +15,7 @@ from ddib_jax.commands.arguments import Count, DataName, NonNegative, OptionalWh
 from ddib_jax.commands.domain import Batches
 from ddib_jax.commands.gan import GanTraining
 from ddib_jax.commands.monitor import imbalance
-from ddib_jax.commands.place import check_training_place
+from ddib_jax.commands.place import check_training_place, defaults
 from ddib_jax.data import ALL, ImageSource
 from ddib_jax.data.png import write_grid
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
@@ -71,7 +71,8 @@ class TrainCyclegan(GanTraining):
     def run(self) -> None:
         """Train, with previews, and write both generators."""
         shard = self.hosts.join(heed_sigterm=True)
-        check_training_place(self.out, (self.a, self.b), first=shard.index == 0)
+        check_training_place(self.out, (self.a, self.b), first=shard.index == 0, models=DIRECTIONS)
+        self._check_generator()
         loaded = {"a": self.load(self.a), "b": self.load(self.b)}
         sources, shape = _of_one_shape(loaded)
         if self.generator == "resnet":
@@ -140,6 +141,15 @@ class TrainCyclegan(GanTraining):
         distributed.barrier("generators written")
         if shard.index == 0:
             print(f"The generators lie in {self.out / 'ab'} and {self.out / 'ba'}.")
+
+    def _check_generator(self) -> None:
+        """Raise ValueError for an option of the kind of generator that was not chosen."""
+        kind, option = {"resnet": ("unet", "downs"), "unet": ("resnet", "blocks")}[self.generator]
+        if getattr(self, option) != defaults(self)[option]:
+            raise ValueError(
+                f"--{option} is an option of the generator {kind}; leave it out, or say --generator"
+                f" {kind}."
+            )
 
 
 def findings(scalars: dict[str, float]) -> dict[str, str]:
