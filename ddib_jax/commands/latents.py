@@ -66,6 +66,10 @@ def read_latents(path: Path) -> LatentFile:
             latents = np.asarray(arrays["latents"], np.float32)
             if len(names) != len(latents):
                 raise ValueError("names and latents differ in number")
+            if not names:
+                raise ValueError("it holds no latent")
+            if aux is not None and len(aux.value) != len(latents):
+                raise ValueError(f"the auxiliary state is that of {len(aux.value)} other latents")
             encoded = LatentFile(names, latents, str(arrays["model"]), aux)
     except _UNREADABLE as error:
         raise ValueError(
