@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import inspect
 import io
 import os
@@ -51,7 +52,17 @@ def main() -> int:
     after Ctrl-C and 143 after SIGTERM; a command that examines (`diagnose`) has an exit code of its
     own.
     """
-    command = parse(sys.argv[1:])
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While modules are imported, which takes seconds.
+        print("ddib: stopped by Ctrl-C; nothing had begun.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run the command of a command line; returns the exit code of the process."""
+    command = parse(args)
     # Here: the overview of the commands needs no JAX.
     import jax
     import jax.numpy as jnp
@@ -84,8 +95,12 @@ def main() -> int:
         with contextlib.suppress(OSError):  # the terminal may be what ended
             print(ended, file=sys.stderr, flush=True)
         return distributed.leave(ended.code)
+    except BrokenPipeError:  # who read stdout, such as `head`, has enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return distributed.leave(128 + 13)  # as of SIGPIPE
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-        print(f"ddib: {error}", file=sys.stderr)
+        print(f"ddib: {_in_words(error)}", file=sys.stderr)
         return distributed.leave(1)
     except Stopped as stopped:
         with contextlib.suppress(OSError):
@@ -103,6 +118,17 @@ def main() -> int:
             file=sys.stderr,
         )
         return distributed.leave(1)
+
+
+def _in_words(error: Exception) -> str:
+    """An error as a sentence: the system's own with what it befell, of ours what they say."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error) or type(error).__name__
+    where = "" if error.filename is None else f" ({error.filename})"
+    advice = ""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        advice = "; what is complete stays, make room and start again"
+    return f"{error.strerror}{where}{advice}."
 
 
 def _of_device(error: RuntimeError) -> str:

@@ -15,7 +15,7 @@ from ddib_jax.commands.arguments import Count, OptionalSize, Positive, Whole
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading
 from ddib_jax.commands.monitor import Monitor
-from ddib_jax.commands.place import defaults
+from ddib_jax.commands.place import defaults, note_data
 from ddib_jax.commands.results import write_unreadable
 from ddib_jax.data import ImageSource, load_dataset
 from ddib_jax.distributed import Shard
@@ -92,6 +92,7 @@ class GanTraining:
         if first:
             unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
             write_unreadable(work_dir / "unreadable.txt", unreadable)
+            note_data(work_dir, [len(source) for source in sources], fresh=checkpoints.fresh)
         if start and first:
             print(f"Resuming {self.out} at step {start}.", flush=True)
         log, watch = None, None

@@ -1,12 +1,14 @@
 """Where a training writes, and what every training says of its options."""
 
 import dataclasses
+import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ddib_jax.commands.inputs import check_apart
-from ddib_jax.files import check_output
+from ddib_jax.files import check_output, drafted_file, read_json
 
 
 def check_training_place(
@@ -30,6 +32,25 @@ def check_training_place(
                 f"{out / model} holds a model, and {out} no checkpoint of a training that made it"
                 " and could go on; name another directory, or remove this one."
             )
+
+
+def note_data(work_dir: Path, counts: Sequence[int], *, fresh: bool) -> None:
+    """Note how many images each data set of a training has, and warn where that has changed.
+
+    fresh: whether the training begins.
+    """
+    path = work_dir / "images.json"
+    before = None if fresh or not path.is_file() else read_json(path, "numbers of images")
+    if before is not None and before != list(counts):
+        was, now = (" and ".join(map(str, numbers)) for numbers in (before, counts))
+        warnings.warn(
+            f"The data had {was} images when this training began or was last resumed, and have"
+            f" {now} now: it goes on with these, not as if it had never been interrupted.",
+            stacklevel=2,
+        )
+    if before != list(counts):
+        with drafted_file(path) as draft:
+            draft.write_text(json.dumps(list(counts)) + "\n")
 
 
 def defaults(command: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ddib_jax.commands.arguments import (
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.domain import Batches, BatchesInOrder, Reference, data_deviation, statistics
 from ddib_jax.commands.inputs import FlatReading, Reading
-from ddib_jax.commands.place import check_training_place, defaults
+from ddib_jax.commands.place import check_training_place, defaults, note_data
 from ddib_jax.commands.preview import preview
 from ddib_jax.commands.recipe import Recipe
 from ddib_jax.commands.results import write_unreadable
@@ -142,6 +142,7 @@ class Train(Recipe):
         work_dir, first = self.out / "training", shard.index == 0
         if first:
             write_unreadable(work_dir / "unreadable.txt", getattr(source, "unreadable", ()))
+            note_data(work_dir, [len(source)], fresh=checkpoints.fresh)
             if checkpoints.fresh:  # what a start before this one fitted may be of other options
                 (work_dir / "wiener.npz").unlink(missing_ok=True)
         model = self._model(source, work_dir)

@@ -25,15 +25,45 @@ _SMALL = 65535 // 4
 """Of pictures with 16 bits: where no value is larger, they look black."""
 
 
+@dataclass
+class Noted:
+    """What is to be said of files that are read: their names, and what is odd about them.
+
+    dark: the largest values of pictures with 16 bits, where these fill a small part of the range.
+    several: those that hold more frames or pages than the first.
+    """
+
+    dark: dict[str, int] = field(default_factory=dict)
+    several: list[str] = field(default_factory=list)
+
+    def warn(self, count: int) -> None:
+        """Say it, of so many files."""
+        if self.dark:
+            name, largest = next(iter(self.dark.items()))
+            warnings.warn(
+                f"{len(self.dark)} of {count} images have 16 or more bits, of which their values"
+                f" fill a small part (at most {max(self.dark.values())} of 65535; in {name}"
+                f" {largest}): they are read as nearly black. Stretch their values first if that is"
+                " not meant.",
+                stacklevel=4,
+            )
+        if self.several:
+            warnings.warn(
+                f"{len(self.several)} of {count} images hold several frames or pages, of which the"
+                f" first is read: {_listing(sorted(self.several))}.",
+                stacklevel=4,
+            )
+
+
 @dataclass(frozen=True)
 class View:
     """How a picture is fitted: which half of it, its central part resized, its background.
 
     image_size: the side of the central square, or height and width of the central part of that
     shape. With a random crop the square is resized to `LOADED` times `image_size`, and each draw
-    takes a part of `image_size`. max_pixels: of a file that is read. noted: where the largest
-    values of pictures with 16 bits go, by file, if they fill a small part of the range. Raises
-    ValueError for a size below 1, an unknown crop or colour, and a random crop without a size.
+    takes a part of `image_size`. max_pixels: of a file that is read. noted: where it goes what is
+    to be said of files. Raises ValueError for a size below 1, an unknown crop or colour, and a
+    random crop without a size.
     """
 
     image_size: int | tuple[int, int] | None = None
@@ -41,7 +71,7 @@ class View:
     background: str = "white"
     crop: str = "centre"
     max_pixels: int = MAX_PIXELS
-    noted: dict[str, int] | None = field(default=None, compare=False)
+    noted: "Noted | None" = field(default=None, compare=False)
 
     def __post_init__(self):
         if self.shape is not None and min(self.shape) < 1:
@@ -84,7 +114,7 @@ class View:
         if self.noted is not None and picture.mode.startswith("I"):
             largest = int(np.asarray(picture).max())
             if largest <= _SMALL:
-                self.noted[str(getattr(picture, "filename", ""))] = largest
+                self.noted.dark[str(getattr(picture, "filename", ""))] = largest
         image = _rgb(ImageOps.exif_transpose(picture), self.background)
         if self.half is not None:
             # The column in the middle of an odd width belongs to neither half.
@@ -111,7 +141,7 @@ class Pictures:
     With `skip_unreadable` items that cannot be read are left out: `readable` are the indices of the
     others, and `unreadable` says of each why. Raises ValueError that names all the items that
     cannot be read, or whose sizes differ, and warns of pictures with 16 bits whose values fill so
-    small a part of their range that they are read as nearly black.
+    small a part of their range that they are read as nearly black, and of those of several frames.
     """
 
     def __init__(
@@ -126,20 +156,13 @@ class Pictures:
         skip_unreadable: bool = False,
     ):
         self.classes, self._view, self._read = classes, view, read
-        noted: dict[str, int] = {}
+        noted = Noted()
         loaded = self._load(items, replace(view, noted=noted), memory, skip=skip_unreadable)
         self._pixels, shape, self.readable, self.unreadable = loaded
         self.items = [items[i] for i in self.readable] if self.unreadable else items
         self.labels = None if labels is None else labels[self.readable]
         self.image_shape = (*(view.shape or shape[:2]), 3)
-        if noted:
-            name, largest = next(iter(noted.items()))
-            warnings.warn(
-                f"{len(noted)} of {len(items)} images have 16 or more bits, of which their values"
-                f" fill a small part (at most {max(noted.values())} of 65535; in {name} {largest}):"
-                " they are read as nearly black. Stretch their values first if that is not meant.",
-                stacklevel=3,
-            )
+        noted.warn(len(items))
 
     def __len__(self) -> int:
         return len(self.items)
