@@ -25,6 +25,8 @@ def _grey(argument: str, split: str, directory: str | Path | None, seed: int) ->
 
 
 def _arrays(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    if not argument:
+        raise ValueError("'npz' names no file: write npz:FILE, or npz:FOLDER with its test.npz.")
     path = Path(argument)
     return ArrayImages(path / f"{split}.npz" if path.is_dir() else path)
 

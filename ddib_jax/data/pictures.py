@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,15 @@ LOADED = 286 / 256
 MAX_PIXELS = 178_956_970
 """Pixels of a picture that is read, unless another bound is given: that of Pillow's errors."""
 
+_OTHERS = {
+    "a video: export its frames": (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"),
+    "an archive: unpack it": (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"),
+    "a format to be converted first": (
+        *(".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".svg", ".pdf", ".dcm", ".nii"),
+        *(".npy", ".exr", ".h5"),
+    ),
+}
+"""What files may be that are given as pictures and are none that Pillow decodes."""
 _NAMED = 10
 _WORKERS = 4
 _SMALL = 65535 // 4
@@ -211,7 +221,7 @@ class Pictures:
         with ThreadPoolExecutor(_WORKERS) as pool:
             for index, result in enumerate(pool.map(partial(self._attempt, view), items)):
                 if isinstance(result, Exception):
-                    unreadable.append(f"{items[index]} ({_reason(result)})")
+                    unreadable.append(f"{items[index]} ({_reason(items[index], result)})")
                     continue
                 if shape is None:
                     shape, first = result.shape, items[index]
@@ -266,9 +276,11 @@ def _rgb(image: Image.Image, background: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(item: Any, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
+        suffix = Path(item).suffix.lower() if isinstance(item, str | Path) else ""
+        kinds = (kind for kind, suffixes in _OTHERS.items() if suffix in suffixes)
+        return next(kinds, "no known image format")
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

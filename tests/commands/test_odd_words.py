@@ -104,6 +104,7 @@ def test_a_class_whose_name_is_anothers_number():
     assert classes(("0", "1", "10", "3")).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.usefixtures("unchecked")  # a checkpoint of nothing but its words
 def test_a_name_of_a_class_may_hold_a_comma():
     words = ("red, white", "blue")
     checkpoint = SimpleNamespace(conditioner=Classes(words, 2))
@@ -123,6 +124,30 @@ def test_a_file_of_arrays_is_no_picture(ddib, tmp_path, models):
     code, _, err = ddib(*words, "--out", tmp_path / "out")
     assert code == 1
     assert f"is a NumPy file and no picture: images in it are npz:{path}" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("clip.MP4", "a video: export its frames"),
+        ("a.zip", "an archive: unpack it"),
+        ("IMG_1.HEIC", "a format to be converted first"),
+        ("a.png", "no known image format"),
+    ],
+)
+def test_what_no_picture_is(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b"no picture at all")
+    with pytest.raises(ValueError, match=rf"1 of 1 images cannot be read: .*{name} \({said}\)"):
+        open_inputs([str(tmp_path / name)], (8, 8, 3), split="test", limit=None)
+
+
+def test_arrays_of_no_name_are_not_those_of_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("test.npz", images=np.zeros((1, 8, 8, 3), np.uint8))
+    for word in ("npz:", "npz"):
+        with pytest.raises(ValueError, match="names no file"):
+            open_inputs([word], (8, 8, 3), split="test", limit=None)
+    assert len(open_inputs(["npz:."], (8, 8, 3), split="test", limit=None)) == 1
 
 
 def test_pictures_of_one_stem_keep_their_results(ddib, tmp_path, models):
@@ -224,9 +249,10 @@ def test_frames_behind_the_first_are_told(tmp_path, recwarn):
     names = ("film.gif", "pages.tif", "film.png", "film.webp", "phone.mpo")
     for name in names:
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "one.gif")
     images = open_inputs([str(tmp_path)], (8, 8, 3), split="test", limit=None)
-    assert len(images) == 6
+    assert len(images) == 7
     [said] = [str(w.message) for w in recwarn if "several frames" in str(w.message)]
-    assert said.startswith("4 of 6 images hold several frames or pages, of which the first is read")
+    assert said.startswith("4 of 7 images hold several frames or pages, of which the first is read")
     assert "phone" not in said
