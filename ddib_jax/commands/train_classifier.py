@@ -32,7 +32,7 @@ class TrainClassifier:
     out: Path
     """The model directory to write; the log goes to OUT/training."""
     data: DataName = "digits"
-    """A labelled data set: digits, five+seven, npz:FILE ..."""
+    """A labelled data set: digits, digits:5,7, npz:FILE ..."""
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
     steps: Count = 900
@@ -51,6 +51,13 @@ class TrainClassifier:
             load_dataset(self.data, split=split, directory=self.data_dir)
             for split in ("train", "test")
         )
+        most = DigitClassifier.classes
+        unlabelled = train.labels is None or test.labels is None
+        if unlabelled or len(train.image_shape) != 3 or len(train.classes) > most:
+            raise ValueError(
+                f"'{self.data}' has no images with labels of at most {most} classes; give digits,"
+                " digits:5,7, or npz:FILE with labels."
+            )
         work_dir = self.out / "training"
         with held(work_dir / "lock", "training"):
             self._run(train, test, work_dir)

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from ddib_jax import cli, translation
+from ddib_jax.commands import COMMANDS
 from ddib_jax.commands.inputs import open_inputs
 from ddib_jax.commands.place import check_training_place, note_data
 from ddib_jax.commands.sample import Sample
 from ddib_jax.commands.train_classifier import TrainClassifier
 from ddib_jax.conditioning import Classes
+from ddib_jax.data import load_dataset
 
 FEW = "--steps 2 --batch-size 2"
 
@@ -211,6 +213,20 @@ def test_a_model_is_not_replaced_by_a_training_that_cannot_go_on(tmp_path):
     check_training_place(out, (), models=("ba",))
     (out / "training" / "steps" / "20").mkdir()
     check_training_place(out, ())
+
+
+@pytest.mark.parametrize("data", ["checkerboard", "folder", "npz:many.npz"])
+def test_a_classifier_is_of_labelled_images(tmp_path, monkeypatch, pictures, data):
+    monkeypatch.chdir(tmp_path)
+    pictures.rename("folder")
+    images = np.zeros((11, 8, 8, 3), np.uint8)
+    np.savez("many.npz", images=images, labels=np.arange(11))
+    with pytest.raises(ValueError, match="has no images with labels of at most 10 classes"):
+        TrainClassifier(out=tmp_path / "out", data=data).run()
+    [example] = COMMANDS["train-classifier"].examples
+    load_dataset(cli.parse(example.split()[1:]).data)
+    with pytest.raises(ValueError, match="is a file: give its folder"):
+        load_dataset("folder/a-rgb.png")
 
 
 def test_images_that_came_or_went_are_told(tmp_path, recwarn):
