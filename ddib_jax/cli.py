@@ -1,9 +1,12 @@
 """The `ddib` command."""
 
+import contextlib
 import difflib
+import errno
 import inspect
 import io
 import os
+import signal
 import sys
 import textwrap
 import warnings
@@ -45,10 +48,21 @@ def parse(args: Sequence[str]) -> Any:
 def main() -> int:
     """Run the command that this process was started with; returns its exit code.
 
-    A wrong input is one sentence on stderr and 1, a training that SIGTERM ended is 143, and what
-    Ctrl-C ended is 130; a command that examines (`diagnose`) has an exit code of its own.
+    A wrong input is one sentence on stderr and 1; what a signal ended is 128 and its number, 130
+    after Ctrl-C and 143 after SIGTERM; a command that examines (`diagnose`) has an exit code of its
+    own.
     """
-    command = parse(sys.argv[1:])
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While modules are imported, which takes seconds.
+        print("ddib: stopped by Ctrl-C; nothing had begun.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run the command of a command line; returns the exit code of the process."""
+    command = parse(args)
     # Here: the overview of the commands needs no JAX.
     import jax
     import jax.numpy as jnp
@@ -56,7 +70,7 @@ def main() -> int:
     from PIL.Image import DecompressionBombWarning
 
     from ddib_jax import distributed, parallel
-    from ddib_jax.commands.interruption import INTERRUPTED, SENTENCE, ending_promptly
+    from ddib_jax.commands.interruption import Ended, ending_promptly, exit_code, farewell
     from ddib_jax.training import Stopped
 
     for stream in (sys.stdout, sys.stderr):
@@ -75,13 +89,22 @@ def main() -> int:
             warnings.filterwarnings("ignore", category=DecompressionBombWarning)
             return command.run() or 0
     except KeyboardInterrupt:
-        print(SENTENCE, file=sys.stderr)
-        return distributed.leave(INTERRUPTED)
+        print(farewell(signal.SIGINT), file=sys.stderr)
+        return distributed.leave(exit_code(signal.SIGINT))
+    except Ended as ended:
+        with contextlib.suppress(OSError):  # the terminal may be what ended
+            print(ended, file=sys.stderr, flush=True)
+        return distributed.leave(ended.code)
+    except BrokenPipeError:  # who read stdout, such as `head`, has enough
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return distributed.leave(128 + 13)  # as of SIGPIPE
     except (ValueError, OSError, FloatingPointError, ImportError, MemoryError) as error:
-        print(f"ddib: {error}", file=sys.stderr)
+        print(f"ddib: {_in_words(error)}", file=sys.stderr)
         return distributed.leave(1)
     except Stopped as stopped:
-        print(f"ddib: {stopped}", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(f"ddib: {stopped}", file=sys.stderr, flush=True)
         return stopped.code
     except RuntimeError as error:
         if said := _of_device(error):
@@ -95,6 +118,17 @@ def main() -> int:
             file=sys.stderr,
         )
         return distributed.leave(1)
+
+
+def _in_words(error: Exception) -> str:
+    """An error as a sentence: the system's own with what it befell, of ours what they say."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error) or type(error).__name__
+    where = "" if error.filename is None else f" ({error.filename})"
+    advice = ""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        advice = "; what is complete stays, make room and start again"
+    return f"{error.strerror}{where}{advice}."
 
 
 def _of_device(error: RuntimeError) -> str:

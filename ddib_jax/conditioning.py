@@ -4,6 +4,7 @@ A conditioner turns words of a command line (names of classes, numbers, files) i
 network's `condition_spec`, with a leading axis of one entry a word.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class Conditioner(Protocol):
 class Classes:
     """Classes by their names or numbers -> labels [b], from 0 to below `count`.
 
+    A name comes before a number, and a warning says so where a class is called by another's.
+
     names: of the classes in the order of their labels; () where they have none. null: the label
     that means no class, or None. whose: the subject of the error sentences.
     """
@@ -69,7 +72,14 @@ class Classes:
 
     def _label(self, word: str) -> int:
         if word in self.names:
-            return self.names.index(word)
+            label = self.names.index(word)
+            if word.isdecimal() and int(word) != label and int(word) < self.count:
+                warnings.warn(
+                    f"'{word}' is the class of that name, which is number {label}, and not number"
+                    f" {word} ({self.vocabulary[int(word)]}).",
+                    stacklevel=3,
+                )
+            return label
         if word.isdecimal() and int(word) < self.count:
             return int(word)
         raise ValueError(f"{self.whose} has no class '{word}'; its classes are {self._listed()}.")

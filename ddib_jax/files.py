@@ -25,6 +25,18 @@ _UNFIT = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE
 )
+_OF_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff"}
+_OF_FILES = _OF_PICTURES | {
+    ".npz",
+    ".npy",
+    ".json",
+    ".html",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".safetensors",
+}
+"""Suffixes that nobody gives a directory."""
 _JOINERS = "\u200c\u200d"  # between letters of many scripts, and in pictographs
 
 
@@ -88,6 +100,10 @@ def check_output(
     named, target = Path(path), Path(os.path.realpath(path))
     if suffix is not None and named.suffix.lower() != suffix:
         raise ValueError(f"{what} are written as {suffix}; '{path}' is named otherwise.")
+    if suffix is None and named.suffix.lower() in _OF_FILES and not target.is_dir():
+        raise ValueError(
+            f"{what} are written to a directory; '{path}' is the name of a file: name a directory."
+        )
     folder = target if suffix is None else target.parent
     made = _missing(folder)
     try:

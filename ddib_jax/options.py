@@ -5,6 +5,7 @@ text is the field's docstring, however many lines it takes in the source.
 """
 
 import dataclasses
+import os
 import shlex
 import sys
 import types
@@ -40,13 +41,42 @@ def cli(
     """An instance of the dataclass `options` from the command line, or from `args`.
 
     description: shown by --help; the class's docstring unless given. Raises SystemExit: 0 after
-    --help, 2 for a wrong command line, and for a number that is not `Within` its option's range.
+    --help, 2 for a wrong command line, an empty word in it, and a number that is not `Within` its
+    option's range.
     """
-    parsed = tyro.cli(options, args=args, prog=prog, description=description, registry=_REGISTRY)
-    if said := out_of_range(parsed):
+    words = [_at_home(word) for word in (sys.argv[1:] if args is None else args)]
+    parsed = None
+    if not (said := _empty(words)):
+        parsed = tyro.cli(
+            options, args=words, prog=prog, description=description, registry=_REGISTRY
+        )
+        said = out_of_range(parsed)
+    if said or parsed is None:
         print(f"{prog or 'options'}: {said}", file=sys.stderr)
         sys.exit(2)
     return parsed
+
+
+def _empty(words: Sequence[str]) -> str:
+    """What is wrong where a word of a command line, or of an option's value, is empty; or "".
+
+    A path that is empty would be the working directory.
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        option, equals, value = word.partition("=")
+        if not word or (option.startswith("--") and equals and not value):
+            where = option or before
+            of = f" of {where}" if where.startswith("--") else ""
+            return f"The value{of} is empty; is a variable of the shell not set?"
+    return ""
+
+
+def _at_home(word: str) -> str:
+    """The word with a home folder's ~ in full where shells leave it, as in --out=~/folder."""
+    option, equals, value = word.partition("=")
+    if option.startswith("--") and equals and value.startswith("~"):
+        return f"{option}={os.path.expanduser(value)}"
+    return word
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from flax import struct
 
-from ddib_jax.bridge import Bridge, Coupling, decode_coupled, fixed_noise
+from ddib_jax.bridge import Bridge, Coupling, as_floats, decode_coupled, fixed_noise
 from ddib_jax.bridge.couplings import Linear, Resized, StraightPath
 from ddib_jax.types import Image, Keys
 
@@ -25,7 +25,7 @@ class ILVR:
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
         model, sigmas = self.target.model, self.target.sigmas
-        data = model.to_data(image)
+        data = model.to_data(as_floats(image, "images"))
         noise = fixed_noise(keys, data)
         latent = (data + sigmas[-1] * noise) / self.target.scale
         solution = decode_coupled(self.coupling, StraightPath(noise), self.target, latent)

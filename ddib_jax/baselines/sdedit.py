@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from ddib_jax.bridge import Bridge, fixed_noise
+from ddib_jax.bridge import Bridge, as_floats, fixed_noise
 from ddib_jax.types import Image, Keys
 
 
@@ -25,6 +25,6 @@ class SDEdit:
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] and their keys [b] -> translations [b h w c]."""
-        data = self.target.model.to_data(image)
+        data = self.target.model.to_data(as_floats(image, "images"))
         noisy = data + self.sigma * fixed_noise(keys, data)
         return self.target.up_to(self.sigma).sample(noisy / jnp.sqrt(1 + self.sigma**2))

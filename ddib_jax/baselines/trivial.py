@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from ddib_jax.bridge import as_floats
 from ddib_jax.types import Image, Keys
 
 
@@ -27,7 +28,9 @@ class Nearest:
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] -> their nearest targets [b h w c]."""
-        sources, targets = (a.reshape(len(a), -1) for a in (image, self.targets))
+        sources, targets = (
+            as_floats(a, "images").reshape(len(a), -1) for a in (image, self.targets)
+        )
         # squared distances, less |source|^2, which is common to all targets
         products = jnp.matmul(sources, targets.T, precision="highest")
         distances = jnp.sum(targets**2, axis=1)[None] - 2 * products

@@ -2,6 +2,7 @@
 
 from ddib_jax.bridge.bridge import GRID, SOLVER, STEPS, Auxiliary, Bridge
 from ddib_jax.bridge.checks import (
+    as_floats,
     check_finite,
     check_meeting,
     check_shape,
@@ -22,6 +23,7 @@ __all__ = [
     "Auxiliary",
     "Bridge",
     "Coupling",
+    "as_floats",
     "check_finite",
     "check_meeting",
     "check_shape",

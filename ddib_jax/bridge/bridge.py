@@ -8,6 +8,7 @@ from flax import struct
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from ddib_jax.bridge.checks import as_floats
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.nets.precision import Precision
@@ -121,13 +122,16 @@ class Bridge:
     def encode(self, image: Data) -> Data:
         """Images [b h w c] in [-1, 1], or points [b d], to their latents x(sigma_max) / `scale`.
 
-        Where a solver that iterates does not reach its tolerance the latent is NaN.
+        Images may be bytes, too (`as_floats`). Where a solver that iterates does not reach its
+        tolerance the latent is NaN.
         """
-        return self.solve(self.model.to_data(image), rising=True).y / self.scale
+        data = self.model.to_data(as_floats(image, "images"))
+        return self.solve(data, rising=True).y / self.scale
 
     def decode(self, latent: Data) -> Data:
         """Latents [b ...] of unit variance to their images or points."""
-        return self.model.to_image(self.solve(latent * self.scale, rising=False).y)
+        start = as_floats(latent, "latents") * self.scale
+        return self.model.to_image(self.solve(start, rising=False).y)
 
     def sample(self, latent: Data) -> Data:
         """As `decode`, for latents drawn at random: with a last denoising.
@@ -135,7 +139,8 @@ class Bridge:
         What is decoded from Gaussian noise still has noise of deviation sigmas[0] (Song et al.
         2021, appendix G).
         """
-        data = self.solve(latent * self.scale, rising=False).y
+        start = as_floats(latent, "latents") * self.scale
+        data = self.solve(start, rising=False).y
         return self.model.to_image(self.model.denoise(data, self.sigmas[0]))
 
     def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution[Array]:
@@ -146,6 +151,7 @@ class Bridge:
         A member's y is NaN where its residual is above the solver's tolerance: a wrong state must
         not look like a result.
         """
+        x = jnp.asarray(as_floats(x, "data"))
         solver, value, solver_rises = self.solver, None, rising
         if aux is not None:
             inverse = aux.check(self)
@@ -175,7 +181,7 @@ class Bridge:
         x: data (images, or codes) where the path rises, else a latent. States between are divided
         by sqrt(1 + sigma^2), as a latent is; the data are as they are.
         """
-        ts = self.sigmas if rising else self.sigmas[::-1]
+        x, ts = jnp.asarray(as_floats(x, "data")), self.sigmas if rising else self.sigmas[::-1]
         scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
         start = x if rising else x * scale[0]
         states = solve_path(self.solver, probability_flow(self.model), start, ts) / scale

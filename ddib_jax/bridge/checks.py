@@ -1,7 +1,10 @@
 """Checks of images, latents and models before and after a translation: errors and warnings."""
 
 import warnings
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -36,6 +39,28 @@ def check_shape(model: DiffusionModel, arrays: Images, kind: str) -> None:
 def _by(shape: tuple[int, ...]) -> str:
     """The shape as people write it: "32 x 32 x 3"."""
     return " x ".join(map(str, shape))
+
+
+def as_floats(arrays: Any, kind: str) -> Any:
+    """Arrays [n ...], or a list of n arrays, as floats of JAX's own precision.
+
+    kind: "images", which may be bytes from 0 to 255 and become floats in [-1, 1], "latents" or
+    "data". What lies on a device stays there. Raises ValueError for whole numbers otherwise, whose
+    range nobody could know, and for what is no array of numbers.
+    """
+    try:
+        found = arrays if isinstance(arrays, jax.Array) else np.asarray(arrays)
+    except ValueError as error:
+        raise ValueError(f"The {kind} are not of one shape; give arrays that are.") from error
+    own = jnp.result_type(float)
+    if found.dtype == np.uint8 and kind == "images":
+        return found.astype(own) / 127.5 - 1
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise ValueError(
+            f"The {kind} are of {found.dtype}; give floats (images in [-1, 1]), or images as bytes"
+            " (uint8)."
+        )
+    return found if found.dtype == own else found.astype(own)
 
 
 def check_finite(arrays: np.ndarray, kind: str) -> np.ndarray:

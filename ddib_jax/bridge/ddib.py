@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
-from ddib_jax.bridge.checks import check_meeting
+from ddib_jax.bridge.checks import as_floats, check_meeting
 from ddib_jax.bridge.couplings import Coupling, decode_coupled
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, stage_of, steps_of
 from ddib_jax.solvers import Solution
@@ -43,6 +43,7 @@ class DDIB:
     def __call__(self, keys: Keys, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
 
+        Images may be bytes, too (`as_floats`).
         The translation itself is deterministic: `keys` [b], one an image, are those of the fixed
         noise of perturbations. Raises ValueError for another number of keys, models that do not
         meet, and a perturbation that looks at a reference where there is none.
@@ -66,6 +67,7 @@ class DDIB:
 
     def perturbed_image(self, keys: Keys, image: Data) -> Data:
         """Images [b h w c] after those steps of the perturbation that act on images."""
+        image = jnp.asarray(as_floats(image, "images"))
         context = {"data": image, "noise": fixed_noise(keys, image)}
         return at(self.perturb, "image", image, self._scalar(image), context)
 
@@ -76,7 +78,7 @@ class DDIB:
                 "This perturbation looks at the latent of another image; give the DDIB a"
                 " `reference` (--reference on the command line)."
             )
-        reference = jnp.asarray(self.reference)
+        reference = jnp.asarray(as_floats(self.reference, "images"))
         one = reference.ndim == len(self.source.model.image_shape)
         return reference[None] if one else reference
 

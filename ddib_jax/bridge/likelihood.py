@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
+from ddib_jax.bridge.checks import as_floats
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.solvers import solve
 from ddib_jax.types import Data, PRNGKey
@@ -28,6 +29,7 @@ def log_likelihood(
         raise ValueError(
             f"A likelihood needs an explicit solver; {type(bridge.solver).__name__} is implicit."
         )
+    x = jnp.asarray(as_floats(x, "data"))
     count, size = len(x), math.prod(x.shape[1:])
     slope = probability_flow(bridge.model)
     if key is None:

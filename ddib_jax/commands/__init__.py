@@ -87,7 +87,7 @@ COMMANDS: dict[str, Command] = {
         group="train",
         summary="Train a classifier of digits, by which translations are measured.",
         options="train_classifier:TrainClassifier",
-        examples=("ddib train-classifier --data five+seven --out models/classifier",),
+        examples=("ddib train-classifier --data digits:5,7 --out models/classifier",),
     ),
     "train-cyclegan": Command(
         group="train",

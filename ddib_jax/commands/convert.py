@@ -12,6 +12,13 @@ from ddib_jax.files import check_output, drafted
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
+_WRITTEN = {
+    "ddib": ("model.json",),
+    "diffusers": ("unet", pretrained.CLASSES),
+    "guided-diffusion": ("model.pt", "flags.json", pretrained.CLASSES),
+}
+"""What of each format a model that lies in its place already would lose."""
+
 
 @dataclass(frozen=True)
 class Convert:
@@ -34,13 +41,17 @@ class Convert:
     def run(self) -> None:
         """Read and write."""
         check_output(self.out)
+        for name in _WRITTEN[self.to]:
+            if (self.out / name).exists():
+                raise FileExistsError(
+                    f"{self.out} holds a model already ({name}); give another directory, or remove"
+                    " it."
+                )
         WRITERS[self.to](self.out, pretrained.open(self.model, weights=self.weights))
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 
 def _ddib(out: Path, checkpoint: Checkpoint) -> None:
-    if (out / "model.json").exists():
-        raise FileExistsError(f"{out} holds a model already; give another directory, or remove it.")
     facts = {key: checkpoint.facts[key] for key in ("data", "training") if key in checkpoint.facts}
     if not facts:
         facts = {"data": {}, "training": {"converted_from": Path(checkpoint.name).name}}
@@ -64,10 +75,7 @@ def _guided_diffusion(out: Path, checkpoint: Checkpoint) -> None:
 
 
 def _name_classes(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the classes' names beside a format that has no place for them.
-
-    Classes without names are an empty list, written over those of a model that was there.
-    """
+    """Write the classes' names beside a format that has no place for them; [] for none."""
     names = json.dumps(checkpoint.classes, indent=1)
     (folder / pretrained.CLASSES).write_text(names + "\n")
 

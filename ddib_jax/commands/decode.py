@@ -1,16 +1,19 @@
 """`ddib decode`: latents in, images out."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import jax
+import numpy as np
 import tyro
 
 from ddib_jax import pretrained, translation
+from ddib_jax.bridge import check_shape
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat
+from ddib_jax.commands.crossing import Crossing, Flat, filled
 from ddib_jax.commands.latents import closing, read_latents
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.progress import progress
@@ -42,24 +45,35 @@ class Decode:
         names = unique_names(own)
         checkpoint = pretrained.open(self.model)
         target = self.crossing.bridge(self.condition.model(checkpoint))
+        check_shape(target.model, latents, "latents")
         if aux is not None and model != self.condition.mark(checkpoint):
             print(
                 "The latents were encoded by another model, or under another condition: their"
                 " auxiliary state is of no use here, and the latents alone are decoded."
             )
             aux = None
-        options = {
-            "batch_size": self.crossing.batch(target, len(latents)),
-            "progress": progress("decoding"),
-        }
-        if aux is not None and isinstance(target.solver, LatticeHeun):
-            end = translation.hand_on(target, aux, rising=False, **options)
-            print(closing(target.solver, end.aux.value))
-            images = end.y
-        else:
-            images = translation.decode(target, latents, aux=aux, **options)
         changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
         results = Results(self.out, names, changed)
-        results.write(0, images)
+        size = min(self.crossing.batch(target, len(latents)), len(latents))
+        if aux is not None and aux.batch is not None:
+            size = aux.batch * jax.local_device_count()  # its own, which its bits may depend on
+        pairs = []
+        # Batch by batch, each written as it comes: what is stopped keeps what it has.
+        for start in progress("decoding")(range(0, len(latents), size)):
+            part = filled(latents[start : start + size], size)
+            count = min(size, len(latents) - start)
+            own_aux = aux
+            if aux is not None:
+                value = filled(np.asarray(aux.value)[start : start + size], size)
+                own_aux = replace(aux, value=value)
+            if own_aux is not None and isinstance(target.solver, LatticeHeun):
+                end = translation.hand_on(target, own_aux, rising=False, batch_size=size)
+                pairs.append(end.aux.value[:count])
+                images = end.y
+            else:
+                images = translation.decode(target, part, aux=own_aux, batch_size=size)
+            results.write(start, images[:count])
         results.close()
+        if pairs:
+            print(closing(target.solver, np.concatenate(pairs)))
         print(f"{len(names)} images lie in {self.out}.")

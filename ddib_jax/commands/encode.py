@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ColourName, Inputs, ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
-from ddib_jax.commands.crossing import Crossing, Flat
+from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.inputs import FlatReading, Reading, check_not_read, open_inputs
 from ddib_jax.commands.latents import LatentFile, write_latents
 from ddib_jax.commands.results import write_unreadable
@@ -64,14 +66,21 @@ class Encode:
             background=self.background,
             reading=self.reading,
         )
-        solution = translation.encode(
-            source,
-            images.take(0, len(images)),
-            batch_size=self.crossing.batch(source, len(images)),
-            progress=progress("encoding"),
-        )
-        aux = solution.aux if self.aux else None
-        encoded = LatentFile(images.names, solution.y, self.condition.mark(checkpoint), aux)
+        size = min(self.crossing.batch(source, len(images)), len(images))
+        told, latents, states, aux = set(), [], [], None
+        # Batch by batch: the images are never all in memory as floats.
+        for start in progress("encoding")(range(0, len(images), size)):
+            part = images.take(start, start + size)
+            with told_once(told):
+                solution = translation.encode(source, filled(part, size), batch_size=size)
+            latents.append(solution.y[: len(part)])
+            if self.aux:
+                aux = solution.aux
+                states.append(aux.value[: len(part)])
+        if aux is not None:
+            aux = dataclasses.replace(aux, value=np.concatenate(states))
+        mark = self.condition.mark(checkpoint)
+        encoded = LatentFile(images.names, np.concatenate(latents), mark, aux)
         write_latents(self.out, encoded, self.crossing.solver)
         write_unreadable(self.out.with_suffix(".unreadable.txt"), images.unreadable)
         print(f"{len(images)} latents lie in {self.out}.")

@@ -224,6 +224,12 @@ def _part(word: str, shape: tuple[int, ...], split: str) -> _Part:
         raise FileNotFoundError(
             f"There is no '{word}': no such file, folder or data set ({', '.join(DATASETS)})."
         )
+    if Path(word).suffix.lower() == ".npz":
+        raise ValueError(
+            f"{word} is a NumPy file and no picture: images in it are npz:{word}, and latents or"
+            " pairs are the one input of a command that takes them (decode, sweep, translate"
+            " --aux)."
+        )
     stem = Path(word).stem
     return _Part([Item(stem, stem, word)])
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -58,7 +58,7 @@ def read_latents(path: Path) -> LatentFile:
     Raises FileNotFoundError where there is no file, ValueError where it cannot be read or is no
     file of latents, or the auxiliary state of a lattice is not of integers.
     """
-    _check_exists(path)
+    _check_arrays(path, "latents as `ddib encode` writes them")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             aux = _auxiliary(arrays) if "aux" in arrays else None
@@ -66,6 +66,10 @@ def read_latents(path: Path) -> LatentFile:
             latents = np.asarray(arrays["latents"], np.float32)
             if len(names) != len(latents):
                 raise ValueError("names and latents differ in number")
+            if not names:
+                raise ValueError("it holds no latent")
+            if aux is not None and len(aux.value) != len(latents):
+                raise ValueError(f"the auxiliary state is that of {len(aux.value)} other latents")
             encoded = LatentFile(names, latents, str(arrays["model"]), aux)
     except _UNREADABLE as error:
         raise ValueError(
@@ -84,7 +88,7 @@ def write_pairs(path: Path, pairs: PairFile, solver: str) -> None:
 
 def read_pairs(path: Path) -> PairFile:
     """What `ddib translate --aux` wrote; raises as `read_latents` does."""
-    _check_exists(path)
+    _check_arrays(path, "pairs as `ddib translate --aux` writes them")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = [str(name) for name in arrays["names"]]
@@ -136,9 +140,12 @@ def _auxiliary(arrays: Any) -> Auxiliary:
     )
 
 
-def _check_exists(path: Path) -> None:
+def _check_arrays(path: Path, what: str) -> None:
+    """Raise FileNotFoundError or ValueError where a path is no .npz file; what: should be in it."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    if not is_zipfile(path):
+        raise ValueError(f"{path} is not a file of {what}: it is no .npz file, or it is cut short.")
 
 
 def _check_integers(path: Path, aux: Auxiliary | None) -> None:

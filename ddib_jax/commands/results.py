@@ -56,7 +56,7 @@ class Results:
         self, out: Path, names: Sequence[str], changed: Mapping[str, str], *, part: int = 0
     ):
         self.out, self.names, self._changed = out, names, changed
-        self._part = f"-{part}" if part else ""
+        self._part, self._mapped = f"-{part}" if part else "", not changed
 
     def write(self, start: int, images: Float[np.ndarray, "n h w c"], *, ending: str = "") -> None:
         """Write the results of the images from `start` on; each file is there wholly or not.
@@ -64,19 +64,24 @@ class Results:
         ending: what follows each name.
         """
         names = self.names[start : start + len(images)]
+        if not self._mapped:  # with the first results: what is stopped has its names, too
+            self._mapped = True
+            with drafted_file(self._mapping) as draft:
+                draft.write_text(json.dumps(dict(self._changed), indent=1) + "\n")
         with drafted(self.out) as draft:
             write_images(draft, [f"{name}{ending}" for name in names], images)
 
     def close(self, *, unreadable: Sequence[str] = ()) -> None:
-        """Write which names had to change and which files could not be read, and say so."""
+        """Say which names had to change; write which files could not be read, and say so."""
         if self._changed:
-            path = (self.out / NAMES).with_stem(f"names{self._part}")
-            with drafted_file(path) as draft:
-                draft.write_text(json.dumps(dict(self._changed), indent=1) + "\n")
             print(
-                f"{len(self._changed)} names could not stay as they were; {path} says of each new"
-                " one what it is of.",
+                f"{len(self._changed)} names could not stay as they were; {self._mapping} says of"
+                " each new one what it is of.",
                 flush=True,
             )
         path = self.out / UNREADABLE
         write_unreadable(path.with_stem(f"{path.stem}{self._part}"), unreadable)
+
+    @property
+    def _mapping(self) -> Path:
+        return (self.out / NAMES).with_stem(f"names{self._part}")

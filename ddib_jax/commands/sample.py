@@ -67,5 +67,8 @@ class Sample:
     def _words(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """The words of the classes asked for; of all that the model knows for "all"."""
         if self.label != "all":
+            known = () if checkpoint.conditioner is None else checkpoint.conditioner.vocabulary
+            if self.label in known:  # a name may hold a comma
+                return (self.label,)
             return tuple(word.strip() for word in self.label.split(","))
         return () if checkpoint.conditioner is None else checkpoint.conditioner.vocabulary

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddib_jax.commands.arguments import DataName
+from ddib_jax.commands.inputs import check_apart
 from ddib_jax.data import load_dataset
 from ddib_jax.trainer import ClassifierTraining, train_classifier
 
@@ -16,14 +17,15 @@ class TrainClassifier(ClassifierTraining):
     """
 
     out: Path
-    """The model directory to write."""
+    """The model directory to write; the log goes to OUT/training."""
     data: DataName = "digits"
-    """A labelled data set: digits, five+seven, npz:FILE ..."""
+    """A labelled data set: digits, digits:5,7, npz:FILE ..."""
     data_dir: Path | None = None
     """Where MNIST's IDX files are; all ten digits are not bundled."""
 
     def run(self) -> None:
         """Train, test, write the model directory."""
+        check_apart(self.out, (self.data,))
         train, test = (
             load_dataset(self.data, split=split, directory=self.data_dir)
             for split in ("train", "test")

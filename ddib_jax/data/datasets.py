@@ -25,6 +25,8 @@ def _grey(argument: str, split: str, directory: str | Path | None, seed: int) ->
 
 
 def _arrays(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    if not argument:
+        raise ValueError("'npz' names no file: write npz:FILE, or npz:FOLDER with its test.npz.")
     path = Path(argument)
     return ArrayImages(path / f"{split}.npz" if path.is_dir() else path)
 
@@ -135,6 +137,8 @@ def load_dataset(
         data_dir = None if directory is None else str(directory)
         return tfds_images(argument, split, data_dir=data_dir, image_size=image_size, crop=crop)
     part = part_of(str(name), split)
+    if part is None and Path(name).is_file():
+        raise ValueError(f"'{name}' is a file: give its folder, or npz:FILE for a NumPy file.")
     if part is None:
         raise ValueError(
             f"Unknown data set '{name}'; known are the path of a folder of images,"

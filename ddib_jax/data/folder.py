@@ -81,6 +81,9 @@ def read_image(path: str | Path, view: View) -> UInt8[np.ndarray, "h w 3"]:
     with file:
         if file.width * file.height > view.max_pixels:
             raise ValueError(f"{file.width}x{file.height}: {_too_large(view)}")
+        # A phone's MPO holds a photograph and its previews.
+        if view.noted and getattr(file, "is_animated", False) and file.format != "MPO":
+            view.noted.several.append(str(path))
         file.load()
         return view.fitted(file)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,10 +20,49 @@ LOADED = 286 / 256
 MAX_PIXELS = 178_956_970
 """Pixels of a picture that is read, unless another bound is given: that of Pillow's errors."""
 
+_OTHERS = {
+    "a video: export its frames": (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"),
+    "an archive: unpack it": (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"),
+    "a format to be converted first": (
+        *(".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".svg", ".pdf", ".dcm", ".nii"),
+        *(".npy", ".exr", ".h5"),
+    ),
+}
+"""What files may be that are given as pictures and are none that Pillow decodes."""
 _NAMED = 10
 _WORKERS = 4
 _SMALL = 65535 // 4
 """Of pictures with 16 bits: where no value is larger, they look black."""
+
+
+@dataclass
+class Noted:
+    """What is to be said of files that are read: their names, and what is odd about them.
+
+    dark: the largest values of pictures with 16 bits, where these fill a small part of the range.
+    several: those that hold more frames or pages than the first.
+    """
+
+    dark: dict[str, int] = field(default_factory=dict)
+    several: list[str] = field(default_factory=list)
+
+    def warn(self, count: int) -> None:
+        """Say it, of so many files."""
+        if self.dark:
+            name, largest = next(iter(self.dark.items()))
+            warnings.warn(
+                f"{len(self.dark)} of {count} images have 16 or more bits, of which their values"
+                f" fill a small part (at most {max(self.dark.values())} of 65535; in {name}"
+                f" {largest}): they are read as nearly black. Stretch their values first if that is"
+                " not meant.",
+                stacklevel=4,
+            )
+        if self.several:
+            warnings.warn(
+                f"{len(self.several)} of {count} images hold several frames or pages, of which the"
+                f" first is read: {_listing(sorted(self.several))}.",
+                stacklevel=4,
+            )
 
 
 @dataclass(frozen=True)
@@ -31,9 +71,9 @@ class View:
 
     image_size: the side of the central square, or height and width of the central part of that
     shape. With a random crop the square is resized to `LOADED` times `image_size`, and each draw
-    takes a part of `image_size`. max_pixels: of a file that is read. noted: where the largest
-    values of pictures with 16 bits go, by file, if they fill a small part of the range. Raises
-    ValueError for a size below 1, an unknown crop or colour, and a random crop without a size.
+    takes a part of `image_size`. max_pixels: of a file that is read. noted: where it goes what is
+    to be said of files. Raises ValueError for a size below 1, an unknown crop or colour, and a
+    random crop without a size.
     """
 
     image_size: int | tuple[int, int] | None = None
@@ -41,7 +81,7 @@ class View:
     background: str = "white"
     crop: str = "centre"
     max_pixels: int = MAX_PIXELS
-    noted: dict[str, int] | None = field(default=None, compare=False)
+    noted: "Noted | None" = field(default=None, compare=False)
 
     def __post_init__(self):
         if self.shape is not None and min(self.shape) < 1:
@@ -84,7 +124,7 @@ class View:
         if self.noted is not None and picture.mode.startswith("I"):
             largest = int(np.asarray(picture).max())
             if largest <= _SMALL:
-                self.noted[str(getattr(picture, "filename", ""))] = largest
+                self.noted.dark[str(getattr(picture, "filename", ""))] = largest
         image = _rgb(ImageOps.exif_transpose(picture), self.background)
         if self.half is not None:
             # The column in the middle of an odd width belongs to neither half.
@@ -111,7 +151,7 @@ class Pictures:
     With `skip_unreadable` items that cannot be read are left out: `readable` are the indices of the
     others, and `unreadable` says of each why. Raises ValueError that names all the items that
     cannot be read, or whose sizes differ, and warns of pictures with 16 bits whose values fill so
-    small a part of their range that they are read as nearly black.
+    small a part of their range that they are read as nearly black, and of those of several frames.
     """
 
     def __init__(
@@ -126,20 +166,13 @@ class Pictures:
         skip_unreadable: bool = False,
     ):
         self.classes, self._view, self._read = classes, view, read
-        noted: dict[str, int] = {}
+        noted = Noted()
         loaded = self._load(items, replace(view, noted=noted), memory, skip=skip_unreadable)
         self._pixels, shape, self.readable, self.unreadable = loaded
         self.items = [items[i] for i in self.readable] if self.unreadable else items
         self.labels = None if labels is None else labels[self.readable]
         self.image_shape = (*(view.shape or shape[:2]), 3)
-        if noted:
-            name, largest = next(iter(noted.items()))
-            warnings.warn(
-                f"{len(noted)} of {len(items)} images have 16 or more bits, of which their values"
-                f" fill a small part (at most {max(noted.values())} of 65535; in {name} {largest}):"
-                " they are read as nearly black. Stretch their values first if that is not meant.",
-                stacklevel=3,
-            )
+        noted.warn(len(items))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -188,7 +221,7 @@ class Pictures:
         with ThreadPoolExecutor(_WORKERS) as pool:
             for index, result in enumerate(pool.map(partial(self._attempt, view), items)):
                 if isinstance(result, Exception):
-                    unreadable.append(f"{items[index]} ({_reason(result)})")
+                    unreadable.append(f"{items[index]} ({_reason(items[index], result)})")
                     continue
                 if shape is None:
                     shape, first = result.shape, items[index]
@@ -243,9 +276,11 @@ def _rgb(image: Image.Image, background: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def _reason(item: Any, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
+        suffix = Path(item).suffix.lower() if isinstance(item, str | Path) else ""
+        kinds = (kind for kind, suffixes in _OTHERS.items() if suffix in suffixes)
+        return next(kinds, "no known image format")
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

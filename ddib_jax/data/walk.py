@@ -34,9 +34,8 @@ def suffixes() -> frozenset[str]:
     """The suffixes of files that are read as images: all that Pillow decodes by itself."""
     Image.init()
     formats = Image.registered_extensions().items()
-    return frozenset(
-        suffix for suffix, name in formats if name in Image.OPEN and name not in _NO_PICTURES
-    )
+    opened = {*Image.OPEN, "MPO"} - _NO_PICTURES  # a JPEG with others behind it, which JPEG's opens
+    return frozenset(suffix for suffix, name in formats if name in opened)
 
 
 def image_files(directory: str | Path) -> list[Path]:

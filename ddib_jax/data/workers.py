@@ -52,11 +52,12 @@ def in_workers(
 def _with_its_parent(index: int, count: int) -> None:
     """Make a worker process end when the training ends, however that ended, and not before.
 
-    SIGTERM and Ctrl-C reach the whole process group, but only the training answers them: it saves
-    a checkpoint first.
+    SIGTERM, SIGHUP and Ctrl-C reach the whole process group, but only the training answers them: it
+    saves a checkpoint first.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

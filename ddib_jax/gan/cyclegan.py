@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from ddib_jax.bridge import as_floats
 from ddib_jax.gan.losses import ImagePool
 from ddib_jax.nets.cyclegan import PatchDiscriminator
 from ddib_jax.types import GeneratorNetwork, Image, Keys, Params, PRNGKey
@@ -28,7 +29,7 @@ class CycleGAN:
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] -> translations [b h w c]."""
-        return self.network.apply({"params": self.params}, image)
+        return self.network.apply({"params": self.params}, as_floats(image, "images"))
 
 
 def cyclegan_parameters(

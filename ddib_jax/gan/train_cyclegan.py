@@ -18,7 +18,7 @@ from ddib_jax.gan.losses import GAN_LOSSES
 from ddib_jax.gan.monitor import imbalance
 from ddib_jax.gan.training import GanTraining, check, trained, training_facts
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator, UnetGenerator
-from ddib_jax.options import Count, NonNegative, OptionalWhole, Size, Whole, one_of
+from ddib_jax.options import Count, NonNegative, OptionalWhole, Size, Whole, defaults, one_of
 from ddib_jax.trainer import Batches
 from ddib_jax.training import TrainState
 from ddib_jax.types import GeneratorNetwork
@@ -61,6 +61,15 @@ class CycleGANTraining(GanTraining):
     flip: bool = False
     """Mirror half of the images left to right."""
 
+    def check_generator(self) -> None:
+        """Raise ValueError for an option of the kind of generator that was not chosen."""
+        kind, option = {"resnet": ("unet", "downs"), "unet": ("resnet", "blocks")}[self.generator]
+        if getattr(self, option) != defaults(CycleGANTraining)[option]:
+            raise ValueError(
+                f"--{option} is an option of the generator {kind}; leave it out, or say --generator"
+                f" {kind}."
+            )
+
     def networks(self, channels: int) -> tuple[GeneratorNetwork, PatchDiscriminator]:
         """The kind of both generators and that of both discriminators, for images of `channels`."""
         if self.generator == "resnet":
@@ -90,7 +99,8 @@ def train_cyclegan(
     `trainer.train` does.
     """
     out = Path(out)
-    check(training, out)
+    check(training, out, models=DIRECTIONS)
+    training.check_generator()
     loaded = {"a": a, "b": b}
     sources, shape = _of_one_shape(loaded)
     generator, discriminator = training.networks(shape[-1])

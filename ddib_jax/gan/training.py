@@ -15,7 +15,7 @@ from ddib_jax.data import ImageSource, write_unreadable
 from ddib_jax.gan.monitor import Monitor
 from ddib_jax.options import Count, Positive, Whole, command_line, defaults, out_of_range
 from ddib_jax.parallel import machine
-from ddib_jax.trainer import check_place
+from ddib_jax.trainer import check_place, note_data
 from ddib_jax.training import Checkpoints, Intervals, TrainState, fit_resumably, read_log
 from ddib_jax.training.step import GradFn
 
@@ -32,9 +32,12 @@ class GanTraining(Intervals):
     """Seed of weights, batches and pools."""
 
 
-def check(training: GanTraining, out: Path) -> None:
-    """Raise ValueError for options out of their ranges, and as `trainer.check_place` does."""
-    check_place(out)
+def check(training: GanTraining, out: Path, *, models: Sequence[str] = ("",)) -> None:
+    """Raise ValueError for options out of their ranges, and as `trainer.check_place` does.
+
+    models: where within `out` the models go.
+    """
+    check_place(out, models=models)
     if said := out_of_range(training):
         raise ValueError(said)
 
@@ -68,6 +71,7 @@ def trained(
         if distributed.shard().index == 0:
             unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
             write_unreadable(work_dir / "unreadable.txt", unreadable)
+            note_data(work_dir, [len(source) for source in sources], fresh=checkpoints.fresh)
         return fit_resumably(
             jax.random.key(training.seed),
             TrainState.create(params, tx),

@@ -235,10 +235,10 @@ def parse_perturbation(
     """
     steps, coefficients = [], tuple(coefficients)
     for word in words:
-        name, _, value = word.partition("=")
+        name, equals, value = word.partition("=")
         transform = get_perturbation(name)
         try:
-            fixed = float(value) if value else None
+            fixed = float(value) if equals else None
         except ValueError as error:
             raise ValueError(
                 f"'{value}' in '{word}' is not a number; write a perturbation as {name}=0.5."

@@ -3,16 +3,31 @@
 import re
 from pathlib import Path
 
+from ddib_jax.pretrained.torch_files import open_weights
+
 _POINTER = b"version https://git-lfs"
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _DESCRIPTIONS = ("model.json", "config.json", "model_index.json", "scheduler_config.json")
 _READ = "model directories, folders of diffusers, and .pt, .pth, .ckpt or .safetensors files"
 
+_OTHERS = {
+    "a LoRA, changes to the weights of another model": ("lora_", ".lora"),
+    "a model of Stable Diffusion's kind, over the codes of an autoencoder and told a text": (
+        "first_stage_model.",
+        "cond_stage_model.",
+        "conditioner.embedders.",
+        "attn2.to_k.weight",
+        "double_blocks.",
+    ),
+    "an autoencoder, without the diffusion model of its codes": ("quant_conv.weight",),
+}
+"""What other files of weights are, by signs in the names of their tensors; the first that fits."""
+
 
 def what_it_is(path: Path) -> str | None:
     """Why a path cannot be read as a checkpoint, and what to do; None where nothing is known.
 
-    Only names and the first bytes of files are looked at.
+    Only names, the first bytes of files and the names of their tensors are looked at.
     """
     return _folder(path) if path.is_dir() else _file(path)
 
@@ -74,6 +89,18 @@ def _file(path: Path) -> str | None:
         )
     if path.suffix not in _WEIGHTS:
         return f"{path} is no checkpoint by its suffix; what is read are {_READ}."
+    return _other_kind(path)
+
+
+def _other_kind(path: Path) -> str | None:
+    """Whether the names of a file's tensors are those of something else than a model of images."""
+    try:
+        names = list(open_weights(path))
+    except (OSError, ValueError):
+        return None  # whoever loads it says what is wrong
+    for kind, signs in _OTHERS.items():
+        if any(sign in name for name in names for sign in signs):
+            return f"{path} holds {kind}, which is not read; what is read are {_READ}."
     return None
 
 

@@ -88,7 +88,8 @@ def solve(
 ) -> Solution[Array]:
     """Integrate dy/dt = f(t, y) from y(ts[0]) = y0 along `ts`, rising or falling, to y(ts[-1]).
 
-    One `lax.scan` step an interval: the program's size does not grow with the grid, and both
+    The state is of the common type of y0 and ts, and of a float where both are whole numbers. One
+    `lax.scan` step an interval: the program's size does not grow with the grid, and both
     directions and all grids of one length share it. `steps`, which may be traced, is the number of
     intervals of a grid that was padded to a common length: one program then serves any number of
     them, and what lies beyond costs next to nothing.
@@ -111,6 +112,7 @@ def solve(
             f"{type(solver).__name__} has no steps after which a state could be corrected, or has a"
             " second state that would not be; take another solver."
         )
+    y0, ts = _in_floats(y0, ts)
     if isinstance(solver, OverGrid):
         y, *effort = solver.over(f, y0, ts, steps)
         ending = Ending(None, *effort)
@@ -154,6 +156,8 @@ def solve_path(
             " solver."
         )
 
+    y0, ts = _in_floats(y0, ts)
+
     def interval(state, ends):
         state = solver.step(f, *ends, *state)
         return state, state[0]
@@ -161,6 +165,13 @@ def solve_path(
     start = (y0, solver.init(f, ts[0], y0, None))
     _, path = jax.lax.scan(interval, start, (ts[:-1], ts[1:]))
     return jnp.concatenate([y0[None], path])
+
+
+def _in_floats(y0: Array, ts: Array) -> tuple[Array, Array]:
+    """State and grid as arrays of floats, the state's wide enough for its sums with the grid's."""
+    y0, ts = jnp.asarray(y0), jnp.asarray(ts)
+    kind = jnp.result_type(y0, ts, 0.0)
+    return y0.astype(kind), ts if jnp.issubdtype(ts.dtype, jnp.floating) else ts.astype(kind)
 
 
 def backward(ts: Float[Array, " n"], *, steps: Count = None) -> Float[Array, " n"]:

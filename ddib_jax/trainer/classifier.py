@@ -12,10 +12,11 @@ import optax
 from ddib_jax import pretrained
 from ddib_jax.data import ImageSource, batch_at
 from ddib_jax.evaluation import Classifier, classify
-from ddib_jax.files import check_output
+from ddib_jax.files import held
 from ddib_jax.nets import DigitClassifier
 from ddib_jax.options import Count, Positive, Whole, command_line, out_of_range
 from ddib_jax.parallel import machine
+from ddib_jax.trainer.place import check_place
 from ddib_jax.training import TrainingLog, TrainState, adamw, fit, gradients, read_log
 
 
@@ -44,16 +45,29 @@ def train_classifier(
     """A classifier of labelled digits, trained, and written to the directory `out`.
 
     It is tested on `test`, whose share that it calls right is in the `model.json`. name: what
-    `model.json` calls the data. It takes minutes, so it does not checkpoint. Raises ValueError for
-    options out of their ranges or images without labels, OSError where `out` cannot be written.
+    `model.json` calls the data. The log goes to out/training. It takes minutes, so it does not
+    checkpoint. Raises ValueError for options out of their ranges and images without labels of ten
+    classes at most, OSError where `out` cannot be written, BlockingIOError where another training
+    is at work there.
     """
-    out = Path(out)
-    check_output(out)
+    out, name = Path(out), name or "the data set"
+    check_place(out)
     if said := out_of_range(training):
         raise ValueError(said)
-    for source in (train, test):
-        if source.labels is None:
-            raise ValueError("A classifier is trained on images with labels; these have none.")
+    most = DigitClassifier.classes
+    unlabelled = train.labels is None or test.labels is None
+    if unlabelled or len(train.image_shape) != 3 or len(train.classes) > most:
+        raise ValueError(
+            f"'{name}' has no images with labels of at most {most} classes; give digits,"
+            " digits:5,7, or npz:FILE with labels."
+        )
+    with held(out / "training" / "lock", "training"):
+        return _trained(train, test, training, out, name)
+
+
+def _trained(
+    train: ImageSource, test: ImageSource, training: ClassifierTraining, out: Path, name: str
+) -> Classifier:
     network = DigitClassifier()
     image = jnp.zeros((1, *train.image_shape))
     params = jax.jit(network.init)(jax.random.key(training.seed), image)["params"]
@@ -71,8 +85,8 @@ def train_classifier(
         rng = np.random.default_rng([seed, step, 2])
         return {"image": _shifted(images, rng), "label": labels}
 
-    out.mkdir(parents=True, exist_ok=True)
-    log = TrainingLog(out, start=0, steps=training.steps)
+    work_dir = out / "training"
+    log = TrainingLog(work_dir, start=0, steps=training.steps)
     state = fit(
         jax.random.key(training.seed),
         TrainState.create(params, tx),
@@ -88,7 +102,7 @@ def train_classifier(
     logits, _ = classify(classifier, test.take(range(len(test))))
     accuracy = float((logits.argmax(axis=1) == test.labels).mean())
     options = {field: getattr(training, field) for field in asdict(ClassifierTraining())}
-    lines = read_log(out / "log.jsonl")
+    lines = read_log(work_dir / "log.jsonl")
     facts = {
         "data": {"name": name, "split": "train", "images": len(train)},
         "training": {

@@ -14,7 +14,6 @@ import numpy as np
 from ddib_jax import distributed, preconditioning, pretrained
 from ddib_jax.data import ImageSource, in_workers, write_unreadable
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.files import check_output
 from ddib_jax.options import (
     Count,
     OptionalCount,
@@ -27,6 +26,7 @@ from ddib_jax.parallel import machine
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.trainer.batches import Batches
 from ddib_jax.trainer.domain import Reference, data_deviation, statistics
+from ddib_jax.trainer.place import check_place, note_data
 from ddib_jax.trainer.preview import preview
 from ddib_jax.trainer.recipe import Recipe
 from ddib_jax.training import Checkpoints, Intervals, TrainingLog, TrainState, fit_resumably
@@ -128,6 +128,7 @@ class _Session:
         first = shard.index == 0
         if first:
             write_unreadable(work_dir / "unreadable.txt", getattr(source, "unreadable", ()))
+            note_data(work_dir, [len(source)], fresh=checkpoints.fresh)
             if checkpoints.fresh:  # what a start before this one fitted may be of other options
                 (work_dir / "wiener.npz").unlink(missing_ok=True)
         initial = pretrained.open(training.init) if training.init else None
@@ -227,22 +228,6 @@ class _Session:
         dtype = "float16" if self.training.float16_weights else "float32"
         pretrained.save_model(self.out, model, facts=facts, dtype=dtype, samples=samples)
         print(f"The model lies in {self.out}.")
-
-
-def check_place(out: Path) -> None:
-    """Raise ValueError or OSError where a training cannot write its model to the directory `out`.
-
-    That is where it cannot be written, or holds a model that no training there made. Looked at by
-    the first host alone.
-    """
-    if distributed.shard().index:
-        return
-    check_output(out)
-    if (out / "model.json").is_file() and not (out / "training").is_dir():
-        raise ValueError(
-            f"{out} holds a model, and no training that made it and could go on; name another"
-            " directory, or remove this one."
-        )
 
 
 def _bound(training: Training) -> dict[str, Any]:

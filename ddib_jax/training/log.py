@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -60,7 +61,8 @@ class TrainingLog:
         """Flush the event files and end the line."""
         self._writer.close()
         if self._console.is_terminal and not self.quiet:
-            self._console.print()
+            with suppress(OSError):
+                self._console.print()
 
     def _show(self, step: int, loss: float, pace: float, now: float) -> None:
         # A file or a pipe gets whole lines, so only one in half a minute, and the last.
@@ -70,7 +72,9 @@ class TrainingLog:
         self._shown = now
         left = time.strftime("%H:%M:%S", time.gmtime((self.steps - step) / pace))
         text = f"step {step}/{self.steps}  loss {loss:.4f}  {pace:.2f} step/s  {left} to go"
-        self._console.print(text, end="\r" if self._console.is_terminal else "\n", highlight=False)
+        with suppress(OSError):  # a terminal that was closed must not cost the checkpoint
+            end = "\r" if self._console.is_terminal else "\n"
+            self._console.print(text, end=end, highlight=False)
 
 
 def read_log(path: str | Path) -> list[dict[str, float | int]]:

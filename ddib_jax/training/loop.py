@@ -67,7 +67,8 @@ def fit(
     Raises:
         FloatingPointError: more than `max_skipped` steps were skipped, seen when a callback is due
             and before it is called.
-        Stopped: SIGTERM or Ctrl-C was received; callbacks were called that are so `when_stopped`.
+        Stopped: SIGTERM, SIGHUP or Ctrl-C was received; callbacks were called that are so
+            `when_stopped`.
         ValueError: an interval is below one step, the batches end before the steps do, or the
             devices do not divide a batch.
     """
@@ -172,11 +173,11 @@ def _any_of_all(terminated: Callable[[int], bool], steps: range) -> bool:
 
 @contextmanager
 def _termination() -> Iterator[tuple[Callable[[int], bool], Callable[[], tuple[str, int]]]]:
-    """Note SIGTERM and Ctrl-C rather than obey them; gives two functions.
+    """Note SIGTERM, SIGHUP (a closed terminal) and Ctrl-C, not obey them; gives two functions.
 
     The first says, of a step, whether to stop; it says the same at the same step on all hosts. Of
-    several, JAX's runtime handles SIGTERM, which Ctrl-C then is, too. The second says by what, and
-    its exit code. A second Ctrl-C raises KeyboardInterrupt.
+    several, JAX's runtime handles SIGTERM, which the others then are, too. The second says by what,
+    and its exit code. A second Ctrl-C raises KeyboardInterrupt.
     """
     received: list[tuple[int, float]] = []
     handled = threading.current_thread() is threading.main_thread()
@@ -193,11 +194,15 @@ def _termination() -> Iterator[tuple[Callable[[int], bool], Callable[[], tuple[s
 
     def told() -> tuple[str, int]:
         number = received[0][0] if received else signal.SIGTERM
-        return "Ctrl-C" if number == signal.SIGINT else "SIGTERM", 128 + number
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        return name, 128 + number
 
-    # What a shell has switched off for a job in its background stays so.
+    # What a shell has switched off for a job in its background, or nohup, stays so.
     numbers = [signal.SIGTERM] * alone
-    numbers += [signal.SIGINT] * (signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            numbers.append(number)
     before = {number: signal.signal(number, note) for number in numbers * handled}
     try:
         yield lambda step: (bool(received) and alone) or distributed.told_to_stop(step), told

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax import parallel
-from ddib_jax.bridge import Bridge, check_shape
+from ddib_jax.bridge import Bridge, as_floats, check_shape
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.types import HostImages, Images
 
@@ -23,6 +22,14 @@ def under(bridge: Bridge, batch: dict) -> Bridge:
     if "cond" not in batch:
         return bridge
     return replace(bridge, model=bridge.model.given(batch["cond"]))
+
+
+def finite_floats(arrays: Any, kind: str) -> HostImages:
+    """Arrays [n ...] on the host, as `as_floats` has them; ValueError for NaN and infinity too."""
+    found = np.asarray(as_floats(arrays, kind))
+    if not np.isfinite(found).all():
+        raise ValueError(f"The {kind} hold values that are not finite.")
+    return found
 
 
 def to_data(
@@ -47,24 +54,3 @@ def to_images(
     return parallel.map_batches(
         DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
     )
-
-
-def as_floats(arrays: Any, kind: str) -> HostImages:
-    """Arrays [n ...] or a list of n arrays as floats of JAX's own precision, on the host.
-
-    kind: "images", which may be bytes from 0 to 255 and become floats in [-1, 1], or "latents".
-    Raises ValueError for whole numbers otherwise, whose range nobody could know, and for what is no
-    array of numbers.
-    """
-    try:
-        found = np.asarray(arrays)
-    except ValueError as error:
-        raise ValueError(f"The {kind} are not of one shape; give arrays that are.") from error
-    if found.dtype == np.uint8 and kind == "images":
-        return found.astype(jnp.result_type(float)) / 127.5 - 1
-    if not jnp.issubdtype(found.dtype, jnp.floating):
-        raise ValueError(
-            f"The {kind} are of {found.dtype}; give floats (images in [-1, 1]), or images as bytes"
-            " (uint8)."
-        )
-    return found.astype(jnp.result_type(float), copy=False)

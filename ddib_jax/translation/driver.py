@@ -27,7 +27,7 @@ from ddib_jax.bridge import (
 )
 from ddib_jax.solvers import LatticeHeun, Solution
 from ddib_jax.translation import lattice
-from ddib_jax.translation.batches import as_floats, conditions, to_data, to_images, under
+from ddib_jax.translation.batches import conditions, finite_floats, to_data, to_images, under
 from ddib_jax.types import AnyArray, Checked, HostImages, Images, Keys, PRNGKey, Translator
 
 
@@ -57,10 +57,8 @@ def encode(
     FloatingPointError where a latent is not finite or a solver did not reach its tolerance. Warns
     of latents far from N(0, I).
     """
-    images = as_floats(images, "images")
+    images = finite_floats(images, "images")
     check_shape(bridge.model, images, "images")
-    if not np.isfinite(images).all():
-        raise ValueError("The images hold values that are not finite; they must lie in [-1, 1].")
     if isinstance(bridge.solver, LatticeHeun):
         data = to_data(bridge.model, images, batch_size=batch_size)
         return _latents(
@@ -104,7 +102,7 @@ def decode(
     in `encode`. Raises as `encode` does, and ValueError for an `aux` of another solver, grid,
     precision or number of latents, and for latents that are not those of a lattice's pairs.
     """
-    latents = as_floats(latents, "latents")
+    latents = finite_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
     if aux is not None:
         aux.check(bridge)
@@ -169,7 +167,7 @@ def sample(
     progress: Callable = iter,
 ) -> HostImages:
     """The samples [n h w c] of Gaussian latents [n h w c]; `cond` and errors as in `encode`."""
-    latents = as_floats(latents, "latents")
+    latents = finite_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
     batch = {"latent": latents} | conditions(cond)
     images = parallel.map_batches(
@@ -201,7 +199,7 @@ def translate(
     the images. It warns of latents far from N(0, I), and of bridges that are guided in different
     ways.
     """
-    images = as_floats(images, "images")
+    images = finite_floats(images, "images")
     if isinstance(method, Checked):
         method.check()
     if isinstance(method, DDIB):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ddib_jax import parallel
 from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
 from ddib_jax.perturbations import acts_before_latent, at, needs
-from ddib_jax.translation.batches import as_floats, to_data
+from ddib_jax.translation.batches import finite_floats, to_data
 from ddib_jax.translation.driver import decode, encode, image_keys, translate
 from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
 
@@ -50,8 +50,8 @@ def translate_sweep(
     `translate`; raises ValueError for a perturbation that needs images where there are none.
     """
     options = {"batch_size": batch_size, "progress": progress}
-    images = None if images is None else as_floats(images, "images")
-    latents = None if latents is None else as_floats(latents, "latents")
+    images = None if images is None else finite_floats(images, "images")
+    latents = None if latents is None else finite_floats(latents, "latents")
     if not isinstance(method, DDIB) or over != "coefficient":
         images = _needed(images)
         each = [

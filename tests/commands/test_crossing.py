@@ -157,7 +157,7 @@ def test_sample(ddib, models, tmp_path):
             "known are karras",
         ),
         ("encode {pictures} --model {here} --out {out}.npy", "Latents are written as .npz"),
-        ("decode {pictures}/a-rgb.png --model {here} --out {out}", "is not a file of latents"),
+        ("decode {pictures}/a-rgb.png --model {here} --out {out}", "it is no .npz file"),
         ("decode missing.npz --model {here} --out {out}", "There is no file missing.npz"),
         (
             "sample --model digit-classifier --out {out}",

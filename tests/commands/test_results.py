@@ -46,12 +46,17 @@ def test_the_folder_of_a_picture_is_refused(ddib, ends, pictures, models):
     assert content(pictures) == before
 
 
-@pytest.mark.parametrize("command", ["translate {} {}", "encode {} --model five"])
-def test_a_place_that_cannot_be_written_is_refused_before_models_are_read(ddib, command):
-    words = command.format("five", "--source nowhere --target nowhere")
-    code, _, err = ddib(words, "--out /proc/there.npz")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "translate five --source nowhere --target nowhere --out /proc/there",
+        "encode five --model nowhere --out /proc/there.npz",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_models_are_read(ddib, words):
+    code, _, err = ddib(words)
     assert code == 1
-    assert err.startswith("ddib: Nothing can be written to /proc/there.npz")
+    assert err.startswith("ddib: Nothing can be written to /proc/there")
 
 
 def test_the_users_sheet_and_equal_names_are_kept(ddib, ends, tmp_path, pictures):

@@ -150,6 +150,7 @@ def test_a_sequence_is_applied_stage_by_stage():
     [
         (["blurr"], [1], "Unknown perturbation 'blurr'; known are none, normalise"),
         (["blur=much"], [1], "'much' in 'blur=much' is not a number"),
+        (["blur="], [1], "'' in 'blur=' is not a number"),
         (
             ["blur"],
             [-1],

@@ -70,6 +70,25 @@ def test_what_a_path_is_is_told(place, name, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lora_unet_down_blocks_0.lora_down.weight", "holds a LoRA"),
+        ("unet.down_blocks.0.attn1.to_q.lora_A.weight", "holds a LoRA"),
+        ("first_stage_model.encoder.conv_in.weight", "holds a model of Stable Diffusion's kind"),
+        ("down_blocks.0.attn2.to_k.weight", "holds a model of Stable Diffusion's kind"),
+        ("post_quant_conv.weight", "holds an autoencoder, without the diffusion model"),
+    ],
+)
+def test_other_kinds_of_weights_are_told_by_their_names(tmp_path, name, said):
+    tensors = {name: TENSOR, "encoder.conv_in.bias": TENSOR}
+    save_file(tensors, tmp_path / "a.safetensors")
+    save_state_dict(tmp_path / "a.ckpt", tensors)
+    for path in tmp_path.iterdir():
+        with pytest.raises(ValueError, match=f"{said}.*; what is read are"):
+            pretrained.open(path)
+
+
 def test_a_shipped_name_comes_after_a_folder_that_holds_a_model(place):
     shutil.copytree(pretrained.SHIPPED / "moons", "checkerboard")
     (place / "moons").mkdir()

@@ -40,7 +40,8 @@ def trained(directory, *, stop_at=None):
 
 
 @pytest.mark.parametrize(
-    ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
+    ("number", "name"),
+    [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
 def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name):
     state, batch_at, options = problem(200)
@@ -61,18 +62,51 @@ def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name):
     assert int(Checkpoints(tmp_path, {"steps": 200}).restore(state).step) < 200
 
 
-def test_ctrl_c_ends_what_does_not_heed_it():
+ENDED = """
+import os, signal, sys, time
+from ddib_jax.commands.interruption import Ended, ending_promptly
+from ddib_jax.files import drafted
+number, heeded, out = int(sys.argv[1]), sys.argv[2] == "heeded", sys.argv[3]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with ending_promptly(seconds=0.2), drafted(out) as draft:
+    (draft / "half.png").touch()
+    print(len(os.listdir(out)))
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    except (KeyboardInterrupt, Ended):
+        if heeded:
+            raise
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("heeded", ["heeded", "waiting"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_command_and_leaves_no_draft(tmp_path, name, heeded):
+    number = getattr(signal, name)
+    words = [str(int(number)), heeded, str(tmp_path / "out")]
+    ended = subprocess.run([sys.executable, "-c", ENDED, *words], capture_output=True, text=True)
+    assert ended.stdout == "1\n" or ended.returncode == 128 + number
+    said = "Ctrl-C" if name == "SIGINT" else name
+    if heeded == "waiting":
+        assert ended.returncode == 128 + number
+        assert ended.stderr == f"ddib: stopped by {said}; what is complete stays.\n"
+    else:
+        assert ended.stderr.splitlines()[-1].startswith(("KeyboardInterrupt", "ddib_jax."))
+    assert not list(tmp_path.rglob("*half*"))
+    assert not list(tmp_path.rglob(".ddib*"))
+
+
+def test_a_signal_that_is_ignored_stays_so():
     program = (
-        "import os, signal, sys, time\n"
+        "import os, signal\n"
         "from ddib_jax.commands.interruption import ending_promptly\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "with ending_promptly(seconds=0.2):\n"
-        "    try: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
-        "    except KeyboardInterrupt: time.sleep(60)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with ending_promptly(seconds=0.2): os.kill(os.getpid(), signal.SIGHUP); print('on')\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert ended.returncode == 130
-    assert ended.stderr == "ddib: stopped by Ctrl-C; what is complete stays.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "on\n", "")
 
 
 def test_resumed_is_never_interrupted(tmp_path):

@@ -131,7 +131,7 @@ def parse_coupling(word: str, shape: tuple[int, ...], *, strength: float = 1.0) 
 
 
 def _whole(word: str) -> int:
-    if not word.isdigit():
+    if not word.isdecimal():
         raise ValueError(f"Frequencies are counted in whole numbers, not '{word}'.")
     return int(word)
 
