@@ -6,7 +6,7 @@ from pathlib import Path
 from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.inputs import check_apart
 from ddib_jax.data import load_dataset
-from ddib_jax.trainer import ClassifierTraining, train_classifier
+from ddib_jax.trainer import ClassifierTraining, check_place, train_classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class TrainClassifier(ClassifierTraining):
     def run(self) -> None:
         """Train, test, write the model directory."""
         check_apart(self.out, (self.data,))
+        check_place(self.out)
         train, test = (
             load_dataset(self.data, split=split, directory=self.data_dir)
             for split in ("train", "test")

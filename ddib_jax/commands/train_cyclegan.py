@@ -6,6 +6,7 @@ from pathlib import Path
 from ddib_jax.commands.arguments import DataName
 from ddib_jax.commands.training_data import TrainingData
 from ddib_jax.gan import CycleGANTraining, train_cyclegan
+from ddib_jax.gan.train_cyclegan import DIRECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class TrainCyclegan(CycleGANTraining, TrainingData):
 
     def run(self) -> None:
         """Train, with previews, and write both generators."""
-        self.start(self.out, self.a, self.b)
+        self.start(self.out, self.a, self.b, models=DIRECTIONS)
         train_cyclegan(
             self.load(self.a),
             self.load(self.b),

@@ -1,5 +1,6 @@
 """The options of every training on the command line that say what it learns from, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart
 from ddib_jax.data import ImageSource, load_dataset
 from ddib_jax.options import OptionalSize
+from ddib_jax.trainer import check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,14 @@ class TrainingData:
     reading: FlatReading = field(default_factory=Reading)
     hosts: Joined = field(default_factory=Hosts)
 
-    def start(self, out: Path, *words: str) -> None:
-        """Meet the other hosts; raises ValueError where `out` would mix with what `words` name."""
+    def start(self, out: Path, *words: str, models: Sequence[str] = ("",)) -> None:
+        """Meet the other hosts, and try `out` before anything is read.
+
+        Raises ValueError where it would mix with what `words` name, and as `check_place` does.
+        """
         self.hosts.join(heed_sigterm=True)
         check_apart(out, words)
+        check_place(out, models=models)
 
     def load(self, name: str, **options: Any) -> ImageSource:
         """The training images of a data set or folder, read as the options say."""

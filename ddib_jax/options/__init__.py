@@ -1,0 +1,46 @@
+"""Dataclasses of options, from Python or from a command line (tyro), and what they may hold."""
+
+from ddib_jax.options.command import cli, command_line
+from ddib_jax.options.kinds import (
+    Count,
+    NonNegative,
+    OptionalCount,
+    OptionalModelName,
+    OptionalPositive,
+    OptionalSigned,
+    OptionalSize,
+    OptionalWhole,
+    Portion,
+    Positive,
+    Signed,
+    Size,
+    Sizes,
+    Whole,
+    Within,
+    defaults,
+    one_of,
+    out_of_range,
+)
+
+__all__ = [
+    "Count",
+    "NonNegative",
+    "OptionalCount",
+    "OptionalModelName",
+    "OptionalPositive",
+    "OptionalSigned",
+    "OptionalSize",
+    "OptionalWhole",
+    "Portion",
+    "Positive",
+    "Signed",
+    "Size",
+    "Sizes",
+    "Whole",
+    "Within",
+    "cli",
+    "command_line",
+    "defaults",
+    "one_of",
+    "out_of_range",
+]
