@@ -147,6 +147,7 @@ def train_cyclegan(
         grad_fn,
         optimiser(training.learning_rate, training.steps, decay_from),
         batch_at,
+        kind=CycleGANTraining,
         data=data,
         findings=findings,
         write_preview=write_preview,

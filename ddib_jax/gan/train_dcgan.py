@@ -93,6 +93,7 @@ def train_dcgan(
         grad_fn,
         dcgan_optimiser(training.learning_rate),
         batch_at,
+        kind=DCGANTraining,
         data=data,
         findings=findings,
         write_preview=write_preview,

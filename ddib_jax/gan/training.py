@@ -50,6 +50,7 @@ def trained(
     tx: optax.GradientTransformation,
     batch_at: Callable[[int], Any],
     *,
+    kind: type[GanTraining],
     data: Mapping[str, Any],
     findings: Callable[[dict], dict[str, str]],
     write_preview: Callable[[Path, TrainState], Any],
@@ -57,12 +58,13 @@ def trained(
 ) -> TrainState:
     """The state after the last step; goes on from the newest checkpoint in out/training.
 
-    params: of all networks, as one tree. batch_at: step -> this host's shard of its batch. data:
-    what else a resumed training must share. findings: as `Monitor` takes them. write_preview:
+    params: of all networks, as one tree. batch_at: step -> this host's shard of its batch. kind:
+    the class of options that a resumed training must share; `training` may be of one that has more.
+    data: what else it must share. findings: as `Monitor` takes them. write_preview:
     writes the picture at a path; called by the first host. sources: the data, whose unreadable
     files are listed. Raises as `Checkpoints` and `fit` do.
     """
-    kind, work_dir = type(training), out / "training"
+    work_dir = out / "training"
     free = {field.name for field in dataclasses.fields(Intervals)}
     names = [field.name for field in dataclasses.fields(kind) if field.name not in free]
     configuration = {name: getattr(training, name) for name in names} | dict(data)
