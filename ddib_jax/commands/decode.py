@@ -55,9 +55,11 @@ class Decode:
         changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
         results = Results(self.out, names, changed)
         size = min(self.crossing.batch(target, len(latents)), len(latents))
-        if aux is not None and aux.batch is not None:
-            size = aux.batch * jax.local_device_count()  # its own, which its bits may depend on
-        pairs = []
+        lattice, pairs = None, []
+        if aux is not None and isinstance(target.solver, LatticeHeun):
+            lattice = target.solver
+            # The pairs' own batch, which their bits may depend on.
+            size = (aux.batch or size) * jax.local_device_count()
         # Batch by batch, each written as it comes: what is stopped keeps what it has.
         for start in progress("decoding")(range(0, len(latents), size)):
             part = filled(latents[start : start + size], size)
@@ -66,7 +68,7 @@ class Decode:
             if aux is not None:
                 value = filled(np.asarray(aux.value)[start : start + size], size)
                 own_aux = replace(aux, value=value)
-            if own_aux is not None and isinstance(target.solver, LatticeHeun):
+            if own_aux is not None and lattice is not None:
                 end = translation.hand_on(target, own_aux, rising=False, batch_size=size)
                 pairs.append(end.aux.value[:count])
                 images = end.y
@@ -74,6 +76,6 @@ class Decode:
                 images = translation.decode(target, part, aux=own_aux, batch_size=size)
             results.write(start, images[:count])
         results.close()
-        if pairs:
-            print(closing(target.solver, np.concatenate(pairs)))
+        if lattice is not None:
+            print(closing(lattice, np.concatenate(pairs)))
         print(f"{len(names)} images lie in {self.out}.")

@@ -68,8 +68,9 @@ def read_latents(path: Path) -> LatentFile:
                 raise ValueError("names and latents differ in number")
             if not names:
                 raise ValueError("it holds no latent")
-            if aux is not None and len(aux.value) != len(latents):
-                raise ValueError(f"the auxiliary state is that of {len(aux.value)} other latents")
+            states = len(latents) if aux is None else len(np.asarray(aux.value))
+            if states != len(latents):
+                raise ValueError(f"the auxiliary state is that of {states} other latents")
             encoded = LatentFile(names, latents, str(arrays["model"]), aux)
     except _UNREADABLE as error:
         raise ValueError(
