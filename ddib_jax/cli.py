@@ -49,6 +49,11 @@ def main() -> int:
     Ctrl-C ended is 130; a command that examines (`diagnose`) has an exit code of its own.
     """
     command = parse(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
+            stream.reconfigure(errors="backslashreplace")
+    if not COMMANDS[sys.argv[1]].needs_jax:
+        return _run_without_jax(command)
     # Here: the overview of the commands needs no JAX.
     import jax
     import jax.numpy as jnp
@@ -59,9 +64,6 @@ def main() -> int:
     from ddib_jax.commands.interruption import INTERRUPTED, SENTENCE, ending_promptly
     from ddib_jax.training import Stopped
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
-            stream.reconfigure(errors="backslashreplace")
     try:
         if getattr(getattr(command, "crossing", None), "needs_equal_bits", False):
             prefer_equal_bits()
@@ -95,6 +97,20 @@ def main() -> int:
             file=sys.stderr,
         )
         return distributed.leave(1)
+
+
+def _run_without_jax(command: Any) -> int:
+    """Run a command that computes nothing; returns its exit code."""
+    from ddib_jax.commands.interruption import INTERRUPTED, SENTENCE
+
+    try:
+        return command.run() or 0
+    except KeyboardInterrupt:
+        print(SENTENCE, file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        print(f"ddib: {error}", file=sys.stderr)
+        return 1
 
 
 def _of_device(error: RuntimeError) -> str:

@@ -15,11 +15,12 @@ from ddib_jax.diagnosis.inversion import (
     steps_within,
 )
 from ddib_jax.diagnosis.memorised import Nearest, nearest
-from ddib_jax.diagnosis.passages import Passage, evaluations, passage, sampling
+from ddib_jax.diagnosis.passages import FILMED, Passage, evaluations, passage, sampling
 from ddib_jax.diagnosis.recorder import Recorder
 from ddib_jax.diagnosis.records import sample_record, sweep_record, translation_record
 
 __all__ = [
+    "FILMED",
     "Check",
     "Nearest",
     "PaddedGrid",

@@ -48,9 +48,17 @@ class Recorder:
                 self._latents.append(np.array(latents[:missing], np.float32))
                 self._measured += len(self._latents[-1])
 
+    def __len__(self) -> int:
+        """How many images are kept by each name."""
+        return min((self._shown, *(sum(map(len, parts)) for parts in self._images.values())))
+
     def images(self) -> dict[str, UInt8[np.ndarray, "n ..."]]:
         """The images [n ... h w c] by their names."""
         return {name: np.concatenate(parts)[: self._shown] for name, parts in self._images.items()}
+
+    def floats(self, name: str) -> Float[np.ndarray, "n ..."]:
+        """The images of that name in [-1, 1] again."""
+        return self.images()[name].astype(np.float32) / 127.5 - 1
 
     def latents(self) -> Float[np.ndarray, "n ..."] | None:
         """The latents [n ...], or None where there were none."""
