@@ -88,7 +88,7 @@ def from_to(models: Models, title: str) -> str:
     return f"To {target} by {title}"
 
 
-def crossed(prepared: Prepared, images: np.ndarray) -> dict[str, Any]:
+def crossed(prepared: Prepared, few: np.ndarray) -> dict[str, Any]:
     """What is measured of a few images [n h w c] of a DDIB, for `translation_record`; or nothing.
 
     They are a film, the way back, and the codec's own error.
@@ -97,12 +97,11 @@ def crossed(prepared: Prepared, images: np.ndarray) -> dict[str, Any]:
     if not isinstance(ddib, DDIB):
         return {}
     source, _ = ddib.bridges()
-    return measured(source, prepared.film[1] if prepared.film else None, images)
+    return measured(source, prepared.film[1] if prepared.film else None, few)
 
 
-def measured(source: Bridge, target: Bridge | None, images: np.ndarray) -> dict[str, Any]:
+def measured(source: Bridge, target: Bridge | None, few: np.ndarray) -> dict[str, Any]:
     """As `crossed`; target: None where it does not simply decode the latent."""
-    few = images[: diagnosis.FILMED]
     codec = None if source.model.codec is None else diagnosis.codec_error(source.model, few)
     passage = diagnosis.passage(source, target, few)
     return {"passage": passage, "images": few, "codec_error": codec}
@@ -121,7 +120,7 @@ def costs(method: Any) -> list[tuple[str, int]]:
 
 def film_of_samples(bridge: Bridge, noise: np.ndarray, conds: Any) -> Passage | None:
     """The film of the first of Gaussian latents [n ...], under the first of conditions [n ...]."""
-    few = noise[: diagnosis.FILMED]
+    few = noise[: diagnosis.filmed(len(noise))]
     model = bridge.model
     if conds is not None:
         model = model.given(_first(conds, len(few)))

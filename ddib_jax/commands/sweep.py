@@ -27,7 +27,7 @@ from ddib_jax.commands.latents import read_latents
 from ddib_jax.commands.methods import CouplingOptions, Models, ReferenceOptions
 from ddib_jax.commands.recording import Recording, costs, from_to, measured
 from ddib_jax.commands.results import Results, open_folder, unique_names
-from ddib_jax.diagnosis import FILMED, sweep_record
+from ddib_jax.diagnosis import filmed, sweep_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import Within
@@ -148,7 +148,7 @@ class Sweep:
         if shard.index == 0:
             with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")
-            few = None if encoded else images.take(0, min(len(images), FILMED))
+            few = None if encoded else images.take(0, filmed(len(images)))
             self._record(recording, ddib, coefficients, images.names, few, hosts=shard.count)
         distributed.barrier("swept")
         print(f"{len(images)} images under {len(labels)} coefficients lie in {self.out}.")

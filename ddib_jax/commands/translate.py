@@ -35,7 +35,7 @@ from ddib_jax.commands.recording import (
 )
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.data.png import write_grid
-from ddib_jax.diagnosis import FILMED, translation_record
+from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.progress import progress
@@ -141,7 +141,7 @@ class Translate:
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
                     write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
-            few = images.take(0, min(len(images), FILMED))
+            few = images.take(0, filmed(len(images)))
             self._record(recording, options, prepared, images.names, few, hosts=shard.count)
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
@@ -230,7 +230,9 @@ class Translate:
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
         recording.kept.add(source=images, translation=down.y, latents=up.y)
         prepared = Prepared(images.shape[1:], DDIB(source, target), source, film=(source, target))
-        self._record(recording, options, prepared, names, images[:FILMED], hosts=shard.count)
+        self._record(
+            recording, options, prepared, names, images[: filmed(len(images))], hosts=shard.count
+        )
         if origin == there:
             print(closing(source.solver, down.aux.value))
 

@@ -15,12 +15,11 @@ from ddib_jax.diagnosis.inversion import (
     steps_within,
 )
 from ddib_jax.diagnosis.memorised import Nearest, nearest
-from ddib_jax.diagnosis.passages import FILMED, Passage, evaluations, passage, sampling
+from ddib_jax.diagnosis.passages import Passage, evaluations, filmed, passage, sampling
 from ddib_jax.diagnosis.recorder import Recorder
 from ddib_jax.diagnosis.records import sample_record, sweep_record, translation_record
 
 __all__ = [
-    "FILMED",
     "Check",
     "Nearest",
     "PaddedGrid",
@@ -30,6 +29,7 @@ __all__ = [
     "Timed",
     "codec_error",
     "evaluations",
+    "filmed",
     "latent_checks",
     "memory",
     "nearest",

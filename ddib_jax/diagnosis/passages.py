@@ -13,11 +13,16 @@ from ddib_jax.solvers import OverGrid
 from ddib_jax.types import HostImages
 
 FILMED = 4
-"""Images of a film: their ways are solved once more for it, whatever else was translated."""
+"""Images of a film at most: their ways are solved once more for it."""
 _BETWEEN = 4
 """Noise levels of a film between an image and its latent."""
 _SIDE = 96
 """Pixels of a side of a film's pictures at most."""
+
+
+def filmed(count: int) -> int:
+    """Of how many of `count` translated images there is a film: a quarter, one to `FILMED`."""
+    return max(1, min(FILMED, count // 4))
 
 
 class Passage(NamedTuple):
