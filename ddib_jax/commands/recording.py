@@ -41,12 +41,12 @@ class Recording:
         """What was done, in how long, in words; of several hosts the run is of the first one's."""
         seconds = time.perf_counter() - self._clock
         shown = len(self.kept)
-        which = f"The first {shown} of them are on this page." if shown < count else ""
+        which = f" The first {shown} of them are on this page." if shown < count else ""
         share = f" by the first of {hosts} processes" if hosts > 1 else ""
         return (
-            f"{count} {did}{share} in {_span(seconds)}, {seconds / count:.2g} s for each with what"
-            f" is done once. {which}"
-        ).strip()
+            f"{count} {did}{share} in {_span(seconds)}: {seconds / count:.2g} s each, with reading,"
+            f" compiling and writing.{which}"
+        )
 
     def write(
         self,
