@@ -63,6 +63,11 @@ def main() -> int:
 def _run(args: Sequence[str]) -> int:
     """Run the command of a command line; returns the exit code of the process."""
     command = parse(args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
+            stream.reconfigure(errors="backslashreplace")
+    if not COMMANDS[args[0]].needs_jax:
+        return _run_without_jax(command)
     # Here: the overview of the commands needs no JAX.
     import jax
     import jax.numpy as jnp
@@ -73,9 +78,6 @@ def _run(args: Sequence[str]) -> int:
     from ddib_jax.commands.interruption import Ended, ending_promptly, exit_code, farewell
     from ddib_jax.training import Stopped
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what no terminal shows
-            stream.reconfigure(errors="backslashreplace")
     try:
         if getattr(getattr(command, "crossing", None), "needs_equal_bits", False):
             prefer_equal_bits()
@@ -129,6 +131,20 @@ def _in_words(error: Exception) -> str:
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
         advice = "; what is complete stays, make room and start again"
     return f"{error.strerror}{where}{advice}."
+
+
+def _run_without_jax(command: Any) -> int:
+    """Run a command that computes nothing; returns its exit code."""
+    from ddib_jax.commands.interruption import exit_code, farewell
+
+    try:
+        return command.run() or 0
+    except KeyboardInterrupt:
+        print(farewell(signal.SIGINT), file=sys.stderr)
+        return exit_code(signal.SIGINT)
+    except (ValueError, OSError) as error:
+        print(f"ddib: {_in_words(error)}", file=sys.stderr)
+        return 1
 
 
 def _of_device(error: RuntimeError) -> str:

@@ -30,7 +30,10 @@ FORMAT = 1
 RECORD = "run.json"
 ARRAYS = "arrays.npz"
 TABLES = "tables"
-"""The names in a run's directory: its record, its arrays, and the folder of its CSV files."""
+FOLDER = "run"
+"""The names in a run's directory: its record, its arrays, and the folder of its CSV files; and its
+own name in a folder of results.
+"""
 
 _LONGEST = 100
 """Characters of a CSV file's name; file systems take some 250 bytes."""
@@ -222,10 +225,7 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
         OSError: the disk is full or not writable; an older run is then still whole.
     """
     target = Path(directory)
-    if target.exists() and not (target.is_dir() and _may_hold_run(target)):
-        raise FileExistsError(
-            f"{target} exists and is not a run; give an empty or a new directory."
-        )
+    check_directory(target)
     unfit = [name for name, array in run.arrays.items() if np.asarray(array).dtype.hasobject]
     if unfit:
         raise ValueError(f"The array '{unfit[0]}' holds Python objects; give numbers.")
@@ -246,6 +246,30 @@ def write_run(directory: str | os.PathLike[str], run: Run) -> Path:
         if older.name not in files:
             older.unlink()
     return target
+
+
+def check_directory(directory: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError where the path is a file, or a directory of something else than a run.
+
+    An empty directory may become one, and an older run be replaced.
+    """
+    target = Path(directory)
+    if target.exists() and not (target.is_dir() and _may_hold_run(target)):
+        raise FileExistsError(
+            f"{target} exists and is not a run; give an empty or a new directory."
+        )
+
+
+def find_run(directory: str | os.PathLike[str]) -> Path:
+    """The directory of the run that `directory` is or holds; raises FileNotFoundError for none."""
+    places = (Path(directory), Path(directory, FOLDER))
+    found = next((place for place in places if (place / RECORD).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"{directory} holds no finished run ({RECORD} is missing); name another directory, or"
+            " run the study or the command again."
+        )
+    return found
 
 
 def read_run(directory: str | os.PathLike[str]) -> Run:

@@ -184,6 +184,7 @@ def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
     assert "2 translations lie in" in said[1]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *(f"five-0000{index}.png" for index in range(5)),
+        "run",
         "sheet.png",
     ]
 

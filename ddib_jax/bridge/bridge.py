@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ddib_jax.bridge.checks import as_floats
 from ddib_jax.diffusion import DiffusionModel, probability_flow
@@ -175,17 +175,19 @@ class Bridge:
             solution = replace(solution, aux=kept)
         return without_failures(self.solver, solution)
 
-    def path(self, x: Data, *, rising: bool) -> Float[Array, "n b ..."]:
+    def path(self, x: Data, *, rising: bool | Bool[Array, ""]) -> Float[Array, "n b ..."]:
         """The states between data and their latent, both included, from x to the other.
 
         x: data (images, or codes) where the path rises, else a latent. States between are divided
-        by sqrt(1 + sigma^2), as a latent is; the data are as they are.
+        by sqrt(1 + sigma^2), as a latent is; the data are as they are. A traced `rising` makes one
+        program of both ways.
         """
-        x, ts = jnp.asarray(as_floats(x, "data")), self.sigmas if rising else self.sigmas[::-1]
+        x = jnp.asarray(as_floats(x, "data"))
+        ts = jnp.where(rising, self.sigmas, self.sigmas[::-1])
         scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
-        start = x if rising else x * scale[0]
+        start = jnp.where(rising, x, x * scale[0])
         states = solve_path(self.solver, probability_flow(self.model), start, ts) / scale
-        return states.at[0].set(x) if rising else states.at[-1].multiply(scale[-1])
+        return jnp.where(rising, states.at[0].set(x), states.at[-1].multiply(scale[-1]))
 
     @property
     def scale(self) -> Scalar:

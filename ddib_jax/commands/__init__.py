@@ -13,13 +13,14 @@ class Command:
 
     summary: one line, shown by `ddib --help`; the first line of the options' docstring is the same.
     options: the dataclass, as "module:Class" in this package. examples: command lines, shown by the
-    command's own help.
+    command's own help. needs_jax: whether it computes anything; it works without JAX otherwise.
     """
 
     group: str
     summary: str
     options: str
     examples: tuple[str, ...]
+    needs_jax: bool = True
 
     def load(self) -> type:
         """The dataclass of its options, imported here."""
@@ -112,6 +113,13 @@ COMMANDS: dict[str, Command] = {
             "ddib diagnose five",
             "ddib diagnose models/photos folder/of/photos --error 1e-2",
         ),
+    ),
+    "report": Command(
+        group="examine",
+        summary="Make the page of a run, or make it again, without JAX.",
+        options="report:Report",
+        examples=("ddib report sevens",),
+        needs_jax=False,
     ),
     "plan": Command(
         group="examine",

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ddib_jax import translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.data.png import to_bytes
 from ddib_jax.translation import to_data, to_images
@@ -26,8 +26,8 @@ def write_path(
     GIF or WebP by the ending of `path`. A frame shows x / sqrt(1 + sigma^2) at a noise level of the
     grid, and values from -1 to 1 as for images, so that a latent's are clipped.
     """
-    encoding = np.asarray(_path(source, to_data(source.model, images), rising=True))
-    decoding = np.asarray(_path(target, encoding[-1], rising=False))
+    encoding = translation.path(source, to_data(source.model, images), rising=True)
+    decoding = translation.path(target, encoding[-1], rising=False)
     encoding, decoding = (
         np.stack([to_images(bridge.model, state) for state in states])
         for bridge, states in ((source, encoding), (target, decoding))
@@ -50,7 +50,3 @@ def write_path(
         **options,
     )
     return path
-
-
-def _path(bridge: Bridge, x, *, rising: bool):
-    return jax.jit(Bridge.path, static_argnames="rising")(bridge, x, rising=rising)

@@ -13,8 +13,10 @@ from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import conditions
 from ddib_jax.commands.crossing import Crossing, Flat
+from ddib_jax.commands.recording import Recording, film_of_samples, nearest_training_images
 from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
+from ddib_jax.diagnosis import evaluations, sample_record
 from ddib_jax.files import drafted
 from ddib_jax.options import Count, Whole
 from ddib_jax.pretrained import Checkpoint
@@ -37,6 +39,8 @@ class Sample:
     """How many images in all."""
     seed: Whole = 0
     """Seed of the latents."""
+    report: bool = False
+    """Also make the page of the run at once: OUT/run/index.html."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
@@ -44,24 +48,47 @@ class Sample:
         if self.count < 1:
             raise ValueError(f"At least one sample is needed, not {self.count}.")
         open_folder(self.out)
+        recording = Recording(self.out, self)
         checkpoint = pretrained.open(self.model)
-        conds, model = conditions(checkpoint, self._words(checkpoint)), checkpoint.model()
+        words = self._words(checkpoint)
+        conds, model = conditions(checkpoint, words), checkpoint.model()
         key = jax.random.key(self.seed)
         noise = np.asarray(jax.random.normal(key, (self.count, *model.data_shape)))
         target = self.crossing.bridge(model)
         # A batch is measured with any condition: how long an evaluation takes depends on none.
         measured = self.crossing.bridge(model.given(jax.tree.map(lambda leaf: leaf[0], conds)))
         in_turn = lambda leaf: np.resize(leaf, (self.count, *leaf.shape[1:]))
+        conds = jax.tree.map(in_turn, conds)
         images = translation.sample(
             target,
             noise,
-            cond=jax.tree.map(in_turn, conds),
+            cond=conds,
             batch_size=self.crossing.batch(measured, self.count),
             progress=progress("sampling"),
         )
+        names = [f"sample-{i:05d}" for i in range(self.count)]
         with drafted(self.out) as draft:
-            write_images(draft, [f"sample-{i:05d}" for i in range(self.count)], images)
+            write_images(draft, names, images)
             write_grid(draft / "sheet.png", images)
+        recording.kept.add(sample=images)
+        if words:
+            names = [f"{name}, {words[i % len(words)]}" for i, name in enumerate(names)]
+        recording.write(
+            "samples",
+            f"Samples of {Path(self.model).name}",
+            sample_record(
+                recording.kept,
+                names,
+                summary=recording.summary(self.count, "samples", hosts=1),
+                cost=[
+                    ("Samples", self.count),
+                    ("Network evaluations a sample", evaluations(target)),
+                ],
+                passage=film_of_samples(target, noise, conds),
+                nearest=nearest_training_images(self.model, images),
+            ),
+            report=self.report,
+        )
         print(f"{self.count} samples lie in {self.out}.")
 
     def _words(self, checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -24,8 +24,10 @@ from ddib_jax.commands.inputs import (
     open_inputs,
 )
 from ddib_jax.commands.latents import read_latents
-from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
+from ddib_jax.commands.methods import CouplingOptions, Models, ReferenceOptions
+from ddib_jax.commands.recording import Recording, costs, from_to, measured
 from ddib_jax.commands.results import Results, open_folder, unique_names
+from ddib_jax.diagnosis import filmed, sweep_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import OptionalCount, Whole, Within
@@ -56,7 +58,9 @@ class Sweep:
     =VALUE it has that coefficient throughout.
     """
     out: Path
-    """Where the results go: NAME_COEFFICIENT.png, and sheet.png with a row for each coefficient."""
+    """Where the results go: NAME_COEFFICIENT.png, sheet.png with a row for each coefficient, and
+    run/explorer.html with sliders over coefficients and images, one file that opens anywhere.
+    """
     source_class: OptionalClassName = None
     """The class of the images, by name or number, where the source model has classes."""
     target_class: OptionalClassName = None
@@ -74,6 +78,8 @@ class Sweep:
     """Take only this many images, the first ones."""
     seed: Whole = 0
     """Seed of the noise that perturbations draw."""
+    report: bool = False
+    """Also make the page of the run at once: OUT/run/index.html."""
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
         default_factory=CouplingOptions
@@ -90,6 +96,7 @@ class Sweep:
         check_apart(self.out, self.input)
         if shard.index == 0:
             open_folder(self.out)
+        recording = Recording(self.out, self)
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
@@ -129,6 +136,11 @@ class Sweep:
             translations = dict(zip(labels, result.images[:, : len(part)], strict=True))
             for label, found in translations.items():
                 results.write(start, found, ending=f"_{label}")
+            recording.kept.add(
+                **({} if encoded else {"source": part}),
+                translation=result.images[:, : len(part)].swapaxes(0, 1),
+                latents=_by_image(result.latents, len(part)),
+            )
             if not rows:
                 rows = {} if encoded else {"source": part[:_COLUMNS]}
                 rows |= {label: found[:_COLUMNS] for label, found in translations.items()}
@@ -136,8 +148,45 @@ class Sweep:
         if shard.index == 0:
             with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")
+            few = None if encoded else images.take(0, filmed(len(images)))
+            self._record(recording, ddib, coefficients, images.names, few, hosts=shard.count)
         distributed.barrier("swept")
         print(f"{len(images)} images under {len(labels)} coefficients lie in {self.out}.")
+
+    def _record(
+        self,
+        recording: Recording,
+        ddib: DDIB,
+        coefficients: Sequence[float | int],
+        names: Sequence[str],
+        few: np.ndarray | None,
+        *,
+        hosts: int,
+    ) -> None:
+        """Write the run: few are the first images [n h w c], of which there are films."""
+        words = " and then ".join((self.perturb, *self.then))
+        film_end = ddib.target if ddib.coupling is None else None
+        did = f"images translated under {len(coefficients)} coefficients of {words}"
+        models = Models(
+            source=self.source,
+            target=self.target,
+            source_class=self.source_class,
+            target_class=self.target_class,
+        )
+        recording.write(
+            "sweep",
+            f"{from_to(models, 'DDIB')}: a sweep of {words}",
+            sweep_record(
+                recording.kept,
+                names,
+                coefficients,
+                perturbation=words,
+                summary=recording.summary(len(names), did, hosts=hosts),
+                cost=[("Images", len(names)), ("Coefficients", len(coefficients)), *costs(ddib)],
+                **({} if few is None else measured(ddib.source, film_end, few)),
+            ),
+            report=self.report,
+        )
 
     def _coefficients(self, words: tuple[str, ...]) -> tuple[float | int, ...]:
         if self.coefficients is not None:
@@ -192,6 +241,11 @@ class Latents:
     def take(self, start: int, stop: int) -> np.ndarray:
         """The latents from `start` up to `stop`."""
         return self._latents[start:stop]
+
+
+def _by_image(latents: np.ndarray | None, count: int) -> np.ndarray | None:
+    """Of latents [k n ...], those of the first images, [count k ...]."""
+    return None if latents is None else latents[:, :count].swapaxes(0, 1)
 
 
 def _labels(coefficients: Sequence[float | int]) -> list[str]:

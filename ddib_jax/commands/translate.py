@@ -1,6 +1,7 @@
 """`ddib translate`: images of one domain in, of another one out, by any method."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,15 +11,31 @@ import numpy as np
 import tyro
 
 from ddib_jax import distributed, translation
+from ddib_jax.bridge import DDIB
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
 from ddib_jax.commands.arguments import ColourName, Inputs
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
 from ddib_jax.commands.latents import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions, Models
+from ddib_jax.commands.methods import (
+    METHODS,
+    DDIBOptions,
+    Method,
+    MethodOptions,
+    Models,
+    Prepared,
+)
+from ddib_jax.commands.recording import (
+    Recording,
+    costs,
+    crossed,
+    from_to,
+    nearest_training_images,
+)
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.data.png import write_grid
+from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import OptionalCount, Whole
@@ -58,6 +75,9 @@ class Translate:
     """Which split of a data set, or of a folder that has splits."""
     limit: OptionalCount = None
     """Take only this many images, the first ones."""
+    report: bool = False
+    """Also make the page of the run at once: OUT/run/index.html, with each image before and after.
+    """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: Annotated[
@@ -75,8 +95,9 @@ class Translate:
         check_apart(self.out, self.input)
         if shard.index == 0:
             open_folder(self.out)
+        recording = Recording(self.out, self)
         if self.aux:
-            return self._keep_pairs(options, shard)
+            return self._keep_pairs(options, shard, recording)
         prepared = options.prepare(self.models, self.crossing)
         film = prepared.film if self.trajectory else None
         if self.trajectory and film is None:
@@ -101,13 +122,16 @@ class Translate:
             part = images.take(start, start + size)
             indices = shard.index + shard.count * np.arange(start, start + len(part))
             with told_once(told):
-                translations = translation.translate(
+                found, latents = translation.translate_with_latents(
                     prepared.translator,
                     filled(part, size),
                     key=jax.random.key(self.seed),
                     indices=filled(indices, size),
                     batch_size=size,
-                )[: len(part)]
+                )
+            translations = found[: len(part)]
+            latents = None if latents is None else latents[: len(part)]
+            recording.kept.add(source=part, translation=translations, latents=latents)
             results.write(start, translations)
             if start < _ROWS * _COLUMNS:
                 shown.append((part, translations))
@@ -118,10 +142,39 @@ class Translate:
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
                     write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
+            few = images.take(0, filmed(len(images)))
+            self._record(recording, options, prepared, images.names, few, hosts=shard.count)
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
 
-    def _keep_pairs(self, options: Method, shard: Shard) -> None:
+    def _record(
+        self,
+        recording: Recording,
+        options: Method,
+        prepared: Prepared,
+        names: Sequence[str],
+        few: np.ndarray,
+        *,
+        hosts: int,
+    ) -> None:
+        """Write the run: few are the first images [n h w c], of which there are films."""
+        target = None if self.method == "cyclegan" else self.models.target or self.models.model
+        recording.write(
+            "translation",
+            from_to(self.models, options.title),
+            translation_record(
+                recording.kept,
+                names,
+                summary=recording.summary(len(names), "translations", hosts=hosts),
+                cost=[("Images", len(names)), *costs(prepared.translator)],
+                nearest=nearest_training_images(target, recording.kept.floats("translation")),
+                **crossed(prepared, few),
+            ),
+            groups=[options],
+            report=self.report,
+        )
+
+    def _keep_pairs(self, options: Method, shard: Shard, recording: Recording) -> None:
         """As `run`, on a lattice: from images or pairs, whose ways can be undone to the bit."""
         plain = options == DDIBOptions()
         if not plain or self.trajectory or shard.count > 1:
@@ -176,6 +229,11 @@ class Translate:
             pairs = PairFile(names, there, origin, down.aux)
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
+        recording.kept.add(source=images, translation=down.y, latents=up.y)
+        prepared = Prepared(images.shape[1:], DDIB(source, target), source, film=(source, target))
+        self._record(
+            recording, options, prepared, names, images[: filmed(len(images))], hosts=shard.count
+        )
         if origin == there:
             print(closing(source.solver, down.aux.value))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from ddib_jax.data.sources import SPLITS
+from ddib_jax.runs import RECORD
 
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 """Formats that Pillow recognises, but decodes only with programs or handlers besides."""
@@ -41,10 +42,11 @@ def suffixes() -> frozenset[str]:
 def image_files(directory: str | Path) -> list[Path]:
     """Every image below `directory`, sorted by path; links to folders and files are followed.
 
-    Images are known by suffix. Hidden files and folders, and those of operating systems
-    (`__MACOSX`, `@eaDir` ...), are left out; a warning counts and names what else is: files of
-    other suffixes, links that lead nowhere or back to a folder above them, and folders that cannot
-    be opened. Raises FileNotFoundError where there is no such folder, or no image in it.
+    Images are known by suffix. Hidden files and folders, those of operating systems (`__MACOSX`,
+    `@eaDir` ...) and runs with their pages are left out; a warning counts and names what else is:
+    files of other suffixes, links that lead nowhere or back to a folder above them, and folders
+    that cannot be opened. Raises FileNotFoundError where there is no such folder, or no image in
+    it.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -186,6 +188,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
         return
     for entry in _visible(entries):
         path = folder / entry.name
+        if (path / RECORD).is_file():
+            continue  # a run of ours beside its results: its figures are no images of the folder
         if path.is_dir():
             _walk(path, (*above, identity), found)
         elif not path.exists():

@@ -7,9 +7,10 @@ from types import MappingProxyType
 import numpy as np
 
 from ddib_jax.report.diagnosis import diagnosis
-from ddib_jax.report.page import Section
+from ddib_jax.report.page import Section, in_words
 from ddib_jax.report.sheets import contact_sheet
 from ddib_jax.report.style import Picture
+from ddib_jax.report.work import samples, sweep, translation
 from ddib_jax.runs import Run
 
 COLUMNS = 16
@@ -28,7 +29,11 @@ def plain(run: Run, figures: Path) -> list[Section]:
         name: a for name, a in run.arrays.items() if a.ndim == 4 and a.dtype == np.uint8 and len(a)
     }
     shapes = [array.shape[1:] for array in images.values()]
-    rows = {name: array[:COLUMNS] for name, array in images.items() if array.shape[1:] == shapes[0]}
+    rows = {
+        name.replace("_", " "): array[:COLUMNS]
+        for name, array in images.items()
+        if array.shape[1:] == shapes[0]
+    }
     count = min((len(array) for array in rows.values()), default=0)
     rows = {name: array[:count] for name, array in rows.items()}
     sections = []
@@ -43,13 +48,15 @@ def plain(run: Run, figures: Path) -> list[Section]:
 def remaining(run: Run, *, used: Collection[str] = ()) -> list[Section]:
     """A section for every table of a run, then one for every text but its summary and `used`."""
     words = [
-        Section(heading, text)
+        Section(in_words(heading), text)
         for heading, text in run.texts.items()
         if heading not in ("summary", *used)
     ]
-    tables = [Section(heading, tables=(table,)) for heading, table in run.tables.items()]
+    tables = [Section(in_words(name), tables=(table,)) for name, table in run.tables.items()]
     return [*tables, *words]
 
 
-LAYOUTS: Mapping[str, Layout] = MappingProxyType({"diagnosis": diagnosis})
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {"diagnosis": diagnosis, "translation": translation, "samples": samples, "sweep": sweep}
+)
 """The layout of a run by its name; a run of another name is laid out plainly."""

@@ -2,25 +2,28 @@
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from ddib_jax.report.style import Picture
 from ddib_jax.report.tables import html_badge, html_metrics, html_table, target_text, value_text
 from ddib_jax.runs import MetricRow, Run, Table
 
 TILES = 4
+_NOTHING = "–"
 
 
 @dataclass(frozen=True)
 class Section:
     """A part of a page: heading, paragraphs (parted by empty lines), pictures, tables.
 
-    With `metrics` the run's metrics are the first table.
+    With `metrics` the run's metrics are the first table. `html`, which stands before the pictures,
+    is that of a widget (`report.widgets`), and is not escaped.
     """
 
     heading: str
@@ -28,6 +31,7 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
     metrics: bool = False
+    html: str = ""
 
 
 def _inline(path: Path) -> str:
@@ -70,6 +74,7 @@ def _section(section: Section, run: Run) -> str:
     parts = [
         f"<h2>{escape(section.heading)}</h2>",
         _paragraphs(section.text),
+        section.html,
         *(_picture(picture) for picture in section.pictures),
         *(f'<div class="scroll">{table}</div>' for table in tables),
     ]
@@ -81,16 +86,33 @@ def _entries(entries: dict[str, str]) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
+def in_words(name: str) -> str:
+    """The name of an option, an array or a table as a reader wants it: "Batch size"."""
+    text = str(name).replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def setting(value: Any) -> str:
+    """The value of an option in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{in_words(key)}: {setting(entry)}" for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting, value)) or _NOTHING
+    return _NOTHING if value is None or value == "" else str(value)
+
+
 def _colophon(run: Run) -> str:
     minutes, seconds = divmod(round(run.seconds), 60)
     origin = {
         "Started": run.started,
         "Finished": run.finished,
         "Took": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
-        **{str(key).capitalize(): str(value) for key, value in run.machine.items()},
+        **{in_words(key): setting(value) for key, value in run.machine.items()},
         "Versions": ", ".join(f"{name} {version}" for name, version in run.versions.items()),
     }
-    settings = _entries({str(key): str(value) for key, value in run.config.items()})
+    settings = _entries({in_words(key): setting(value) for key, value in run.config.items()})
     return (
         f"<section>\n<h2>How it was made</h2>\n<pre>{escape(run.command)}</pre>\n"
         f"{_entries(origin)}\n"
@@ -103,7 +125,7 @@ def write_page(run: Run, sections: Sequence[Section], path: Path) -> Path:
 
     It has a title, a lead (the run's text "summary"), the first targets as tiles, the sections, and
     how the run was made. Pictures are inlined in base64, dark ones for readers who prefer dark; the
-    file refers to nothing outside itself.
+    file refers to nothing outside itself, and has a script only where a section has a widget.
 
     Raises:
         FileNotFoundError: a picture of a section is not on disk.
@@ -111,13 +133,16 @@ def write_page(run: Run, sections: Sequence[Section], path: Path) -> Path:
     assets = resources.files("ddib_jax.report")
     targets = [row for row in run.metrics if isinstance(row.target, int | float)][:TILES]
     tiles = "".join(_tile(row) for row in targets)
-    page = Template(assets.joinpath("page.html").read_text("utf-8")).substitute(
+    read = lambda *names: "".join(assets.joinpath(name).read_text("utf-8") for name in names)
+    widgets = any(section.html for section in sections)
+    page = Template(read("page.html")).substitute(
         title=escape(run.title),
-        style=assets.joinpath("page.css").read_text("utf-8"),
+        style=read("page.css", *["widgets.css"] * widgets),
         eyebrow=escape(f"{run.name.replace('_', ' ')} · {run.finished[:10]}"),
         lead=_paragraphs(run.texts.get("summary", "")),
         tiles=f'<div class="tiles">{tiles}</div>' if tiles else "",
         sections="\n".join([*(_section(section, run) for section in sections), _colophon(run)]),
+        script=f"<script>\n{read('widgets.js')}</script>\n" if widgets else "",
     )
     draft = path.with_name(f".{path.name}")
     draft.write_text(page, "utf-8")

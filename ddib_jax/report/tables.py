@@ -173,8 +173,10 @@ def _value_cell(row: MetricRow | None, *, span: int = 1) -> str:
 
 
 def html_table(table: Table) -> str:
-    """A table of a run as HTML, its caption below."""
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.columns)
+    """A table of a run as HTML, its caption below; heads that are names are shown as words."""
+    heads = "".join(
+        f'<th scope="col">{escape(head.replace("_", " "))}</th>' for head in table.columns
+    )
     rows = "".join(
         "<tr>" + "".join(f"<td>{escape(number(cell))}</td>" for cell in row) + "</tr>"
         for row in table.rows

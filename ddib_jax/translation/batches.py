@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from ddib_jax import parallel
 from ddib_jax.bridge import Bridge, as_floats, check_shape
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.types import HostImages, Images
+from ddib_jax.types import AnyArray, HostImages, Images
 
 
 def conditions(cond: Any) -> dict[str, Any]:
@@ -54,3 +57,9 @@ def to_images(
     return parallel.map_batches(
         DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
     )
+
+
+def moments(latents: Float[AnyArray, "n ..."]) -> Float[AnyArray, "n 2"]:
+    """The mean and the mean square of every latent."""
+    axes, xp = tuple(range(1, latents.ndim)), jnp if isinstance(latents, jax.Array) else np
+    return cast(AnyArray, xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1))

@@ -1,40 +1,35 @@
-"""The one driver: any number of images encoded, decoded and translated, in batches on all devices.
+"""Any number of images over one bridge: encoded, decoded, sampled, in batches on all devices.
 
-Images, latents and results are arrays of the host [n h w c], or [n d] of points. Every image has
-its own key, derived from the user's and its index: what it shares a batch or a host with cannot
-matter.
+Images, latents and results are arrays of the host [n h w c], or [n d] of points.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
 from ddib_jax import parallel
 from ddib_jax.bridge import (
-    DDIB,
     Auxiliary,
     Bridge,
     check_finite,
     check_shape,
     check_solved,
-    warn_of_guidance,
     warn_of_latents,
 )
 from ddib_jax.solvers import LatticeHeun, Solution
 from ddib_jax.translation import lattice
-from ddib_jax.translation.batches import conditions, finite_floats, to_data, to_images, under
-from ddib_jax.types import AnyArray, Checked, HostImages, Images, Keys, PRNGKey, Translator
-
-
-def image_keys(key: PRNGKey, indices: Int[Array | np.ndarray, " n"] | int) -> Keys:
-    """The keys of images by their indices [n], or of the first n: what a method is called with."""
-    indices = jnp.arange(indices) if isinstance(indices, int) else jnp.asarray(indices)
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, indices)
+from ddib_jax.translation.batches import (
+    conditions,
+    finite_floats,
+    moments,
+    to_data,
+    to_images,
+    under,
+)
+from ddib_jax.types import HostImages, Images
 
 
 def encode(
@@ -73,7 +68,7 @@ def encode(
     )
     check_solved(bridge.solver, residual)
     check_finite(latents, "latents")
-    warn_of_latents(_moments(latents))
+    warn_of_latents(moments(latents))
     aux = None
     if value is not None:
         aux = Auxiliary(
@@ -176,55 +171,6 @@ def sample(
     return check_finite(images, "images")
 
 
-def translate(
-    method: Translator,
-    images: Images,
-    *,
-    key: PRNGKey | None = None,
-    indices: Int[np.ndarray, " n"] | None = None,
-    conds: Sequence[Any] | None = None,
-    batch_size: int = 64,
-    progress: Callable = iter,
-) -> HostImages:
-    """The translations [n h w c] of any number of images [n h w c] in [-1, 1] by any method.
-
-    Images may be bytes, too, and a list of arrays (`as_floats`).
-
-    Image i has the key `image_keys(key, indices)[i]`; the default key is 0, the default indices 0
-    to n - 1. conds: what the method's `given` is called with, each None or a condition with leaves
-    [n ...], one for each image: for a DDIB those of source and target.
-
-    Raises FloatingPointError for a result that is not finite or was not solved for, and as the
-    method's `check` does, where it has one; for a DDIB also ValueError where its models do not take
-    the images. It warns of latents far from N(0, I), and of bridges that are guided in different
-    ways.
-    """
-    images = finite_floats(images, "images")
-    if isinstance(method, Checked):
-        method.check()
-    if isinstance(method, DDIB):
-        check_shape(method.source.model, images, "images")
-        warn_of_guidance(method.source.model, method.target.model)
-    indices = np.arange(len(images)) if indices is None else indices
-    batch: dict[str, Any] = {"index": indices, "image": images}
-    if conds is not None:
-        batch["conds"] = tuple(conds)
-    method, own = _split_references(method, len(images), apart=conds is not None)
-    translations, *told = parallel.map_batches(
-        _translate_batch,
-        (method, jax.random.key(0) if key is None else key),
-        batch | own,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    if isinstance(method, DDIB):
-        moments, up, down = told
-        check_solved(method.source.solver, up)
-        check_solved(method.target.solver, down)
-        warn_of_latents(moments)
-    return check_finite(translations, "translations")
-
-
 # The functions below are mapped over batches: `parallel.map_batches` compiles each once.
 
 
@@ -249,45 +195,10 @@ def _sample_batch(bridge, batch):
     return under(bridge, batch).sample(batch["latent"])
 
 
-def _translate_batch(tree, batch):
-    method, key = tree
-    keys, image = image_keys(key, batch["index"]), batch["image"]
-    if "conds" in batch:
-        method = method.given(*batch["conds"])
-    if "reference" in batch:
-        method = replace(method, reference=batch["reference"])
-    if not isinstance(method, DDIB):
-        return (method(keys, image),)
-    context, up = method.encode(keys, image)
-    down = method.decode(context)
-    return down.y, _moments(context["latent"]), up.residual, down.residual
-
-
-def _split_references(
-    method: Translator, count: int, *, apart: bool
-) -> tuple[Translator, dict[str, Any]]:
-    """The method without its images' own references, and these as a part of the batch.
-
-    apart: one reference for all is taken apart too, for it is encoded under each image's condition.
-    """
-    if not isinstance(method, DDIB) or method.reference is None:
-        return method, {}
-    references = np.asarray(method.references())
-    if len(references) not in (1, count):
-        raise ValueError(
-            f"Found {len(references)} references for {count} images; give one for all, or one for"
-            " each."
-        )
-    if len(references) == 1 and not apart:
-        return method, {}
-    own = np.broadcast_to(references, (count, *references.shape[1:]))
-    return replace(method, reference=None), {"reference": own}
-
-
 def _latents(bridge: Bridge, end: Solution[np.ndarray]) -> Solution[np.ndarray]:
     """The solution with latents of unit variance in place of states; it warns of odd ones."""
     latents = end.y / np.asarray(bridge.scale)
-    warn_of_latents(_moments(latents))
+    warn_of_latents(moments(latents))
     return replace(end, y=latents)
 
 
@@ -303,9 +214,3 @@ def _check_states(start: np.ndarray, states: np.ndarray) -> None:
             "These are not the latents that the auxiliary state came with, and of a lattice that"
             " state is all that is decoded; leave it out to decode other latents."
         )
-
-
-def _moments(latents: AnyArray) -> AnyArray:
-    """The mean and the mean square of every latent, [n 2]."""
-    axes, xp = tuple(range(1, latents.ndim)), jnp if isinstance(latents, jax.Array) else np
-    return cast(AnyArray, xp.stack([latents.mean(axes), (latents**2).mean(axes)], axis=1))

@@ -14,7 +14,8 @@ from ddib_jax import parallel
 from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
 from ddib_jax.perturbations import acts_before_latent, at, needs
 from ddib_jax.translation.batches import finite_floats, to_data
-from ddib_jax.translation.driver import decode, encode, image_keys, translate
+from ddib_jax.translation.driver import decode, encode
+from ddib_jax.translation.translations import image_keys, translate
 from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
 
 

@@ -19,7 +19,9 @@ def ends(models):
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """The files below a folder by name, those of runs left out."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "run" not in path.parts]
+    return {path.name: path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("out", ["pictures", "pictures/", "pictures/new", ".", "pictures/../link"])
@@ -79,7 +81,7 @@ def test_the_users_sheet_and_equal_names_are_kept(ddib, ends, tmp_path, pictures
     assert "2 names could not stay as they were" in out
     code, _, err = ddib("translate", pictures, *ends, "--out", tmp_path / "out")
     assert code == 0
-    assert "is not empty (6 older files or folders)" in err
+    assert "is not empty (7 older files or folders)" in err
 
 
 def test_names_in_latents_are_no_paths(ddib, models, pictures, tmp_path):
@@ -150,7 +152,7 @@ def test_splits_and_prefixes_are_inputs_of_every_command(tmp_path):
 def test_batches_are_written_as_they_come(ddib, ends, pictures, tmp_path, monkeypatch):
     from ddib_jax import translation
 
-    calls, translate = [], translation.translate
+    calls, translate = [], translation.translate_with_latents
 
     def stopped(*args, **options):
         calls.append(1)
@@ -158,7 +160,7 @@ def test_batches_are_written_as_they_come(ddib, ends, pictures, tmp_path, monkey
             raise KeyboardInterrupt
         return translate(*args, **options)
 
-    monkeypatch.setattr(translation, "translate", stopped)
+    monkeypatch.setattr(translation, "translate_with_latents", stopped)
     code, _, err = ddib("translate", pictures, *ends, "--out", tmp_path / "out")
     assert code == 130
     assert err == "ddib: stopped by Ctrl-C; what is complete stays.\n"

@@ -10,7 +10,7 @@ FEW = "--steps 3 --batch-size 4"
 def pixels(folder):
     return {
         path.name: np.asarray(Image.open(path), int)
-        for path in folder.iterdir()
+        for path in folder.glob("*.png")
         if path.name != "sheet.png"
     }
 

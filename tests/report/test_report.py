@@ -37,7 +37,7 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        if tag not in {"meta", "img", "source"}:
+        if tag not in {"meta", "img", "source", "input"}:
             self.open.append(tag)
         self.found += [
             value for key, value in attrs if key in {"src", "srcset", "href", "data", "action"}

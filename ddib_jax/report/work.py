@@ -1,0 +1,161 @@
+"""The layouts of what the commands do: translations, samples, and sweeps of a perturbation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from ddib_jax.report.contents import array_of, arrays_of, table_of
+from ddib_jax.report.latents import latent_figure
+from ddib_jax.report.page import Section
+from ddib_jax.report.sheets import contact_sheet, to_uint8
+from ddib_jax.report.style import Picture, in_both_themes
+from ddib_jax.report.widgets import before_after, strips, tiled
+from ddib_jax.runs import Run
+
+_COLUMNS = 8
+_FILM = (
+    "A few images on their way up the source's ODE to a latent, and down the target's to a"
+    " translation; above each picture its noise level. A state x is shown as x / sqrt(1 + sigma²),"
+    " so that images and latents alike have a deviation near 1."
+)
+
+
+def translation(run: Run, figures: Path) -> list[Section]:
+    """The sections of a translation: before and after, the film, latents, nearest images, cost.
+
+    The run holds the arrays `source` and `translation` [n h w 1 or 3] and `names` [n], the table
+    `cost`, and the text `nearest`. Where it holds them, also `latent` [m h w c], `film`
+    [k f h w c] with its `film_levels` [f], and `nearest` [j h w c] with `nearest_distance` [j].
+
+    Raises:
+        ValueError: one of the former is missing.
+    """
+    source, found, names = arrays_of(run, ("source", "translation", "names"))
+    sections = [
+        Section(
+            "Before and after",
+            "Drag over an image, or focus it and press the arrow keys: on the left of the line is"
+            " the source, on the right its translation.",
+            html=before_after(source, found, names),
+        ),
+        *_film(run, names, ends=("image", "translation")),
+    ]
+    if run.metrics:
+        sections.append(_measured(run, figures))
+    return [*sections, _nearest(run, found, names, figures), _took(run)]
+
+
+def samples(run: Run, figures: Path) -> list[Section]:
+    """The sections of samples: the samples, the film, nearest images, cost.
+
+    The run holds the arrays `sample` [n h w 1 or 3] and `names` [n]; the rest as in `translation`.
+
+    Raises:
+        ValueError: an array, the table `cost` or the text `nearest` is missing.
+    """
+    found, names = arrays_of(run, ("sample", "names"))
+    return [
+        Section("Samples", html=tiled(found, names)),
+        *_film(run, names, ends=("", "sample")),
+        _nearest(run, found, names, figures),
+        _took(run),
+    ]
+
+
+def sweep(run: Run, figures: Path) -> list[Section]:
+    """The sections of a sweep: a row of images for each coefficient, the film, latents, cost.
+
+    The run holds the arrays `translation` [n k h w 1 or 3], `coefficients` [k] and `names` [n], the
+    table `cost` and the text `perturbation`. Where it holds them, also `source` [n h w 1 or 3],
+    the film as in `translation`, and the table `latents`.
+
+    Raises:
+        ValueError: one of the former is missing.
+    """
+    found, coefficients, names = arrays_of(run, ("translation", "coefficients", "names"))
+    columns = names[:_COLUMNS]
+    rows = {"source": run.arrays["source"][:_COLUMNS]} if "source" in run.arrays else {}
+    swept = found[:_COLUMNS].swapaxes(0, 1)
+    rows |= {f"{value:g}": row for value, row in zip(coefficients, swept, strict=True)}
+    words = (
+        f"Each row is one coefficient of {run.texts.get('perturbation', 'the perturbation')}. In"
+        " explorer.html, which lies beside this page, sliders lead through all coefficients and"
+        " images; it is one file, and opens anywhere without a network."
+    )
+    caption = f"The first {len(columns)} of {len(names)} images that the explorer shows."
+    sections = [
+        Section("Coefficients", words, html=strips(rows, list(columns), caption=caption)),
+        *_film(run, names, ends=("image", "translation"), more=" Nothing is perturbed here."),
+    ]
+    if "latents" in run.tables:
+        sections.append(Section("Perturbed latents", tables=(table_of(run, "latents"),)))
+    if run.metrics:
+        sections.append(Section("Measured", metrics=True))
+    return [*sections, _took(run)]
+
+
+def _film(
+    run: Run, names: Sequence[str], *, ends: tuple[str, str], more: str = ""
+) -> list[Section]:
+    """The section of the film; none where the run has none."""
+    if "film" not in run.arrays:
+        return []
+    film, levels = arrays_of(run, ("film", "film_levels"))
+    heads = _heads(levels, ends)
+    rows = {str(name): pictures for name, pictures in zip(names, film, strict=False)}
+    return [Section("On the way", _FILM + more, html=strips(rows, heads, caption=_CAPTION))]
+
+
+_CAPTION = "sigma: the noise level, in units of the data"
+
+
+def _heads(levels: Float[np.ndarray, " m"], ends: tuple[str, str]) -> list[str]:
+    """What stands above a film's pictures: noise levels, and words at the ends and the latent."""
+    top = int(np.argmax(levels))
+    heads = [f"sigma {level:.2g}" for level in levels]
+    heads[top] = "latent"
+    if levels[0] == 0:
+        heads[0] = ends[0]
+    if levels[-1] == 0:
+        heads[-1] = ends[1]
+    return heads
+
+
+def _measured(run: Run, figures: Path) -> Section:
+    pictures = ()
+    if "latent" in run.arrays:
+        values = array_of(run, "latent")
+        pictures = (
+            in_both_themes(
+                lambda path, theme: latent_figure(values, path, theme=theme),
+                figures / "latents.png",
+                "The values of the latents beside the density of N(0, 1), and their quantiles.",
+            ),
+        )
+    words = (
+        "What the target model is given should look to it like white Gaussian noise, for of such"
+        " noise it makes images. A round trip says how well the solver solves the source's ODE, and"
+        " nothing about the translations."
+    )
+    return Section("Measured", words, pictures, metrics=True)
+
+
+def _nearest(run: Run, found: np.ndarray, names: Sequence[str], figures: Path) -> Section:
+    words = run.texts.get("nearest", "")
+    if "nearest" not in run.arrays:
+        return Section("Nearest training images", words)
+    images, distances = arrays_of(run, ("nearest", "nearest_distance"))
+    rows = {"result": to_uint8(found[: len(images)]), "nearest": images}
+    captions = [f"{distance:.2f}" for distance in distances]
+    sheet = contact_sheet(rows, figures / "nearest.png", captions=captions)
+    caption = (
+        f"The first {len(images)} results, the training image nearest to each, and their distance:"
+        f" at least {distances.min():.2f}, in the median {np.median(distances):.2f}."
+    )
+    return Section("Nearest training images", words, (Picture(sheet, caption, wide=True),))
+
+
+def _took(run: Run) -> Section:
+    return Section("What it took", tables=(table_of(run, "cost"),))
