@@ -120,7 +120,7 @@ def test_training_images_are_looked_for_where_they_are_at_hand(ddib, tmp_path):
     run = read_run(tmp_path / "out" / "run")
     assert run.arrays["nearest"].shape == (2, 32, 32, 3)
     assert (run.arrays["nearest_distance"] > 0.05).all()
-    assert "Of all 6265 training images" in run.texts["nearest"]
+    assert "Of all 6,265 training images" in run.texts["nearest"]
 
 
 @pytest.mark.parametrize("command", ["translate", "sweep"])
