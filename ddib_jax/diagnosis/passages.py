@@ -93,7 +93,7 @@ def _filmed(
     return to_bytes(_smaller(np.stack(pictures, axis=1))), levels
 
 
-def _smaller(pictures: Float[np.ndarray, "b m h w c"]) -> Float[np.ndarray, "b m h w c"]:
+def _smaller(pictures: Float[np.ndarray, "b m h w c"]) -> Float[np.ndarray, "b m ph pw c"]:
     """The pictures with means of blocks for pixels, so that no side is longer than `_SIDE`."""
     *_, height, width, _ = pictures.shape
     factor = math.ceil(max(height, width) / _SIDE)

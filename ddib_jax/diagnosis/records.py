@@ -200,11 +200,11 @@ def _nearest_words(found: Nearest | None, arrays: dict[str, np.ndarray]) -> str:
             " diagnose` compares a model's samples with images that you name."
         )
     arrays["nearest"], arrays["nearest_distance"] = found.images, found.distance
-    many = f"all {found.total}"
+    many = f"all {found.total:,}"
     if found.searched < found.total:
-        many = f"the first {found.searched} of {found.total}"
+        many = f"the first {found.searched:,} of {found.total:,}"
     return (
-        f"Of {many} training images of the target model, the nearest to each result by the root"
+        f"Of {many} training images of the model, the nearest to each result by the root"
         " mean square of the difference of values from -1 to 1, which stands below it. Where it is"
         " close to 0, the model has repeated an image that it was trained on."
     )

@@ -88,7 +88,9 @@ def _entries(entries: dict[str, str]) -> str:
 
 def in_words(name: str) -> str:
     """The name of an option, an array or a table as a reader wants it: "Batch size"."""
-    text = str(name).replace("_", " ").strip()
+    if name == "cpus":
+        return "CPUs"
+    text = name.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
 
 

@@ -81,13 +81,12 @@ def strips(
             words = escape(f"{label}: {head}", quote=True)
             body += f'<td><img alt="{words}" src="{png_uri(picture)}"></td>'
         body += "</tr>"
-    words = escape(caption, quote=True)
-    below = f"<figcaption>{words}</figcaption>" if words else ""
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     kind = _kind(next(iter(rows.values())))
+    # To be scrolled by keys, it can have the focus.
     return (
-        f'<figure><div class="strips{kind}" tabindex="0" role="region" aria-label="{words}">'
-        f"<table><thead><tr><td></td>{top}</tr></thead><tbody>{body}</tbody></table></div>{below}"
-        "</figure>"
+        f'<figure><div class="strips{kind}" tabindex="0"><table><thead><tr><td></td>{top}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>{below}</figure>"
     )
 
 

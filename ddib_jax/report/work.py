@@ -15,10 +15,14 @@ from ddib_jax.report.widgets import before_after, strips, tiled
 from ddib_jax.runs import Run
 
 _COLUMNS = 8
+_SHOWN = "A state x is shown as x / sqrt(1 + sigma²), so that all are of one scale."
 _FILM = (
-    "A few images on their way up the source's ODE to a latent, and down the target's to a"
-    " translation; above each picture its noise level. A state x is shown as x / sqrt(1 + sigma²),"
-    " so that images and latents alike have a deviation near 1."
+    "A few images on their way up the source's ODE to a latent, and down the target's; above each"
+    f" picture is its noise level sigma. {_SHOWN}"
+)
+_FALLING = (
+    "Gaussian noise on its way down the model's ODE to samples; above each picture is its noise"
+    f" level sigma. {_SHOWN}"
 )
 
 
@@ -32,7 +36,8 @@ def translation(run: Run, figures: Path) -> list[Section]:
     Raises:
         ValueError: one of the former is missing.
     """
-    source, found, names = arrays_of(run, ("source", "translation", "names"))
+    source, found = arrays_of(run, ("source", "translation"))
+    names = _names(run)
     sections = [
         Section(
             "Before and after",
@@ -40,11 +45,11 @@ def translation(run: Run, figures: Path) -> list[Section]:
             " the source, on the right its translation.",
             html=before_after(source, found, names),
         ),
-        *_film(run, names, ends=("image", "translation")),
+        *_film(run, _FILM, names, ends=("image", "translation")),
     ]
     if run.metrics:
         sections.append(_measured(run, figures))
-    return [*sections, _nearest(run, found, names, figures), _took(run)]
+    return [*sections, _nearest(run, found, figures), _took(run)]
 
 
 def samples(run: Run, figures: Path) -> list[Section]:
@@ -55,11 +60,11 @@ def samples(run: Run, figures: Path) -> list[Section]:
     Raises:
         ValueError: an array, the table `cost` or the text `nearest` is missing.
     """
-    found, names = arrays_of(run, ("sample", "names"))
+    found, names = array_of(run, "sample"), _names(run)
     return [
         Section("Samples", html=tiled(found, names)),
-        *_film(run, names, ends=("", "sample")),
-        _nearest(run, found, names, figures),
+        *_film(run, _FALLING, names, ends=("", "sample")),
+        _nearest(run, found, figures),
         _took(run),
     ]
 
@@ -74,7 +79,8 @@ def sweep(run: Run, figures: Path) -> list[Section]:
     Raises:
         ValueError: one of the former is missing.
     """
-    found, coefficients, names = arrays_of(run, ("translation", "coefficients", "names"))
+    found, coefficients = arrays_of(run, ("translation", "coefficients"))
+    names = _names(run)
     columns = names[:_COLUMNS]
     rows = {"source": run.arrays["source"][:_COLUMNS]} if "source" in run.arrays else {}
     swept = found[:_COLUMNS].swapaxes(0, 1)
@@ -86,8 +92,8 @@ def sweep(run: Run, figures: Path) -> list[Section]:
     )
     caption = f"The first {len(columns)} of {len(names)} images that the explorer shows."
     sections = [
-        Section("Coefficients", words, html=strips(rows, list(columns), caption=caption)),
-        *_film(run, names, ends=("image", "translation"), more=" Nothing is perturbed here."),
+        Section("Coefficients", words, html=strips(rows, columns, caption=caption)),
+        *_film(run, f"{_FILM} Nothing is perturbed here.", names, ends=("image", "translation")),
     ]
     if "latents" in run.tables:
         sections.append(Section("Perturbed latents", tables=(table_of(run, "latents"),)))
@@ -96,19 +102,17 @@ def sweep(run: Run, figures: Path) -> list[Section]:
     return [*sections, _took(run)]
 
 
-def _film(
-    run: Run, names: Sequence[str], *, ends: tuple[str, str], more: str = ""
-) -> list[Section]:
+def _names(run: Run) -> list[str]:
+    return [str(name) for name in array_of(run, "names")]
+
+
+def _film(run: Run, words: str, names: Sequence[str], *, ends: tuple[str, str]) -> list[Section]:
     """The section of the film; none where the run has none."""
     if "film" not in run.arrays:
         return []
     film, levels = arrays_of(run, ("film", "film_levels"))
-    heads = _heads(levels, ends)
-    rows = {str(name): pictures for name, pictures in zip(names, film, strict=False)}
-    return [Section("On the way", _FILM + more, html=strips(rows, heads, caption=_CAPTION))]
-
-
-_CAPTION = "sigma: the noise level, in units of the data"
+    rows = dict(zip(names, film, strict=False))
+    return [Section("On the way", words, html=strips(rows, _heads(levels, ends)))]
 
 
 def _heads(levels: Float[np.ndarray, " m"], ends: tuple[str, str]) -> list[str]:
@@ -135,14 +139,17 @@ def _measured(run: Run, figures: Path) -> Section:
             ),
         )
     words = (
-        "What the target model is given should look to it like white Gaussian noise, for of such"
-        " noise it makes images. A round trip says how well the solver solves the source's ODE, and"
-        " nothing about the translations."
+        "The target model makes images of white Gaussian noise, so that is what latents should look"
+        " like. Those of clean images have a smaller variance and a larger kurtosis, most of all"
+        " where much of an image is of one colour, for models learn images with a little noise;"
+        " `ddib diagnose` adds it, and has ranges for a good model.\n\n"
+        "The round trip says how well the solver solves the source's ODE, and nothing about the"
+        " translations."
     )
     return Section("Measured", words, pictures, metrics=True)
 
 
-def _nearest(run: Run, found: np.ndarray, names: Sequence[str], figures: Path) -> Section:
+def _nearest(run: Run, found: np.ndarray, figures: Path) -> Section:
     words = run.texts.get("nearest", "")
     if "nearest" not in run.arrays:
         return Section("Nearest training images", words)

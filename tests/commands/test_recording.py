@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddib_jax.data import image_files
+from ddib_jax.commands.recording import nearest_training_images
+from ddib_jax.data import image_files, load_dataset
+from ddib_jax.data.png import to_bytes
 from ddib_jax.runs import read_run
 
 FEW = "--steps 3 --batch-size 2"
@@ -66,6 +68,7 @@ def test_a_page_is_made_at_once_or_later_and_no_image_of_the_folder(ddib, ends, 
     assert (code, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_ways_without_a_latent_have_none(ddib, models, pictures, tmp_path):
     there = ("--target", models / "there", FEW, "--out")
     assert ddib("translate", pictures, "--method sdedit", *there, tmp_path / "edited")[0] == 0
@@ -114,13 +117,16 @@ def test_samples_are_a_run(ddib, models, tmp_path):
     assert list(run.arrays["names"]) == [f"sample-0000{index}" for index in range(3)]
 
 
-def test_training_images_are_looked_for_where_they_are_at_hand(ddib, tmp_path):
-    words = ("sample --model seven --count 2 --steps 2 --out", tmp_path / "out")
-    assert ddib(*words)[0] == 0
-    run = read_run(tmp_path / "out" / "run")
-    assert run.arrays["nearest"].shape == (2, 32, 32, 3)
-    assert (run.arrays["nearest_distance"] > 0.05).all()
-    assert "Of all 6265 training images" in run.texts["nearest"]
+def test_training_images_are_looked_for_where_they_are_at_hand(models):
+    """Of a sevens' model its sevens; of others nothing is known."""
+    sevens = load_dataset("seven", split="train").take([3, 4000])
+    found = nearest_training_images("seven", sevens)
+    assert np.array_equal(found.images, to_bytes(sevens))
+    assert (found.distance == 0).all()
+    assert found.searched == found.total == 6265
+    assert nearest_training_images("seven", sevens[:, :8, :8]) is None
+    assert nearest_training_images(str(models / "here"), sevens) is None
+    assert nearest_training_images(None, sevens) is None
 
 
 @pytest.mark.parametrize("command", ["translate", "sweep"])

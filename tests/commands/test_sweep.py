@@ -23,7 +23,7 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
         *legs,
         "--perturb rotate --then blur=0.5 --coefficients 0 90 --out",
     )
-    for said in ("", "is not empty (11 older files or folders)"):  # the second over the first
+    for said in ("", "is not empty (12 older files or folders)"):  # the second over the first
         code, out, err = ddib(*command, tmp_path / "out", FEW)
         assert code == 0
         assert said in err
