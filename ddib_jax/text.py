@@ -77,11 +77,10 @@ class Tokenizer:
         """
         prompt = unicodedata.normalize("NFC", prompt)  # or words would end before their accents
         try:
-            encoding = self.bpe.encode(prompt, add_special_tokens=False)
-        except TypeError as error:  # of a string with halves of surrogate pairs
-            raise ValueError(
-                f"The prompt {prompt!r} is no text in Unicode; write it anew."
-            ) from error
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"The prompt {prompt!r} is no text in Unicode; mend it.") from error
+        encoding = self.bpe.encode(prompt, add_special_tokens=False)
         room = self.length - 2
         spans = _spans(prompt, encoding)
         kept = tuple(span for span in spans if span.stop <= room + 1)
