@@ -17,7 +17,7 @@ from ddib_jax.diffusion import (
     stable_target,
 )
 from ddib_jax.preconditioning import Epsilon, Velocity
-from ddib_jax.schedules import Cosine, Discrete, LinearVP
+from ddib_jax.schedules import Cosine, Discrete, LinearVP, RectifiedFlow
 from ddib_jax.solvers import RK4, SOLVERS
 
 SHAPE = (2, 2, 1)
@@ -26,6 +26,7 @@ SCHEDULES = {
     "linear-vp": LinearVP(),
     "cosine": Cosine(),
     "discrete": Discrete.linear(1000),
+    "flow": RectifiedFlow(),
 }
 
 

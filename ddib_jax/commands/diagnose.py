@@ -73,7 +73,9 @@ class Diagnose:
     evaluations: Sizes = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: GridName = GRID
-    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    """Noise levels: log-uniform, karras, log-normal, uniform in the model's time, ddim or
+    ddim-trailing.
+    """
     precision: Precision | None = None
     """How the network computes: float32, tf32 or bfloat16; unless given, as the model says and the
     device prefers.

@@ -51,15 +51,15 @@ class Recipe:
     """Decay of the exponential moving average of the weights; the average is what is written."""
     seed: Whole = 0
     """Seed of weights, batches, noise and dropout."""
-    preconditioning: Literal["wiener", "edm", "velocity", "epsilon", "sample"] = "wiener"
-    """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v, the noise
-    (epsilon), or the image (sample).
+    preconditioning: Literal["wiener", "edm", "velocity", "flow", "epsilon", "sample"] = "wiener"
+    """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v, the
+    velocity of a rectified flow (flow), the noise (epsilon), or the image (sample).
     """
     rank: Size = 128
     """Principal directions of the Wiener preconditioning, at most one fewer than the values of an
     image.
     """
-    schedule: Literal["edm", "linear-vp", "cosine"] = "edm"
+    schedule: Literal["edm", "linear-vp", "cosine", "flow"] = "edm"
     """The EDM schedule trains with log-normal noise levels, the others uniformly in time."""
     sigma_min: Positive = 0.05
     """Lowest noise level of the EDM schedule's ODE; finer detail than that is carried over as it
