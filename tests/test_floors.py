@@ -26,7 +26,7 @@ FLOORS = [
         "metrics",
         "training",
     },
-    {"diffusion", "conditioning", "evaluation", "report"},
+    {"diffusion", "conditioning", "evaluation", "report", "codecs"},
     {"bridge", "pretrained", "analytic"},
     {"translation", "baselines"},
     {"diagnosis"},
