@@ -149,11 +149,15 @@ def read_tokenizer(folder: str | Path, *, length: int = LENGTH) -> Tokenizer:
     _add(bpe, folder, [added[key] for key in sorted(added)] + list(special.values()))
     if moved := [key for key, token in added.items() if bpe.token_to_id(token["content"]) != key]:
         raise ValueError(f"{folder} adds a token of the number {moved[0]}, which is not the next.")
-    named_length = config.get("model_max_length")
-    if isinstance(named_length, int):
-        length = min(length, named_length)
+    length = length_of(folder, length=length)
     start, end, pad = (vocabulary[words[key]] for key in ("bos_token", "eos_token", "pad_token"))
     return Tokenizer(bpe, start, end, pad, length)
+
+
+def length_of(folder: str | Path, *, length: int = LENGTH) -> int:
+    """Tokens of every prompt: those that the tokenizer of a folder names, at most `length`."""
+    named = _object(Path(folder) / "tokenizer_config.json").get("model_max_length")
+    return min(length, named) if isinstance(named, int) else length
 
 
 def _spans(prompt: str, encoding: "tokenizers.Encoding") -> list[Span]:

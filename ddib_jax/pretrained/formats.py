@@ -4,8 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ddib_jax.conditioning import Conditioner
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.pretrained.diffusers_folder import is_diffusers, load_diffusers, weight_files
+from ddib_jax.pretrained.diffusers_files import weight_files
+from ddib_jax.pretrained.diffusers_folder import is_diffusers, load_diffusers
+from ddib_jax.pretrained.diffusers_pipeline import (
+    is_pipeline,
+    load_pipeline,
+    pipeline_conditioner,
+    pipeline_weights,
+)
 from ddib_jax.pretrained.edm import is_edm, load_edm
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
 from ddib_jax.pretrained.native import load_model
@@ -22,15 +30,30 @@ class Format(NamedTuple):
     """Its diffusion model."""
     weights: Callable[[Path], list[Path]]
     """Its files of weights."""
+    conditioner: Callable[[Path, DiffusionModel, str], Conditioner | None] | None = None
+    """What turns words into conditions, by path, model and the name for error sentences, where the
+    checkpoint holds it and not the network alone says so.
+    """
+    at_size: Callable[..., DiffusionModel] | None = None
+    """As `load`, for images of another size, `image_size`, where the model has no size of its own.
+    """
 
 
-# The first format that holds a path has it. `edm` comes before `guided-diffusion`: both may be
+# The first format that holds a path has it, so pipelines of latents come before other folders of
+# diffusers. `edm` comes before `guided-diffusion`: both may be
 # safetensors files, and only the first can tell its own, by their metadata.
 FORMATS: dict[str, Format] = {
     "ddib": Format(
         lambda path: (path / "model.json").is_file(),
         load_model,
         lambda path: [path / "weights.safetensors"],
+    ),
+    "diffusers-pipeline": Format(
+        is_pipeline,
+        load_pipeline,
+        pipeline_weights,
+        conditioner=pipeline_conditioner,
+        at_size=load_pipeline,
     ),
     "diffusers": Format(is_diffusers, load_diffusers, weight_files),
     "edm": Format(is_edm, load_edm, lambda path: [path]),
