@@ -41,6 +41,14 @@ Size = Annotated[int, Within(1, 2**16)]
 """Pixels of a side, channels, blocks: what memory grows with."""
 OptionalSize = Annotated[int | None, Within(1, 2**16)]
 Sizes = Annotated[tuple[int, ...], Within(1, 2**16)]
+ImageSize = Annotated[
+    tuple[int, ...],
+    Within(1, 2**16),
+    tyro.conf.arg(metavar="HEIGHT [WIDTH]", help_behavior_hint="(default: the model's own)"),
+]
+"""Height and width of a latent model's images, or one number for both."""
+OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT|none")]
+"""A prompt."""
 Whole = Annotated[int, Within(0)]
 """A whole number from 0."""
 OptionalWhole = Annotated[int | None, Within(0)]
@@ -51,3 +59,5 @@ Signed = Annotated[float, Within(-1e6, 1e6)]
 OptionalSigned = Annotated[float | None, Within(-1e6, 1e6)]
 Portion = Annotated[float, Within(0, 1, below=True)]
 """A number from 0 to below 1."""
+OptionalPortion = Annotated[float | None, Within(0, 1, above=True)]
+"""A number above 0, up to 1."""

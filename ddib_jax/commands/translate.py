@@ -16,7 +16,8 @@ from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
 from ddib_jax.commands.latents import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions, Models
+from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions
+from ddib_jax.commands.models import Models
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.data.png import write_grid
 from ddib_jax.distributed import Shard

@@ -124,9 +124,8 @@ def open_checkpoint(
     that holds a model comes before a shipped model of that name, and a warning says which of the
     two is taken. weights: which ones of a file that holds several, such as "ema". image_size:
     height and width of the images of a latent model, by default those that it was trained on.
-    Raises
-    FileNotFoundError, with the names of the shipped models, where it is none of them, ValueError,
-    which says what it is, for a path of something else, and as `hub.fetch` does.
+    Raises FileNotFoundError, with the names of the shipped models, where it is none of them,
+    ValueError, which says what it is, for a path of something else, and as `hub.fetch` does.
     """
     path = _find(name)
     if said := what_it_is(path):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ddib_jax.codecs import AutoencoderCodec
-from ddib_jax.conditioning import Conditioner
+from ddib_jax.conditioning import Prompts
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import (
     AutoencoderKL,
@@ -136,7 +136,7 @@ def load_pipeline(
     )
 
 
-def pipeline_conditioner(path: Path, model: DiffusionModel, whose: str) -> Conditioner | None:
+def pipeline_conditioner(path: Path, model: DiffusionModel, whose: str) -> Prompts | None:
     """What makes conditions of prompts for the model of a folder; None for one without texts.
 
     whose: the subject of its error sentences. The encoders' files are read at the first prompt.
