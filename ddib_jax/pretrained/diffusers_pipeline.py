@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from ddib_jax.codecs import AutoencoderCodec
 from ddib_jax.conditioning import Prompts
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import (
@@ -20,7 +18,6 @@ from ddib_jax.nets import (
     UNet2D,
     UNet2DCondition,
     VQModel,
-    example_condition,
 )
 from ddib_jax.pretrained.diffusers_files import (
     options_of,
@@ -30,6 +27,7 @@ from ddib_jax.pretrained.diffusers_files import (
     weight_files,
 )
 from ddib_jax.pretrained.diffusers_folder import noise_of, pixel_network
+from ddib_jax.pretrained.latent_model import Part, latent_model
 from ddib_jax.pretrained.text_encoders import (
     UNUSED,
     Encoders,
@@ -110,29 +108,14 @@ def load_pipeline(
     vae = _AUTOENCODERS[kind](**options)
     if codec_config.get("norm_type", "group") != "group":
         raise ValueError(f"{path / autoencoder} has norm_type = 'spatial', which is not supported.")
-    factor = vae.factor
-    multiple = factor * 2 ** (len(network.block_out_channels) - 1)
-    height, width = image_size or (side * factor for side in sample)
-    if height < multiple or width < multiple or height % multiple or width % multiple:
-        raise ValueError(
-            f"Images of {height} x {width} do not go through {path}; its networks halve them, so"
-            f" height and width are multiples of {multiple}."
-        )
-    schedule, precondition = noise_of(path)
-    shape = (height // factor, width // factor, network.in_channels)
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    image = jax.ShapeDtypeStruct((1, height, width, vae.in_channels), jnp.float32)
-    # Time 1 and not 0: Fourier embeddings take its logarithm.
-    inputs = (x, jnp.ones(1), example_condition(network))
-    params = _weights(path / "unet", network, inputs, dtype)
-    codec = AutoencoderCodec(
-        _weights(path / autoencoder, vae, (image,), dtype),
-        network=vae,
-        image_shape=(height, width, vae.in_channels),
-        **_scaling(codec_config),
-    )
-    return DiffusionModel(
-        params, precondition, codec=codec, network=network, schedule=schedule, data_shape=shape
+    return latent_model(
+        Part(network, state_of(weight_files(path / "unet")[0]), path / "unet"),
+        Part(vae, state_of(weight_files(path / autoencoder)[0]), path / autoencoder),
+        noise_of(path),
+        scaling=_scaling(codec_config),
+        sample_size=sample,
+        image_size=image_size,
+        dtype=dtype,
     )
 
 
@@ -222,10 +205,6 @@ def _unet(path: Path) -> tuple[UNet2D | UNet2DCondition, tuple[int, int]]:
 
 def _positions(folder: Path) -> int:
     return int(read_options(folder / "config.json").get("max_position_embeddings", LENGTH))
-
-
-def _weights(folder: Path, network: Any, inputs: tuple, dtype: str | None) -> Any:
-    return load_params(network, inputs, state_of(weight_files(folder)[0]), folder, dtype=dtype)
 
 
 def _scaling(config: Mapping[str, Any]) -> dict[str, Any]:

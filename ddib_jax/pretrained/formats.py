@@ -17,6 +17,11 @@ from ddib_jax.pretrained.diffusers_pipeline import (
 from ddib_jax.pretrained.edm import is_edm, load_edm
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
 from ddib_jax.pretrained.native import load_model
+from ddib_jax.pretrained.single_file import (
+    is_single_file,
+    load_single_file,
+    single_file_conditioner,
+)
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 
@@ -40,8 +45,8 @@ class Format(NamedTuple):
 
 
 # The first format that holds a path has it, so pipelines of latents come before other folders of
-# diffusers. `edm` comes before `guided-diffusion`: both may be
-# safetensors files, and only the first can tell its own, by their metadata.
+# diffusers. `edm` and `single-file` come before `guided-diffusion`: all may be safetensors files,
+# and the first two can tell their own, by their metadata and by their names.
 FORMATS: dict[str, Format] = {
     "ddib": Format(
         lambda path: (path / "model.json").is_file(),
@@ -57,6 +62,13 @@ FORMATS: dict[str, Format] = {
     ),
     "diffusers": Format(is_diffusers, load_diffusers, weight_files),
     "edm": Format(is_edm, load_edm, lambda path: [path]),
+    "single-file": Format(
+        is_single_file,
+        load_single_file,
+        lambda path: [path],
+        conditioner=single_file_conditioner,
+        at_size=load_single_file,
+    ),
     "guided-diffusion": Format(
         lambda path: path.is_file() and path.suffix in SUFFIXES,
         load_guided_diffusion,
