@@ -139,9 +139,10 @@ def _of_block(weights: Tensors, stored: str, key: str) -> dict[str, Callable[[],
     module = f"text_model.encoder.layers.{head}"
     for kind in ("weight", "bias"):
         if rest == f"attn.in_proj_{kind}":
-            third = lambda part: np.split(weights[stored], 3)[part]
             return {
-                f"{module}.self_attn.{letter}_proj.{kind}": lambda part=part: third(part)
+                f"{module}.self_attn.{letter}_proj.{kind}": (
+                    lambda part=part: np.split(weights[stored], 3)[part]
+                )
                 for part, letter in enumerate("qkv")
             }
     layer, _, word = rest.rpartition(".")

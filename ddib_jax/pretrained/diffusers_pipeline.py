@@ -95,7 +95,7 @@ def load_pipeline(
     describe.
     """
     path = Path(path)
-    components = _components(path)
+    components = components_of(path)
     autoencoder = "vqvae" if "vqvae" in components else "vae"
     network, sample = _unet(path)
     codec_config = _config(path, autoencoder, "config.json")
@@ -124,7 +124,7 @@ def pipeline_conditioner(path: Path, model: DiffusionModel, whose: str) -> Promp
 
     whose: the subject of its error sentences. The encoders' files are read at the first prompt.
     """
-    components = _components(path)
+    components = components_of(path)
     if "text_encoder" not in components:
         return None
     suffixes = ("", "_2") if "text_encoder_2" in components else ("",)
@@ -141,7 +141,7 @@ def pipeline_conditioner(path: Path, model: DiffusionModel, whose: str) -> Promp
 def pipeline_weights(path: Path) -> list[Path]:
     """The files of weights of all components that are read."""
     files = []
-    for name in _components(path):
+    for name in components_of(path):
         if name.startswith("text_encoder"):
             files += weight_files(path / name, stems=STEMS)
         elif name in ("unet", "vae", "vqvae"):
@@ -149,8 +149,11 @@ def pipeline_weights(path: Path) -> list[Path]:
     return files
 
 
-def _components(path: Path) -> tuple[str, ...]:
-    """The names of the components that are read, which are all there."""
+def components_of(path: Path) -> tuple[str, ...]:
+    """The names of the components that are read, which are all there.
+
+    Raises ValueError for a pipeline of another class and FileNotFoundError for a missing component.
+    """
     index = read_options(path / INDEX)
     kind = index.get("_class_name")
     if kind not in COMPONENTS:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fnmatch import fnmatch
 
 import jax
 import numpy as np
@@ -146,6 +147,36 @@ def test_missing_components_are_named(folder, component, words):
     shutil.rmtree(folder / component)
     with pytest.raises(FileNotFoundError, match=words):
         read(folder)
+
+
+def test_the_hub_is_asked_for_what_is_read(original, tmp_path, monkeypatch):
+    """Component by component, the variant alone where there is nothing else."""
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    there, here = original / "half", tmp_path / "cache"
+    asked = []
+
+    def snapshot_download(name, *, revision, allow_patterns):
+        asked.append(allow_patterns[2:])
+        for file in there.rglob("*"):
+            path = file.relative_to(there)
+            if file.is_file() and any(fnmatch(str(path), pattern) for pattern in allow_patterns):
+                (here / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, here / path)
+        return str(here)
+
+    (there / "vae_1_0").mkdir()
+    (there / "vae_1_0" / "diffusion_pytorch_model.fp16.safetensors").touch()
+    (there / "v1-5-pruned.safetensors").touch()
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    read("hf:somebody/something")
+    assert asked[1] == [
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+    ]
+    assert asked[-1][0] == "unet/diffusion_pytorch_model.fp16.safetensors"
+    assert not (here / "vae_1_0").exists()
+    assert not list(here.glob("*.safetensors"))
 
 
 def test_a_missing_tensor_is_named(folder):

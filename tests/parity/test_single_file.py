@@ -179,7 +179,7 @@ def tiny(monkeypatch):
 
 def test_diffusers_reads_the_same_file(one_file):
     """So that the names written here are those of CompVis' layout and not of our own making."""
-    kind, path, pipeline = one_file
+    _, path, pipeline = one_file
     state = {key: torch.from_numpy(value) for key, value in load_file(path).items()}
     config = dict(pipeline.unet.config)
     found = theirs.convert_ldm_unet_checkpoint(dict(state), config)
