@@ -28,7 +28,8 @@ def fetch(source: str) -> Path:
 
     It is fetched once, resumed where it broke off, and kept in the hub's cache; weights in
     safetensors are taken where there are any, otherwise `.bin`, and of a pipeline those of the
-    components that are read. With HF_HUB_OFFLINE=1 nothing is fetched. Raises ImportError without the client, ValueError for what is no name of the hub,
+    components that are read. With HF_HUB_OFFLINE=1 nothing is fetched. Raises ImportError without
+    the client, ValueError for what is no name of the hub and for a pipeline that is not read,
     FileNotFoundError for a repository without weights, and OSError where it cannot be had.
     """
     try:
