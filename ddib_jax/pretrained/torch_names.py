@@ -57,8 +57,9 @@ def load_params(
     source: str | Path,
     *,
     unused: Collection[str] = (),
+    dtype: str = "float32",
 ) -> Params:
-    """The parameters of `network` from a state dict, float32.
+    """The parameters of `network` from a state dict, in `dtype`.
 
     Each tensor is read, laid out and let go before the next one, so that the memory needed is that
     of the parameters. inputs: what the network is initialised on. source: where the weights are
@@ -78,9 +79,10 @@ def load_params(
                 f" {expected[path].shape}"
             )
             continue
-        params[path] = jnp.array(array, jnp.float32)
-        if not bool(jnp.isfinite(params[path]).all()):
+        array = np.asarray(array, jnp.dtype(dtype))
+        if not np.isfinite(array).all():
             faults.append(f"{key} is not finite")
+        params[path] = jnp.array(array)
     if faults:
         unnamed = len(faults) - _FAULTS_NAMED
         more = f"; and {unnamed} more" if unnamed > 0 else ""
