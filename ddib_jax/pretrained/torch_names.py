@@ -81,9 +81,10 @@ def load_params(
                 f"{key} is {stored.shape}, which makes {array.shape} and not {expected[path].shape}"
             )
             continue
-        params[path] = jnp.array(array, dtype)
-        if not bool(jnp.isfinite(params[path]).all()):
+        array = np.asarray(array, None if dtype is None else jnp.dtype(dtype))
+        if not np.isfinite(array).all():
             faults.append(f"{key} is not finite")
+        params[path] = jnp.array(array)
     if faults:
         unnamed = len(faults) - _FAULTS_NAMED
         more = f"; and {unnamed} more" if unnamed > 0 else ""

@@ -1,12 +1,22 @@
 """Autoencoders compute what diffusers' do, and a codec scales codes as its pipelines do."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ddib_jax.nets import AutoencoderKL, VQModel
-from tests.parity.twins import assert_same, nchw, nhwc, noise, randomised, weights_of
+from tests.parity.twins import (
+    COMPILED_QUICKLY,
+    assert_same,
+    nchw,
+    nhwc,
+    noise,
+    randomised,
+    weights_of,
+)
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra 'parity')")
@@ -24,7 +34,7 @@ def levels(*widths):
 def both_ways(network, *others):
     """One program of the methods named, `encode` and `decode`: (variables, images, codes)."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=COMPILED_QUICKLY)
     def run(variables, x, code):
         apply = lambda value, method: network.apply(variables, value, method=method)
         return (*(apply(x, method) for method in (*others, "encode")), apply(code, "decode"))

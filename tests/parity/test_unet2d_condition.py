@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from ddib_jax.nets import UNet2DCondition
-from tests.parity.twins import as_arrays, assert_same, nchw, nhwc, noise, randomised, weights_of
+from tests.parity.twins import (
+    COMPILED_QUICKLY,
+    as_arrays,
+    assert_same,
+    nchw,
+    nhwc,
+    noise,
+    randomised,
+    weights_of,
+)
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra 'parity')")
@@ -35,14 +44,15 @@ SDXL = TWO | {
 }
 THREE = {
     "block_out_channels": (8, 12, 20),
-    "layers_per_block": 1,
+    "layers_per_block": (1, 2, 1),
     "cross_attention_dim": 8,
     "norm_num_groups": 2,
-    "attention_head_dim": 4,
+    "attention_head_dim": 3,  # divides 12 alone: other blocks are narrower than the map
     "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
 }
 DEEP = {
+    "layers_per_block": 1,
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "transformer_layers_per_block": (1, 2, 3),
@@ -54,8 +64,6 @@ CONFIGURATIONS = {
     "as XL": SDXL,
     "three levels": THREE,
     "three levels, as XL": SDXL | THREE | DEEP,
-    "two layers, heads that do not divide": THREE
-    | {"layers_per_block": 2, "attention_head_dim": 3},
     "other options": SD
     | {
         "act_fn": "gelu",
@@ -99,4 +107,5 @@ def test_it_agrees(name):
     with torch.no_grad():
         texts = torch.from_numpy(cond["text"])
         expected = twin(nchw(x), torch.from_numpy(time), texts, added_cond_kwargs=extra).sample
-    assert_same(jax.jit(network.apply)(variables, *inputs), nhwc(expected))
+    apply = jax.jit(network.apply, compiler_options=COMPILED_QUICKLY)
+    assert_same(apply(variables, *inputs), nhwc(expected))
