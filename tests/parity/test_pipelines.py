@@ -96,3 +96,39 @@ def test_another_size(saved):
         ValueError, match=r"48 x 26 do not go .* height and width are multiples of 4"
     ):
         pretrained.open(checkpoint.path, image_size=(48, 26)).model()
+
+
+def test_unconditional_latents_agree(tmp_path):
+    """An `LDMPipeline`: no text, and codes out of a codebook."""
+    unet, vae = pipelines.UNET, pipelines.VAE
+    torch.manual_seed(0)
+    twin = pipelines.diffusers.LDMPipeline(
+        vqvae=pipelines.randomised(
+            pipelines.diffusers.VQModel(**vae, num_vq_embeddings=32, latent_channels=3)
+        ),
+        unet=pipelines.randomised(
+            pipelines.diffusers.UNet2DModel(
+                **{name: unet[name] for name in ("sample_size", "block_out_channels")},
+                in_channels=3,
+                out_channels=3,
+                layers_per_block=1,
+                norm_num_groups=8,
+                down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            )
+        ),
+        scheduler=pipelines.diffusers.DDIMScheduler(**pipelines.STABLE),
+    )
+    twin.set_progress_bar_config(disable=True)
+    twin.save_pretrained(tmp_path / "saved")
+    checkpoint = pretrained.open(tmp_path / "saved")
+    assert checkpoint.conditioner is None
+    model = checkpoint.model()
+    assert (model.image_shape, model.data_shape) == ((32, 32, 3), (16, 16, 3))
+    seeded = lambda: torch.Generator().manual_seed(0)
+    noise = torch.randn((1, 3, 16, 16), generator=seeded()).numpy().transpose(0, 2, 3, 1)
+    images = twin(generator=seeded(), num_inference_steps=4, output_type="np").images
+    bridge = Bridge.over(model, steps=4, grid="ddim", solver=EULER)
+    data = bridge.solve(jnp.asarray(noise) * bridge.scale, rising=False).y
+    found = model.to_image(data / jnp.sqrt(1 + bridge.sigmas[0] ** 2))
+    assert np.abs(np.clip(found, -1, 1) - (2 * images - 1)).max() < 1e-3
