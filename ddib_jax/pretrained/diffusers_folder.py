@@ -116,8 +116,8 @@ def pixel_network(path: Path, config: dict[str, Any]) -> UNet2D:
     """The `UNet2DModel` of a configuration; ValueError for another one, and unknown options."""
     if config.get("_class_name", "UNet2DModel") != "UNet2DModel":
         raise ValueError(
-            f"{path} holds a {config['_class_name']}; only UNet2DModel is read alone, others as a part"
-            " of their pipeline: name the folder that has its model_index.json."
+            f"{path} holds a {config['_class_name']}; only UNet2DModel is read alone, others in"
+            " their pipeline: name the folder that has its model_index.json."
         )
     network = UNet2D(**options_of(UNet2D, path, config, ignored={"sample_size"}))
     if network.out_channels not in (network.in_channels, 2 * network.in_channels):
