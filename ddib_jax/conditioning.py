@@ -1,12 +1,12 @@
 """Words to conditions: what a model's network is told of an image besides the image.
 
-A conditioner turns words of a command line (names of classes, numbers, files) into a pytree of the
-network's `condition_spec`, with a leading axis of one entry a word.
+A conditioner turns words of a command line (names of classes, numbers, files, prompts) into a
+pytree of the network's `condition_spec`, with a leading axis of one entry a word.
 """
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -159,3 +159,44 @@ class Embeddings:
 
     def _size(self) -> str:
         return " x ".join(map(str, self.shape))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts -> what a model's text encoders say of them, leaves [b ...] of the host, float32.
+
+    encode: texts -> conditions by name, [b ...] each. negative: the text that `null` is of, to be
+    led away from; where it is None that is "", and the leaves named `blank` are zeros (SDXL was
+    trained so). whose: the subject of the error sentences.
+    """
+
+    encode: Callable[[Sequence[str]], Mapping[str, np.ndarray]]
+    negative: str | None = None
+    blank: tuple[str, ...] = ()
+    whose: str = "The model"
+
+    def away_from(self, negative: str) -> "Prompts":
+        """These prompts with another negative one."""
+        return replace(self, negative=negative)
+
+    @property
+    def null(self) -> Cond:
+        """The condition of the negative prompt."""
+        encoded = self.encode((self.negative or "",))
+        blank = self.blank if self.negative is None else ()
+        return {
+            name: np.zeros_like(leaf[0]) if name in blank else leaf[0]
+            for name, leaf in encoded.items()
+        }
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """(): any text has a meaning."""
+        return ()
+
+    def __call__(self, words: Sequence[str]) -> Cond:
+        if not words:
+            raise ValueError(
+                f'{self.whose} is told a text of every image; say one, or "" for any image.'
+            )
+        return dict(self.encode(tuple(words)))

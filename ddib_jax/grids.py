@@ -58,6 +58,64 @@ def uniform_grid(schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_ma
     return _grid(np.asarray(schedule.sigma(jnp.asarray(np.linspace(first, last, steps + 1)))))
 
 
+def ddim_grid(
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float, *, offset: int = 1
+) -> Grid:
+    """The noise levels [steps + 1] of the leading times of DDIM and of diffusers' pipelines.
+
+    They are those of time 0 and of the times offset + i (T // steps), i = 0 ... steps - 1, of a
+    table of T levels, so that they end below the table's last. Euler's method from one to the next
+    is DDIM (diffusers' with steps_offset = 1 and set_alpha_to_one = False, as Stable Diffusion has
+    them). Raises ValueError for a schedule without a table, for other ends than the table's, and
+    for more steps than it has.
+    """
+    count = _table("ddim", schedule, sigma_min, sigma_max)
+    times = offset + (count // steps) * np.arange(steps)
+    if steps >= count or times[-1] >= count:
+        raise ValueError(f"The grid 'ddim' has at most {count - offset} steps here, not {steps}.")
+    return _at(schedule, times)
+
+
+def ddim_trailing_grid(
+    schedule: NoiseSchedule, steps: int, sigma_min: float, sigma_max: float
+) -> Grid:
+    """The noise levels [steps + 1] of the trailing times of DDIM: time 0, and up to the last one.
+
+    Lin et al. (2024), section 3.3: the times i T / steps - 1, rounded, i = 1 ... steps, of a table
+    of T levels. Raises ValueError as `ddim_grid` does.
+    """
+    count = _table("ddim-trailing", schedule, sigma_min, sigma_max)
+    if steps > count // 2:
+        raise ValueError(
+            f"The grid 'ddim-trailing' has at most {count // 2} steps here, not {steps}."
+        )
+    # as diffusers rounds them, down from the last
+    times = np.round(np.arange(count, 0, -count / steps))[:steps][::-1].astype(int) - 1
+    return _at(schedule, times)
+
+
+def _table(name: str, schedule: NoiseSchedule, sigma_min: float, sigma_max: float) -> int:
+    """The number of noise levels in the schedule's table."""
+    table = getattr(schedule, "alphas_cumprod", None)
+    if table is None:
+        raise ValueError(
+            f"The grid '{name}' takes its noise levels from a table, and {type(schedule).__name__}"
+            " has none; take 'uniform', which is even in any model's time."
+        )
+    if not np.allclose(schedule.sigma_range, (sigma_min, sigma_max), rtol=1e-5):
+        raise ValueError(
+            f"The grid '{name}' has the noise levels of its table; leave others out, or take"
+            " another grid."
+        )
+    return len(table)
+
+
+def _at(schedule: NoiseSchedule, times: np.ndarray) -> Grid:
+    """The noise levels of time 0 and of the times above it."""
+    whole = jnp.asarray(np.concatenate([[0], times]), jnp.zeros(()).dtype)
+    return _grid(np.asarray(schedule.sigma(whole)))
+
+
 def _grid(levels: np.ndarray) -> Grid:
     grid = jnp.asarray(levels, jnp.zeros(()).dtype)
     # checked after rounding to the default dtype, in which close levels may have become one
@@ -74,6 +132,8 @@ GRIDS: dict[str, Callable[..., Array]] = {
     "log-uniform": log_uniform_grid,
     "log-normal": log_normal_grid,
     "uniform": uniform_grid,
+    "ddim": ddim_grid,
+    "ddim-trailing": ddim_trailing_grid,
 }
 """Name -> grid, called with (schedule, steps, sigma_min, sigma_max)."""
 
@@ -88,9 +148,10 @@ def make_grid(
 ) -> Grid:
     """The registered grid `name`, of [steps + 1] ascending noise levels.
 
-    Its ends are those of the schedule's range, unless others are given. Raises ValueError for an
-    unknown name, fewer than one step, or a range that is not rising and positive, and TypeError for
-    a schedule that is none.
+    Its ends are those of the schedule's range, unless others are given; the grids of DDIM take
+    theirs from the schedule's table. Raises ValueError for an
+    unknown name, fewer than one step, a range that is not rising and positive, and a grid that
+    the schedule does not have, and TypeError for a schedule that is none.
     """
     if not isinstance(schedule, NoiseSchedule):
         missing = [part for part in ("sigma", "time", "sigma_range") if not hasattr(schedule, part)]

@@ -1,4 +1,4 @@
-"""How the output of a network becomes a denoiser: six parameterisations, one family.
+"""How the output of a network becomes a denoiser: seven parameterisations, one family.
 
 Each is a Gaussian belief about the data. `prior(x, sigma)` is the exact denoiser of that Gaussian,
 and `scale(sigma)` times the network's output F corrects it:
@@ -9,12 +9,14 @@ and `scale(sigma)` times the network's output F corrects it:
     Epsilon   infinitely broad        x                              -sigma
     Score     infinitely broad        x                              sigma
     Velocity  N(0, I)                 x / (1 + sigma^2)              -sigma / sqrt(1 + sigma^2)
+    Flow      N(0, sigma I)          x / (1 + sigma)                -sigma / (1 + sigma)
     Sample    a point at 0            0                              1
     EDM       N(0, sigma_data^2 I)    c_skip x                       its posterior deviation, c_out
     Wiener    N(mean, covariance)     the domain's Wiener filter     its posterior deviation
 
-The signs of Epsilon and Velocity make F the noise epsilon of Ho et al. (2020) and the velocity v of
-Salimans and Ho (2022). `sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the
+The signs of Epsilon, Velocity and Flow make F the noise epsilon of Ho et al. (2020), the velocity v
+of Salimans and Ho (2022) and that of rectified flow. Flow's belief is as broad as the noise's
+deviation. `sigma` is a scalar or has shape [b, 1, ..., 1]; x and the results have the
 shape of the data [b, ...].
 """
 
@@ -79,6 +81,26 @@ class Velocity:
     def inputs(self, x: Array, sigma: Array) -> Array:
         """x_t of a variance-preserving process: x / sqrt(1 + sigma^2)."""
         return _unit_variance(x, sigma)
+
+
+@struct.dataclass
+class Flow:
+    """The network predicts noise - data, from x_t = (1 - t) data + t noise: D = x_t - t F.
+
+    Rectified flow (Liu et al. 2023), t = sigma / (1 + sigma).
+    """
+
+    def prior(self, x: Array, sigma: Array) -> Array:
+        """x_t itself, which is the denoiser of N(0, sigma I)."""
+        return x / (1 + sigma)
+
+    def scale(self, sigma: Array) -> Array:
+        """-t = -sigma / (1 + sigma)."""
+        return -sigma / (1 + sigma)
+
+    def inputs(self, x: Array, sigma: Array) -> Array:
+        """x_t of a rectified flow: x / (1 + sigma)."""
+        return x / (1 + sigma)
 
 
 @struct.dataclass
@@ -214,6 +236,7 @@ PRECONDITIONINGS: dict[str, type] = {
     "epsilon": Epsilon,
     "score": Score,
     "velocity": Velocity,
+    "flow": Flow,
     "sample": Sample,
     "edm": EDM,
     "wiener": Wiener,

@@ -83,7 +83,9 @@ class Discrete:
     """A table of cumulative products alpha_bar_t, t = 0 ... T - 1, as DDPM's (Ho et al. 2020).
 
     Between the table's entries log sigma is linear in t, and so it goes on beyond both ends: t <->
-    sigma is a bijection of the reals to the positive reals that meets the table at every integer.
+    sigma is a bijection of the reals to the positive reals that meets the table at every integer. A
+    table of zero terminal SNR ends at 2^-24 here (sigma = 4096), as in diffusers' Euler: at
+    infinite noise there are no latents.
     Raises ValueError for a table that does not fall strictly between 1 and 0.
     """
 
@@ -146,6 +148,35 @@ class Discrete:
 
 
 @dataclass(frozen=True)
+class RectifiedFlow:
+    """The straight paths x_t = (1 - t) data + t noise of flow matching, t in (0, 1).
+
+    Liu et al. (2023). alpha_t = 1 - t, so that sigma = t / (1 - t). time_scale: what the network
+    calls t = 1, such as 1000. At t = 1 there is no data left and sigma is infinite: the range ends
+    at t_max.
+    """
+
+    time_scale: float = 1.0
+    t_min: float = 1e-3
+    t_max: float = 0.999
+
+    def sigma(self, t: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The noise level of time `t`, from 0 to below `time_scale`."""
+        t = jnp.asarray(t) / self.time_scale
+        return t / (1 - t)
+
+    def time(self, sigma: Float[ArrayLike, "*b"]) -> Float[Array, "*b"]:
+        """The time of noise level `sigma`."""
+        sigma = jnp.asarray(sigma)
+        return self.time_scale * (sigma / (1 + sigma))
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """The lowest and the highest noise level that the model was trained on."""
+        return self.t_min / (1 - self.t_min), self.t_max / (1 - self.t_max)
+
+
+@dataclass(frozen=True)
 class EDM:
     """The schedule of Karras et al. (2022): time is c_noise = log(sigma) / 4."""
 
@@ -194,5 +225,6 @@ SCHEDULES: dict[str, type] = {
     "discrete": Discrete,
     "edm": EDM,
     "ve": VE,
+    "flow": RectifiedFlow,
 }
 """Name -> class of schedules."""

@@ -3,14 +3,23 @@
 import numpy as np
 import pytest
 
-from ddib_jax.conditioning import Classes, Conditioner, Embeddings, Numbers
+from ddib_jax.conditioning import Classes, Conditioner, Embeddings, Numbers, Prompts
 from ddib_jax.nets import MLP, DhariwalUNet, SongUNet, UNet, UNet2D
 from ddib_jax.pretrained.checkpoint import conditioner_of
 
 ANIMALS = Classes(("cat", "dog"), 2, 2, "'animals'")
 
 
-@pytest.mark.parametrize("conditioner", [ANIMALS, Numbers(), Embeddings((3,))])
+def lengths(prompts):
+    """An encoder that says of a text how long it is."""
+    counts = np.asarray([[len(prompt)] for prompt in prompts], np.float32)
+    return {"text": counts, "pooled": 2 * counts, "size": np.full_like(counts, 64)}
+
+
+PROMPTS = Prompts(lengths, blank=("text", "pooled"), whose="'painter'")
+
+
+@pytest.mark.parametrize("conditioner", [ANIMALS, Numbers(), Embeddings((3,)), PROMPTS])
 def test_they_are_what_the_protocol_says(conditioner):
     assert isinstance(conditioner, Conditioner)
 
@@ -120,3 +129,23 @@ def test_conditioners_of_networks(network, names, expected):
 def test_more_names_than_labels_are_refused():
     with pytest.raises(ValueError, match="'it' has 2 classes and 3 names for them"):
         conditioner_of(UNet(num_classes=2), tuple("abc"), "it")
+
+
+def test_prompts_are_encoded_together():
+    told = PROMPTS(["a cat", ""])
+    assert told["text"].tolist() == [[5], [0]]
+    assert told["size"].tolist() == [[64], [64]]
+    assert PROMPTS.vocabulary == ()
+    with pytest.raises(ValueError, match="'painter' is told a text of every image; say one"):
+        PROMPTS([])
+
+
+def test_no_negative_prompt_is_blank_where_a_model_was_trained_so():
+    values = lambda null: [float(null[name][0]) for name in ("text", "pooled", "size")]
+    assert values(PROMPTS.null) == [0, 0, 64]
+    assert values(PROMPTS.away_from("ugly").null) == [4, 8, 64]
+    assert values(Prompts(lambda prompts: lengths(["x" + each for each in prompts])).null) == [
+        1,
+        2,
+        64,
+    ]

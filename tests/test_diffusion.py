@@ -16,8 +16,8 @@ from ddib_jax.diffusion import (
     probability_flow,
     stable_target,
 )
-from ddib_jax.preconditioning import Epsilon, Velocity
-from ddib_jax.schedules import Cosine, Discrete, LinearVP
+from ddib_jax.preconditioning import Epsilon, Flow, Velocity
+from ddib_jax.schedules import Cosine, Discrete, LinearVP, RectifiedFlow
 from ddib_jax.solvers import RK4, SOLVERS
 
 SHAPE = (2, 2, 1)
@@ -26,6 +26,7 @@ SCHEDULES = {
     "linear-vp": LinearVP(),
     "cosine": Cosine(),
     "discrete": Discrete.linear(1000),
+    "flow": RectifiedFlow(),
 }
 
 
@@ -138,8 +139,8 @@ def test_flow_is_the_ode_of_the_paper():
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize(
     "precondition",
-    [Epsilon(), Velocity(), preconditioning.EDM(0.5)],
-    ids=["epsilon", "velocity", "edm"],
+    [Epsilon(), Velocity(), Flow(), preconditioning.EDM(0.5)],
+    ids=["epsilon", "velocity", "flow", "edm"],
 )
 def test_every_preconditioning_integrates_the_same_ode(precondition):
     """A network that predicts exactly what its preconditioning asks for is the same denoiser."""

@@ -126,7 +126,7 @@ def test_our_networks_of_diffusion_models_are_networks(name):
     assert isinstance(NETWORKS[name](), Network) == (name not in others)
 
 
-@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("grid", [grid for grid in GRIDS if not grid.startswith("ddim")])
 def test_bridges(model, images, grid):
     there = Bridge.over(model, steps=30, grid=grid)
     assert math.isclose(float(there.sigmas[0]), 0.01, rel_tol=1e-4)

@@ -37,6 +37,8 @@ COMMANDS: dict[str, Command] = {
             "ddib translate five --source five --target seven --limit 64 --out sevens",
             "ddib translate photo.png --source models/photos --target models/paintings --out out",
             "ddib translate five --method sdedit --target seven --noise 1 --limit 64 --out edited",
+            "ddib translate photo.png --model models/stable-diffusion \\\n"
+            '      --source-prompt "a cat" --target-prompt "a dog" --out dogs',
         ),
     ),
     "sweep": Command(
@@ -67,6 +69,8 @@ COMMANDS: dict[str, Command] = {
         examples=(
             "ddib sample --model seven --out samples",
             "ddib sample --model digits --class 1,2,3 --out samples",
+            "ddib sample --model models/stable-diffusion \\\n"
+            '      --prompt "a photo of a cat" --guidance 7.5 --count 4 --out samples',
         ),
     ),
     "colours": Command(

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import tyro
 
+from ddib_jax.options import Within
+
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 """A model by name or path, as `pretrained.open` takes it."""
 
@@ -29,3 +31,13 @@ Inputs = Annotated[
     tyro.conf.arg(metavar="INPUT [INPUT ...]", help_behavior_hint="(required)"),
 ]
 """Image files, folders of images and data sets."""
+
+ImageSize = Annotated[
+    tuple[int, ...],
+    Within(1, 2**16),
+    tyro.conf.arg(metavar="HEIGHT [WIDTH]", help_behavior_hint="(default: the model's own)"),
+]
+"""Height and width of a latent model's images, or one number for both."""
+
+OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT|none")]
+"""A prompt."""

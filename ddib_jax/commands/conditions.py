@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import tyro
 
 from ddib_jax import pretrained
-from ddib_jax.conditioning import Classes
+from ddib_jax.commands.arguments import ImageSize, OptionalText
+from ddib_jax.conditioning import Classes, Prompts
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance, ClassifierGuidance
 from ddib_jax.nets import NoisyClassifier
@@ -22,38 +23,48 @@ from ddib_jax.types import Cond, Params
 
 @dataclass(frozen=True)
 class Condition:
-    """The class of a class-conditional model, and the guidance towards it."""
+    """The class or the prompt that a model is told, and the guidance towards it."""
 
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
     """A class of the model, by name or number; of a model that is told embeddings, a .npy file."""
+    prompt: OptionalText = None
+    """What the images show, in words, for a text-conditional model; "" says nothing of them."""
     guidance: OptionalSigned = None
     """Scale of the guidance: classifier-free where the model was trained for it, by the classifier
-    where one is named. 1 is the class itself.
+    where one is named. 1 is the class or the prompt itself.
     """
+    negative: OptionalText = None
+    """A prompt to be guided away from; unless given, that of no image in particular."""
     classifier: Path | None = None
     """A classifier of noisy images (guided-diffusion's .pt with its flags beside it), for a model
     without classes too.
     """
+    image_size: ImageSize = ()
+    """Height and width of a latent model's images, or one number for both."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The image size for `pretrained.open`."""
+        return size_of(self.image_size)
 
     def model(self, checkpoint: Checkpoint) -> DiffusionModel:
         """The checkpoint's model under this condition.
 
         Raises ValueError where they do not go together: for a class that is missing or unknown, a
-        class of a model without classes, and guidance of a model that was not trained for it.
+        class of a model without classes, a prompt of a model without texts, and guidance of a
+        model that was not trained for it.
         """
         if self.classifier is not None:
             return self._guided_by_classifier(checkpoint, self.classifier)
-        model = self._told(checkpoint)
-        if self.guidance is None:
-            return model
-        null = jax.tree.map(jnp.asarray, _null(checkpoint))
-        return model.guided(ClassifierFreeGuidance(null, jnp.asarray(self.guidance)))
+        return guided(checkpoint, self._told(checkpoint), self.guidance, self.negative)
 
     def mark(self, checkpoint: Checkpoint) -> str:
         """The model's fingerprint and the condition: equal for latents of equal origin."""
         options = {
             "class": self.label,
+            "prompt": self.prompt,
             "guidance": self.guidance,
+            "negative": self.negative,
             "classifier": self.classifier,
         }
         words = [f"{option} {value}" for option, value in options.items() if value is not None]
@@ -63,8 +74,9 @@ class Condition:
         return () if self.label is None else (self.label,)
 
     def _told(self, checkpoint: Checkpoint) -> DiffusionModel:
-        """The model under the class, unguided."""
-        cond = conditions(checkpoint, self._words())
+        """The model under the class or the prompt, unguided."""
+        prompts = () if self.prompt is None else (self.prompt,)
+        cond = conditions(checkpoint, self._words(), prompts=prompts)
         return checkpoint.model().given(jax.tree.map(lambda leaf: leaf[0], cond))
 
     def _guided_by_classifier(self, checkpoint: Checkpoint, path: Path) -> DiffusionModel:
@@ -87,18 +99,31 @@ class Condition:
 
 
 Conditioned = Annotated[
-    Condition, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="class-and-guidance")
+    Condition, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="condition-and-guidance")
 ]
 """A `Condition` as a group of options on the command line."""
 
 
-def conditions(checkpoint: Checkpoint, words: Sequence[str]) -> Cond:
-    """The conditions [b ...] that b words mean to a model; None for one that takes none.
+def conditions(
+    checkpoint: Checkpoint, words: Sequence[str], *, prompts: Sequence[str] = ()
+) -> Cond:
+    """The conditions [b ...] that b classes, or b prompts, mean to a model; None for none.
 
-    Raises ValueError as the model's conditioner does, and for a word to a model that takes none.
+    Raises ValueError as the model's conditioner does, for a class to a model that is told texts,
+    for a prompt to one that is not, and for a word to a model that takes none.
     """
-    if checkpoint.conditioner is not None:
-        return checkpoint.conditioner(words)
+    conditioner = checkpoint.conditioner
+    if isinstance(conditioner, Prompts):
+        if words:
+            raise ValueError(
+                f"'{checkpoint.name}' has no classes, but is told a text; give a prompt in place of"
+                " the class."
+            )
+        return conditioner(prompts)
+    if prompts:
+        raise ValueError(f"'{checkpoint.name}' is told no text; leave the prompt out.")
+    if conditioner is not None:
+        return conditioner(words)
     if words:
         raise ValueError(
             f"'{checkpoint.name}' has no classes; leave the class out, or name a classifier to"
@@ -107,9 +132,41 @@ def conditions(checkpoint: Checkpoint, words: Sequence[str]) -> Cond:
     return None
 
 
-def _null(checkpoint: Checkpoint) -> Cond:
+def guided(
+    checkpoint: Checkpoint, model: DiffusionModel, scale: float | None, negative: str | None
+) -> DiffusionModel:
+    """The checkpoint's model under classifier-free guidance; as it is for a scale of None.
+
+    negative: a prompt that is led away from. Raises ValueError where the model knows no condition
+    that means none, and for a negative prompt without guidance or texts.
+    """
+    if scale is None:
+        if negative is not None:
+            raise ValueError(
+                "A negative prompt is what a guidance leads away from; give the guidance too, or"
+                " leave the negative prompt out."
+            )
+        return model
+    null = jax.tree.map(jnp.asarray, _null(checkpoint, negative))
+    return model.guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
+
+
+def size_of(numbers: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width out of none, one or two numbers; ValueError for more."""
+    if len(numbers) > 2:
+        raise ValueError(
+            f"An image has a height and a width; {len(numbers)} numbers were given as its size."
+        )
+    return (numbers[0], numbers[-1]) if numbers else None
+
+
+def _null(checkpoint: Checkpoint, negative: str | None) -> Cond:
     """The condition that means none; raises ValueError where the model knows none."""
     conditioner = checkpoint.conditioner
+    if negative is not None:
+        if not isinstance(conditioner, Prompts):
+            raise ValueError(f"'{checkpoint.name}' is told no text; leave the negative prompt out.")
+        return conditioner.away_from(negative).null
     if conditioner is None:
         why = "has no classes to be guided to"
     elif conditioner.null is None:

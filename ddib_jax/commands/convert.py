@@ -47,7 +47,13 @@ class Convert:
                     f"{self.out} holds a model already ({name}); give another directory, or remove"
                     " it."
                 )
-        WRITERS[self.to](self.out, pretrained.open(self.model, weights=self.weights))
+        checkpoint = pretrained.open(self.model, weights=self.weights)
+        if checkpoint.model().codec is not None:
+            raise ValueError(
+                f"'{self.model}' is a latent model, whose autoencoder no format written here holds;"
+                " it is used as it is."
+            )
+        WRITERS[self.to](self.out, checkpoint)
         print(f"{self.model} lies in {self.out} as {self.to} has it.")
 
 

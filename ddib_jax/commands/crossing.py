@@ -34,7 +34,9 @@ class Crossing:
     adaptive reference.
     """
     grid: GridName = GRID
-    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    """Noise levels: log-uniform, karras, log-normal, uniform in the model's time; of a model with a
+    table of them also those of DDIM's leading or trailing times (ddim, ddim-trailing).
+    """
     precision: Precision | None = None
     """How the network computes: float32 (exact products), tf32 (products of a GPU's tensor cores)
     or bfloat16 (activations too); unless given, as the model says and the device prefers, which for

@@ -43,7 +43,7 @@ class Decode:
         open_folder(self.out)
         own, latents, model, aux = read_latents(self.input)
         names = unique_names(own)
-        checkpoint = pretrained.open(self.model)
+        checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         target = self.crossing.bridge(self.condition.model(checkpoint))
         check_shape(target.model, latents, "latents")
         if aux is not None and model != self.condition.mark(checkpoint):

@@ -11,10 +11,11 @@ import tyro
 
 from ddib_jax import diagnosis, pretrained, runs, translation
 from ddib_jax.bridge import GRID, Bridge
-from ddib_jax.commands.arguments import GridName
-from ddib_jax.commands.conditions import Condition
+from ddib_jax.commands.arguments import GridName, ImageSize, OptionalText
+from ddib_jax.commands.conditions import Condition, size_of
 from ddib_jax.commands.crossing import check_images, read_inputs
 from ddib_jax.commands.inputs import check_apart
+from ddib_jax.commands.verdict import advised, assessed, described, name_of
 from ddib_jax.data import DATASETS
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis import Check, RoundTrip
@@ -25,7 +26,6 @@ from ddib_jax.options import Count, Positive, Sizes, Whole
 from ddib_jax.parallel import machine
 from ddib_jax.progress import progress
 from ddib_jax.report import write_report
-from ddib_jax.report.tables import number
 from ddib_jax.solvers import get_solver
 
 _TRIED = 8
@@ -61,6 +61,10 @@ class Diagnose:
     """How many images to examine, and how many samples to draw."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS|none")] = None
     """The class of the images, by name or number, where the model has classes."""
+    prompt: OptionalText = None
+    """What the images show, in words, for a text-conditional model; "" says nothing of them."""
+    image_size: ImageSize = ()
+    """Height and width of a latent model's images, or one number for both."""
     solvers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SOLVER ...")] = (
         "ddim",
         "dpmpp-2m",
@@ -74,7 +78,9 @@ class Diagnose:
     evaluations: Sizes = (10, 20, 40, 100)
     """Network evaluations each way at which the solvers are tried."""
     grid: GridName = GRID
-    """Noise levels: log-uniform, karras, log-normal, or uniform in the model's time."""
+    """Noise levels: log-uniform, karras, log-normal, uniform in the model's time, ddim or
+    ddim-trailing.
+    """
     precision: Precision | None = None
     """How the network computes: float32, tf32 or bfloat16; unless given, as the model says and the
     device prefers.
@@ -91,9 +97,9 @@ class Diagnose:
         directory = self.out or Path("runs") / f"diagnosis-{Path(self.model).name}"
         check_output(directory)
         check_apart(directory, self.images)
-        checkpoint = pretrained.open(self.model)
+        checkpoint = pretrained.open(self.model, image_size=size_of(self.image_size))
         facts = checkpoint.facts
-        model = Condition(self.label).model(checkpoint).at_precision(self.precision)
+        model = Condition(self.label, self.prompt).model(checkpoint).at_precision(self.precision)
         check_images(model)
         inputs = self._inputs(facts)
         _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
@@ -121,7 +127,7 @@ class Diagnose:
         )
         for trip in trips:
             print(
-                f"  {_name(trip):28} {trip.evaluations:5d} evaluations each way   error"
+                f"  {name_of(trip):28} {trip.evaluations:5d} evaluations each way   error"
                 f" {trip.error:8.2e}   of the latent {trip.latent:8.2e}   {1e3 * trip.seconds:6.0f}"
                 " ms an image"
             )
@@ -193,94 +199,6 @@ class Diagnose:
         latents = diagnosis.noisy_latents(encoding, examined, images, progress=progress("encoding"))
         noise = np.asarray(jax.random.normal(sampling, latents.shape))
         return latents, translation.sample(examined, noise, progress=progress("sampling"))
-
-
-def described(model: DiffusionModel, facts: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What the model directory holds, a name and words a row."""
-    count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    shape = " x ".join(map(str, model.image_shape))
-    codes = "" if model.codec is None else f" as codes of {' x '.join(map(str, model.data_shape))}"
-    low, high = model.schedule.sigma_range
-    training, data = facts.get("training", {}), facts.get("data", {})
-    network, schedule = type(model.network).__name__, type(model.schedule).__name__
-    number_of_images = data.get("images", "an unknown number of")
-    steps = training.get("steps_done", "an unknown number of")
-    batch, loss = training.get("batch_size", "?"), training.get("loss", "?")
-    return (
-        ("Network", f"{network}, {count / 1e6:.2f} M parameters, images of {shape}{codes}"),
-        ("Schedule", f"{schedule}, noise levels (sigma) from {low:g} to {high:g}"),
-        ("Preconditioning", type(model.precondition).__name__),
-        ("Precision", model.precision or "the network's own, with the device's products"),
-        ("Trained on", f"{data.get('name', 'unknown')}, {number_of_images} images"),
-        ("Trained for", f"{steps} steps of {batch}, loss {loss}"),
-    )
-
-
-def assessed(checks: tuple[Check, ...], best: RoundTrip | None, error: float) -> tuple[bool, str]:
-    """Whether the model is fit to bridge, and why, in words for anybody.
-
-    best: the round trip that is recommended, None where no solver reaches `error`.
-    """
-    failed = [check for check in checks if not check.passed]
-    if not failed and best:
-        return True, (
-            "this model is fit to bridge. It carries the images of its domain to noise that"
-            " another model can read, makes images of its domain of such noise, and gives an"
-            f" image back to {error:g}."
-        )
-    reasons = []
-    if failed:
-        figures = ", ".join(f"{check.label.lower()} ({number(check.value)})" for check in failed)
-        remedies = "; ".join(dict.fromkeys(check.remedy for check in failed))
-        reasons.append(f"out of range are {figures}; {remedies}")
-    if best is None:
-        reasons.append(
-            f"no solver tried gives the image back to {error:g} from its latent alone with a true"
-            " latent; try more evaluations or a larger error"
-        )
-    return False, "this model is not fit to bridge yet: " + ". Also, ".join(reasons) + "."
-
-
-def advised(
-    plain: RoundTrip | None,
-    exact: RoundTrip | None,
-    trips: list[RoundTrip],
-    *,
-    error: float,
-    grid: str,
-) -> str:
-    """Which solver and how many steps to take for an error of encode -> decode.
-
-    plain, exact: the recommended round trips without and with the auxiliary state, None where there
-    is none.
-    """
-    if plain is not None:
-        advice = (
-            f"For an error of {error:g}: --solver {plain.solver} --steps {plain.steps} --grid"
-            f" {grid}, {plain.evaluations} evaluations and {1e3 * plain.seconds:.0f} ms an image"
-            " each way."
-        )
-    else:
-        advice = f"Of those tried none reaches {error:g}"
-        from_latents = [trip for trip in trips if not trip.with_aux]
-        if from_latents:
-            nearest = min(from_latents, key=lambda trip: trip.error)
-            advice += (
-                f"; the nearest is {_name(nearest)} at {nearest.steps} steps, {nearest.error:.1e}"
-            )
-        advice += "."
-    if exact:
-        advice += (
-            " To give an image back to the same model exactly, keep a reversible solver's auxiliary"
-            f" state (`ddib encode --aux`): {exact.solver} does so in any number of steps,"
-            f" {exact.error:.0e} in {exact.steps}; lattice-heun does so to the bit, at any"
-            " precision."
-        )
-    return advice
-
-
-def _name(trip: RoundTrip) -> str:
-    return trip.solver + (" + auxiliary" if trip.with_aux else "")
 
 
 def _checks_table(checks: tuple[Check, ...]) -> runs.Table:

@@ -50,7 +50,7 @@ class Encode:
         """Read, encode, write."""
         check_output(self.out, suffix=".npz", what="Latents")
         check_not_read(self.out, self.input)
-        checkpoint = pretrained.open(self.model)
+        checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         model = self.condition.model(checkpoint)
         source = self.crossing.bridge(model)
         if self.aux and source.solver.inverse is None:

@@ -1,7 +1,6 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
 from dataclasses import dataclass, field, make_dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -11,95 +10,31 @@ from jaxtyping import Float
 
 from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, SDEdit
-from ddib_jax.bridge import DDIB, Bridge, Coupling, check_meeting, parse_coupling
+from ddib_jax.bridge import DDIB, Bridge, Coupling, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
-from ddib_jax.commands.arguments import OptionalClassName
-from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.crossing import Crossing, read_inputs
+from ddib_jax.commands.models import Models
 from ddib_jax.gan import CycleGAN
 from ddib_jax.options import (
     Count,
     NonNegative,
-    OptionalModelName,
+    OptionalPortion,
     OptionalPositive,
-    OptionalSigned,
     Positive,
 )
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.types import Translator
+from ddib_jax.types import NoiseSchedule, Translator
 
-
-@dataclass(frozen=True)
-class Models:
-    """The models of both domains, their classes and the guidance towards these."""
-
-    source: OptionalModelName = None
-    """The model of the images' domain: a path (model directory, diffusers folder, guided-diffusion
-    .pt), hf:owner/name, or a shipped model.
-    """
-    target: OptionalModelName = None
-    """The model of the domain to translate into."""
-    model: OptionalModelName = None
-    """One class-conditional model in place of both, with a class to encode and one to decode."""
-    source_class: OptionalClassName = None
-    """The class of the images, by name or number, where the source model has classes."""
-    target_class: OptionalClassName = None
-    """The class to translate into, where the target model has classes."""
-    source_guidance: OptionalSigned = None
-    """Scale of the guidance towards the source class while encoding; guide both alike if a cycle is
-    to close.
-    """
-    target_guidance: OptionalSigned = None
-    """Scale of the guidance towards the target class while decoding."""
-    source_classifier: Path | None = None
-    """A classifier of noisy images that guides encoding (guided-diffusion's .pt with its flags
-    beside it).
-    """
-    target_classifier: Path | None = None
-    """A classifier of noisy images that guides decoding."""
-
-    def both(self, crossing: Crossing) -> tuple[Bridge, Bridge]:
-        """The bridges of source and target; ValueError where a model is missing or they differ."""
-        if (self.model is None) == (self.source is None and self.target is None):
-            raise ValueError(
-                "Name a source and a target model, or one class-conditional model for both."
-            )
-        source, target = self.source or self.model, self.target or self.model
-        if source is None or target is None:
-            raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
-        encoder = pretrained.open(source)
-        decoder = encoder if target == source else pretrained.open(target)
-        source_model = self._source_condition.model(encoder)
-        target_model = self._target_condition.model(decoder)
-        check_meeting(source_model, target_model)
-        return crossing.bridge(source_model), crossing.bridge(target_model)
-
-    def target_alone(self, method: str, crossing: Crossing) -> Bridge:
-        """The target's bridge, for a method without a source; ValueError where it is missing."""
-        name = self.target or self.model
-        if self.target is not None and self.model is not None:
-            raise ValueError(f"{method} has one model; name it as --target alone.")
-        if name is None:
-            raise ValueError(f"{method} needs the target model.")
-        return crossing.bridge(self._target_condition.model(pretrained.open(name)))
-
-    def marks(self) -> tuple[str, str]:
-        """The marks of both models and their conditions, as of `Condition.mark`."""
-        source, target = (
-            pretrained.open(str(name or self.model)) for name in (self.source, self.target)
-        )
-        return self._source_condition.mark(source), self._target_condition.mark(target)
-
-    @property
-    def _source_condition(self) -> Condition:
-        return Condition(self.source_class, self.source_guidance, self.source_classifier)
-
-    @property
-    def _target_condition(self) -> Condition:
-        return Condition(self.target_class, self.target_guidance, self.target_classifier)
-
-
-_OF_TARGET = ("target", "model", "target_class", "target_guidance", "target_classifier")
+_OF_TARGET = (
+    "target",
+    "model",
+    "target_class",
+    "target_prompt",
+    "target_guidance",
+    "target_negative",
+    "target_classifier",
+    "image_size",
+)
 
 
 class Prepared(NamedTuple):
@@ -220,18 +155,33 @@ class SDEditOptions:
     """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the
     less of the source.
     """
+    edit_strength: OptionalPortion = None
+    """The same as a share of the model's time, which diffusers calls the strength: 0.75 starts at
+    three quarters of it.
+    """
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The target model on its bridge."""
         target = models.target_alone(self.title, crossing)
-        low, high = target.model.schedule.sigma_range
-        if not low < self.noise <= high:
+        noise, (low, high) = self._level(target.model.schedule), target.model.schedule.sigma_range
+        if not low < noise <= high:
             raise ValueError(
-                f"The noise level {self.noise:g} is outside of what the model knows, {low:g} to"
+                f"The noise level {noise:g} is outside of what the model knows, {low:g} to"
                 f" {high:g}."
             )
-        method = SDEdit(target, jnp.asarray(self.noise))
+        method = SDEdit(target, jnp.asarray(noise))
         return Prepared(target.model.image_shape, method, target)
+
+    def _level(self, schedule: NoiseSchedule) -> float:
+        """The noise level to start from; ValueError where it is given twice."""
+        if self.edit_strength is None:
+            return self.noise
+        if self.noise != SDEditOptions.noise:
+            raise ValueError(
+                "--noise and --edit-strength both say where SDEdit starts; leave one out."
+            )
+        low, high = schedule.time(jnp.asarray(schedule.sigma_range))
+        return float(schedule.sigma(low + self.edit_strength * (high - low)))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ import numpy as np
 import tyro
 
 from ddib_jax import pretrained, translation
-from ddib_jax.commands.arguments import ModelName
-from ddib_jax.commands.conditions import conditions
+from ddib_jax.commands.arguments import ImageSize, ModelName, OptionalText
+from ddib_jax.commands.conditions import conditions, guided, size_of
 from ddib_jax.commands.crossing import Crossing, Flat
 from ddib_jax.commands.recording import Recording, film_of_samples, nearest_training_images
 from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.diagnosis import evaluations, sample_record
 from ddib_jax.files import drafted
-from ddib_jax.options import Count, Whole
+from ddib_jax.options import Count, OptionalSigned, Whole
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress
 
@@ -35,6 +35,16 @@ class Sample:
     """Classes of a class-conditional model by name or number (.npy files for one that is told
     embeddings), separated by commas; the samples take them in turn.
     """
+    prompt: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(default: none)")
+    ] = ()
+    """What the samples of a text-conditional model show, in words; they take several in turn."""
+    guidance: OptionalSigned = None
+    """Scale of classifier-free guidance towards the class or the prompt; 1 is that itself."""
+    negative: OptionalText = None
+    """A prompt to be guided away from; unless given, that of no image in particular."""
+    image_size: ImageSize = ()
+    """Height and width of a latent model's images, or one number for both."""
     count: Count = 64
     """How many images in all."""
     seed: Whole = 0
@@ -49,9 +59,10 @@ class Sample:
             raise ValueError(f"At least one sample is needed, not {self.count}.")
         open_folder(self.out)
         recording = Recording(self.out, self)
-        checkpoint = pretrained.open(self.model)
+        checkpoint = pretrained.open(self.model, image_size=size_of(self.image_size))
         words = self._words(checkpoint)
-        conds, model = conditions(checkpoint, words), checkpoint.model()
+        conds = conditions(checkpoint, words, prompts=self.prompt)
+        model = guided(checkpoint, checkpoint.model(), self.guidance, self.negative)
         key = jax.random.key(self.seed)
         noise = np.asarray(jax.random.normal(key, (self.count, *model.data_shape)))
         target = self.crossing.bridge(model)

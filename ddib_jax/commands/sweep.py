@@ -1,6 +1,7 @@
 """`ddib sweep`: images in, their translations under many coefficients of a perturbation out."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,14 @@ import tyro
 
 from ddib_jax import distributed, pretrained
 from ddib_jax.bridge import DDIB, check_meeting
-from ddib_jax.commands.arguments import Inputs, ModelName, OptionalClassName
-from ddib_jax.commands.conditions import Condition
+from ddib_jax.commands.arguments import (
+    ImageSize,
+    Inputs,
+    ModelName,
+    OptionalClassName,
+    OptionalText,
+)
+from ddib_jax.commands.conditions import Condition, size_of
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import (
@@ -65,6 +72,12 @@ class Sweep:
     """The class of the images, by name or number, where the source model has classes."""
     target_class: OptionalClassName = None
     """The class to translate into, where the target model has classes."""
+    source_prompt: OptionalText = None
+    """What the images show, in words, where the source model is told a text."""
+    target_prompt: OptionalText = None
+    """What to translate into, in words, where the target model is told a text."""
+    image_size: ImageSize = ()
+    """Height and width of a latent model's images, or one number for both."""
     then: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
@@ -100,10 +113,11 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        encoder = pretrained.open(self.source)
-        decoder = encoder if self.target == self.source else pretrained.open(self.target)
-        source = Condition(self.source_class).model(encoder)
-        target = Condition(self.target_class).model(decoder)
+        opened = functools.partial(pretrained.open, image_size=size_of(self.image_size))
+        encoder = opened(self.source)
+        decoder = encoder if self.target == self.source else opened(self.target)
+        source = Condition(self.source_class, self.source_prompt).model(encoder)
+        target = Condition(self.target_class, self.target_prompt).model(decoder)
         check_meeting(source, target)
         images = self._read(encoder, source.image_shape, shard)
         encoded = isinstance(images, Latents)
@@ -211,7 +225,7 @@ class Sweep:
                 shard=shard,
             )
         names, latents, model, _ = read_latents(Path(path))
-        if model != Condition(self.source_class).mark(checkpoint):
+        if model != Condition(self.source_class, self.source_prompt).mark(checkpoint):
             raise ValueError(
                 f"The latents in {path} were encoded by another model than"
                 f" '{self.source}'; name that one as --source."

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ddib_jax.nets.adm_blocks import ADM
+from ddib_jax.nets.autoencoder_kl import AutoencoderKL
 from ddib_jax.nets.classifier import DigitClassifier
+from ddib_jax.nets.clip_text import CLIPText
 from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
 from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.edm_unet import DhariwalUNet, SongUNet
@@ -13,11 +14,14 @@ from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
 from ddib_jax.nets.unet import UNet
 from ddib_jax.nets.unet2d import UNet2D
+from ddib_jax.nets.unet2d_condition import UNet2DCondition
+from ddib_jax.nets.vq_model import VQModel
 from ddib_jax.types import Cond, Network
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
     "unet2d": UNet2D,
+    "unet2d-condition": UNet2DCondition,
     "song-unet": SongUNet,
     "dhariwal-unet": DhariwalUNet,
     "mlp": MLP,
@@ -41,7 +45,7 @@ def rematerialised(network: Network) -> Network:
 
     Raises ValueError for a network without that option (`remat`).
     """
-    if not isinstance(network, ADM):
+    if not isinstance(network, nn.Module) or not hasattr(network, "remat"):
         raise ValueError(
             f"{type(network).__name__} has no blocks to compute anew; leave remat out."
         )
@@ -51,6 +55,8 @@ def rematerialised(network: Network) -> Network:
 __all__ = [
     "MLP",
     "NETWORKS",
+    "AutoencoderKL",
+    "CLIPText",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DhariwalUNet",
@@ -61,7 +67,9 @@ __all__ = [
     "SongUNet",
     "UNet",
     "UNet2D",
+    "UNet2DCondition",
     "UnetGenerator",
+    "VQModel",
     "example_condition",
     "rematerialised",
 ]

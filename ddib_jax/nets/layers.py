@@ -1,9 +1,21 @@
-"""What several families of networks use: attention, embeddings of time, a norm, resampling by 2."""
+"""What several families of networks use: attention, embeddings of time, norms, resampling by 2."""
 
-import jax
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from ddib_jax.nets.attention import attention
+
+ACTIVATIONS: dict[str, Callable] = {
+    "silu": nn.silu,
+    "swish": nn.silu,
+    "mish": lambda x: x * jnp.tanh(nn.softplus(x)),
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "relu": nn.relu,
+}
+"""Name of an activation in diffusers -> the function."""
 
 
 class Attending(nn.Module):
@@ -20,7 +32,7 @@ class Attending(nn.Module):
         v: Float[Array, "b m heads d"],
     ) -> Float[Array, "b n heads d"]:
         """softmax(q k^T / sqrt(d)) v in each head: n queries over m positions."""
-        return jax.nn.dot_product_attention(q, k, v)
+        return attention(q, k, v)
 
 
 def timestep_embedding(
@@ -53,6 +65,15 @@ def group_norm(name: str, *, groups: int = 32, eps: float = 1e-5) -> nn.GroupNor
     eps is torch's 1e-5 by default and not flax's 1e-6: the twins in torch have theirs.
     """
     return nn.GroupNorm(num_groups=groups, epsilon=eps, dtype=jnp.float32, name=name)
+
+
+def layer_norm(name: str, *, eps: float = 1e-5) -> nn.LayerNorm:
+    """Layer normalisation (Ba et al. 2016), in float32 whatever the network computes in.
+
+    The variance is that of the centred values: transformers have channels far from the mean, in
+    which the mean of squares less the square of the mean would lose its digits.
+    """
+    return nn.LayerNorm(epsilon=eps, dtype=jnp.float32, use_fast_variance=False, name=name)
 
 
 def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 c"]:

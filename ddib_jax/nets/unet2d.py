@@ -12,16 +12,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from ddib_jax.nets.layers import group_norm, timestep_embedding
+from ddib_jax.nets.layers import ACTIVATIONS, group_norm, timestep_embedding
 from ddib_jax.nets.unet2d_blocks import Attention, Down, Embedding, Residual, Up
 
-ACTIVATIONS: dict[str, Callable] = {
-    "silu": nn.silu,
-    "swish": nn.silu,
-    "mish": lambda x: x * jnp.tanh(nn.softplus(x)),
-    "gelu": lambda x: nn.gelu(x, approximate=False),
-    "relu": nn.relu,
-}
 DOWN = {
     "DownBlock2D": (False, False),
     "AttnDownBlock2D": (True, False),
@@ -126,17 +119,18 @@ class UNet2D(nn.Module):
         ) -> Array:
             block = Residual(
                 width,
-                resample,
-                self.dropout,
-                divisor,
                 act=ACTIVATIONS[self.act_fn],
                 groups=self.norm_num_groups,
                 eps=self.norm_eps,
-                scale_shift=self.resnet_time_scale_shift == "scale_shift",
                 dtype=dtype,
+                resample=resample,
+                dropout=self.dropout,
+                divisor=divisor,
+                scale_shift=self.resnet_time_scale_shift == "scale_shift",
+                train=train,
                 name=name,
             )
-            return block(h, embedding, train=train)
+            return block(h, embedding)
 
         def attention(name: str, h: Array, groups: int | None, *, divisor: float = 1.0) -> Array:
             head_dim, eps = self.attention_head_dim, self.norm_eps

@@ -11,19 +11,20 @@ from ddib_jax.nets.layers import Attending, double, group_norm, halve
 
 
 class Embedding(nn.Module):
-    """Two linear layers with SiLU between: diffusers' `TimestepEmbedding`."""
+    """Two linear layers with an activation between: diffusers' `TimestepEmbedding`."""
 
     size: int
     dtype: Any
+    act: Callable = nn.silu
 
     @nn.compact
     def __call__(self, x: Float[Array, "b w"]) -> Float[Array, "b e"]:
-        x = nn.silu(nn.Dense(self.size, dtype=self.dtype, name="linear_1")(x))
+        x = self.act(nn.Dense(self.size, dtype=self.dtype, name="linear_1")(x))
         return nn.Dense(self.size, dtype=self.dtype, name="linear_2")(x)
 
 
 class Residual(nn.Module):
-    """diffusers' `ResnetBlock2D`: a residual block modulated by the embedding of time.
+    """diffusers' `ResnetBlock2D`: a residual block modulated by the embedding of time, if any.
 
     resample: "down" or "up" halves or doubles the resolution between the norm and the first
     convolution. divisor: of the sum of residual and input (`output_scale_factor`). scale_shift:
@@ -31,38 +32,45 @@ class Residual(nn.Module):
     """
 
     features: int
-    resample: str | None
-    dropout: float
-    divisor: float
     act: Callable
     groups: int
     eps: float
-    scale_shift: bool
     dtype: Any
+    resample: str | None = None
+    dropout: float = 0.0
+    divisor: float = 1.0
+    scale_shift: bool = False
+    # A field and no argument of the call: `nn.remat` would trace it.
+    train: bool = False
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], *, train: bool
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None
     ) -> Float[Array, "b k l f"]:
         h = self.act(self._norm("norm1")(x)).astype(self.dtype)
         if self.resample:
             resample = {"down": halve, "up": double}[self.resample]
             h, x = resample(h), resample(x)
         h = self._conv("conv1")(h)
-        width = self.features * (2 if self.scale_shift else 1)
-        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))
-        shift = shift[:, None, None]
-        norm = self._norm("norm2")
-        if self.scale_shift:
-            scale, shift = jnp.split(shift, 2, axis=-1)
-            h = norm(h) * (1 + scale) + shift
-        else:
-            h = norm(h + shift)
-        h = nn.Dropout(self.dropout, deterministic=not train)(self.act(h).astype(self.dtype))
+        h = self.act(self._modulated(h, embedding)).astype(self.dtype)
+        h = nn.Dropout(self.dropout, deterministic=not self.train)(h)
         h = self._conv("conv2")(h)
         if x.shape[-1] != self.features:
             x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="conv_shortcut")(x)
         return (x + h) / self.divisor
+
+    def _modulated(self, h: Array, embedding: Array | None) -> Array:
+        """The second norm, under the embedding."""
+        norm = self._norm("norm2")
+        if embedding is None:
+            return norm(h)
+        width = self.features * (2 if self.scale_shift else 1)
+        shift = nn.Dense(width, dtype=self.dtype, name="time_emb_proj")(self.act(embedding))
+        shift = shift[:, None, None]
+        if not self.scale_shift:
+            return norm(h + shift)
+        scale, shift = jnp.split(shift, 2, axis=-1)
+        return norm(h) * (1 + scale) + shift
 
     def _norm(self, name: str) -> nn.GroupNorm:
         return group_norm(name, groups=self.groups, eps=self.eps)

@@ -64,6 +64,8 @@ Signed = Annotated[float, Within(-1e6, 1e6)]
 OptionalSigned = Annotated[float | None, Within(-1e6, 1e6)]
 Portion = Annotated[float, Within(0, 1, below=True)]
 """A number from 0 to below 1."""
+OptionalPortion = Annotated[float | None, Within(0, 1, above=True)]
+"""A number above 0, up to 1, or none."""
 
 OptionalModelName = Annotated[str | None, tyro.conf.arg(metavar="MODEL|none")]
 """A model by name or path, as `pretrained.open` takes it, or none."""

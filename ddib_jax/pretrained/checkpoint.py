@@ -39,6 +39,8 @@ class Checkpoint:
     format: Format
     weights: str | None = None
     """Which weights of a file that holds several."""
+    image_size: tuple[int, int] | None = None
+    """Height and width of the images of a latent model, where they are not its own."""
 
     def model(self) -> DiffusionModel:
         """Its diffusion model, under no condition, read once.
@@ -49,6 +51,13 @@ class Checkpoint:
 
     @cached_property
     def _model(self) -> DiffusionModel:
+        if self.image_size is not None:
+            if self.format.at_size is None:
+                raise ValueError(
+                    f"'{self.name}' has images of one size; only those of a latent model may have"
+                    " another one. Leave the image size out."
+                )
+            return self.format.at_size(self.path, image_size=self.image_size)
         if self.weights is None:
             return self.format.load(self.path)
         if self.format is not FORMATS["guided-diffusion"]:
@@ -63,6 +72,8 @@ class Checkpoint:
 
         Raises ValueError where there are more names of classes than labels, and as `model` does.
         """
+        if self.format.conditioner is not None:
+            return self.format.conditioner(self.path, self.model(), f"'{self.name}'")
         return conditioner_of(self.model().network, self.classes, self.name)
 
     @cached_property
@@ -101,19 +112,25 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
 
-def open_checkpoint(name: str | Path, *, weights: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    name: str | Path,
+    *,
+    weights: str | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Checkpoint:
     """The checkpoint of that name: at a path, on the hub (`hf:owner/name`), or a shipped one.
 
     A path is a model directory, a folder of diffusers, or a file of guided-diffusion or of EDM; one
     that holds a model comes before a shipped model of that name, and a warning says which of the
-    two is taken. weights: which ones of a file that holds several, such as "ema". Raises
-    FileNotFoundError, with the names of the shipped models, where it is none of them, ValueError,
-    which says what it is, for a path of something else, and as `hub.fetch` does.
+    two is taken. weights: which ones of a file that holds several, such as "ema". image_size:
+    height and width of the images of a latent model, by default those that it was trained on.
+    Raises FileNotFoundError, with the names of the shipped models, where it is none of them,
+    ValueError, which says what it is, for a path of something else, and as `hub.fetch` does.
     """
     path = _find(name)
     if said := what_it_is(path):
         raise ValueError(said)
-    return Checkpoint(str(name), path, format_of(path), weights)
+    return Checkpoint(str(name), path, format_of(path), weights, image_size)
 
 
 def load(name: str | Path) -> DiffusionModel:

@@ -15,13 +15,19 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.files import drafted, read_json
+from ddib_jax.files import drafted
 from ddib_jax.nets import UNet, UNet2D, example_condition
+from ddib_jax.pretrained.diffusers_files import (
+    options_of,
+    read_options,
+    size_of,
+    state_of,
+    weight_files,
+)
 from ddib_jax.pretrained.diffusers_scheduler import read_scheduler, scheduler_config
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
-from ddib_jax.pretrained.torch_files import INDEX, open_weights, shard_files
 from ddib_jax.pretrained.torch_names import load_params, state_dict
-from ddib_jax.pretrained.wrapped import Renamed
+from ddib_jax.types import NoiseSchedule, Preconditioning
 
 _OPTIONS = {
     field.name: field.default
@@ -29,43 +35,12 @@ _OPTIONS = {
     if field.name not in ("parent", "name", "dtype")
 }
 """Option of `UNet2DModel` -> its default."""
-_PRIVATE = "_"  # what begins so in a configuration is about the file, not the network
-_IGNORED = {"sample_size"}
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Layer of attention before diffusers 0.17 -> its name since."""
 
 
 def is_diffusers(path: Path) -> bool:
     """Whether a path is a folder of diffusers."""
     names = ("model_index.json", "config.json", "unet/config.json")
     return any((path / name).is_file() for name in names)
-
-
-def weight_files(path: Path) -> list[Path]:
-    """The files of weights of a folder, the index first where they are several.
-
-    safetensors come before `.bin`, `unet/` before the folder itself, and a variant such as fp16
-    (`diffusion_pytorch_model.fp16.safetensors`) only where it is all there is. Raises
-    FileNotFoundError where there are none, ValueError where there are several variants alone.
-    """
-    stem = "diffusion_pytorch_model"
-    names = (f"{stem}.safetensors", f"{stem}.bin", f"{stem}.safetensors{INDEX}")
-    variants = (f"{stem}.*.safetensors", f"{stem}.*.bin", f"{stem}.safetensors.index.*.json")
-    folders = (path / "unet", path)
-    candidates = [folder / name for name in names for folder in folders]
-    first = next((file for file in candidates if file.is_file()), None)
-    if first is None:
-        patterns = (sorted(folder.glob(name)) for name in variants for folder in folders)
-        found = next((files for files in patterns if files), [])
-        if not found:
-            raise FileNotFoundError(f"{path} holds no {' or '.join(names)}.")
-        if len(found) > 1:
-            raise ValueError(
-                f"{path} holds several variants of one model, {', '.join(f.name for f in found)};"
-                " keep one of them in a folder with its config.json, and name that."
-            )
-        [first] = found
-    return [first, *shard_files(first)] if first.suffix == ".json" else [first]
 
 
 def load_diffusers(path: str | Path) -> DiffusionModel:
@@ -76,24 +51,13 @@ def load_diffusers(path: str | Path) -> DiffusionModel:
     """
     path = Path(path)
     config = _unet_config(path)
-    index = path / "model_index.json"
-    components = _read_object(index) if index.is_file() else {}
-    if {"vae", "vqvae"} & components.keys():
-        raise ValueError(
-            f"{path} is a model of latents of an autoencoder, not of images; latent diffusion is"
-            " not supported."
-        )
-    network = _network(path, config)
-    try:
-        schedule, precondition = read_scheduler(path, _scheduler_config(path))
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"The scheduler of {path} cannot be understood ({error}).") from error
-    shape = (*_size(path, config.get("sample_size")), network.in_channels)
+    network = pixel_network(path, config)
+    schedule, precondition = noise_of(path)
+    shape = (*size_of(path, config.get("sample_size")), network.in_channels)
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     # Time 1 and not 0: Fourier embeddings take its logarithm.
     inputs = (x, jnp.ones(1), example_condition(network))
-    stored = open_weights(weight_files(path)[0])
-    weights = Renamed(stored, {_current_name(key): key for key in stored})
+    weights = state_of(weight_files(path)[0])
     return DiffusionModel(
         load_params(network, inputs, weights, path),
         precondition,
@@ -148,18 +112,14 @@ def save_diffusers(directory: str | Path, model: DiffusionModel) -> Path:
     return Path(directory)
 
 
-def _network(path: Path, config: dict[str, Any]) -> UNet2D:
+def pixel_network(path: Path, config: dict[str, Any]) -> UNet2D:
+    """The `UNet2DModel` of a configuration; ValueError for another one, and unknown options."""
     if config.get("_class_name", "UNet2DModel") != "UNet2DModel":
-        raise ValueError(f"{path} holds a {config['_class_name']}; only UNet2DModel is read.")
-    options = {
-        name: value
-        for name, value in config.items()
-        if not name.startswith(_PRIVATE) and name not in _IGNORED
-    }
-    unknown = sorted(options.keys() - _OPTIONS.keys())
-    if unknown:
-        raise ValueError(f"{path} has the unknown option {', '.join(unknown)} of UNet2DModel.")
-    network = UNet2D(**{name: _typed(name, value) for name, value in options.items()})
+        raise ValueError(
+            f"{path} holds a {config['_class_name']}; only UNet2DModel is read alone, others in"
+            " their pipeline: name the folder that has its model_index.json."
+        )
+    network = UNet2D(**options_of(UNet2D, path, config, ignored={"sample_size"}))
     if network.out_channels not in (network.in_channels, 2 * network.in_channels):
         raise ValueError(
             f"{path} makes {network.out_channels} channels of {network.in_channels}; a denoiser"
@@ -170,44 +130,18 @@ def _network(path: Path, config: dict[str, Any]) -> UNet2D:
 
 def _unet_config(path: Path) -> dict[str, Any]:
     folder = path / "unet"
-    return _read_object((folder if folder.is_dir() else path) / "config.json")
+    return read_options((folder if folder.is_dir() else path) / "config.json")
 
 
-def _scheduler_config(path: Path) -> dict[str, Any]:
+def noise_of(path: Path) -> tuple[NoiseSchedule, Preconditioning]:
+    """The noise schedule and the preconditioning of the folder's scheduler.
+
+    Raises FileNotFoundError where there is none and ValueError for one that is not supported.
+    """
     apart = path / "scheduler" / "scheduler_config.json"
     beside = path / "scheduler_config.json"
-    return _read_object(beside if beside.is_file() and not apart.is_file() else apart)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    options = read_json(path, "the options of a model of diffusers")
-    if not isinstance(options, dict):
-        raise ValueError(f"{path} holds no options.")
-    return options
-
-
-def _typed(name: str, value: Any) -> Any:
-    """An option in the type of its field: JSON knows no tuples, and may write a float as 1."""
-    if isinstance(_OPTIONS[name], float) and isinstance(value, int):
-        return float(value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _size(path: Path, size: Any) -> tuple[int, int]:
-    pair = tuple(size) if isinstance(size, list) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise ValueError(
-            f"{path} gives the sample_size {size!r}; a bridge needs the height and width of the"
-            " images."
-        )
-    return pair
-
-
-def _current_name(key: str) -> str:
-    """A key of a state dict as diffusers names it since 0.17."""
-    if key.count(".") < 3:
-        return key
-    *modules, layer, word = key.split(".")
-    if modules[-2] != "attentions" or layer not in _OLD_ATTENTION:
-        return key
-    return ".".join([*modules, _OLD_ATTENTION[layer], word])
+    config = read_options(beside if beside.is_file() and not apart.is_file() else apart)
+    try:
+        return read_scheduler(path, config)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"The scheduler of {path} cannot be understood ({error}).") from error

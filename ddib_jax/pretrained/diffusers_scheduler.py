@@ -11,12 +11,15 @@ import numpy as np
 
 from ddib_jax import preconditioning, schedules
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.preconditioning import Epsilon, Sample, Velocity
-from ddib_jax.schedules import Discrete
+from ddib_jax.preconditioning import Epsilon, Flow, Sample, Velocity
+from ddib_jax.schedules import Discrete, RectifiedFlow
 from ddib_jax.types import NoiseSchedule, Preconditioning
 
 PREDICTIONS = {"epsilon": Epsilon, "v_prediction": Velocity, "sample": Sample}
 """prediction_type -> preconditioning."""
+_STEPS = 1000
+_LEAST = 2.0**-24
+"""What is left of the data at the end of a table of zero terminal SNR, as in diffusers' Euler."""
 
 
 def read_scheduler(path: Path, config: dict[str, Any]) -> tuple[NoiseSchedule, Preconditioning]:
@@ -38,27 +41,34 @@ def read_scheduler(path: Path, config: dict[str, Any]) -> tuple[NoiseSchedule, P
             float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0))
         )
         return schedule, preconditioning.EDM(float(config.get("sigma_data", 0.5)))
+    if kind.startswith("FlowMatch") or prediction == "flow_prediction":
+        if config.get("invert_sigmas"):
+            raise ValueError(f"{path}: invert_sigmas of {kind} is not supported.")
+        return RectifiedFlow(float(config.get("num_train_timesteps", _STEPS))), Flow()
     if prediction not in PREDICTIONS:
         raise ValueError(
             f"{path}: prediction_type = {prediction!r} is not supported; known are"
             f" {', '.join(PREDICTIONS)}."
         )
-    if config.get("rescale_betas_zero_snr"):
+    if config.get("rescale_betas_zero_snr") and prediction == "epsilon":
         raise ValueError(
-            f"{path}: rescale_betas_zero_snr ends in infinite noise, from which no latent comes"
-            " back; it is not supported."
+            f"{path}: rescale_betas_zero_snr with prediction_type = 'epsilon' says nothing of the"
+            " image where there is nothing but noise; v_prediction or sample are expected."
         )
     if "beta_schedule" not in config and config.get("trained_betas") is None:
         raise ValueError(
             f"{path}: the scheduler {kind or 'without a name'} gives no betas; it is not supported."
         )
-    return _schedule(path, config), PREDICTIONS[prediction]()
+    schedule = _schedule(path, config)
+    if config.get("rescale_betas_zero_snr"):
+        schedule = _with_zero_terminal_snr(schedule)
+    return schedule, PREDICTIONS[prediction]()
 
 
 def _schedule(path: Path, config: dict[str, Any]) -> Discrete:
     if config.get("trained_betas") is not None:
         return Discrete.from_betas(config["trained_betas"])
-    steps, name = int(config.get("num_train_timesteps", 1000)), config["beta_schedule"]
+    steps, name = int(config.get("num_train_timesteps", _STEPS)), config["beta_schedule"]
     first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
     if name == "squaredcos_cap_v2":
         return Discrete.cosine(steps)
@@ -71,6 +81,13 @@ def _schedule(path: Path, config: dict[str, Any]) -> Discrete:
         names = ", ".join([*betas, "squaredcos_cap_v2"])
         raise ValueError(f"{path}: beta_schedule = {name!r} is not supported; known are {names}.")
     return Discrete.from_betas(betas[name]())
+
+
+def _with_zero_terminal_snr(schedule: Discrete) -> Discrete:
+    """The table shifted and scaled to end in nothing but noise (Lin et al. 2024, algorithm 1)."""
+    root = np.sqrt(np.asarray(schedule.alphas_cumprod))
+    rescaled = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    return Discrete((*rescaled[:-1].tolist(), _LEAST))
 
 
 def scheduler_config(model: DiffusionModel) -> dict[str, Any]:
@@ -87,11 +104,21 @@ def scheduler_config(model: DiffusionModel) -> dict[str, Any]:
             "sigma_max": schedule.sigma_max,
             "sigma_data": precondition.sigma_data,
         }
+    if isinstance(schedule, RectifiedFlow) and isinstance(precondition, Flow):
+        if schedule.time_scale != _STEPS:
+            raise ValueError(
+                f"diffusers' rectified flows end at time {_STEPS}; this one at"
+                f" {schedule.time_scale:g}."
+            )
+        return {
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            "num_train_timesteps": _STEPS,
+        }
     name = next((name for name, kind in PREDICTIONS.items() if type(precondition) is kind), None)
     if not isinstance(schedule, Discrete) or name is None:
         raise ValueError(
-            "diffusers has models of discrete time that predict epsilon, v or the clean image, and"
-            " those of EDM; this is another one."
+            "diffusers has models of discrete time that predict epsilon, v or the clean image,"
+            " those of EDM and rectified flows; this is another one."
         )
     alpha_bar = np.asarray([1.0, *schedule.alphas_cumprod])
     betas = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}

@@ -13,7 +13,7 @@ from ddib_jax.nets import UNet
 from ddib_jax.pretrained.torch_names import to_torch
 from ddib_jax.types import Params
 
-_RESNET = {
+RESNET = {
     "in_layers.0": "norm1",
     "in_layers.2": "conv1",
     "emb_layers.1": "time_emb_proj",
@@ -69,16 +69,16 @@ def to_diffusers(
         "norm_num_groups": 32,
         "attn_norm_num_groups": 32,
     }
-    names = _names(len(widths), network.num_res_blocks, attends)
+    names = block_names(len(widths), network.num_res_blocks, attends)
     state = {}
     for path, leaf in flatten_dict(params, sep="/").items():
         *modules, word = path.split("/")
-        module, layer = _renamed(names, ".".join(modules))
+        module, layer = renamed(names, ".".join(modules))
         state |= _tensors(module, layer, word, np.asarray(leaf, np.float32), network)
     return options, state
 
 
-def _names(levels: int, repeats: int, attends: list[bool]) -> dict[str, str]:
+def block_names(levels: int, repeats: int, attends: list[bool]) -> dict[str, str]:
     """Name of every block of the ADM U-Net -> that of its twin in diffusers."""
     names = {
         "time_embed.0": "time_embedding.linear_1",
@@ -110,7 +110,7 @@ def _names(levels: int, repeats: int, attends: list[bool]) -> dict[str, str]:
     return names
 
 
-def _renamed(names: dict[str, str], path: str) -> tuple[str, str]:
+def renamed(names: dict[str, str], path: str) -> tuple[str, str]:
     """The module of diffusers that a path of ours lies in, and the rest of the path.
 
     The longest name wins: `input_blocks.1.0.op` is another module than `input_blocks.1.0`.
@@ -129,7 +129,7 @@ def _tensors(
     leaf = to_torch(word, leaf)
     word = _LAST_WORDS[word]
     if "attentions" not in module:
-        return {".".join(filter(None, (module, _RESNET.get(layer, layer), word))): leaf}
+        return {".".join(filter(None, (module, RESNET.get(layer, layer), word))): leaf}
     if layer != "qkv":
         return {f"{module}.{_ATTENTION[layer]}.{word}": leaf}
     width = len(leaf) // 3

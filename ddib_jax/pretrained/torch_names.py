@@ -57,8 +57,9 @@ def load_params(
     source: str | Path,
     *,
     unused: Collection[str] = (),
+    dtype: str | None = "float32",
 ) -> Params:
-    """The parameters of `network` from a state dict, float32.
+    """The parameters of `network` from a state dict, in `dtype`, or as they are stored for None.
 
     Each tensor is read, laid out and let go before the next one, so that the memory needed is that
     of the parameters. inputs: what the network is initialised on. source: where the weights are
@@ -71,16 +72,19 @@ def load_params(
     faults += [f"{key} is unknown" for key in sorted(set(weights) - paths.keys() - set(unused))]
     params = {}
     for key, path in () if faults else paths.items():
-        array = from_torch(path.rpartition("/")[2], weights[key])
+        stored = weights[key]
+        array = from_torch(path.rpartition("/")[2], stored)
+        if array.shape == (1, 1, *expected[path].shape):
+            array = array[0, 0]  # a linear layer that was stored as a convolution of width 1
         if array.shape != expected[path].shape:
             faults.append(
-                f"{key} is {weights[key].shape}, which makes {array.shape} and not"
-                f" {expected[path].shape}"
+                f"{key} is {stored.shape}, which makes {array.shape} and not {expected[path].shape}"
             )
             continue
-        params[path] = jnp.array(array, jnp.float32)
-        if not bool(jnp.isfinite(params[path]).all()):
+        array = np.asarray(array, None if dtype is None else jnp.dtype(dtype))
+        if not np.isfinite(array).all():
             faults.append(f"{key} is not finite")
+        params[path] = jnp.array(array)
     if faults:
         unnamed = len(faults) - _FAULTS_NAMED
         more = f"; and {unnamed} more" if unnamed > 0 else ""

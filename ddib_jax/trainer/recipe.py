@@ -61,7 +61,7 @@ class Recipe:
     """Seed of weights, batches, noise and dropout."""
     preconditioning: Annotated[str, one_of(PRECONDITIONINGS)] = "wiener"
     """What the network predicts: a correction of the domain's Wiener filter, EDM's F, v (velocity),
-    the noise (epsilon), the score, or the image (sample).
+    the velocity of a rectified flow (flow), the noise (epsilon), the score, or the image (sample).
     """
     rank: Size = 128
     """Principal directions of the Wiener preconditioning, at most one fewer than the values of an

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from ddib_jax import preconditioning
-from ddib_jax.preconditioning import PRECONDITIONINGS, Epsilon, Sample, Score, Velocity, Wiener
+from ddib_jax.preconditioning import (
+    PRECONDITIONINGS,
+    Epsilon,
+    Flow,
+    Sample,
+    Score,
+    Velocity,
+    Wiener,
+)
 
 pytestmark = pytest.mark.usefixtures("strict")
 SIGMAS = [0.002, 0.3, 5.0, 80.0]
@@ -33,11 +41,13 @@ def examples():
         rest=jnp.asarray(rest),
     )
     zero = np.zeros(size)
-    # name -> preconditioning, and the mean and covariance of the Gaussian that it believes in
+    # name -> preconditioning, and the mean and covariance of the Gaussian that it believes in (of
+    # "flow" in units of sigma)
     return {
         "epsilon": (Epsilon(), zero, np.full((size, size), np.inf)),
         "score": (Score(), zero, np.full((size, size), np.inf)),
         "velocity": (Velocity(), zero, np.eye(size)),
+        "flow": (Flow(), zero, np.eye(size)),
         "sample": (Sample(), zero, 0 * np.eye(size)),
         "edm": (preconditioning.EDM(sigma_data=0.4), zero, 0.16 * np.eye(size)),
         "wiener": (wiener, mean, covariance),
@@ -52,6 +62,7 @@ def test_every_registered_preconditioning_has_an_example():
 @pytest.mark.parametrize("name", PRECONDITIONINGS)
 def test_prior_is_the_exact_denoiser_of_its_gaussian(name, sigma):
     precondition, mean, covariance = examples()[name]
+    covariance = sigma * covariance if name == "flow" else covariance
     x = np.random.default_rng(1).normal(size=(5, len(mean))) * 3
     if np.isinf(covariance).any():
         expected = x
@@ -74,16 +85,21 @@ def test_scale_is_the_root_mean_posterior_variance(name, sigma):
     assert float(precondition.scale(jnp.asarray(sigma))) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "velocity", "sample"])
+@pytest.mark.parametrize("name", ["epsilon", "velocity", "flow", "sample"])
 def test_the_papers_targets(name):
     """Of the true noise, velocity or sample as the network's output the denoiser is the data."""
     precondition, _, _ = examples()[name]
     rng = np.random.default_rng(2)
     data, noise = (jnp.asarray(rng.normal(size=(3, *SHAPE))) for _ in range(2))
     for sigma in SIGMAS:
-        alpha, sigma_t = 1 / np.sqrt(1 + sigma**2), sigma / np.sqrt(1 + sigma**2)
-        velocity = alpha * noise - sigma_t * data
-        output = {"epsilon": noise, "velocity": velocity, "sample": data}[name]
+        norm = 1 + sigma if name == "flow" else np.sqrt(1 + sigma**2)
+        alpha, sigma_t = 1 / norm, sigma / norm
+        output = {
+            "epsilon": noise,
+            "velocity": alpha * noise - sigma_t * data,
+            "flow": noise - data,
+            "sample": data,
+        }[name]
         x, level = data + sigma * noise, jnp.asarray(sigma)
         denoised = precondition.prior(x, level) + precondition.scale(level) * output
         np.testing.assert_allclose(denoised, data, atol=1e-9)

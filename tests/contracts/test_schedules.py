@@ -9,7 +9,7 @@ import pytest
 
 from ddib_jax import schedules
 from ddib_jax.grids import GRIDS, make_grid
-from ddib_jax.schedules import SCHEDULES, VE, Cosine, Discrete, LinearVP
+from ddib_jax.schedules import SCHEDULES, VE, Cosine, Discrete, LinearVP, RectifiedFlow
 
 EXAMPLES = {
     "linear-vp": (LinearVP(), np.linspace(0.0, 1.0, 101)),
@@ -18,7 +18,10 @@ EXAMPLES = {
     "discrete-cosine": (Discrete.cosine(1000), np.linspace(0.0, 999.0, 3997)),
     "edm": (schedules.EDM(), np.linspace(-2.0, 1.2, 101)),
     "ve": (VE(), np.linspace(-4.0, 4.0, 101)),
+    "flow": (RectifiedFlow(), np.linspace(0.0, 0.999, 101)),
+    "flow of 1000": (RectifiedFlow(1000.0), np.linspace(0.0, 999.0, 101)),
 }
+OF_A_TABLE = ("ddim", "ddim-trailing")
 FIXTURE = (
     Path(__file__).resolve().parents[2].parent
     / "shared"
@@ -80,12 +83,41 @@ def test_tables_of_the_reference(kind, steps):
 @pytest.mark.parametrize(
     "schedule", [schedule for schedule, _ in EXAMPLES.values()], ids=list(EXAMPLES)
 )
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", [name for name in GRIDS if name not in OF_A_TABLE])
 def test_grids_rise_over_the_schedules_range(name, schedule):
     grid = make_grid(name, schedule, 25)
     assert grid.shape == (26,)
     assert bool(jnp.all(jnp.diff(grid) > 0))
     np.testing.assert_allclose([grid[0], grid[-1]], schedule.sigma_range, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("name", OF_A_TABLE)
+@pytest.mark.parametrize(
+    "schedule", [schedule for schedule, _ in EXAMPLES.values()], ids=list(EXAMPLES)
+)
+def test_grids_of_a_table_rise_within_it_or_are_refused(name, schedule):
+    if not isinstance(schedule, Discrete):
+        with pytest.raises(ValueError, match=f"'{name}' takes .* {type(schedule).__name__} has"):
+            make_grid(name, schedule, 25)
+        return
+    grid = make_grid(name, schedule, 25)
+    assert grid.shape == (26,)
+    assert bool(jnp.all(jnp.diff(grid) > 0))
+    low, high = schedule.sigma_range
+    np.testing.assert_allclose(grid[0], low, rtol=1e-9)
+    assert grid[-1] <= high * (1 + 1e-9)
+
+
+@pytest.mark.usefixtures("strict")
+def test_ddim_steps_along_whole_times():
+    schedule = Discrete.linear(1000)
+    times = lambda name, steps: np.round(schedule.time(make_grid(name, schedule, steps)), 6)
+    np.testing.assert_array_equal(times("ddim", 4), [0, 1, 251, 501, 751])
+    np.testing.assert_array_equal(times("ddim", 3), [0, 1, 334, 667])
+    np.testing.assert_array_equal(times("ddim", 999), range(1000))
+    np.testing.assert_array_equal(times("ddim-trailing", 4), [0, 249, 499, 749, 999])
+    np.testing.assert_array_equal(times("ddim-trailing", 3), [0, 332, 666, 999])
 
 
 @pytest.mark.usefixtures("strict")
@@ -100,7 +132,7 @@ def test_grids_are_spaced_as_they_say():
 @pytest.mark.parametrize(
     ("name", "steps", "ends", "sentence"),
     [
-        ("ddim", 10, {}, "Unknown grid 'ddim'; known are karras"),
+        ("euler", 10, {}, "Unknown grid 'euler'; known are karras"),
         ("karras", 0, {}, "at least one step, got 0"),
         ("karras", 10, {"sigma_min": 5.0, "sigma_max": 2.0}, "sigma_max, got 5 and 2"),
         ("karras", 10, {"sigma_min": 0.0, "sigma_max": 2.0}, "got 0 and 2"),
@@ -109,6 +141,19 @@ def test_grids_are_spaced_as_they_say():
 def test_bad_grids_are_refused_in_one_sentence(name, steps, ends, sentence):
     with pytest.raises(ValueError, match=sentence):
         make_grid(name, schedules.EDM(), steps, **ends)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "ends", "sentence"),
+    [
+        ("ddim", 50, {}, "at most 49 steps here, not 50"),
+        ("ddim-trailing", 26, {}, "at most 25 steps here, not 26"),
+        ("ddim", 10, {"sigma_max": 2.0}, "has the noise levels of its table; leave others out"),
+    ],
+)
+def test_what_a_table_does_not_have_is_refused(name, steps, ends, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make_grid(name, Discrete.linear(50), steps, **ends)
 
 
 @pytest.mark.parametrize("table", [(0.9,), (0.9, 0.95), (1.0, 0.5), (0.5, 0.0)])

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from ddib_jax import pretrained
+from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import probability_flow
+from ddib_jax.grids import make_grid
+from ddib_jax.pretrained.diffusers_scheduler import read_scheduler, scheduler_config
+from ddib_jax.schedules import RectifiedFlow
 from ddib_jax.solvers import EULER, solve
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
@@ -150,6 +154,82 @@ def test_a_decode_by_ddim_agrees(tmp_path, prediction, betas):
     assert relative(decoded, nhwc(x)) < 1e-3
 
 
+STABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+@pytest.mark.parametrize("count", [1000, 400])
+@pytest.mark.parametrize("steps", [1, 2, 7, 25, 50, 64, 160])
+@pytest.mark.parametrize(("grid", "spacing"), [("ddim", "leading"), ("ddim-trailing", "trailing")])
+def test_grids_of_ddim_are_diffusers(tmp_path, grid, spacing, steps, count):
+    scheduler = diffusers.DDIMScheduler(
+        **STABLE,
+        num_train_timesteps=count,
+        steps_offset=1,
+        set_alpha_to_one=False,
+        timestep_spacing=spacing,
+    )
+    schedule, _ = read_scheduler(tmp_path, dict(scheduler.config))
+    scheduler.set_timesteps(steps)
+    # The last step ends at time 0.
+    bar = scheduler.alphas_cumprod.numpy().astype(np.float64)[[0, *scheduler.timesteps.flip(0)]]
+    expected = np.sqrt((1 - bar) / bar)
+    np.testing.assert_allclose(make_grid(grid, schedule, steps), expected, rtol=2e-5)
+
+
+def test_a_decode_from_zero_terminal_snr_agrees(tmp_path):
+    """25 trailing steps of v-prediction from nothing but noise, but for the 2^-24 of the data."""
+    scheduler = diffusers.DDIMScheduler(
+        **STABLE,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        set_alpha_to_one=False,
+        clip_sample=False,
+    )
+    twin = write_folder(tmp_path, PLAIN, scheduler=scheduler)
+    model = pretrained.load(tmp_path)
+    theirs = scheduler.alphas_cumprod.numpy()
+    ours = np.asarray(model.schedule.alphas_cumprod)
+    np.testing.assert_allclose(ours[:-1], theirs[:-1], rtol=1e-3, atol=1e-7)
+    assert theirs[-1] == 0
+    assert model.schedule.sigma_range[1] == pytest.approx(4096, rel=1e-6)
+    scheduler.set_timesteps(25)
+    noise = noise_like(model)
+    x = nchw(noise)
+    with torch.no_grad():
+        for step in scheduler.timesteps:
+            x = scheduler.step(twin(x, step).sample, step, x).prev_sample
+    bridge = Bridge.over(model, steps=25, grid="ddim-trailing", solver=EULER)
+    decoded = bridge.decode(jnp.asarray(noise)) / jnp.sqrt(1 + bridge.sigmas[0] ** 2)
+    assert relative(np.asarray(decoded), nhwc(x)) < 2e-3
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_rectified_flow_agrees(tmp_path, shift):
+    """Euler steps of diffusers' rectified flow are Euler steps in our coordinates."""
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    twin = write_folder(tmp_path, PLAIN, scheduler=scheduler)
+    model = pretrained.load(tmp_path)
+    assert model.schedule == RectifiedFlow(1000.0)
+    scheduler.set_timesteps(20)
+    steps, times = scheduler.timesteps[1:], scheduler.sigmas[1:].numpy().astype(np.float64)
+    noise = noise_like(model)
+    x = nchw(noise)
+    with torch.no_grad():
+        for index, step in enumerate(steps):
+            velocity = twin(x, step).sample
+            x = x + (scheduler.sigmas[index + 2] - scheduler.sigmas[index + 1]) * velocity
+            if index == len(steps) - 2:
+                break  # above the last time, which is 0, and has no noise level that is positive
+    sigmas = jnp.asarray(times[:-1] / (1 - times[:-1]), jnp.float32)
+    start = jnp.asarray(noise) * (1 + sigmas[0])
+    decoded = solve(EULER, probability_flow(model), start, sigmas).y / (1 + sigmas[-1])
+    assert relative(np.asarray(decoded), nhwc(x)) < 1e-3
+    written = scheduler_config(model)
+    again = read_scheduler(tmp_path, written)
+    assert again == (model.schedule, model.precondition)
+
+
 def test_an_edm_scheduler_is_understood(tmp_path):
     scheduler = diffusers.EDMEulerScheduler(sigma_min=0.01, sigma_max=50.0, sigma_data=0.6)
     twin = write_folder(tmp_path, PLAIN, scheduler=scheduler)
@@ -217,7 +297,7 @@ def test_a_bin_is_read_without_torch_running(tmp_path):
         ("unet", "block_out_channels", [32, 48], "which makes"),
         ("scheduler", "prediction_type", "flow", "prediction_type = 'flow' is not supported"),
         ("scheduler", "beta_schedule", "exotic", "beta_schedule = 'exotic' is not supported"),
-        ("scheduler", "rescale_betas_zero_snr", True, "infinite noise"),
+        ("scheduler", "rescale_betas_zero_snr", True, "nothing but noise"),
     ],
 )
 def test_what_is_not_supported_is_named(tmp_path, file, option, value, words):

@@ -299,15 +299,19 @@ def test_the_hub(tmp_path, monkeypatch):
     )
     model = adm_model().replace(schedule=Discrete.linear(1000))
     pretrained.save_diffusers(tmp_path / "folder", model)
-    requests = []
+    requests, patterns = set(), []
 
     def snapshot_download(name, *, revision, allow_patterns):
-        requests.append((name, revision))
+        requests.add((name, revision))
+        patterns.append(allow_patterns)
         return str(tmp_path / "folder")
 
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     assert pretrained.load("hf:somebody/something@main").data_shape == SHAPE
-    assert requests == [("somebody/something", "main")]
+    assert requests == {("somebody/something", "main")}
+    descriptions = ["*.json", "*merges.txt"]
+    whole = "*diffusion_pytorch_model.safetensors"
+    assert patterns == [descriptions, [*descriptions, whole]]
     monkeypatch.undo()
     with pytest.raises(ValueError, match="is no name of the hub"):
         pretrained.load("hf:not a name")

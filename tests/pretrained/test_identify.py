@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ddib_jax import pretrained
-from ddib_jax.pretrained.diffusers_folder import weight_files
+from ddib_jax.pretrained.diffusers_files import weight_files
 from ddib_jax.pretrained.torch_files import open_weights
 from ddib_jax.pretrained.torch_writer import save_state_dict
 from ddib_jax.pretrained.wrapped import contained, unwrapped

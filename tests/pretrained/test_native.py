@@ -33,6 +33,7 @@ SCHEDULES = {
     "discrete": schedules.Discrete.linear(50),
     "edm": schedules.EDM(sigma_max=40.0),
     "ve": schedules.VE(sigma_max=40.0),
+    "flow": schedules.RectifiedFlow(t_max=0.99),
 }
 assert SCHEDULES.keys() == schedules.SCHEDULES.keys()
 

@@ -17,6 +17,8 @@ from PIL import Image
 
 from ddib_jax import pretrained
 from ddib_jax.commands.train import Train
+from ddib_jax.preconditioning import Flow
+from ddib_jax.schedules import RectifiedFlow
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,3 +139,23 @@ def test_a_training_starts_from_a_model(tmp_path, folder):
             init=str(first),
             **SMALL | {"model_channels": 64},
         ).run()
+
+
+def test_a_rectified_flow_is_trained(folder, tmp_path):
+    Train(
+        data=str(folder),
+        out=tmp_path / "model",
+        steps=2,
+        batch_size=4,
+        warmup=1,
+        reference=8,
+        channel_mult=(1,),
+        attention_resolutions=(),
+        schedule="flow",
+        preconditioning="flow",
+    ).run()
+    model = pretrained.load(tmp_path / "model")
+    assert (model.schedule, model.precondition) == (RectifiedFlow(), Flow())
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    denoised = model.denoise(jax.numpy.asarray(999 * x), jax.numpy.asarray(999.0))
+    assert np.isfinite(denoised).all()

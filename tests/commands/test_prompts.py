@@ -1,0 +1,87 @@
+"""Prompts on the command line, on a tiny pipeline of Stable Diffusion."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pipelines = pytest.importorskip("tests.pretrained.pipelines")
+FEW = "--steps 2 --solver ddim --batch-size 2"
+
+
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stable")
+    pipelines.stable_diffusion(path).save_pretrained(path / "saved")
+    return path / "saved"
+
+
+def pixels(path):
+    return np.asarray(Image.open(path), int)
+
+
+def test_samples_of_prompts(ddib, stable, tmp_path):
+    """Two prompts in turn; guidance at 1 is the prompt itself, and at 3 it is another image."""
+    one = (
+        "sample",
+        "--model",
+        stable,
+        "--count 3 --grid ddim",
+        FEW,
+        "--prompt",
+        "cat",
+        "horse",
+    )
+    assert ddib(*one, "--out", tmp_path / "plain")[0] == 0
+    assert ddib(*one, "--guidance 1 --out", tmp_path / "one")[0] == 0
+    assert ddib(*one, "--guidance 3 --negative café --out", tmp_path / "away")[0] == 0
+    images = [pixels(tmp_path / name / "sample-00001.png") for name in ("plain", "one", "away")]
+    assert images[0].shape == (32, 32, 3)
+    assert np.abs(images[0] - images[1]).max() <= 1
+    assert np.abs(images[0] - images[2]).max() > 1
+
+
+def test_images_between_prompts(ddib, stable, pictures, tmp_path):
+    one = ("translate", pictures, "--model", stable, "--image-size 16 24", FEW)
+    prompts = ("--source-prompt", "cat", "--target-prompt")
+    assert ddib(*one, *prompts, "horse", "--out", tmp_path / "a")[0] == 0
+    assert ddib(*one, *prompts, "cat", "--out", tmp_path / "b")[0] == 0
+    there, same = (pixels(tmp_path / name / "a-rgb.png") for name in "ab")
+    assert there.shape == (16, 24, 3)
+    assert not np.array_equal(there, same)
+    edit = "--method sdedit --edit-strength .75 --target-prompt horse --target-guidance 3"
+    assert ddib(*one, edit, "--out", tmp_path / "c")[0] == 0
+    assert not np.array_equal(pixels(tmp_path / "c" / "a-rgb.png"), there)
+
+
+def test_latents_know_their_prompt(ddib, stable, pictures, tmp_path):
+    latents, out = tmp_path / "latents.npz", tmp_path / "out"
+    options = ("--model", stable, FEW, "--solver reversible-heun --prompt")
+    assert ddib("encode", pictures, *options, "cat", "--aux --out", latents)[0] == 0
+    assert "another condition" in ddib("decode", latents, *options, "horse", "--out", out)[1]
+    assert "another" not in ddib("decode", latents, *options, "cat", "--out", out)[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sample --model MODEL --out OUT", "is told a text of every image; say one"),
+        ("sample --model MODEL --class cat --out OUT", "give a prompt in place of the class"),
+        ("sample --model five --prompt cat --out OUT", "'five' is told no text; leave the prompt"),
+        ("sample --model MODEL --prompt cat --negative dog --out OUT", "give the guidance too"),
+        ("sample --model digits --class 3 --guidance 2 --negative a --out OUT", "is told no text"),
+        ("sample --model five --image-size 64 --out OUT", "has images of one size"),
+        ("sample --model MODEL --prompt a --image-size 1 2 3 --out OUT", "3 numbers were given"),
+        ("sample --model MODEL --prompt a --grid ddim --steps 1000 --out OUT", "at most 999 steps"),
+        ("translate five --target MODEL --target-prompt a --method sdedit --noise 2 --edit-strength"
+         " .5 --out OUT", "leave one out"),
+        ("convert MODEL --to ddib --out OUT", "is a latent model"),
+        ("convert MODEL --to diffusers --out OUT", "is a latent model"),
+        ("convert MODEL --to guided-diffusion --out OUT", "is a latent model"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(ddib, stable, tmp_path, command, words):
+    places = {"MODEL": stable, "OUT": tmp_path / "out"}
+    code, *said = ddib(*(places.get(word, word) for word in command.split()))
+    assert code == 1
+    assert words in said[-1]
+    assert "Traceback" not in said[-1]
