@@ -97,7 +97,7 @@ def test_a_sweep_is_a_run_with_an_explorer(ddib, ends, pictures, tmp_path):
         for label, image in zip(("0", "1", "2"), images, strict=True):
             found = Image.open(tmp_path / "out" / f"{stem}_{label}.png")
             assert np.array_equal(np.asarray(found), image)
-    deviations = [row[2] for row in run.tables["latents"].rows]
+    deviations = [float(row[2]) for row in run.tables["latents"].rows]
     assert deviations == sorted(deviations, reverse=True)
     assert len({row[4] for row in run.tables["latents"].rows}) == 3
     latents = tmp_path / "latents.npz"
