@@ -142,7 +142,7 @@ def _latent_table(
             latents.excess_kurtosis_of(raw),
             latents.neighbour_correlation_of(neighbours),
         )
-        rows.append((coefficient, *(round(figure, 3) for figure in figures)))
+        rows.append((f"{coefficient:g}", *(f"{figure:.3f}" for figure in figures)))
     columns = (
         "Coefficient",
         "Mean",

@@ -65,7 +65,13 @@ for (const [field, items] of [["coefficient", coefficients], ["image", images]])
   at(field).addEventListener("input", () => move(field, at(field).valueAsNumber));
 }
 if (coefficients.length <= 12) {
-  for (const text of coefficients) at("ticks").appendChild(document.createElement("span")).textContent = text;
+  coefficients.forEach((text, i) => {
+    const tick = at("ticks").appendChild(document.createElement("span"));
+    tick.textContent = text;
+    // Below the middle of the slider's knob, which does not leave its track.
+    const part = i / Math.max(coefficients.length - 1, 1);
+    tick.style.left = `calc(${100 * part}% + ${8 - 16 * part}px)`;
+  });
 }
 const KEYS = { ArrowLeft: ["coefficient", -1], ArrowRight: ["coefficient", 1], ArrowUp: ["image", -1], ArrowDown: ["image", 1] };
 document.addEventListener("keydown", (event) => {

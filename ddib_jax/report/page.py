@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,7 @@ from ddib_jax.runs import MetricRow, Run, Table
 
 TILES = 4
 _NOTHING = "–"
+_CODE = r"<code>\1</code>"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ def _inline(path: Path) -> str:
 
 
 def _paragraphs(text: str) -> str:
-    return "\n".join(
-        f"<p>{escape(part.strip())}</p>" for part in text.split("\n\n") if part.strip()
-    )
+    """Paragraphs of a text, in which what stands in `backquotes` is code."""
+    parts = [escape(part.strip()) for part in text.split("\n\n") if part.strip()]
+    return "\n".join(f"<p>{re.sub('`([^`]+)`', _CODE, part)}</p>" for part in parts)
 
 
 def _picture(picture: Picture) -> str:

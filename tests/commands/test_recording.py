@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 
 import numpy as np
 import pytest
@@ -63,9 +64,8 @@ def test_a_page_is_made_at_once_or_later_and_no_image_of_the_folder(ddib, ends, 
     assert (code, err) == (0, "")
     assert page.read_text("utf-8") == words
     # Results are images for another command, and the page and its figures are not.
-    assert {path.name for path in image_files(out)} == {path.name for path in out.glob("*.png")}
-    code, _, err = ddib("translate", out, *ends, "--out", tmp_path / "back")
-    assert (code, err) == (0, "")
+    with warnings.catch_warnings(action="error"):
+        assert {path.name for path in image_files(out)} == {p.name for p in out.glob("*.png")}
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_a_sweep_is_a_run_with_an_explorer(ddib, ends, pictures, tmp_path):
         for label, image in zip(("0", "1", "2"), images, strict=True):
             found = Image.open(tmp_path / "out" / f"{stem}_{label}.png")
             assert np.array_equal(np.asarray(found), image)
-    deviations = [row[2] for row in run.tables["latents"].rows]
+    deviations = [float(row[2]) for row in run.tables["latents"].rows]
     assert deviations == sorted(deviations, reverse=True)
     assert len({row[4] for row in run.tables["latents"].rows}) == 3
     latents = tmp_path / "latents.npz"

@@ -31,7 +31,7 @@ def opened(browser):
     def open_file(path, *, width=1280, height=900):
         page = browser.new_page(viewport={"width": width, "height": height})
         page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
         page.goto(path.as_uri())
         pages.append(page)

@@ -105,6 +105,7 @@ def test_a_translation_is_shown_before_and_after(tmp_path):
     for part in ("<dt>Batch size</dt>", "<dd>yes</dd>", "<dd>a, b</dd>"):
         assert part in words
     assert re.search(r"pairs pixelated", words)
+    assert "<code>ddib diagnose</code>" in words
 
 
 def test_what_a_translation_lacks_is_left_out_or_named(tmp_path):
