@@ -216,6 +216,7 @@ def test_weights_and_texts_are_the_pipelines(one_file, tmp_path):
         assert jax.tree.all(jax.tree.map(np.array_equal, found, expected))
 
 
+@pytest.mark.usefixtures("unchecked")  # which would look at the conditioner's null prompt
 def test_what_a_file_does_not_hold_is_said(one_file, tmp_path):
     _, path, _ = one_file
     alone = tmp_path / "alone.safetensors"
