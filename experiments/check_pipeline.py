@@ -8,13 +8,11 @@ CPU. Needs torch, diffusers and transformers (extra `parity`), and the memory fo
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import diffusers
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 import tyro
 
 from ddib_jax import pretrained
@@ -23,6 +21,10 @@ from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.options import cli
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.solvers import EULER
+
+if TYPE_CHECKING:  # imported where they are used: the options are read without them
+    import diffusers
+    import torch
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Config:
 
 def main(config: Config) -> dict[str, tuple[float, float]]:
     """Compare and print; component -> the largest difference, and the deviation of the values."""
+    import diffusers
+    import torch
+
     checkpoint = pretrained.open(config.folder)
     twin = diffusers.DiffusionPipeline.from_pretrained(
         config.folder, torch_dtype=torch.float32, safety_checker=None
@@ -71,7 +76,7 @@ def main(config: Config) -> dict[str, tuple[float, float]]:
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def _texts(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionPipeline) -> dict:
+def _texts(config: Config, checkpoint: Checkpoint, twin: "diffusers.DiffusionPipeline") -> dict:
     said = twin.encode_prompt(
         config.prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True
     )
@@ -83,7 +88,9 @@ def _texts(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionPipe
     return pairs | ({"pooled text": (told["pooled"], said[2].numpy())} if "pooled" in told else {})
 
 
-def _networks(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionPipeline) -> dict:
+def _networks(config: Config, checkpoint: Checkpoint, twin: "diffusers.DiffusionPipeline") -> dict:
+    import torch
+
     model, rng = checkpoint.model(), np.random.default_rng(config.seed)
     code = rng.normal(size=(1, *model.data_shape)).astype(np.float32)
     image = rng.uniform(-1, 1, (1, *model.image_shape)).astype(np.float32)
@@ -108,7 +115,7 @@ def _networks(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionP
     }
 
 
-def _samples(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionPipeline) -> Pair:
+def _samples(config: Config, checkpoint: Checkpoint, twin: "diffusers.DiffusionPipeline") -> Pair:
     conditioner, model = checkpoint.conditioner, checkpoint.model()
     cond = jax.tree.map(lambda leaf: leaf[0], conditioner([config.prompt]))
     guidance = ClassifierFreeGuidance(conditioner.null, jnp.asarray(config.guidance))
@@ -133,11 +140,13 @@ def _samples(config: Config, checkpoint: Checkpoint, twin: diffusers.DiffusionPi
     return np.clip(np.asarray(mine), -1, 1), 2 * _nhwc(theirs) - 1
 
 
-def _nchw(x: np.ndarray) -> torch.Tensor:
+def _nchw(x: np.ndarray) -> "torch.Tensor":
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
 
 
-def _nhwc(x: torch.Tensor) -> np.ndarray:
+def _nhwc(x: "torch.Tensor") -> np.ndarray:
     return x.numpy().transpose(0, 2, 3, 1)
 
 
