@@ -74,7 +74,7 @@ class Derived(Mapping):
         return len(self._makers)
 
 
-def unet_key(network: UNet2DCondition, key: str) -> str:
+def unet_key(network: UNet2DCondition, stored: str) -> str:
     """diffusers' name of a tensor of the U-Net; ValueError for one that has no place there."""
     levels = len(network.block_out_channels)
     attends = [DOWN.get(kind, False) for kind in network.down_block_types]
@@ -82,12 +82,12 @@ def unet_key(network: UNet2DCondition, key: str) -> str:
     if not isinstance(layers, int):
         raise ValueError("The U-Net has other numbers of layers on other levels; it has no file.")
     names = block_names(levels, layers, attends) | _EMBEDDINGS
-    path, _, word = key.rpartition(".")
+    path, _, word = stored.rpartition(".")
     module, layer = renamed(names, path)
     return ".".join(filter(None, (module, RESNET.get(layer, layer), word)))
 
 
-def autoencoder_key(network: AutoencoderKL, key: str) -> str:
+def autoencoder_key(network: AutoencoderKL, stored: str) -> str:
     """diffusers' name of a tensor of the autoencoder; ValueError for one without a place there."""
     last = len(network.block_out_channels) - 1
     names = dict(_OF_AUTOENCODER)
@@ -108,7 +108,7 @@ def autoencoder_key(network: AutoencoderKL, key: str) -> str:
             )
     for half in ("encoder", "decoder"):
         names |= {f"{half}.mid.{old}": f"{half}.mid_block.{new}" for old, new in _MIDDLE.items()}
-    path, _, word = key.rpartition(".")
+    path, _, word = stored.rpartition(".")
     module, layer = renamed(names, path)
     return ".".join(filter(None, (module, _IN_BLOCK.get(layer, layer), word)))
 
