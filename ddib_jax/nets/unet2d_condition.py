@@ -154,8 +154,12 @@ class UNet2DCondition(nn.Module):
         levels do not divide, and without a condition.
         """
         self._check(x)
-        if cond is None:
-            raise ValueError("This network is told a text of every image; give its condition.")
+        cond = {} if cond is None else cond
+        if missing := [name for name in self.condition_spec() if name not in cond]:
+            raise ValueError(
+                f"This network is told {', '.join(self.condition_spec())} of every image; there is"
+                f" no {' and no '.join(missing)}."
+            )
         dtype, widths = jnp.dtype(self.dtype), list(self.block_out_channels)
         embedding, text = self._embedding(time, cond, dtype), cond["text"].astype(dtype)
         layers = self._each("layers_per_block")

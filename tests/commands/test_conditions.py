@@ -319,7 +319,7 @@ def test_samples_of_chosen_classes(ddib, animals, tmp_path):
         ("translate {pictures} --source {models}/here", "Name the target model too"),
         (
             "translate {pictures}",
-            "Name a source and a target model, or one class-conditional model",
+            "Name a source and a target model, or one conditional model",
         ),
         (
             (

@@ -7,6 +7,9 @@ from flax import linen as nn
 
 from ddib_jax.nets.adm_blocks import AttentionBlock
 
+COMPILED_QUICKLY = {"xla_backend_optimization_level": 0}
+"""Options of a program that runs once, on little: compiling it is what takes time."""
+
 X, TIME = jax.random.normal(jax.random.key(1), (2, 4, 4, 3)), jnp.asarray([0.3, 2.0])
 
 

@@ -24,10 +24,18 @@ DIFFUSERS = {
     "layers_per_block": 1,
     "attention_head_dim": 16,
 }
+TOLD = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": 2,
+    "cross_attention_dim": 6,
+    "text_length": 4,  # as many as the positions that attend
+}
 TINY = {
     "unet": ADM,
     "noisy-classifier": ADM | {"num_classes": 5},
     "unet2d": DIFFUSERS,
+    "unet2d-condition": DIFFUSERS | TOLD,
     "song-unet": EDM | {"model_channels": 32},
     "dhariwal-unet": EDM | {"model_channels": 64},
 }
@@ -36,6 +44,7 @@ OUTPUT = {
     "unet": "out.2",
     "noisy-classifier": "out.2",
     "unet2d": "conv_out",
+    "unet2d-condition": "conv_out",
     "song-unet": "dec.4x4_aux_conv",
     "dhariwal-unet": "out_conv",
 }
@@ -47,6 +56,13 @@ REMAT = [
     if "remat" in {field.name for field in dataclasses.fields(NETWORKS[name])}
 ]
 each_unet = pytest.mark.parametrize("name", UNETS)
+
+
+def inputs(name):
+    """What a network is applied to: images, times and, where there is one, a text of each."""
+    if name != "unet2d-condition":
+        return X, TIME
+    return X, TIME, {"text": jax.random.normal(jax.random.key(2), (2, 4, 6))}
 
 
 def program(function, *args):
@@ -61,8 +77,8 @@ def test_every_unet_is_tested():
 @each_unet
 def test_sites_are_there(name):
     network = NETWORKS[name](**TINY[name])
-    found = sites(network, X, TIME)
-    params = filled(network, X, TIME)["params"]
+    found = sites(network, *inputs(name))
+    params = filled(network, *inputs(name))["params"]
     assert set(params) - {"positional_embedding"} <= set(found)
     assert found[network.bottleneck].shape == (2, 2, 2, TINY[name].get("model_channels", 32))
     attention = [site.removesuffix(".attention") for site in found if site.endswith(".attention")]
@@ -84,15 +100,15 @@ def test_a_network_without_a_middle_block_has_a_bottleneck(lowest):
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in UNETS), *REMAT])
 def test_hooks_that_change_nothing_leave_the_program_as_it_is(name, options):
     network = NETWORKS[name](**TINY[name], **options)
-    variables, same = filled(network, X, TIME), lambda value: value
-    hooks = [Hook(site, same) for site in sites(network, X, TIME)]
+    variables, same = filled(network, *inputs(name)), lambda value: value
+    hooks = [Hook(site, same) for site in sites(network, *inputs(name))]
 
-    def hooked(variables, x, time):
+    def hooked(variables, *given):
         with intercepted(hooks):
-            return network.apply(variables, x, time)
+            return network.apply(variables, *given)
 
-    plain = program(lambda *args: network.apply(*args), variables, X, TIME)
-    assert program(hooked, variables, X, TIME).replace("hooked", "_lambda") == plain.replace(
+    plain = program(lambda *args: network.apply(*args), variables, *inputs(name))
+    assert program(hooked, variables, *inputs(name)).replace("hooked", "_lambda") == plain.replace(
         "<lambda>", "_lambda"
     )
 
@@ -100,7 +116,7 @@ def test_hooks_that_change_nothing_leave_the_program_as_it_is(name, options):
 @each_unet
 def test_what_is_read_is_what_is_computed_and_what_is_replaced_counts(name):
     network = NETWORKS[name](**TINY[name])
-    variables, found = filled(network, X, TIME), sites(network, X, TIME)
+    variables, found = filled(network, *inputs(name)), sites(network, *inputs(name))
     layer = next(site for site in found if site.endswith(".attention")).removesuffix(".attention")
     parts = [f"{layer}.{part}" for part in ("query", "key", "value", "attention")]
     changed = [network.bottleneck, *parts]
@@ -111,7 +127,7 @@ def test_what_is_read_is_what_is_computed_and_what_is_replaced_counts(name):
             Hook(site, lambda value, amount=amount: value + amount * jnp.square(value))
             for site, amount in zip(changed, amounts, strict=True)
         ]
-        return read(network, [*changed, OUTPUT[name]], variables, X, TIME, hooks=hooks)
+        return read(network, [*changed, OUTPUT[name]], variables, *inputs(name), hooks=hooks)
 
     none = jnp.zeros(len(changed))
     output, values = run(none)

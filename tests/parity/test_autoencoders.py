@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ddib_jax.nets import AutoencoderKL, VQModel
+from tests.nets.small import COMPILED_QUICKLY
 from tests.parity.twins import (
-    COMPILED_QUICKLY,
     assert_same,
     nchw,
     nhwc,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ddib_jax.nets import UNet2DCondition
+from tests.nets.small import COMPILED_QUICKLY
 from tests.parity.twins import (
-    COMPILED_QUICKLY,
     as_arrays,
     assert_same,
     nchw,

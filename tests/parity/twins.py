@@ -8,9 +8,6 @@ from ddib_jax.pretrained.torch_names import load_params
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
 
-COMPILED_QUICKLY = {"xla_backend_optimization_level": 0}
-"""Options of a program that runs once, on little: compiling it is what takes time."""
-
 
 def nchw(x):
     return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))

@@ -264,7 +264,7 @@ def test_what_others_cannot_hold_is_refused(writer):
         (
             "model_index.json",
             {"vqvae": ["diffusers", "VQModel"]},
-            "latent diffusion is not supported",
+            "of the class DDPMPipeline, which is not read",
         ),
         ("unet/config.json", {"out_channels": 5}, "makes 5 channels of 3"),
         (
