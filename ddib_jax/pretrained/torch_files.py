@@ -255,7 +255,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def open_weights(path: str | Path, *, weights: str | None = None) -> Mapping[str, np.ndarray]:
+def open_weights(path: str | Path, *, weights: str | None = None) -> Mapping[str, Any]:
     """The named tensors of a file of weights, or of all those of an index, in torch's layouts.
 
     Prefixes that wrappers put before all names are taken away (`unwrapped`). weights: which ones,

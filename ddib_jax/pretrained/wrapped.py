@@ -60,9 +60,8 @@ def contained(
     return members[_chosen(list(members), path, weights)]
 
 
-def unwrapped(
-    tensors: Mapping[str, np.ndarray], path: Path, weights: str | None
-) -> Mapping[str, np.ndarray]:
+# Without a type for the tensors, as one that checks it would read them, damaged or not.
+def unwrapped(tensors: Mapping[str, Any], path: Path, weights: str | None) -> Mapping[str, Any]:
     """The tensors without the prefixes that wrappers put before all of their names.
 
     Where there are several models under prefixes of their own (`online_model.`, `ema_model.`), the

@@ -87,8 +87,6 @@ def test_a_sick_model(ddib, domain, tmp_path):
         ("nowhere", "There is no model 'nowhere'"),
         ("{healthy}", "was not trained on a bundled data set; name some real images"),
         ("{healthy} missing.png", "There is no 'missing.png'"),
-        ("{healthy} {pictures} --error 0", "The wanted errors must be positive"),
-        ("{healthy} {pictures} --evaluations 0", "evaluations at least 1"),
         ("{healthy} {pictures} --solvers leapfrog", "Unknown solver 'leapfrog'; known are euler"),
         ("digit-classifier five", "holds a classifier model"),
     ],

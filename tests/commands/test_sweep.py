@@ -23,9 +23,11 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
         *legs,
         "--perturb rotate --then blur=0.5 --coefficients 0 90 --out",
     )
-    for _ in range(2):  # the second time over the first
+    for said in ("", "is not empty (11 older files or folders)"):  # the second over the first
         code, out, err = ddib(*command, tmp_path / "out", FEW)
-        assert (code, err) == (0, "")
+        assert code == 0
+        assert said in err
+        assert bool(said) == bool(err)
         assert "5 images under 2 coefficients lie in" in out
     found = pixels(tmp_path / "out")
     assert set(found) == {
@@ -64,10 +66,6 @@ def test_latents_that_travelled_are_swept(ddib, models, pictures, tmp_path):
     [
         ("--perturb melt", "Unknown perturbation 'melt'; known are none, normalise"),
         ("--perturb blend-image --coefficients 1.5", "takes a number from 0 to 1"),
-        (
-            "--perturb blend-image --coefficients nan",
-            "The coefficient nan does not suit 'blend-image'",
-        ),
         ("--perturb checkerboard-noise --coefficients 1.5", "takes whole numbers"),
         ("--perturb blur --coefficients 1 1", "none twice"),
         ("--perturb blur --then blur-image", "comes before the latent's own"),

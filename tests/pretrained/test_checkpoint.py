@@ -20,9 +20,11 @@ def test_by_name_and_by_path(shipped, tmp_path):
     assert pretrained.open("five").path == shipped / "five"
     assert pretrained.open(shipped / "seven").path == shipped / "seven"
     (tmp_path / "five").mkdir()
-    assert (
-        pretrained.open("five").path.resolve() == tmp_path / "five"
-    )  # a path comes before a shipped model
+    with pytest.warns(UserWarning, match="is the shipped model; the folder of that name here"):
+        assert pretrained.open("five").path == shipped / "five"
+    (tmp_path / "five" / "config.json").write_text("{}")  # now it is a model, of diffusers
+    with pytest.warns(UserWarning, match="the model in the folder of that name here"):
+        assert pretrained.open("five").path.resolve() == tmp_path / "five"
 
 
 @pytest.mark.parametrize("name", ["eight", "models/eight", "five/model.json"])
