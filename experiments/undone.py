@@ -12,12 +12,12 @@ from flax import linen as nn
 import ddib_jax
 from ddib_jax import translation
 from ddib_jax.bridge import Bridge
-from ddib_jax.commands.conditions import Condition
 from ddib_jax.data import draw_points
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.nets.layers import Attending
+from ddib_jax.pretrained import conditioned
 from ddib_jax.solvers import LatticeHeun, get_solver
 
 
@@ -109,7 +109,7 @@ def digits(count: int, precision: str) -> list:
     images = ddib_jax.load_dataset("five", split="test").take(range(count))
     here, there = (
         Bridge.over(
-            at(Condition(label, 2.0).model(checkpoint), precision),
+            at(conditioned(checkpoint, label=label, guidance=2.0), precision),
             steps=40,
             solver=get_solver("lattice-heun"),
         )

@@ -103,6 +103,13 @@ def test_files_stay_small(path):
     assert len(path.read_text().splitlines()) <= 320
 
 
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_studies_use_the_library(path):
+    """What a command does, Python can reach without it."""
+    for module in imports(path):
+        assert module.split(".")[:2] not in (["ddib_jax", "cli"], ["ddib_jax", "commands"])
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_pages_need_no_jax(path):
     for module in imports(path):

@@ -11,7 +11,7 @@ import tyro
 
 from ddib_jax import pretrained, translation
 from ddib_jax.commands.arguments import ImageSize, ModelName, OptionalText
-from ddib_jax.commands.conditions import conditions, guided, size_of
+from ddib_jax.commands.conditions import size_of
 from ddib_jax.commands.crossing import Crossing, Flat
 from ddib_jax.commands.recording import Recording, film_of_samples, nearest_training_images
 from ddib_jax.commands.results import open_folder
@@ -61,8 +61,8 @@ class Sample:
         recording = Recording(self.out, self)
         checkpoint = pretrained.open(self.model, image_size=size_of(self.image_size))
         words = self._words(checkpoint)
-        conds = conditions(checkpoint, words, prompts=self.prompt)
-        model = guided(checkpoint, checkpoint.model(), self.guidance, self.negative)
+        conds = pretrained.conditions(checkpoint, words, prompts=self.prompt)
+        model = pretrained.guided(checkpoint, checkpoint.model(), self.guidance, self.negative)
         key = jax.random.key(self.seed)
         noise = np.asarray(jax.random.normal(key, (self.count, *model.data_shape)))
         target = self.crossing.bridge(model)

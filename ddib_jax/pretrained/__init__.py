@@ -6,6 +6,7 @@ them are strict: every weight is used, of the right shape and finite.
 
 from ddib_jax.pretrained.checkpoint import CLASSES, SHIPPED, Checkpoint, load
 from ddib_jax.pretrained.checkpoint import open_checkpoint as open
+from ddib_jax.pretrained.conditioned import conditioned, conditions, guided
 from ddib_jax.pretrained.diffusers_folder import load_diffusers, save_diffusers
 from ddib_jax.pretrained.efficientnet import load_efficientnet
 from ddib_jax.pretrained.formats import FORMATS, Format, format_of
@@ -22,8 +23,11 @@ __all__ = [
     "SHIPPED",
     "Checkpoint",
     "Format",
+    "conditioned",
+    "conditions",
     "describe",
     "format_of",
+    "guided",
     "load",
     "load_diffusers",
     "load_efficientnet",

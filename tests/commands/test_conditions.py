@@ -11,7 +11,6 @@ from PIL import Image
 from ddib_jax import preconditioning, pretrained, schedules, translation
 from ddib_jax.bridge import Bridge
 from ddib_jax.commands.batching import measured_batch
-from ddib_jax.commands.conditions import Condition
 from ddib_jax.commands.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
@@ -164,7 +163,7 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     dropped, kept = (
         saved(SongUNet(**small, label_dropout=rate), tmp_path / str(rate)) for rate in (0.1, 0.0)
     )
-    model = Condition("1", 3.0).model(pretrained.open(dropped))
+    model = pretrained.conditioned(pretrained.open(dropped), label="1", guidance=3.0)
     x, sigma = jax.random.normal(jax.random.key(2), (2, *SHAPE)), jnp.asarray(1.0)
     plain = pretrained.load(dropped)
     free, told = (plain.given(jnp.asarray(label)).denoise(x, sigma) for label in (2, 1))
@@ -175,7 +174,7 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     )
     assert (code, err) == (0, "")
     with pytest.raises(ValueError, match="was not trained with its labels dropped"):
-        Condition("1", 3.0).model(pretrained.open(kept))
+        pretrained.conditioned(pretrained.open(kept), label="1", guidance=3.0)
 
 
 @pytest.mark.slow
@@ -220,7 +219,7 @@ def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path)
     assert code == 1
     assert "is told embeddings, and '1' is no .npy file that can be read" in err
     with pytest.raises(ValueError, match="has no label that means no class"):
-        Condition("1", 2.0).model(pretrained.open(numbered))
+        pretrained.conditioned(pretrained.open(numbered), label="1", guidance=2.0)
 
 
 def test_a_classifier_guides_a_model_without_classes(ddib, animals, models, pictures, tmp_path):
