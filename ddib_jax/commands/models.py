@@ -1,5 +1,6 @@
 """The models of a translation: those of source and target, and what each is told."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,7 @@ class Models:
         source, target = self.source or self.model, self.target or self.model
         if source is None or target is None:
             raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
-        encoder = self._opened(source)
-        decoder = encoder if target == source else self._opened(target)
+        encoder, decoder = self.opened(source), self.opened(target)
         source_model = self._source_condition.model(encoder)
         target_model = self._target_condition.model(decoder)
         check_meeting(source_model, target_model)
@@ -74,17 +74,24 @@ class Models:
             raise ValueError(f"{method} has one model; name it as --target alone.")
         if name is None:
             raise ValueError(f"{method} needs the target model.")
-        return crossing.bridge(self._target_condition.model(self._opened(name)))
+        return crossing.bridge(self._target_condition.model(self.opened(name)))
 
     def marks(self) -> tuple[str, str]:
         """The marks of both models and their conditions, as of `Condition.mark`."""
         source, target = (
-            pretrained.open(str(name or self.model)) for name in (self.source, self.target)
+            self.opened(str(name or self.model)) for name in (self.source, self.target)
         )
         return self._source_condition.mark(source), self._target_condition.mark(target)
 
-    def _opened(self, name: str) -> Checkpoint:
-        return pretrained.open(name, image_size=size_of(self.image_size))
+    def opened(self, name: str) -> Checkpoint:
+        """The checkpoint of a name, found once."""
+        if name not in self._found:
+            self._found[name] = pretrained.open(name, image_size=size_of(self.image_size))
+        return self._found[name]
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Checkpoint]:
+        return {}
 
     @property
     def _source_condition(self) -> Condition:

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddib_jax import diagnosis, parallel, pretrained, runs
+from ddib_jax import diagnosis, parallel, runs
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.commands.methods import Models, Prepared
 from ddib_jax.data import ImageSource, load_dataset
 from ddib_jax.diagnosis import Nearest, Passage, Recorder
+from ddib_jax.pretrained import Checkpoint
 from ddib_jax.report import EXPLORER, write_explorer, write_report
 
 _AT_HAND = ("five", "seven", "npz")
@@ -127,20 +128,20 @@ def film_of_samples(bridge: Bridge, noise: np.ndarray, conds: Any) -> Passage | 
     return diagnosis.sampling(dataclasses.replace(bridge, model=model), few)
 
 
-def nearest_training_images(name: str | None, images: np.ndarray) -> Nearest | None:
-    """To the first images [n h w c], those nearest of what the model `name` was trained on.
+def nearest_training_images(model: Checkpoint | None, images: np.ndarray) -> Nearest | None:
+    """To the first images [n h w c], those nearest of what the model was trained on.
 
     None where that is not known, or not at hand.
     """
-    source = None if name is None else _training_images(name)
+    source = None if model is None else _training_images(model)
     few = images[:_LOOKED_AT]
     if source is None or tuple(source.image_shape) != few.shape[1:]:
         return None
     return diagnosis.nearest(few, source)
 
 
-def _training_images(name: str) -> ImageSource | None:
-    data = pretrained.open(name).facts.get("data") or {}
+def _training_images(model: Checkpoint) -> ImageSource | None:
+    data = model.facts.get("data") or {}
     known = str(data.get("name", ""))
     if known.partition(":")[0] not in _AT_HAND:
         return None

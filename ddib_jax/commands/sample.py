@@ -96,7 +96,7 @@ class Sample:
                     ("Network evaluations a sample", evaluations(target)),
                 ],
                 passage=film_of_samples(target, noise, conds),
-                nearest=nearest_training_images(self.model, images),
+                nearest=nearest_training_images(checkpoint, images),
             ),
             report=self.report,
         )

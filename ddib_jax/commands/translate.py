@@ -152,7 +152,8 @@ class Translate:
         hosts: int,
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
-        target = None if self.method == "cyclegan" else self.models.target or self.models.model
+        name = None if self.method == "cyclegan" else self.models.target or self.models.model
+        target = None if name is None else self.models.opened(name)
         recording.write(
             "translation",
             from_to(self.models, options.title),

@@ -9,7 +9,7 @@ from ddib_jax import baselines, translation
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge
 from ddib_jax.bridge.couplings import Linear, Resized
-from ddib_jax.gan import GAN_LOSSES
+from ddib_jax.gan import GAN_LOSSES, CycleGAN
 from ddib_jax.gan.cyclegan import cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.nets import PatchDiscriminator, ResnetGenerator
 from ddib_jax.training import TrainState
@@ -148,7 +148,7 @@ def test_a_cyclegan_learns(cyclegan):
     )
     for number in range(60):
         state, _metrics = step(state, batch(number))
-    method = baselines.CycleGAN(state.params["generators"]["ab"], network=generator)
+    method = CycleGAN(state.params["generators"]["ab"], network=generator)
     translations = translation.translate(method, np.asarray(batch(99)["a"]))
     assert translations.mean() > 0.4
     pool = state.params["pools"]["b"]

@@ -1,5 +1,6 @@
 """A training that is stopped, killed or starved of disk ends with the bits of one that was not."""
 
+import functools
 import itertools
 import os
 import shutil
@@ -43,7 +44,11 @@ def trained(directory, *, stop_at=None):
     ("number", "name"),
     [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")],
 )
-def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name):
+def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name, request):
+    # Where the tests run in a shell's background, it ignores some signals, which a training leaves.
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    request.addfinalizer(functools.partial(signal.signal, number, signal.getsignal(number)))
+    signal.signal(number, usual)
     state, batch_at, options = problem(200)
 
     def interrupted(step):
