@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddib_jax import pretrained
 from ddib_jax.commands.recording import nearest_training_images
 from ddib_jax.data import image_files, load_dataset
 from ddib_jax.data.png import to_bytes
@@ -120,12 +121,12 @@ def test_samples_are_a_run(ddib, models, tmp_path):
 def test_training_images_are_looked_for_where_they_are_at_hand(models):
     """Of a sevens' model its sevens; of others nothing is known."""
     sevens = load_dataset("seven", split="train").take([3, 4000])
-    found = nearest_training_images("seven", sevens)
+    found = nearest_training_images(pretrained.open("seven"), sevens)
     assert np.array_equal(found.images, to_bytes(sevens))
     assert (found.distance == 0).all()
     assert found.searched == found.total == 6265
-    assert nearest_training_images("seven", sevens[:, :8, :8]) is None
-    assert nearest_training_images(str(models / "here"), sevens) is None
+    assert nearest_training_images(pretrained.open("seven"), sevens[:, :8, :8]) is None
+    assert nearest_training_images(pretrained.open(models / "here"), sevens) is None
     assert nearest_training_images(None, sevens) is None
 
 
