@@ -4,9 +4,11 @@ The tokenizer is a byte-level BPE over lower-cased words (Radford et al. 2021), 
 `tokenizers` (extra `text`), from the files that models of diffusers bring in `tokenizer/`.
 """
 
+import json
+import math
 import unicodedata
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +34,8 @@ _SPECIAL = {
 }
 """The tokens with a meaning of their own, unless the tokenizer's files name others."""
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_BYTES = 514
+"""Tokens of every vocabulary: the bytes, each within a word and at its end, start and end."""
 LENGTH = 77
 """Tokens of a prompt, the first and the last one included, in every published CLIP."""
 
@@ -69,6 +73,21 @@ class Tokenizer:
     pad: int
     length: int = LENGTH
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are."""
+        return self.bpe.get_vocab_size()
+
+    def save(self, folder: str | Path) -> None:
+        """Write it as `read_tokenizer` reads it: vocab.json, merges.txt, tokenizer_config.json."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.bpe.model.save(str(folder))
+        words = {"bos_token": self.start, "eos_token": self.end, "pad_token": self.pad}
+        config = {name: self.bpe.id_to_token(number) for name, number in words.items()}
+        config |= {"unk_token": config["eos_token"], "model_max_length": self.length}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
     def __call__(self, prompt: str) -> Tokens:
         """The tokens of a prompt, and the spans of its words.
 
@@ -105,15 +124,6 @@ def read_tokenizer(folder: str | Path, *, length: int = LENGTH) -> Tokenizer:
     tokenizer does not name fewer. Raises ImportError without the library `tokenizers`,
     FileNotFoundError for missing files and ValueError for damaged ones.
     """
-    try:
-        from tokenizers import Regex, normalizers, pre_tokenizers
-        from tokenizers import Tokenizer as Splitter
-        from tokenizers.models import BPE
-    except ImportError as error:
-        raise ImportError(
-            "Prompts need the library tokenizers: install ddib_jax[text], or `pip install"
-            " tokenizers`."
-        ) from error
     folder = Path(folder)
     vocabulary, merges, added = _vocabulary(folder)
     config = _object(folder / "tokenizer_config.json")
@@ -124,25 +134,11 @@ def read_tokenizer(folder: str | Path, *, length: int = LENGTH) -> Tokenizer:
     if strange := sorted(set(words.values()) - vocabulary.keys()):
         raise ValueError(f"{folder} has no token {strange[0]!r}, which its files name.")
     try:
-        bpe = Splitter(
-            BPE(
-                vocab=vocabulary,
-                merges=merges,
-                end_of_word_suffix="</w>",
-                unk_token=words["unk_token"],
-            )
-        )
+        bpe = _splitter(vocabulary, merges, words["unk_token"])
+    except ImportError:
+        raise
     except Exception as error:  # the library raises Exception itself, for merges out of no tokens
         raise ValueError(f"The vocabulary of {folder} cannot be used: {error}.") from error
-    bpe.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
     added = {
         int(key): token for key, token in config.get("added_tokens_decoder", {}).items()
     } | added
@@ -154,10 +150,77 @@ def read_tokenizer(folder: str | Path, *, length: int = LENGTH) -> Tokenizer:
     return Tokenizer(bpe, start, end, pad, length)
 
 
+def learn_tokenizer(captions: Iterable[str], folder: str | Path, *, size: int) -> Tokenizer:
+    """A tokenizer like CLIP's of the words of captions, which is written to `folder`.
+
+    size: tokens at most; 512 are bytes, from which any text can be spelt, and the frequent words of
+    the captions become tokens of their own. Its texts have room for the longest of the captions, up
+    to `LENGTH` tokens. Raises ImportError without the library `tokenizers`, and ValueError for no
+    room for the bytes.
+    """
+    if size < _BYTES:
+        raise ValueError(
+            f"A vocabulary of {size} has no room for all bytes; give at least {_BYTES}."
+        )
+    splitter = _splitter({}, [], _SPECIAL["unk_token"])
+    from tokenizers import pre_tokenizers, trainers
+
+    captions = list(captions)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = [_SPECIAL["bos_token"], _SPECIAL["eos_token"]]
+    trainer = trainers.BpeTrainer(
+        vocab_size=size - len(letters),  # those that end no caption's word are added below
+        special_tokens=special,
+        initial_alphabet=letters,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    splitter.train_from_iterator(captions, trainer)
+    learnt = json.loads(splitter.to_str())["model"]
+    vocabulary, merges = learnt["vocab"], [tuple(pair) for pair in learnt["merges"]]
+    # Any byte may end a word, also one that ends none of the captions'.
+    for letter in letters:
+        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
+    bpe = _splitter(vocabulary, merges, _SPECIAL["unk_token"])
+    start, end = (vocabulary[word] for word in special)
+    longest = max((len(bpe.encode(caption).ids) for caption in captions), default=0)
+    # Some room to spare, for texts that are not among the captions.
+    room = 4 * math.ceil((longest + 2) / 4)
+    tokenizer = Tokenizer(bpe, start, end, end, min(room, LENGTH))
+    tokenizer.save(folder)
+    return read_tokenizer(folder)
+
+
 def length_of(folder: str | Path, *, length: int = LENGTH) -> int:
     """Tokens of every prompt: those that the tokenizer of a folder names, at most `length`."""
     named = _object(Path(folder) / "tokenizer_config.json").get("model_max_length")
     return min(length, named) if isinstance(named, int) else length
+
+
+def _splitter(
+    vocabulary: dict[str, int], merges: list[tuple[str, str]], unknown: str
+) -> "tokenizers.Tokenizer":
+    """What splits texts into tokens as CLIP does."""
+    try:
+        from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+        from tokenizers.models import BPE
+    except ImportError as error:
+        raise ImportError(
+            "Prompts need the library tokenizers: install ddib_jax[text], or `pip install"
+            " tokenizers`."
+        ) from error
+    model = BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token=unknown)
+    bpe = Tokenizer(model)
+    bpe.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return bpe
 
 
 def _spans(prompt: str, encoding: "tokenizers.Encoding") -> list[Span]:

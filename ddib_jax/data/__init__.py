@@ -1,7 +1,8 @@
 """Data sets on the host (no jax): digits, folders of images, points; and batches of them."""
 
 from ddib_jax.data.arrays import ArrayImages
-from ddib_jax.data.batches import batch_at
+from ddib_jax.data.batches import batch_at, captions_at
+from ddib_jax.data.captioned_digits import CaptionedDigits
 from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.datasets import DATASETS, is_named, load_dataset
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
@@ -11,7 +12,7 @@ from ddib_jax.data.idx import mnist_idx
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures
 from ddib_jax.data.pixels import COLOUR_SPACES, PixelCloud, colour_space, to_pixels, to_points
 from ddib_jax.data.points import SHAPES, Points, draw_points
-from ddib_jax.data.sources import ALL, SPLITS, ImageSource, check_split
+from ddib_jax.data.sources import ALL, SPLITS, Captioned, ImageSource, check_split
 from ddib_jax.data.tfds_sets import tfds_digits, tfds_images
 from ddib_jax.data.walk import image_files, part_of, split_folder, suffixes
 from ddib_jax.data.workers import in_workers
@@ -24,6 +25,8 @@ __all__ = [
     "SHAPES",
     "SPLITS",
     "ArrayImages",
+    "Captioned",
+    "CaptionedDigits",
     "ColouredDigits",
     "Digits",
     "ImageSource",
@@ -32,6 +35,7 @@ __all__ = [
     "Points",
     "batch_at",
     "bundled_digits",
+    "captions_at",
     "check_split",
     "colour_space",
     "draw_points",

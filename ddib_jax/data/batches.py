@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddib_jax.data.sources import ImageSource
+from ddib_jax.data.sources import Captioned, ImageSource
 
 
 def batch_at(
@@ -22,6 +22,23 @@ def batch_at(
         ValueError: the source is empty, the step is negative, or the shards do not divide the
             batch.
     """
+    indices, part = _drawn(source, step, batch_size=batch_size, seed=seed, shard=shard)
+    images = source.take(indices, rng=_generator(seed, step), part=part)
+    return images, None if source.labels is None else source.labels[indices[part]]
+
+
+def captions_at(
+    source: Captioned, step: int, *, batch_size: int, seed: int, shard: tuple[int, int] = (0, 1)
+) -> list[str]:
+    """The captions of the images of `batch_at`, with the same arguments; raises as it does."""
+    indices, part = _drawn(source, step, batch_size=batch_size, seed=seed, shard=shard)
+    return source.captions(indices, rng=_generator(seed, step), part=part)
+
+
+def _drawn(
+    source: ImageSource, step: int, *, batch_size: int, seed: int, shard: tuple[int, int]
+) -> tuple[Int[np.ndarray, " batch_size"], slice]:
+    """The indices of a batch, and the shard's part of them."""
     index, count = shard
     if len(source) == 0:
         raise ValueError("The data set is empty: a batch needs at least one image.")
@@ -36,10 +53,14 @@ def batch_at(
         )
     indices = _stream(len(source), step * batch_size, batch_size, seed)
     part = slice(index * batch_size // count, (index + 1) * batch_size // count)
+    return indices, part
+
+
+def _generator(seed: int, step: int) -> np.random.Generator:
+    """What draws the augmentation of a step."""
     # SeedSequence pads with zeros, so (seed, step, 0) would be the generator of the epoch's
     # permutation.
-    images = source.take(indices, rng=np.random.default_rng([seed, step, 1]), part=part)
-    return images, None if source.labels is None else source.labels[indices[part]]
+    return np.random.default_rng([seed, step, 1])
 
 
 def _stream(length: int, start: int, size: int, seed: int) -> Int[np.ndarray, " size"]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ddib_jax.data.arrays import ArrayImages
+from ddib_jax.data.captioned_digits import CaptionedDigits
 from ddib_jax.data.digit_sets import find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits
 from ddib_jax.data.folder import image_folder
@@ -18,6 +19,10 @@ from ddib_jax.data.walk import DOMAINS, HALVES, part_of
 
 def _coloured(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
     return ColouredDigits(find_digits(parse_digits(argument), split, directory=directory), seed)
+
+
+def _captioned(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
+    return CaptionedDigits(find_digits(parse_digits(argument), split, directory=directory), seed)
 
 
 def _grey(argument: str, split: str, directory: str | Path | None, seed: int) -> ImageSource:
@@ -63,6 +68,7 @@ DATASETS: dict[str, Callable[[str, str, str | Path | None, int], ImageSource]] =
     "five": _one_digit("5"),
     "seven": _one_digit("7"),
     "digits": _coloured,
+    "captioned": _captioned,
     "mnist": _grey,
     "npz": _arrays,
     **{shape: _points(shape) for shape in SHAPES},
@@ -75,6 +81,7 @@ The argument is what follows the colon in `digits:1,2,3` and `lab:photo.png`, ""
 
 _FORMS = (
     "digits:1,2,3",
+    "captioned:1,2,3",
     "mnist:1,2,3",
     "npz:FILE",
     "lab:FILE",
@@ -105,6 +112,7 @@ def load_dataset(
         five, seven                 one digit of MNIST, coloured as by Gushchin et al. (ENOT,
                                     NeurIPS 2023)
         digits, digits:1,2,3        all digits or some, coloured
+        captioned, captioned:1,2,3  all digits or some, of many looks and with captions
         mnist, mnist:1,2,3          all digits or some, grey
         moons, checkerboard, ...    points of the plane, a shape of `SHAPES`
         lab:FILE, rgb:FILE          the pixels of an image as points of a colour space

@@ -47,6 +47,20 @@ class ImageSource(Protocol):
         ...
 
 
+@runtime_checkable
+class Captioned(ImageSource, Protocol):
+    """Images with a text each that says what they show."""
+
+    def captions(
+        self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
+    ) -> list[str]:
+        """The captions of the images that `take` gives for the same arguments.
+
+        rng: in the state in which `take` was given its own; both draw an image's look first.
+        """
+        ...
+
+
 def to_float(pixels: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Map bytes in [0, 255] linearly to float32 in [-1, 1]; any shape."""
     return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ddib_jax.nets.autoencoder_kl import AutoencoderKL
+from ddib_jax.nets.captioned import Captioned
 from ddib_jax.nets.classifier import DigitClassifier
 from ddib_jax.nets.clip_text import CLIPText
 from ddib_jax.nets.cyclegan import PatchDiscriminator, ResnetGenerator, UnetGenerator
@@ -22,6 +23,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
     "unet2d": UNet2D,
     "unet2d-condition": UNet2DCondition,
+    "clip-text": CLIPText,
     "song-unet": SongUNet,
     "dhariwal-unet": DhariwalUNet,
     "mlp": MLP,
@@ -45,6 +47,8 @@ def rematerialised(network: Network) -> Network:
 
     Raises ValueError for a network without that option (`remat`).
     """
+    if isinstance(network, Captioned):
+        return network.rematerialised()
     if not isinstance(network, nn.Module) or not hasattr(network, "remat"):
         raise ValueError(
             f"{type(network).__name__} has no blocks to compute anew; leave remat out."
@@ -57,6 +61,7 @@ __all__ = [
     "NETWORKS",
     "AutoencoderKL",
     "CLIPText",
+    "Captioned",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DhariwalUNet",

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from ddib_jax.nets.adm_blocks import ADM, conv
-from ddib_jax.nets.layers import group_norm
+from ddib_jax.nets.layers import depth_to_space, group_norm, space_to_depth
 
 
 class UNet(ADM):
@@ -52,7 +52,7 @@ class UNet(ADM):
             width = 4 * self.model_channels
             labels = nn.Embed(self.num_classes, width, dtype=dtype, name="label_emb")
             embedding += labels(cond)
-        skips = self.down(_space_to_depth(x, self.patch_size), embedding, train=train)
+        skips = self.down(space_to_depth(x, self.patch_size), embedding, train=train)
         h = self.middle(skips[-1], embedding, train=train)
         block = 0
         for level, width in reversed(list(enumerate(widths))):
@@ -70,7 +70,7 @@ class UNet(ADM):
                 block += 1
         channels = self.out_channels * (2 if self.learn_sigma else 1) * self.patch_size**2
         h = nn.silu(group_norm("out.0")(h)).astype(dtype)
-        return _depth_to_space(conv(channels, 3, dtype, "out.2", zero=True)(h), self.patch_size)
+        return depth_to_space(conv(channels, 3, dtype, "out.2", zero=True)(h), self.patch_size)
 
     def _check(self, x: Array, cond: Array | None) -> None:
         multiple = self.patch_size * 2 ** (len(self.channel_mult) - 1)
@@ -86,15 +86,3 @@ class UNet(ADM):
                 f"The network has {classes} and {labels}; give labels to class-conditional models,"
                 " and to those alone."
             )
-
-
-def _space_to_depth(x: Float[Array, "b h w c"], size: int) -> Array:
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(b, h // size, w // size, size * size * c)
-
-
-def _depth_to_space(x: Float[Array, "b h w c"], size: int) -> Array:
-    b, h, w, c = x.shape
-    x = x.reshape(b, h, w, size, size, c // size**2).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(b, h * size, w * size, c // size**2)

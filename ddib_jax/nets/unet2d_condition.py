@@ -14,7 +14,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from ddib_jax.nets.layers import ACTIVATIONS, group_norm, timestep_embedding
+from ddib_jax.nets.layers import (
+    ACTIVATIONS,
+    depth_to_space,
+    group_norm,
+    space_to_depth,
+    timestep_embedding,
+)
 from ddib_jax.nets.transformer2d import Transformer2D
 from ddib_jax.nets.unet2d_blocks import Down, Embedding, Residual, Up
 
@@ -55,9 +61,11 @@ class UNet2DCondition(nn.Module):
     num_attention_heads is that number instead. upcast_attention changes nothing: the softmax is in
     float32 always. Options that are listed last are refused at any value but their default or None.
 
-    text_length: tokens of a text, an option of ours. dtype is that of the computation; parameters
-    are used as they are loaded. remat computes every block anew on the way back instead of keeping
-    what it held (jax.checkpoint): less memory, a third more time.
+    Options of ours: text_length, tokens of a text; patch_size > 1, a space-to-depth stem with which
+    the network runs on [h/p, w/p] with p^2 times the channels; time_scale, which multiplies the
+    time before its embedding (1 for steps of a thousand, 16 for log(sigma) / 4). dtype is that of
+    the computation; parameters are used as they are loaded. remat computes every block anew on the
+    way back instead of keeping what it held (jax.checkpoint): less memory, a third more time.
     """
 
     in_channels: int = 4
@@ -88,6 +96,8 @@ class UNet2DCondition(nn.Module):
     addition_time_embed_dim: int | None = None
     projection_class_embeddings_input_dim: int | None = None
     text_length: int = 77
+    patch_size: int = 1
+    time_scale: float = 1.0
     dtype: str = "float32"
     remat: bool = False
 
@@ -196,6 +206,7 @@ class UNet2DCondition(nn.Module):
             )
             return block(h, text)
 
+        x = space_to_depth(x, self.patch_size)
         h = (2 * x - 1 if self.center_input_sample else x).astype(dtype)
         h = nn.Conv(widths[0], (3, 3), padding=1, dtype=dtype, name="conv_in")(h)
         skips, last = [h], len(widths) - 1
@@ -228,7 +239,9 @@ class UNet2DCondition(nn.Module):
 
         norm = group_norm("conv_norm_out", groups=self.norm_num_groups, eps=self.norm_eps)
         h = ACTIVATIONS[self.act_fn](norm(h)).astype(dtype)
-        return nn.Conv(self.out_channels, (3, 3), padding=1, dtype=dtype, name="conv_out")(h)
+        channels = self.out_channels * self.patch_size**2
+        h = nn.Conv(channels, (3, 3), padding=1, dtype=dtype, name="conv_out")(h)
+        return depth_to_space(h, self.patch_size)
 
     def _embedding(self, time: Array, cond: Mapping[str, Array], dtype: Any) -> Float[Array, "b e"]:
         """The embedding of time, and of what SDXL is told besides the text."""
@@ -240,7 +253,7 @@ class UNet2DCondition(nn.Module):
         size = self.time_embedding_dim or 4 * self.block_out_channels[0]
         act = ACTIVATIONS[self.act_fn]
         of_time = Embedding(size, dtype, act, name="time_embedding")
-        embedding = of_time(waves(time, self.block_out_channels[0]))
+        embedding = of_time(waves(self.time_scale * time, self.block_out_channels[0]))
         if self.addition_embed_type is None or self.addition_time_embed_dim is None:
             return embedding
         sizes = waves(cond["time_ids"].reshape(-1), self.addition_time_embed_dim)
@@ -278,7 +291,7 @@ class UNet2DCondition(nn.Module):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for option in _BY_DEFAULT_ALONE:
             _refuse_unless(option, getattr(self, option), (defaults[option], None))
-        multiple = 2 ** (levels - 1)
+        multiple = self.patch_size * 2 ** (levels - 1)
         if x.shape[1] % multiple or x.shape[2] % multiple:
             raise ValueError(
                 f"This U-Net needs heights and widths divisible by {multiple}; the images are"

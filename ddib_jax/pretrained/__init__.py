@@ -15,7 +15,15 @@ from ddib_jax.pretrained.guided_diffusion import (
     load_noisy_classifier,
     to_guided_diffusion,
 )
-from ddib_jax.pretrained.native import describe, load_model, load_network, save_model, save_network
+from ddib_jax.pretrained.native import (
+    describe,
+    load_model,
+    load_network,
+    load_text_encoder,
+    save_model,
+    save_network,
+)
+from ddib_jax.pretrained.text_encoders import TextEncoder
 
 __all__ = [
     "CLASSES",
@@ -23,6 +31,7 @@ __all__ = [
     "SHIPPED",
     "Checkpoint",
     "Format",
+    "TextEncoder",
     "conditioned",
     "conditions",
     "describe",
@@ -35,6 +44,7 @@ __all__ = [
     "load_model",
     "load_network",
     "load_noisy_classifier",
+    "load_text_encoder",
     "open",
     "save_diffusers",
     "save_model",

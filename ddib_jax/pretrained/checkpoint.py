@@ -72,8 +72,10 @@ class Checkpoint:
 
         Raises ValueError where there are more names of classes than labels, and as `model` does.
         """
-        if self.format.conditioner is not None:
-            return self.format.conditioner(self.path, self.model(), f"'{self.name}'")
+        find = self.format.conditioner
+        texts = None if find is None else find(self.path, self.model(), f"'{self.name}'")
+        if texts is not None:
+            return texts
         return conditioner_of(self.model().network, self.classes, self.name)
 
     @cached_property

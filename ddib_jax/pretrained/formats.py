@@ -16,7 +16,7 @@ from ddib_jax.pretrained.diffusers_pipeline import (
 )
 from ddib_jax.pretrained.edm import is_edm, load_edm
 from ddib_jax.pretrained.guided_diffusion import load_guided_diffusion
-from ddib_jax.pretrained.native import load_model
+from ddib_jax.pretrained.native import load_model, text_conditioner
 from ddib_jax.pretrained.single_file import (
     is_single_file,
     load_single_file,
@@ -52,6 +52,7 @@ FORMATS: dict[str, Format] = {
         lambda path: (path / "model.json").is_file(),
         load_model,
         lambda path: [path / "weights.safetensors"],
+        conditioner=text_conditioner,
     ),
     "diffusers-pipeline": Format(
         is_pipeline,

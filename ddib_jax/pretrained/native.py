@@ -2,8 +2,9 @@
 
 model.json            what the weights mean: network, schedule, preconditioning, shape of an
                       image, data, training
-weights.safetensors   `params/...` and `preconditioning/...`, float16 or float32 (float32 for
-                      statistics that float16 would round)
+weights.safetensors   `params/...`, `preconditioning/...` and `text/...`, float16 or float32
+                      (float32 for statistics that float16 would round)
+tokenizer/            of a model that is told texts: files as CLIP's tokenizer has them
 samples.png           a grid of samples, for people
 """
 
@@ -19,19 +20,22 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from ddib_jax.conditioning import Prompts
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted, read_json
 from ddib_jax.nets import NETWORKS, example_condition
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.pretrained.description import array_fields, class_of, from_json, to_json
 from ddib_jax.pretrained.shapes import first_line, parameter_shapes
+from ddib_jax.pretrained.text_encoders import Encoders, TextEncoder
 from ddib_jax.schedules import SCHEDULES
+from ddib_jax.text import Tokenizer, read_tokenizer
 from ddib_jax.types import Params
 
 FORMAT = "ddib_jax model, version 1"
 
 GROUPS = {
-    "diffusion": ("params/", "preconditioning/"),
+    "diffusion": ("params/", "preconditioning/", "text/"),
     "classifier": ("params/",),
     "generator": ("params/",),
     "sampler": ("params/",),
@@ -47,13 +51,14 @@ def save_model(
     facts: dict[str, Any],
     dtype: str = "float32",
     samples: Path | None = None,
+    encoder: TextEncoder | None = None,
 ) -> Path:
     """Write a diffusion model as a model directory, whole or not at all; returns the directory.
 
     facts: what else `model.json` shall say (`data`, `training`), JSON values. dtype: of the stored
-    weights. samples: a PNG to copy there. An older model in the same place is replaced. Raises
-    OSError where the disk does not take it and ValueError for weights that are not finite in
-    `dtype` and a model with a codec; the older model is whole then.
+    weights. samples: a PNG to copy there. encoder: by which the model is told texts. An older model
+    in the same place is replaced. Raises OSError where the disk does not take it and ValueError for
+    weights that are not finite in `dtype` and a model with a codec; the older model is whole then.
     """
     if model.codec is not None:
         raise ValueError(
@@ -73,7 +78,11 @@ def save_model(
         "preconditioning": to_json(PRECONDITIONINGS, model.precondition, arrays=fields),
         **facts,
     }
-    return _write(Path(directory), description, arrays, dtype, samples)
+    if encoder is not None:
+        arrays |= _prefixed("text/", flatten_dict(encoder.params, sep="/"))
+        description["text"] = to_json(NETWORKS, encoder.network)
+    tokenizer = None if encoder is None else encoder.tokenizer
+    return _write(Path(directory), description, arrays, dtype, samples, tokenizer)
 
 
 def save_network(
@@ -137,10 +146,38 @@ def load_model(directory: str | Path) -> DiffusionModel:
             f" ({first_line(error)}); the model is damaged."
         ) from error
     condition = example_condition(network)
+    if "text" not in description and _under("text/", arrays):
+        raise ValueError(f"{directory} holds a text encoder that its model.json does not describe.")
     params = _checked_params(directory, network, arrays, inputs, jnp.zeros(1), condition)
     return DiffusionModel(
         params, precondition, network=network, schedule=schedule, data_shape=shape
     )
+
+
+def load_text_encoder(directory: str | Path) -> TextEncoder:
+    """The text encoder of a model directory that has one, parameters in float32.
+
+    Raises as `load_model` does, and as `read_tokenizer`.
+    """
+    directory = Path(directory)
+    description, arrays = _read(directory, "diffusion")
+    network = from_json(directory, NETWORKS, description, "text")
+    tokenizer = read_tokenizer(directory / "tokenizer")
+    tokens = jnp.zeros((1, tokenizer.length), jnp.int32)
+    return TextEncoder(
+        network, _checked_params(directory, network, arrays, tokens, group="text/"), tokenizer
+    )
+
+
+def text_conditioner(directory: Path, model: DiffusionModel, whose: str) -> Prompts | None:
+    """What makes conditions of prompts for a model that is told texts; None for another.
+
+    whose: the subject of its error sentences. The encoder's files are read at the first prompt.
+    """
+    if "text" not in describe(directory):
+        return None
+    encoders = Encoders(lambda: (load_text_encoder(directory),))
+    return encoders.prompts(blank=False, whose=whose)
 
 
 def load_network(directory: str | Path, kind: str) -> tuple[Params, Any]:
@@ -209,10 +246,14 @@ def _image_shape(directory: Path, description: dict[str, Any]) -> tuple[int, ...
 
 
 def _checked_params(
-    directory: Path, network: Any, arrays: dict[str, np.ndarray], *inputs: Any
+    directory: Path,
+    network: Any,
+    arrays: dict[str, np.ndarray],
+    *inputs: Any,
+    group: str = "params/",
 ) -> Params:
     """The parameters among the arrays; ValueError where they are not those of the network."""
-    stored = _under("params/", arrays)
+    stored = _under(group, arrays)
     expected = parameter_shapes(network, inputs, f"{directory}/model.json describes")
     faults = [f"{name} is missing" for name in expected.keys() - stored.keys()]
     faults += [f"{name} is unknown" for name in stored.keys() - expected.keys()]
@@ -232,7 +273,12 @@ def _checked_params(
 
 
 def _write(
-    directory: Path, description: dict, arrays: dict[str, Any], dtype: str, samples: Path | None
+    directory: Path,
+    description: dict,
+    arrays: dict[str, Any],
+    dtype: str,
+    samples: Path | None,
+    tokenizer: Tokenizer | None = None,
 ) -> Path:
     # Order C: safetensors writes arrays of Fortran's order scrambled.
     weights = {
@@ -243,6 +289,8 @@ def _write(
         try:
             (draft / "weights.safetensors").write_bytes(save(weights))
             (draft / "model.json").write_text(text)
+            if tokenizer is not None:
+                tokenizer.save(draft / "tokenizer")
             if samples is not None:
                 shutil.copyfile(samples, draft / "samples.png")
         except (OSError, SafetensorError) as error:

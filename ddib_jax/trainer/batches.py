@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ddib_jax.data import ImageSource, batch_at
+from ddib_jax.data import Captioned, ImageSource, batch_at, captions_at
 from ddib_jax.distributed import Shard
+from ddib_jax.text import Tokenizer
 
 _WHOLE = Shard()
 
@@ -15,10 +16,11 @@ _WHOLE = Shard()
 class Batches:
     """The batch of a step, a pure function of it.
 
-    A batch holds `image`, `index` (in the batch of all hosts) and, where labelled, `label`. A
-    fraction `label_dropout` of the labels is the null label instead, the number after the last
-    class (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right. Of the
-    `batch_size` images, this host's `shard` is given.
+    A batch holds `image`, `index` (in the batch of all hosts) and what the network is told of each
+    image, `cond`: where `labelled` the label, with a `tokenizer` the tokens of the caption. A
+    fraction `label_dropout` is told the null label, the number after the last class, or the empty
+    text instead (Ho and Salimans 2022); with `flip` half of the images are mirrored left to right.
+    Of the `batch_size` images, this host's `shard` is given.
     """
 
     source: ImageSource
@@ -26,31 +28,45 @@ class Batches:
     seed: int
     labelled: bool = False
     label_dropout: float = 0.0
+    tokenizer: Tokenizer | None = None
     flip: bool = False
     shard: Shard = _WHOLE
 
     def __call__(self, step: int) -> dict[str, Any]:
-        images, labels = batch_at(
-            self.source,
-            step,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            shard=(self.shard.index, self.shard.count),
-        )
+        drawn = {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "shard": (self.shard.index, self.shard.count),
+        }
+        images, labels = batch_at(self.source, step, **drawn)
         index = np.arange(len(images)) + self.shard.index * len(images)
         if self.flip:
             mirrored = self._chances(step, 2)[index] < 0.5
             images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
         batch = {"image": images, "index": index}
+        dropped = self._chances(step, 1)[index] < self.label_dropout
         if self.labelled:
-            dropped = self._chances(step, 1)[index] < self.label_dropout
             null = len(self.source.classes)
-            batch["label"] = np.where(dropped, null, needed(labels)).astype(np.int32)
+            batch["cond"] = np.where(dropped, null, needed(labels)).astype(np.int32)
+        elif self.tokenizer is not None:
+            captions = captions_at(captioned(self.source), step, **drawn)
+            told = ("" if drop else text for text, drop in zip(captions, dropped, strict=True))
+            batch["cond"] = np.stack([self.tokenizer(text).ids for text in told])
         return batch
 
     def _chances(self, step: int, stream: int) -> np.ndarray:
         """Uniform numbers [batch_size], the same on all hosts, from which each takes its part."""
         return np.random.default_rng([self.seed, step, 0, stream]).random(self.batch_size)
+
+
+def captioned(source: ImageSource) -> Captioned:
+    """The source, which has captions; raises ValueError where it has none."""
+    if not isinstance(source, Captioned):
+        raise ValueError(
+            "The data have no captions; leave them out, or give data that have some: captioned, or"
+            " a folder with a metadata.jsonl or a .txt file beside each picture."
+        )
+    return source
 
 
 def needed(labels: np.ndarray | None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Options that a training and a plan of one share: network, loss and optimiser."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -9,7 +10,16 @@ import jax.numpy as jnp
 import optax
 
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
-from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
+from ddib_jax.nets import (
+    MLP,
+    Captioned,
+    CLIPText,
+    UNet,
+    UNet2DCondition,
+    example_condition,
+    rematerialised,
+)
+from ddib_jax.nets.unet2d_condition import DOWN, UP
 from ddib_jax.options import (
     Count,
     NonNegative,
@@ -24,11 +34,13 @@ from ddib_jax.options import (
 )
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.schedules import EDM, SCHEDULES
+from ddib_jax.text import LENGTH, Tokenizer
 from ddib_jax.training import accumulated, adamw, gradients
 from ddib_jax.training.step import GradFn
 from ddib_jax.types import Network, NoiseSchedule, Preconditioning
 from ddib_jax.weightings import WEIGHTINGS
 
+_HEAD = 16  # channels of a head of the text encoder
 _TABLES = ("discrete",)
 """Schedules that are a table, which a training would have to be given."""
 _TRAINABLE = tuple(name for name in SCHEDULES if name not in _TABLES)
@@ -95,10 +107,20 @@ class Recipe:
     """Tell the network the images' labels (digits; in a folder of folders, the folder): one model
     is then many domains.
     """
+    captions: bool = False
+    """Tell the network the images' captions, by a text encoder that is trained with it; the U-Net
+    is then of Stable Diffusion's kind, and --reference is not used.
+    """
     label_dropout: Portion = 0.0
-    """Fraction of the images of a conditional training that are given without their label, for
+    """Fraction of the images of a training with labels or captions that are given without, for
     classifier-free guidance; 0.1 is usual.
     """
+    vocabulary: Size = 1024
+    """Tokens that captions are made of, at most: 514 spell any text, the others are words."""
+    text_width: Size = 64
+    """Width of the text encoder, a multiple of 16."""
+    text_layers: Size = 2
+    """Layers of the text encoder."""
     model_channels: Size = 32
     """Channels of the U-Net's first level."""
     channel_mult: Sizes = (1, 2, 4)
@@ -137,8 +159,17 @@ class Recipe:
             )
         if not self.channel_mult:
             raise ValueError("The U-Net has no level; give --channel-mult at least one number.")
+        if self.captions and self.conditional:
+            raise ValueError("A network is told labels or captions; leave one of them out.")
+        if self.captions and self.text_width % _HEAD:
+            raise ValueError(
+                f"The text encoder has heads {_HEAD} wide; give a --text-width that is a multiple."
+            )
         of_unet = ("model_channels", "channel_mult", "num_res_blocks", "attention_resolutions")
         unused = {
+            "training with captions": (
+                () if self.captions else ("vocabulary", "text_width", "text_layers")
+            ),
             "the network for points": () if points else ("width", "blocks"),
             "the U-Net, and the data are points": (*of_unet, "patch_size") if points else (),
             "the EDM and VE schedules": () if self._log_normal else ("sigma_min", "sigma_max"),
@@ -153,14 +184,23 @@ class Recipe:
                     raise ValueError(f"--{option} is an option of {what}; leave it out.")
 
     def untrained(
-        self, shape: tuple[int, ...], precondition: Preconditioning, classes: int | None
+        self,
+        shape: tuple[int, ...],
+        precondition: Preconditioning,
+        classes: int | None,
+        tokenizer: Tokenizer | None = None,
     ) -> DiffusionModel:
         """The model before the first step.
 
         shape: (h, w, c) of images, (d,) of points. classes: labels of a class-conditional model, a
-        null label included, or None.
+        null label included, or None. tokenizer: of the captions; without one, the largest that the
+        options allow is assumed.
         """
-        network, sigma = self._network(shape, classes), jnp.ones(())
+        sigma = jnp.ones(())
+        if self.captions:
+            network = self._captioned(shape, tokenizer)
+        else:
+            network = self._network(shape, classes)
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
         key, time, cond = jax.random.key(self.seed), jnp.zeros(1), example_condition(network)
         params = jax.jit(network.init)(key, jnp.zeros(inputs.shape), time, cond)["params"]
@@ -190,15 +230,15 @@ class Recipe:
 
         def loss(params, key, batch, shared):
             precondition, reference = shared
-            label = batch.get("label")
+            cond = batch.get("cond")
             learner = replace(
-                model, params=params, precondition=precondition, cond=label, network=network
+                model, params=params, precondition=precondition, cond=cond, network=network
             )
             options = {"index": batch["index"], "train": True, "weighting": weighting}
             if reference is not None:
                 options |= {
                     "reference": reference.images,
-                    "related": reference.related(label, null),
+                    "related": reference.related(cond, null),
                 }
             return denoising_loss(key, learner, batch["image"], noise_level, **options)
 
@@ -217,7 +257,7 @@ class Recipe:
     def _network(self, shape: tuple[int, ...], classes: int | None) -> Network:
         shared = {
             "out_channels": shape[-1],
-            "time_scale": 16.0 if self._log_normal else 1000.0,
+            "time_scale": self._time_scale,
             "dtype": "bfloat16" if self.bf16 else "float32",
         }
         if len(shape) == 1:
@@ -232,6 +272,49 @@ class Recipe:
             num_classes=classes,
             **shared,
         )
+
+    def _captioned(self, shape: tuple[int, ...], tokenizer: Tokenizer | None) -> Captioned:
+        """A U-Net and a text encoder; heads are 32 and 16 channels wide."""
+        dtype = "bfloat16" if self.bf16 else "float32"
+        size, length, end = self.vocabulary, LENGTH, self.vocabulary - 1
+        if tokenizer is not None:
+            size, length, end = tokenizer.size, tokenizer.length, tokenizer.end
+        widths = tuple(self.model_channels * multiple for multiple in self.channel_mult)
+        side = shape[0] // self.patch_size
+        attends = [side // 2**level in self.attention_resolutions for level in range(len(widths))]
+        kind = lambda table, attended: next(name for name in table if table[name] == attended)
+        unet = UNet2DCondition(
+            in_channels=shape[-1],
+            out_channels=shape[-1],
+            down_block_types=tuple(kind(DOWN, attended) for attended in attends),
+            up_block_types=tuple(kind(UP, attended) for attended in reversed(attends)),
+            block_out_channels=widths,
+            layers_per_block=self.num_res_blocks,
+            norm_num_groups=math.gcd(8, *widths),
+            attention_head_dim=tuple(max(width // 32, 1) for width in widths),
+            cross_attention_dim=self.text_width,
+            dropout=self.dropout,
+            text_length=length,
+            patch_size=self.patch_size,
+            time_scale=self._time_scale,
+            dtype=dtype,
+        )
+        encoder = CLIPText(
+            vocab_size=size,
+            hidden_size=self.text_width,
+            intermediate_size=4 * self.text_width,
+            num_hidden_layers=self.text_layers,
+            num_attention_heads=self.text_width // _HEAD,
+            max_position_embeddings=length,
+            eos_token_id=end,
+            dtype=dtype,
+        )
+        return Captioned(unet, encoder)
+
+    @property
+    def _time_scale(self) -> float:
+        """What a network multiplies its time by, of log(sigma) / 4 or in [0, 1]."""
+        return 16.0 if self._log_normal else 1000.0
 
     def _noise_level(self, model: DiffusionModel) -> LogNormal | UniformTime:
         if self._log_normal:

@@ -14,6 +14,7 @@ import numpy as np
 from ddib_jax import distributed, preconditioning, pretrained
 from ddib_jax.data import ImageSource, in_workers, write_unreadable
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import drafted
 from ddib_jax.options import (
     Count,
     OptionalCount,
@@ -23,16 +24,19 @@ from ddib_jax.options import (
     defaults,
 )
 from ddib_jax.parallel import machine
-from ddib_jax.pretrained import Checkpoint
-from ddib_jax.trainer.batches import Batches
+from ddib_jax.pretrained import Checkpoint, TextEncoder
+from ddib_jax.text import Tokenizer, learn_tokenizer, read_tokenizer
+from ddib_jax.trainer.batches import Batches, captioned
 from ddib_jax.trainer.domain import Reference, data_deviation, statistics
 from ddib_jax.trainer.place import check_place, note_data
 from ddib_jax.trainer.preview import preview
 from ddib_jax.trainer.recipe import Recipe
 from ddib_jax.training import Checkpoints, Intervals, TrainingLog, TrainState, fit_resumably
 from ddib_jax.training.log import read_log
+from ddib_jax.types import Cond
 from ddib_jax.weightings import WEIGHTINGS
 
+_CAPTIONS_READ = 20_000  # at least, where there are more, for a tokenizer
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FREE = (
     "workers",
@@ -132,7 +136,8 @@ class _Session:
             if checkpoints.fresh:  # what a start before this one fitted may be of other options
                 (work_dir / "wiener.npz").unlink(missing_ok=True)
         initial = pretrained.open(training.init) if training.init else None
-        model, labels = self._model(initial), self._labels()
+        tokenizer = self._tokenizer()
+        model, conds = self._model(initial, tokenizer), self._shown(tokenizer)
         tx, last = training.tx(), min(training.steps, training.stop_at or training.steps)
         batches = Batches(
             source,
@@ -140,11 +145,16 @@ class _Session:
             training.seed,
             labelled=training.conditional,
             label_dropout=training.label_dropout,
+            tokenizer=tokenizer,
             flip=training.flip,
             shard=shard,
         )
+        # No two images need share a caption, whose average the target could be.
         reference = Reference.draw(
-            source, training.reference, training.seed, labelled=training.conditional
+            source,
+            0 if training.captions else training.reference,
+            training.seed,
+            labelled=training.conditional,
         )
 
         def batches_from(start: int) -> Generator[Any, None, None]:
@@ -153,7 +163,7 @@ class _Session:
             return (batches(step) for step in range(start, last))
 
         def look(path: Path, state: TrainState) -> None:
-            preview(dataclasses.replace(model, params=state.ema), path, labels=labels)
+            preview(dataclasses.replace(model, params=state.ema), path, conds=conds)
 
         state = fit_resumably(
             jax.random.key(training.seed),
@@ -173,16 +183,47 @@ class _Session:
             profile=work_dir / "profile" if training.profile and first else None,
         )
         model = dataclasses.replace(model, params=state.ema)
+        samples = work_dir / "samples.png"
         if first:
-            self._write(model, initial)
+            preview(model, samples, conds=conds)
+        encoder = None
+        if tokenizer is not None:
+            model, encoder = _parted(model, tokenizer)
+        if first:
+            self._write(model, encoder, samples, initial)
         distributed.barrier("model written")
         return model
 
-    def _model(self, initial: Checkpoint | None) -> DiffusionModel:
+    def _tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the captions, learnt from them once; None in a training without."""
+        if not self.training.captions:
+            return None
+        folder, source = self.out / "training" / "tokenizer", captioned(self.source)
+        if not folder.is_dir() and distributed.shard().index == 0:
+            few = range(0, len(source), max(1, len(source) // _CAPTIONS_READ))
+            with drafted(folder) as draft:
+                # As they are shown, and as they are in training, which may say less or more.
+                rng = np.random.default_rng(self.training.seed)
+                texts = source.captions(few) + source.captions(few, rng=rng)
+                learn_tokenizer(texts, draft, size=self.training.vocabulary)
+        distributed.barrier("tokenizer")
+        return read_tokenizer(folder)
+
+    def _shown(self, tokenizer: Tokenizer | None) -> Cond:
+        """The conditions [m ...] that previews show, in turn: labels, or the first captions."""
+        if tokenizer is not None:
+            captions = captioned(self.source).captions(range(min(32, len(self.source))))
+            return np.stack([tokenizer(caption).ids for caption in captions])
+        labels = self._labels()
+        return None if labels is None else np.arange(labels, dtype=np.int32)
+
+    def _model(self, initial: Checkpoint | None, tokenizer: Tokenizer | None) -> DiffusionModel:
         """The model before the first step: with the weights of another one, or untrained."""
         training, shape = self.training, self.source.image_shape
         if initial is not None:
-            model = training.untrained(shape, initial.model().precondition, self._labels())
+            model = training.untrained(
+                shape, initial.model().precondition, self._labels(), tokenizer
+            )
             return _initialised(training, model, initial)
         precondition = statistics(
             training.preconditioning,
@@ -191,7 +232,7 @@ class _Session:
             seed=training.seed,
             work_dir=self.out / "training",
         )
-        return training.untrained(shape, precondition, self._labels())
+        return training.untrained(shape, precondition, self._labels(), tokenizer)
 
     def _labels(self) -> int | None:
         """How many labels the network is told, the null label included; None for no classes."""
@@ -206,9 +247,14 @@ class _Session:
         # EDM's weight wants the data's deviation, to which its preconditioning is fitted.
         return weighting(data_deviation(self.source, rank=training.rank, seed=training.seed))
 
-    def _write(self, model: DiffusionModel, initial: Checkpoint | None) -> None:
+    def _write(
+        self,
+        model: DiffusionModel,
+        encoder: TextEncoder | None,
+        samples: Path,
+        initial: Checkpoint | None,
+    ) -> None:
         source, work_dir = self.source, self.out / "training"
-        samples = preview(model, work_dir / "samples.png", labels=self._labels())
         data = {"name": self.name, "split": "train", "images": len(source)}
         lines = read_log(work_dir / "log.jsonl")
         training = {
@@ -226,8 +272,20 @@ class _Session:
         classes = {"classes": list(source.classes)} if self.training.conditional else {}
         facts = {**classes, "data": data, "training": training}
         dtype = "float16" if self.training.float16_weights else "float32"
-        pretrained.save_model(self.out, model, facts=facts, dtype=dtype, samples=samples)
+        pretrained.save_model(
+            self.out, model, facts=facts, dtype=dtype, samples=samples, encoder=encoder
+        )
         print(f"The model lies in {self.out}.")
+
+
+def _parted(model: DiffusionModel, tokenizer: Tokenizer) -> tuple[DiffusionModel, TextEncoder]:
+    """A model of a `Captioned` network as that of its U-Net, and its text encoder."""
+    network, params = model.network, model.params
+    encoder = TextEncoder(
+        network.text_encoder.clone(parent=None), params["text_encoder"], tokenizer
+    )
+    unet = network.unet.clone(parent=None)
+    return dataclasses.replace(model, network=unet, params=params["unet"]), encoder
 
 
 def _bound(training: Training) -> dict[str, Any]:
@@ -244,11 +302,14 @@ def _check(training: Training, source: ImageSource, name: str) -> None:
             f"'{name}' has no labels for a conditional model; give digits, a folder with"
             " one folder of images a class, or another data set that has labels."
         )
-    if not training.conditional and training.label_dropout:
+    told = training.conditional or training.captions
+    if not told and training.label_dropout:
         raise ValueError(
-            "Labels are dropped in a conditional training alone; add --conditional, or leave"
-            " the label dropout out."
+            "Labels are dropped in a training that has some alone; add --conditional or --captions,"
+            " or leave the label dropout out."
         )
+    if training.captions:
+        captioned(source)
     if training.flip and points:
         raise ValueError(f"'{name}' has points, which are not mirrored; leave the flip out.")
     if training.remat and points:
