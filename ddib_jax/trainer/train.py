@@ -288,7 +288,7 @@ def _check(training: Training, source: ImageSource, name: str) -> None:
             " or leave the label dropout out."
         )
     if training.captions:
-        captioned(source)
+        captioned(source).captions(range(1))  # a folder's are read, and refused, before any work
     if training.flip and points:
         raise ValueError(f"'{name}' has points, which are not mirrored; leave the flip out.")
     if training.remat and points:
