@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ddib_jax.trainer.recipe import Recipe
 
 HEAD = 16
-"""Channels of a head of the text encoder; a head of the U-Net has 32."""
+"""Channels of a head of the text encoder; a head of the U-Net has at least 32."""
 
 
 def captioned_network(
@@ -38,7 +38,7 @@ def captioned_network(
         block_out_channels=widths,
         layers_per_block=recipe.num_res_blocks,
         norm_num_groups=math.gcd(8, *widths),
-        attention_head_dim=tuple(max(width // 32, 1) for width in widths),
+        attention_head_dim=tuple(_heads(width) for width in widths),
         cross_attention_dim=recipe.text_width,
         dropout=recipe.dropout,
         text_length=length,
@@ -57,3 +57,8 @@ def captioned_network(
         dtype=dtype,
     )
     return Captioned(unet, encoder)
+
+
+def _heads(width: int) -> int:
+    """The largest number of heads of 32 channels or more that divides a width."""
+    return next(heads for heads in range(max(width // 32, 1), 0, -1) if width % heads == 0)

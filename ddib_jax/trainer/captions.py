@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from ddib_jax import distributed
+from ddib_jax import distributed, nets
 from ddib_jax.data import Captioned, ImageSource
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.files import drafted
-from ddib_jax.pretrained import TextEncoder
+from ddib_jax.pretrained import Checkpoint, TextEncoder, load_text_encoder
 from ddib_jax.text import Tokenizer, learn_tokenizer, read_tokenizer
 
 _READ = 20_000  # captions at least, where there are more, that a tokenizer is learnt from
@@ -51,8 +51,25 @@ def first_captions(source: ImageSource, tokenizer: Tokenizer) -> Int[np.ndarray,
     return np.stack([tokenizer(caption).ids for caption in captions])
 
 
+def text_encoder(checkpoint: Checkpoint) -> TextEncoder:
+    """The text encoder of a model directory; raises ValueError where there is none in it."""
+    if "text" not in checkpoint.facts:
+        raise ValueError(
+            f"'{checkpoint.name}' was not trained with --captions; start from a model that was, or"
+            " leave --init out."
+        )
+    return load_text_encoder(checkpoint.path)
+
+
+def joined(model: DiffusionModel, encoder: TextEncoder) -> DiffusionModel:
+    """A model that is told what a text encoder says, as one of a `Captioned` network."""
+    network = nets.Captioned(model.network, encoder.network)
+    params = {"unet": model.params, "text_encoder": encoder.params}
+    return replace(model, network=network, params=params)
+
+
 def parted(model: DiffusionModel, tokenizer: Tokenizer) -> tuple[DiffusionModel, TextEncoder]:
-    """A model of a `Captioned` network as that of its U-Net, and its text encoder."""
+    """The other way: a model of a `Captioned` network as that of its U-Net, and its encoder."""
     network, params = model.network, model.params
     encoder = TextEncoder(
         network.text_encoder.clone(parent=None), params["text_encoder"], tokenizer

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import Captioned
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.pretrained import Checkpoint
+from ddib_jax.trainer.captions import joined, text_encoder
 
 
 def initialised(
@@ -16,6 +18,8 @@ def initialised(
     is of another kind than that.
     """
     initial = given.model()
+    if isinstance(model.network, Captioned):
+        initial = joined(initial, text_encoder(given))
     same = {
         "images": initial.data_shape == model.data_shape,
         "network": initial.network == model.network,

@@ -106,7 +106,9 @@ class Recipe:
     classifier-free guidance; 0.1 is usual.
     """
     vocabulary: Size = 1024
-    """Tokens that captions are made of, at most: 514 spell any text, the others are words."""
+    """Tokens that captions are made of, at most: 514 spell any text, the others are words. With
+    --init they are those of the other model.
+    """
     text_width: Size = 64
     """Width of the text encoder, a multiple of 16."""
     text_layers: Size = 2

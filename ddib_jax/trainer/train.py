@@ -1,6 +1,7 @@
 """`train`: images of one domain in, a diffusion model out."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,13 @@ from ddib_jax.parallel import machine
 from ddib_jax.pretrained import Checkpoint, TextEncoder
 from ddib_jax.text import Tokenizer
 from ddib_jax.trainer.batches import Batches
-from ddib_jax.trainer.captions import caption_tokenizer, captioned, first_captions, parted
+from ddib_jax.trainer.captions import (
+    caption_tokenizer,
+    captioned,
+    first_captions,
+    parted,
+    text_encoder,
+)
 from ddib_jax.trainer.domain import Reference, data_deviation, statistics
 from ddib_jax.trainer.initial import initialised
 from ddib_jax.trainer.place import check_place, note_data
@@ -135,13 +142,9 @@ class _Session:
             note_data(work_dir, [len(source)], fresh=checkpoints.fresh)
             if checkpoints.fresh:  # what a start before this one fitted may be of other options
                 (work_dir / "wiener.npz").unlink(missing_ok=True)
+                shutil.rmtree(work_dir / "tokenizer", ignore_errors=True)
         initial = pretrained.open(training.init) if training.init else None
-        tokenizer = None
-        if training.captions:
-            folder = work_dir / "tokenizer"
-            tokenizer = caption_tokenizer(
-                source, folder, size=training.vocabulary, seed=training.seed
-            )
+        tokenizer = self._tokenizer(initial)
         model, conds = self._model(initial, tokenizer), self._shown(tokenizer)
         tx, last = training.tx(), min(training.steps, training.stop_at or training.steps)
         batches = Batches(
@@ -198,6 +201,16 @@ class _Session:
             self._write(model, encoder, samples, initial)
         distributed.barrier("model written")
         return model
+
+    def _tokenizer(self, initial: Checkpoint | None) -> Tokenizer | None:
+        """That of the model that the training starts from, or learnt; None without captions."""
+        training = self.training
+        if not training.captions:
+            return None
+        if initial is not None:
+            return text_encoder(initial).tokenizer
+        folder = self.out / "training" / "tokenizer"
+        return caption_tokenizer(self.source, folder, size=training.vocabulary, seed=training.seed)
 
     def _shown(self, tokenizer: Tokenizer | None) -> Cond:
         """The conditions [m ...] that previews show, in turn: labels, or the first captions."""
