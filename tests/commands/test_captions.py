@@ -32,7 +32,7 @@ TINY = {
     "vocabulary": 530,
     "log_every": 1,
 }
-FEW = "--steps 3 --batch-size 4"
+FEW = "--steps 6 --batch-size 4"
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
 
 
