@@ -55,6 +55,15 @@ def train(captioned, out, **options):
     return out
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Trainings of the same options share what they compile."""
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
 @pytest.fixture(scope="module")
 def model(captioned, tmp_path_factory):
     """A model of four steps, with dropped captions."""
@@ -182,7 +191,7 @@ def test_captions_of_data_without_any(ddib, captioned, pictures, tmp_path):
 
 
 @pytest.mark.parametrize("width", [16, 48, 72, 104])
-def test_networks_of_any_width(width):
+def test_networks_of_any_width(width, unchecked):
     """Heads of the U-Net have 32 channels or more, whatever the width."""
     recipe = Recipe(
         **{k: v for k, v in TINY.items() if k != "log_every"} | {"model_channels": width}

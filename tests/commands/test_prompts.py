@@ -48,7 +48,7 @@ def test_images_between_prompts(ddib, stable, pictures, tmp_path):
     there, same = (pixels(tmp_path / name / "a-rgb.png") for name in "ab")
     assert there.shape == (16, 24, 3)
     assert not np.array_equal(there, same)
-    edit = "--method sdedit --edit-strength .75 --target-prompt horse --target-guidance 3"
+    edit = "--method sdedit --strength .75 --target-prompt horse --target-guidance 3"
     assert ddib(*one, edit, "--out", tmp_path / "c")[0] == 0
     assert not np.array_equal(pixels(tmp_path / "c" / "a-rgb.png"), there)
 
@@ -72,7 +72,7 @@ def test_latents_know_their_prompt(ddib, stable, pictures, tmp_path):
         ("sample --model five --image-size 64 --out OUT", "has images of one size"),
         ("sample --model MODEL --prompt a --image-size 1 2 3 --out OUT", "3 numbers were given"),
         ("sample --model MODEL --prompt a --grid ddim --steps 1000 --out OUT", "at most 999 steps"),
-        ("translate five --target MODEL --target-prompt a --method sdedit --noise 2 --edit-strength"
+        ("translate five --target MODEL --target-prompt a --method sdedit --noise 2 --strength"
          " .5 --out OUT", "leave one out"),
         ("convert MODEL --to ddib --out OUT", "is a latent model"),
         ("convert MODEL --to diffusers --out OUT", "is a latent model"),
