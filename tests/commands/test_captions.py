@@ -79,7 +79,7 @@ def test_the_model_directory_has_its_text_encoder(model):
     names = {path.name for path in model.iterdir()}
     assert {"model.json", "weights.safetensors", "samples.png", "tokenizer"} <= names
     facts = pretrained.describe(model)
-    assert facts["network"]["name"] == "unet-2d-condition"
+    assert facts["network"]["name"] == "unet2d-condition"
     assert facts["text"]["hidden_size"] == 16
     assert facts["training"]["captions"] is True
     tokenizer = read_tokenizer(model / "tokenizer")
@@ -111,6 +111,48 @@ def test_samples_and_translations_by_prompts(ddib, model, captioned, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_other_commands_take_prompts(ddib, model, captioned, tmp_path):
+    latents, out = tmp_path / "latents.npz", tmp_path / "out"
+    code, _, err = ddib(
+        "encode", captioned, "--model", model, FEW, "--prompt", "a red", "--out", latents
+    )
+    assert code == 0, err
+    code, _, err = ddib("decode", latents, "--model", model, FEW, "--prompt blue --out", out)
+    assert code == 0, err
+    assert pixels(out / "7.png").shape == (8, 8, 3)
+    both = ("--source", model, "--target", model, "--source-prompt red --target-prompt blue")
+    options = ("--perturb keep-low --coefficients 0.5 1 --out", tmp_path / "swept")
+    code, _, err = ddib("sweep", captioned, *both, FEW, *options)
+    assert code == 0, err
+    assert (tmp_path / "swept" / "run" / "explorer.html").is_file()
+    title = json.loads((tmp_path / "swept" / "run" / "run.json").read_text())["title"]
+    assert title.startswith('From model, told "red" to model, told "blue"')
+    solver = "--prompt red --limit 4 --solvers heun --evaluations 8 --out"
+    code, said, err = ddib("diagnose", model, captioned, solver, tmp_path / "page")
+    assert "UNet2DCondition" in said, err
+    assert (tmp_path / "page" / "index.html").is_file()
+    assert "is told a text of every image" in ddib("diagnose", model, captioned)[2]
+
+
+@pytest.mark.slow
+def test_a_converted_model_keeps_its_text_encoder(ddib, model, tmp_path):
+    assert ddib("convert", model, "--to ddib --out", tmp_path / "copy")[0] == 0
+    for name in ("weights.safetensors", "tokenizer/vocab.json", "tokenizer/merges.txt"):
+        assert (tmp_path / "copy" / name).read_bytes() == (model / name).read_bytes()
+    one, two = (
+        pretrained.conditions(pretrained.open(path), (), prompts=["a red square"])["text"]
+        for path in (model, tmp_path / "copy")
+    )
+    np.testing.assert_array_equal(one, two)
+    for other, words in (
+        ("diffusers", "diffusers has no network like UNet2DCondition"),
+        ("guided-diffusion", "guided-diffusion holds its own U-Net alone"),
+    ):
+        code, _, err = ddib("convert", model, "--to", other, "--out", tmp_path / other)
+        assert (code, words in err) == (1, True), err
+
+
+@pytest.mark.slow
 def test_a_resumed_training_is_one_that_was_never_interrupted(captioned, model, tmp_path):
     options = {"label_dropout": 0.25, "checkpoint_every": 2}
     train(captioned, tmp_path / "model", stop_at=2, **options)
@@ -125,7 +167,7 @@ def test_a_training_starts_from_a_captioned_model(captioned, model, tmp_path):
     though the captions are others."""
     folder = tmp_path / "pictures"
     shutil.copytree(captioned, folder)
-    lines = (folder / "metadata.jsonl").read_text().replace("square", "quadrilateral")
+    lines = (folder / "metadata.jsonl").read_text().replace("square", "box")
     (folder / "metadata.jsonl").write_text(lines)
     options = {"init": str(model), "steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
     second = train(folder, tmp_path / "second", **options)

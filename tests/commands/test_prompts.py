@@ -61,6 +61,26 @@ def test_latents_know_their_prompt(ddib, stable, pictures, tmp_path):
     assert "another" not in ddib("decode", latents, *options, "cat", "--out", out)[1]
 
 
+def test_a_sweep_between_prompts(ddib, stable, pictures, tmp_path):
+    models = ("--source", stable, "--target", stable, "--source-prompt cat --target-prompt horse")
+    options = ("--limit 2 --perturb add-noise --coefficients 0 0.5 --out", tmp_path / "out")
+    code, _, err = ddib("sweep", pictures, *models, FEW, *options)
+    assert code == 0, err
+    first = pixels(tmp_path / "out" / "a-rgb_0.png")
+    assert first.shape == (32, 32, 3)
+    assert not np.array_equal(first, pixels(tmp_path / "out" / "a-rgb_0.5.png"))
+
+
+@pytest.mark.slow
+def test_a_pipeline_is_diagnosed_under_a_prompt(ddib, stable, pictures, tmp_path):
+    options = "--prompt cat --limit 2 --solvers ddim --evaluations 4 --grid ddim --out"
+    code, said, err = ddib("diagnose", stable, pictures, options, tmp_path / "page")
+    assert code in (0, 1), err
+    assert "as codes of 16 x 16 x 4" in said
+    assert "the codec alone, without the ODE: error" in said
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [
