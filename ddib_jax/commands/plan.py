@@ -181,8 +181,10 @@ class Plan(Recipe):
             labels += 1  # the null label
         model = self.untrained(shape, precondition, labels)
         if self.captions and self.work == "translation":  # the texts are encoded before
-            unet = model.network.unet.clone(parent=None)
-            model = model.replace(network=unet, params=model.params["unet"])
+            network: Any = model.network
+            params: Any = model.params
+            unet = network.unet.clone(parent=None)
+            model = dataclasses.replace(model, network=unet, params=params["unet"])
         return model
 
     def _known_model(self, size: int, network: UNet | UNet2DCondition) -> DiffusionModel:
@@ -263,12 +265,13 @@ class Plan(Recipe):
 
         # Conditions are arguments: of constants XLA would compute a part beforehand.
         cond = model.network.condition_spec()
-        model = model.replace(cond=cond)
+        model = dataclasses.replace(model, cond=cond)
         if self.guided:
             if cond is None:
                 raise ValueError("The network is told nothing to be guided to; leave --guided out.")
             scale = jax.ShapeDtypeStruct((), jnp.float32)
-            model = model.replace(guidance=ClassifierFreeGuidance(cond, scale))
+            guidance = ClassifierFreeGuidance(cond, scale)
+            model = dataclasses.replace(model, guidance=guidance)
         shape = (len(devices), self.batch_size // len(devices), *model.data_shape)
         images = jax.ShapeDtypeStruct(shape, jnp.float32)
         sigmas = jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)
