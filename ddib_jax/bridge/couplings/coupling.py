@@ -50,6 +50,26 @@ class Coupling(Protocol):
         ...
 
 
+class SideBySide:
+    """What couplings have in common whose rows are the source's and the target's own states."""
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Any data will do: a site that a network does not have is refused where it is read."""
+
+    def start(self, source: Latent, target: Latent) -> Rows:
+        """Both latents as they are."""
+        return jnp.stack([source, target], axis=1)
+
+    @property
+    def after(self) -> Callable[[Rows], Rows] | None:
+        """Nothing."""
+        return None
+
+    def result(self, rows: Rows) -> Data:
+        """The target's row, the last."""
+        return rows[:, -1]
+
+
 @struct.dataclass
 class StraightPath:
     """The "denoiser" of x(sigma) = image + sigma noise: its probability flow is the noise itself.

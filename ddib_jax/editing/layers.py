@@ -1,0 +1,148 @@
+"""The layers of a network that editing looks into: which ones attend, to what, and where."""
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.guidance import ClassifierFreeGuidance
+from ddib_jax.nets.conditions import one_each
+from ddib_jax.types import Cond, Scalar
+
+_DECODER = re.compile(r"(up_blocks|output_blocks|dec)\.")
+_CROSS = "attn2"  # diffusers' name of the attention to the text
+LEAST_SIDE = 16
+"""Positions each way of the layers that structure is read from, in published methods."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An attention layer of a network.
+
+    name: as `nets.hooks` names it, `NAME.query` ... are its sites. block: the part of the network
+    it is in, `up_blocks.1`. cross: it attends to a text. decoder: it lies behind the bottleneck.
+    positions: of an image, as many as there are queries. channels: of all heads together.
+    """
+
+    name: str
+    block: str
+    cross: bool
+    decoder: bool
+    positions: int
+    channels: int
+
+    @property
+    def side(self) -> int:
+        """Positions along the shorter side of a square image."""
+        return math.isqrt(self.positions)
+
+
+def attention_layers(model: DiffusionModel) -> tuple[Layer, ...]:
+    """The attention layers of a model's network, in the order in which they are computed.
+
+    Raises ValueError where it has none.
+    """
+    sites, layers = told(model).sites(), []
+    for site, value in sites.items():
+        if not site.endswith(".query"):
+            continue
+        name = site.removesuffix(".query")
+        _, positions, heads, width = value.shape
+        layers.append(
+            Layer(
+                name,
+                ".".join(name.split(".")[:2]),
+                cross=name.split(".")[-1] == _CROSS,
+                decoder=_DECODER.match(name) is not None,
+                positions=positions,
+                channels=heads * width,
+            )
+        )
+    if not layers:
+        raise ValueError(
+            f"The {type(model.network).__name__} has no attention layers to look into; take a model"
+            " that has."
+        )
+    return tuple(layers)
+
+
+def structure_layers(model: DiffusionModel, *, cross: bool = False) -> tuple[Layer, ...]:
+    """The attention layers of the first block of the decoder of 16 positions a side or more.
+
+    Where structure is read and held, in Stable Diffusion at 512 pixels `up_blocks.1` (Mo et al.
+    2024, fig. 11). Where no block is as large, those of the largest. cross: the layers that attend
+    to the text, in place of those to the image itself.
+    """
+    layers = [layer for layer in attention_layers(model) if layer.decoder and layer.cross == cross]
+    if not layers:
+        kind = "to a text" if cross else "to the image itself"
+        raise ValueError(
+            f"The decoder of the {type(model.network).__name__} has no layer that attends {kind};"
+            " take a model that has."
+        )
+    least = min(LEAST_SIDE**2, max(layer.positions for layer in layers))
+    block = next(layer.block for layer in layers if layer.positions >= least)
+    return tuple(layer for layer in layers if layer.block == block)
+
+
+def told(model: DiffusionModel) -> DiffusionModel:
+    """The model under some condition, where it has none and takes one: to look at its layers."""
+    spec = model.network.condition_spec()
+    if spec is None or model.cond is not None:
+        return model
+    return model.given(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), spec))
+
+
+def as_positions(value: Float[Array, "b ..."]) -> Float[Array, "b n c"]:
+    """What is read at a site, queries [b n heads d] or features [b h w c], position by position."""
+    if value.ndim == 3:
+        return value
+    b, first, second, last = value.shape
+    return value.reshape(b, first, second * last)
+
+
+def unguided(model: DiffusionModel) -> DiffusionModel:
+    """The model under its own condition alone."""
+    return replace(model, guidance=None)
+
+
+def null_of(model: DiffusionModel) -> tuple[Cond, Scalar] | None:
+    """The null condition and the scale of a model's classifier-free guidance; None for no guidance.
+
+    Raises ValueError for another guidance, which has no null.
+    """
+    guidance = model.guidance
+    if guidance is None:
+        return None
+    if not isinstance(guidance, ClassifierFreeGuidance):
+        raise ValueError(
+            f"Editing looks at what a model says under its condition and under none, and a"
+            f" {type(guidance).__name__} has no null; guide without a classifier."
+        )
+    return guidance.null, guidance.scale
+
+
+def in_one_call(
+    model: DiffusionModel,
+    xs: Sequence[Float[Array, "b ..."]],
+    conds: Sequence[Cond],
+    sigma: Scalar,
+    sites: Collection[str] = (),
+) -> tuple[list[Array], list[dict[str, Array]]]:
+    """The unguided denoiser of several batches, each under a condition, by one network call.
+
+    The answers [b ...] of each, and the values at `sites` of each.
+    """
+    spec, count = model.network.condition_spec(), len(xs[0])
+    rows = [one_each(spec, cond, count) for cond in conds]
+    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+    together = replace(model, guidance=None, cond=stacked)
+    denoised, values = together.read(jnp.concatenate(xs), sigma, sites)
+    apart = {site: jnp.split(value, len(xs)) for site, value in values.items()}
+    read = [{site: parts[row] for site, parts in apart.items()} for row in range(len(xs))]
+    return jnp.split(denoised, len(xs)), read
