@@ -5,7 +5,24 @@ network computes of the source's row steers the target's. As couplings of a `DDI
 solver and grid, and store nothing for a step.
 """
 
+from ddib_jax.editing.bases import Bases, load_bases, save_bases, semantic_bases
+from ddib_jax.editing.energies import ByLevel, constant, kick, warmed_up
+from ddib_jax.editing.free_control import FreeControl
 from ddib_jax.editing.layers import Layer, attention_layers, structure_layers
 from ddib_jax.editing.plug_and_play import PlugAndPlay
 
-__all__ = ["Layer", "PlugAndPlay", "attention_layers", "structure_layers"]
+__all__ = [
+    "Bases",
+    "ByLevel",
+    "FreeControl",
+    "Layer",
+    "PlugAndPlay",
+    "attention_layers",
+    "constant",
+    "kick",
+    "load_bases",
+    "save_bases",
+    "semantic_bases",
+    "structure_layers",
+    "warmed_up",
+]

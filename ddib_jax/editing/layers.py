@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import jax
@@ -129,20 +129,22 @@ def null_of(model: DiffusionModel) -> tuple[Cond, Scalar] | None:
 
 def in_one_call(
     model: DiffusionModel,
-    xs: Sequence[Float[Array, "b ..."]],
-    conds: Sequence[Cond],
+    rows: Mapping[str, tuple[Float[Array, "b ..."], Cond]],
     sigma: Scalar,
     sites: Collection[str] = (),
-) -> tuple[list[Array], list[dict[str, Array]]]:
-    """The unguided denoiser of several batches, each under a condition, by one network call.
+) -> dict[str, tuple[Array, dict[str, Array]]]:
+    """The unguided denoiser of named rows, states [b ...] and a condition each, by one call.
 
-    The answers [b ...] of each, and the values at `sites` of each.
+    Of each row its answer [b ...] and its values at `sites`, by its name.
     """
-    spec, count = model.network.condition_spec(), len(xs[0])
-    rows = [one_each(spec, cond, count) for cond in conds]
-    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
+    if not rows:
+        return {}
+    xs, conds = zip(*rows.values(), strict=True)
+    each = [one_each(model.network.condition_spec(), cond, len(xs[0])) for cond in conds]
+    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
     together = replace(model, guidance=None, cond=stacked)
     denoised, values = together.read(jnp.concatenate(xs), sigma, sites)
+    answers = jnp.split(denoised, len(xs))
     apart = {site: jnp.split(value, len(xs)) for site, value in values.items()}
     read = [{site: parts[row] for site, parts in apart.items()} for row in range(len(xs))]
-    return jnp.split(denoised, len(xs)), read
+    return dict(zip(rows, zip(answers, read, strict=True), strict=True))
