@@ -5,7 +5,52 @@ network computes of the source's row steers the target's. As couplings of a `DDI
 solver and grid, and store nothing for a step.
 """
 
+from ddib_jax.editing.alignment import (
+    Alignment,
+    equaliser,
+    prompt_refinement,
+    tokens_of,
+    word_replacement,
+)
+from ddib_jax.editing.direct_inversion import Clamped, encoding_path
 from ddib_jax.editing.layers import Layer, attention_layers, structure_layers
+from ddib_jax.editing.masactrl import MasaCtrl
+from ddib_jax.editing.null_text import (
+    LevelledNull,
+    NullText,
+    negative_prompt,
+    null_text_inversion,
+)
+from ddib_jax.editing.pix2pix_zero import (
+    Pix2PixZero,
+    cross_attention_energy,
+    edit_direction,
+    kick_weights,
+)
 from ddib_jax.editing.plug_and_play import PlugAndPlay
+from ddib_jax.editing.prompt_to_prompt import LocalBlend, PromptToPrompt
 
-__all__ = ["Layer", "PlugAndPlay", "attention_layers", "structure_layers"]
+__all__ = [
+    "Alignment",
+    "Clamped",
+    "Layer",
+    "LevelledNull",
+    "LocalBlend",
+    "MasaCtrl",
+    "NullText",
+    "Pix2PixZero",
+    "PlugAndPlay",
+    "PromptToPrompt",
+    "attention_layers",
+    "cross_attention_energy",
+    "edit_direction",
+    "encoding_path",
+    "equaliser",
+    "kick_weights",
+    "negative_prompt",
+    "null_text_inversion",
+    "prompt_refinement",
+    "structure_layers",
+    "tokens_of",
+    "word_replacement",
+]
