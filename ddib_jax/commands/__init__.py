@@ -40,7 +40,7 @@ COMMANDS: dict[str, Command] = {
             "ddib translate photo.png --model models/stable-diffusion \\\n"
             '      --source-prompt "a cat" --target-prompt "a dog" --out dogs',
             "ddib translate edges.png --method freecontrol --model models/stable-diffusion \\\n"
-            '      --bases cat.npz --condition-prompt "edges of a cat" --prompt "a cat in snow" \\\n'
+            '      --bases cat.npz --condition-prompt "edges of a cat" --prompt "a wet cat" \\\n'
             "      --target-guidance 7.5 --out cats",
         ),
     ),
@@ -78,7 +78,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "bases": Command(
         group="translate",
-        summary="Make semantic bases of a concept, by which FreeControl reads the structure of a picture.",
+        summary="Make semantic bases of a concept, by which FreeControl reads structure.",
         options="bases:MakeBases",
         examples=(
             'ddib bases --model models/stable-diffusion --prompt "a photo of a cat" \\\n'

@@ -19,7 +19,7 @@ from ddib_jax.progress import progress
 
 @dataclass(frozen=True)
 class MakeBases:
-    """Make semantic bases of a concept, by which FreeControl reads the structure of a picture."""
+    """Make semantic bases of a concept, by which FreeControl reads structure."""
 
     model: ModelName
     """The model that pictures will be controlled of: a path, hf:owner/name, or a shipped model."""
@@ -62,6 +62,6 @@ class MakeBases:
         shares = [float(explained.sum(axis=-1).mean()) for explained in bases.explained]
         kept = bases.explained[0].shape[-1]
         print(
-            f"{kept} directions of {len(bases.sites)} layers at {len(bases.log_levels)} noise levels"
-            f" lie in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
+            f"{kept} directions of {len(bases.sites)} layers at {len(bases.levels)} noise levels lie"
+            f" in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
         )

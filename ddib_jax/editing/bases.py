@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.layers import as_positions, structure_layers, told, unguided
+from ddib_jax.editing.levels import nearest_level
 from ddib_jax.files import drafted_file
 from ddib_jax.types import Latent, Scalar
 
@@ -34,21 +35,21 @@ _FEWEST = 8
 class Bases:
     """Of each of some layers, at L noise levels: a mean, and orthonormal directions from there.
 
-    sites: the values that are projected (`nets.hooks`). log_levels [L]. means: of each site
+    sites: the values that are projected (`nets.hooks`). levels [L]. means: of each site
     [L c]; directions: [L c k], that of the largest variance first; explained: the share of the
     variance [L k] along each. Noise levels between have the nearest one's. A pytree: other bases of
     the same layers never retrace.
     """
 
     sites: tuple[str, ...] = struct.field(pytree_node=False)
-    log_levels: Float[Array, " levels"]
+    levels: Float[Array, " levels"]
     means: tuple[Float[Array, "levels c"], ...]
     directions: tuple[Float[Array, "levels c k"], ...]
     explained: tuple[Float[Array, "levels k"], ...]
 
     def coordinates(self, values: Mapping[str, Array], sigma: Scalar) -> list[Array]:
         """Of each site its values' coordinates [b n k], position by position."""
-        level = jnp.argmin(jnp.abs(self.log_levels - jnp.log(sigma)))
+        level = nearest_level(self.levels, sigma)
         found = []
         for site, mean, directions in zip(self.sites, self.means, self.directions, strict=True):
             features = as_positions(values[site]).astype(jnp.float32)
@@ -118,7 +119,7 @@ def semantic_bases(
             (means, directions, explained), zip(*found, strict=True), strict=True
         ):
             kept.append(jnp.asarray(np.stack(arrays), jnp.float32))
-    levels = jnp.log(bridge.sigmas[jnp.asarray(places)])
+    levels = bridge.sigmas[jnp.asarray(places)]
     return Bases(tuple(sites), levels, tuple(means), tuple(directions), tuple(explained))
 
 
@@ -171,7 +172,7 @@ def save_bases(path: str | Path, bases: Bases, *, model: str, prompt: str) -> Pa
     model: the fingerprint of the checkpoint that they are of. prompt: of their seed images.
     """
     path = Path(path)
-    arrays: dict[str, Any] = {"sites": np.asarray(bases.sites), "log_levels": bases.log_levels}
+    arrays: dict[str, Any] = {"sites": np.asarray(bases.sites), "levels": bases.levels}
     for number in range(len(bases.sites)):
         for name in _PARTS:
             arrays[f"{name}.{number}"] = getattr(bases, name)[number]
@@ -198,7 +199,7 @@ def load_bases(path: str | Path, *, model: str | None = None) -> Bases:
             for name in _PARTS
         ]
         made_of = str(arrays["model"])
-        log_levels = jnp.asarray(arrays["log_levels"])
+        levels = jnp.asarray(arrays["levels"])
     except (KeyError, ValueError, OSError, EOFError, TypeError, BadZipFile) as error:
         raise ValueError(
             f"{path} holds no bases, or is cut short; `ddib bases` makes some."
@@ -207,7 +208,7 @@ def load_bases(path: str | Path, *, model: str | None = None) -> Bases:
         raise ValueError(
             f"The bases of {path} are those of another model; make some of this one (`ddib bases`)."
         )
-    return Bases(sites, log_levels, *parts)
+    return Bases(sites, levels, *parts)
 
 
 _PARTS = ("means", "directions", "explained")

@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.editing.levels import nearest_level
 from ddib_jax.types import Data, Scalar
 
 Energy = Callable[[dict[str, Array]], Float[Array, " b"]]
@@ -18,19 +19,19 @@ Energy = Callable[[dict[str, Array]], Float[Array, " b"]]
 
 @struct.dataclass
 class ByLevel:
-    """Numbers [n] of noise levels, whose logarithms are `log_levels` [n]; of others the nearest."""
+    """Numbers [n] of the noise levels `levels` [n]; of others that of the nearest in log sigma."""
 
-    log_levels: Float[Array, " n"]
+    levels: Float[Array, " n"]
     values: Float[Array, " n"]
 
     def __call__(self, sigma: Scalar) -> Scalar:
         """The number at a noise level."""
-        return self.values[jnp.argmin(jnp.abs(self.log_levels - jnp.log(sigma)))]
+        return self.values[nearest_level(self.levels, sigma)]
 
 
 def constant(weight: Scalar | float) -> ByLevel:
     """The same weight at all noise levels."""
-    return ByLevel(jnp.zeros(1), jnp.asarray(weight, jnp.float32)[None])
+    return ByLevel(jnp.ones(1), jnp.asarray(weight, jnp.float32)[None])
 
 
 def kick(size: Scalar | float, sigmas: Float[Array, " n"]) -> ByLevel:
@@ -41,14 +42,14 @@ def kick(size: Scalar | float, sigmas: Float[Array, " n"]) -> ByLevel:
     with the number of steps, that of a constant weight does not. sigmas: the grid, ascending.
     """
     upper, lower = sigmas[1:], sigmas[:-1]
-    return ByLevel(jnp.log(upper), size * lower / (upper - lower))
+    return ByLevel(upper, size * lower / (upper - lower))
 
 
 def warmed_up(weights: ByLevel, sigmas: Float[Array, " n"], steps: int) -> ByLevel:
     """The weights at the levels of a grid, the first `steps` from above rising evenly from 0."""
     from_above = jnp.arange(len(sigmas))[::-1]
     share = jnp.minimum(from_above / max(steps, 1), 1)
-    return ByLevel(jnp.log(sigmas), share * jax.vmap(weights)(sigmas))
+    return ByLevel(sigmas, share * jax.vmap(weights)(sigmas))
 
 
 def descended(

@@ -10,10 +10,11 @@ from jaxtyping import Array, Bool, Float
 from ddib_jax.bridge.couplings import Rows, SideBySide
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.bases import Bases
+from ddib_jax.editing.conditional import guided_around
 from ddib_jax.editing.energies import ByLevel, constant, descended, push
-from ddib_jax.editing.layers import as_positions, in_one_call, null_of, structure_layers
+from ddib_jax.editing.layers import as_positions, structure_layers
 from ddib_jax.nets.hooks import attention_weights
-from ddib_jax.types import Cond, Latent, Scalar, VectorField
+from ddib_jax.types import Latent, Scalar, VectorField
 
 STRUCTURE = 3000.0
 """Weight of the structure energy, which is a mean over positions and components."""
@@ -85,35 +86,23 @@ class FreeControl(SideBySide):
         return jnp.stack(rows, axis=1)
 
     def field(self, source: DiffusionModel, target: DiffusionModel) -> VectorField:
-        """The slope of the rows; raises ValueError for a target's guidance that has no null."""
-        guidance, sites = null_of(target), self.bases.sites
+        """The slope of the rows."""
+        sites = self.bases.sites
         attended = [f"{layer}.{part}" for layer in self.cross for part in ("query", "key")]
-
-        def led(told: Array, free: Array | None) -> Array:
-            """The answer under the condition, led away from that under none."""
-            return told if guidance is None or free is None else free + guidance[1] * (told - free)
 
         def slope(sigma: Scalar, rows: Rows) -> Rows:
             example, control = rows[:, 0], rows[:, -1]
             theirs, seen = source.read(example, sigma, [*sites, *attended])
-            beside: dict[str, tuple[Array, Cond]] = {}
+            answers, shown = [theirs], None
             if self.appearance is not None:
-                beside["sibling"] = rows[:, 1], target.cond
-            if guidance is not None:
-                free = {f"{row} free": (x, guidance[0]) for row, (x, _) in beside.items()}
-                beside |= {"control free": (control, guidance[0])} | free
-            read = in_one_call(target, beside, sigma, sites)
-            answer = lambda row: read[row][0] if row in read else None
-            shown = read["sibling"][1] if "sibling" in read else None
+                sibling, shown = target.read(rows[:, 1], sigma, sites)
+                answers.append(sibling)
             energy = lambda values: self.energy(values, seen, shown, sigma)
-            own, gradient = descended(target, control, sigma, sites, energy)
-            denoised = led(own, answer("control free"))
+            told, gradient = descended(target, control, sigma, sites, energy)
+            denoised = guided_around(target, control, sigma, told)
             weight = self.structure(sigma)
             moved = push(gradient, control, denoised, sigma, weight, longest=self.longest)
-            answers = [theirs, denoised + moved]
-            if (sibling := answer("sibling")) is not None:
-                answers.insert(1, led(sibling, answer("sibling free")))
-            return (rows - jnp.stack(answers, axis=1)) / sigma
+            return (rows - jnp.stack([*answers, denoised + moved], axis=1)) / sigma
 
         return slope
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import jax
@@ -10,9 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.guidance import ClassifierFreeGuidance
-from ddib_jax.nets.conditions import one_each
-from ddib_jax.types import Cond, Scalar
 
 _DECODER = re.compile(r"(up_blocks|output_blocks|dec)\.")
 _CROSS = "attn2"  # diffusers' name of the attention to the text
@@ -109,42 +105,3 @@ def as_positions(value: Float[Array, "b ..."]) -> Float[Array, "b n c"]:
 def unguided(model: DiffusionModel) -> DiffusionModel:
     """The model under its own condition alone."""
     return replace(model, guidance=None)
-
-
-def null_of(model: DiffusionModel) -> tuple[Cond, Scalar] | None:
-    """The null condition and the scale of a model's classifier-free guidance; None for no guidance.
-
-    Raises ValueError for another guidance, which has no null.
-    """
-    guidance = model.guidance
-    if guidance is None:
-        return None
-    if not isinstance(guidance, ClassifierFreeGuidance):
-        raise ValueError(
-            f"Editing looks at what a model says under its condition and under none, and a"
-            f" {type(guidance).__name__} has no null; guide without a classifier."
-        )
-    return guidance.null, guidance.scale
-
-
-def in_one_call(
-    model: DiffusionModel,
-    rows: Mapping[str, tuple[Float[Array, "b ..."], Cond]],
-    sigma: Scalar,
-    sites: Collection[str] = (),
-) -> dict[str, tuple[Array, dict[str, Array]]]:
-    """The unguided denoiser of named rows, states [b ...] and a condition each, by one call.
-
-    Of each row its answer [b ...] and its values at `sites`, by its name.
-    """
-    if not rows:
-        return {}
-    xs, conds = zip(*rows.values(), strict=True)
-    each = [one_each(model.network.condition_spec(), cond, len(xs[0])) for cond in conds]
-    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each)
-    together = replace(model, guidance=None, cond=stacked)
-    denoised, values = together.read(jnp.concatenate(xs), sigma, sites)
-    answers = jnp.split(denoised, len(xs))
-    apart = {site: jnp.split(value, len(xs)) for site, value in values.items()}
-    read = [{site: parts[row] for site, parts in apart.items()} for row in range(len(xs))]
-    return dict(zip(rows, zip(answers, read, strict=True), strict=True))
