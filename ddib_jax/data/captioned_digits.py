@@ -44,7 +44,9 @@ _CHANCES = {"weight": 0.5, "ink": 0.8, "digit": 0.9, "background": 0.6}
 """How often a caption says each."""
 
 
-def unseen(ink: int, digit: int) -> bool:
+def unseen(
+    ink: int | Int[np.ndarray, " n"], digit: int | Int[np.ndarray, " n"]
+) -> bool | np.ndarray:
     """Whether no training image has this ink (of `INKS`) and this digit: one ink for each digit."""
     return ink == (3 * digit + 1) % len(INKS)
 
@@ -116,7 +118,8 @@ class CaptionedDigits:
         said = np.ones((len(indices), len(_CHANCES)), bool)
         if rng is not None:
             said = rng.random(said.shape) < list(_CHANCES.values())
-        rows = list(zip(self.labels[indices], *looks[:3], said, strict=True))
+        shown = (column.tolist() for column in (self.labels[indices], *looks[:3]))
+        rows = list(zip(*shown, said, strict=True))
         return [_caption(*row) for row in rows[part]]
 
     def _looks(self, indices: np.ndarray, rng: np.random.Generator | None) -> Looks:
