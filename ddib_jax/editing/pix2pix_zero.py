@@ -15,7 +15,7 @@ from ddib_jax.editing.conditional import guided_around
 from ddib_jax.editing.layers import attention_layers, unguided
 from ddib_jax.editing.levels import nearest_level
 from ddib_jax.nets.hooks import attention_weights
-from ddib_jax.types import AnyArray, Cond, Scalar, VectorField
+from ddib_jax.types import Cond, Scalar, VectorField
 
 MOVE = 0.1
 """The rate of the one step of gradient descent that the paper's code does at every noise level."""
@@ -36,16 +36,16 @@ class Pix2PixZero(SideBySide):
     """
 
     layers: tuple[str, ...] = struct.field(pytree_node=False)
-    weight: Float[AnyArray, "..."] | float = 1.0
-    levels: Float[AnyArray, " k"] | None = None
+    weight: Float[Array | np.ndarray, "..."] | float = 1.0
+    levels: Float[Array | np.ndarray, " k"] | None = None
 
     @classmethod
     def of(
         cls,
         model: DiffusionModel,
         *,
-        weight: Float[AnyArray, "..."] | float = 1.0,
-        levels: Float[AnyArray, " k"] | None = None,
+        weight: Float[Array | np.ndarray, "..."] | float = 1.0,
+        levels: Float[Array | np.ndarray, " k"] | None = None,
     ) -> "Pix2PixZero":
         """With the paper's layers: all that attend to the text.
 
@@ -117,7 +117,9 @@ def cross_attention_energy(
     return jnp.sum(jnp.stack(energies), axis=0)
 
 
-def kick_weights(sigmas: Float[AnyArray, " n"], *, move: float = MOVE) -> Float[np.ndarray, " m"]:
+def kick_weights(
+    sigmas: Float[Array | np.ndarray, " n"], *, move: float = MOVE
+) -> Float[np.ndarray, " m"]:
     """The weights with which Euler's steps down a grid move as far as the paper's code does.
 
     sigmas [n]: the ascending grid; a weight for each of its levels but the lowest, from which no
@@ -126,9 +128,9 @@ def kick_weights(sigmas: Float[AnyArray, " n"], *, move: float = MOVE) -> Float[
     (1 + sigma^2) grad E. In this form the slope is that at the place before the move. Another
     number of steps is another edit, which is why it is not the default.
     """
-    sigmas = np.asarray(sigmas, np.float64)
-    high, low = sigmas[1:], sigmas[:-1]
-    return (move / 2 * (1 + high**2) / (high * (high - low))).astype(np.float32)
+    levels = np.asarray(sigmas, np.float64)
+    high, low = levels[1:], levels[:-1]
+    return np.asarray(move / 2 * (1 + high**2) / (high * (high - low)), np.float32)
 
 
 def edit_direction(
