@@ -1,7 +1,7 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
 from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +10,12 @@ from jaxtyping import Float
 
 from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, SDEdit
-from ddib_jax.bridge import DDIB, Bridge, Coupling, parse_coupling
+from ddib_jax.bridge import DDIB, Coupling, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
 from ddib_jax.commands.crossing import Crossing, read_inputs
+from ddib_jax.commands.editing import EDITING
 from ddib_jax.commands.models import Models
+from ddib_jax.commands.prepared import Method, Prepared
 from ddib_jax.gan import CycleGAN
 from ddib_jax.options import (
     Count,
@@ -23,7 +25,7 @@ from ddib_jax.options import (
     Positive,
 )
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.types import NoiseSchedule, Translator
+from ddib_jax.types import NoiseSchedule
 
 _OF_TARGET = (
     "target",
@@ -35,33 +37,6 @@ _OF_TARGET = (
     "target_classifier",
     "image_size",
 )
-
-
-class Prepared(NamedTuple):
-    """A method ready for images.
-
-    shape: that of one image, [h w c]. translator: what is called with images. bridge: what a
-    batch is measured with, None where none is. film: source and target, of a way through a latent
-    that can be shown, or None.
-    """
-
-    shape: tuple[int, ...]
-    translator: Translator
-    bridge: Bridge | None
-    film: tuple[Bridge, Bridge] | None = None
-
-
-@runtime_checkable
-class Method(Protocol):
-    """The options of one method of `ddib translate`."""
-
-    title: ClassVar[str]
-    takes: ClassVar[tuple[str, ...]]
-    """The fields of `Models` that the method has a use for."""
-
-    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
-        """The method with its models loaded; raises ValueError for what does not go together."""
-        ...
 
 
 _COUPLE = "|".join([f"{name}:{kind.argument}" for name, kind in COUPLINGS.items()] + ["none"])
@@ -226,6 +201,7 @@ METHODS: dict[str, type[Method]] = {
     "sdedit": SDEditOptions,
     "ilvr": ILVROptions,
     "cyclegan": CycleGANOptions,
+    **EDITING,
 }
 """Name -> the options of a method, which make it."""
 

@@ -18,8 +18,9 @@ from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
 from ddib_jax.commands.latents import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions, Prepared
+from ddib_jax.commands.methods import METHODS, DDIBOptions, MethodOptions
 from ddib_jax.commands.models import Models
+from ddib_jax.commands.prepared import Method, Prepared
 from ddib_jax.commands.recording import (
     Recording,
     costs,

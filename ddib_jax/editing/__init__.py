@@ -5,6 +5,9 @@ network computes of the source's row steers the target's. As couplings of a `DDI
 solver and grid, and store nothing for a step.
 """
 
+from ddib_jax.editing.bases import Bases, load_bases, save_bases, semantic_bases
+from ddib_jax.editing.energies import ByLevel, constant, kick, warmed_up
+from ddib_jax.editing.free_control import FreeControl
 from ddib_jax.editing.alignment import (
     Alignment,
     equaliser,
@@ -32,7 +35,10 @@ from ddib_jax.editing.prompt_to_prompt import LocalBlend, PromptToPrompt
 
 __all__ = [
     "Alignment",
+    "Bases",
+    "ByLevel",
     "Clamped",
+    "FreeControl",
     "Layer",
     "LevelledNull",
     "LocalBlend",
@@ -42,15 +48,21 @@ __all__ = [
     "PlugAndPlay",
     "PromptToPrompt",
     "attention_layers",
+    "constant",
     "cross_attention_energy",
     "edit_direction",
     "encoding_path",
     "equaliser",
+    "kick",
     "kick_weights",
+    "load_bases",
     "negative_prompt",
     "null_text_inversion",
     "prompt_refinement",
+    "save_bases",
+    "semantic_bases",
     "structure_layers",
     "tokens_of",
+    "warmed_up",
     "word_replacement",
 ]

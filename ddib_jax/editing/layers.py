@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -10,9 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.guidance import ClassifierFreeGuidance
-from ddib_jax.nets.conditions import one_each
-from ddib_jax.types import Cond, Scalar
 
 _DECODER = re.compile(r"(up_blocks|output_blocks|dec)\.")
 _CROSS = "attn2"  # diffusers' name of the attention to the text
@@ -109,40 +105,3 @@ def as_positions(value: Float[Array, "b ..."]) -> Float[Array, "b n c"]:
 def unguided(model: DiffusionModel) -> DiffusionModel:
     """The model under its own condition alone."""
     return replace(model, guidance=None)
-
-
-def null_of(model: DiffusionModel) -> tuple[Cond, Scalar] | None:
-    """The null condition and the scale of a model's classifier-free guidance; None for no guidance.
-
-    Raises ValueError for another guidance, which has no null.
-    """
-    guidance = model.guidance
-    if guidance is None:
-        return None
-    if not isinstance(guidance, ClassifierFreeGuidance):
-        raise ValueError(
-            f"Editing looks at what a model says under its condition and under none, and a"
-            f" {type(guidance).__name__} has no null; guide without a classifier."
-        )
-    return guidance.null, guidance.scale
-
-
-def in_one_call(
-    model: DiffusionModel,
-    xs: Sequence[Float[Array, "b ..."]],
-    conds: Sequence[Cond],
-    sigma: Scalar,
-    sites: Collection[str] = (),
-) -> tuple[list[Array], list[dict[str, Array]]]:
-    """The unguided denoiser of several batches, each under a condition, by one network call.
-
-    The answers [b ...] of each, and the values at `sites` of each.
-    """
-    spec, count = model.network.condition_spec(), len(xs[0])
-    rows = [one_each(spec, cond, count) for cond in conds]
-    stacked = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
-    together = replace(model, guidance=None, cond=stacked)
-    denoised, values = together.read(jnp.concatenate(xs), sigma, sites)
-    apart = {site: jnp.split(value, len(xs)) for site, value in values.items()}
-    read = [{site: parts[row] for site, parts in apart.items()} for row in range(len(xs))]
-    return jnp.split(denoised, len(xs)), read
