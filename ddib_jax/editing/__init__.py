@@ -5,9 +5,6 @@ network computes of the source's row steers the target's. As couplings of a `DDI
 solver and grid, and store nothing for a step.
 """
 
-from ddib_jax.editing.bases import Bases, load_bases, save_bases, semantic_bases
-from ddib_jax.editing.energies import ByLevel, constant, kick, warmed_up
-from ddib_jax.editing.free_control import FreeControl
 from ddib_jax.editing.alignment import (
     Alignment,
     equaliser,
@@ -15,7 +12,10 @@ from ddib_jax.editing.alignment import (
     tokens_of,
     word_replacement,
 )
+from ddib_jax.editing.bases import Bases, load_bases, save_bases, semantic_bases
 from ddib_jax.editing.direct_inversion import Clamped, encoding_path
+from ddib_jax.editing.energies import ByLevel, constant, kick, warmed_up
+from ddib_jax.editing.free_control import FreeControl
 from ddib_jax.editing.layers import Layer, attention_layers, structure_layers
 from ddib_jax.editing.masactrl import MasaCtrl
 from ddib_jax.editing.null_text import (
