@@ -85,6 +85,12 @@ COMMANDS: dict[str, Command] = {
             "      --guidance 7.5 --out cat.npz",
         ),
     ),
+    "condition": Command(
+        group="translate",
+        summary="Make condition images (edges, a skeleton, depth ...) of pictures.",
+        options="condition:MakeConditions",
+        examples=("ddib condition edges photo.png --out edges",),
+    ),
     "colours": Command(
         group="translate",
         summary="Give an image the palette of another one.",

@@ -62,6 +62,6 @@ class MakeBases:
         shares = [float(explained.sum(axis=-1).mean()) for explained in bases.explained]
         kept = bases.explained[0].shape[-1]
         print(
-            f"{kept} directions of {len(bases.sites)} layers at {len(bases.levels)} noise levels lie"
-            f" in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
+            f"{kept} directions of {len(bases.sites)} layers, at {len(bases.levels)} noise levels,"
+            f" lie in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
         )

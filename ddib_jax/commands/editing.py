@@ -2,54 +2,40 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 import tyro
 
-from ddib_jax.bridge import DDIB, Bridge, Coupling
-from ddib_jax.commands.arguments import OptionalText
+from ddib_jax.bridge import DDIB
 from ddib_jax.commands.crossing import Crossing
+from ddib_jax.commands.free_control import ONE_MODEL, FreeControlOptions, edited
 from ddib_jax.commands.models import Models
 from ddib_jax.commands.prepared import Prepared
 from ddib_jax.conditioning import Prompts
 from ddib_jax.editing import (
-    FreeControl,
+    LocalBlend,
+    MasaCtrl,
+    NullTextEdit,
+    Pix2PixZero,
     PlugAndPlay,
-    constant,
-    free_control,
-    kick,
-    load_bases,
+    PromptToPrompt,
+    edit_direction,
+    equaliser,
+    masactrl,
+    null_text,
     plug_and_play,
-    warmed_up,
+    prompt_refinement,
+    prompt_to_prompt,
+    tokens_of,
+    word_replacement,
 )
-from ddib_jax.editing.alignment import tokens_of
-from ddib_jax.options import NonNegative, Positive, Whole
-from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.options import Count, NonNegative, Positive
+from ddib_jax.solvers import EULER, get_solver
+from ddib_jax.text import Tokens
 
-_ONE_MODEL = (
-    "model",
-    "source_class",
-    "target_class",
-    "target_guidance",
-    "target_negative",
-    "image_size",
-)
 _PROMPTS = ("source_prompt", "target_prompt")
-
-
-def edited(
-    ends: tuple[Bridge, Bridge], coupling: Coupling, until: float | None, *, fresh: bool = False
-) -> Prepared:
-    """A coupled DDIB of one model, ready for images.
-
-    fresh: the target starts from noise in place of the source's latent.
-    """
-    source, target = ends
-    perturb = parse_perturbation(("slerp-noise=1",) if fresh else ("none",), ())
-    ddib = DDIB(source, target, perturb=perturb, coupling=coupling, until=until)
-    ddib.check()
-    return Prepared(source.model.image_shape, ddib, source)
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class PlugAndPlayOptions:
     """Plug-and-Play: the source's features and attention, and the target's prompt."""
 
     title: ClassVar[str] = "Plug-and-Play"
-    takes: ClassVar[tuple[str, ...]] = (*_ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
     features_until: Positive = plug_and_play.FEATURES_UNTIL
     """The noise level at which the source's features end."""
     attention_until: Positive = plug_and_play.ATTENTION_UNTIL
@@ -71,85 +57,210 @@ class PlugAndPlayOptions:
 
 
 @dataclass(frozen=True)
-class FreeControlOptions:
-    """FreeControl: the structure of a condition image (edges, depth, a photograph), and a prompt.
+class PromptToPromptOptions:
+    """Prompt-to-Prompt: words are changed, and each keeps its place in the picture."""
 
-    It needs bases of what the prompt asks for (`ddib bases`).
+    title: ClassVar[str] = "Prompt-to-Prompt"
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    edit: Literal["auto", "replace", "refine"] = "auto"
+    """Words replaced one by one, or a prompt refined, with words added or left out; auto: replaced
+    where both prompts have as many.
     """
-
-    title: ClassVar[str] = "FreeControl"
-    takes: ClassVar[tuple[str, ...]] = _ONE_MODEL
-    bases: Annotated[Path | None, tyro.conf.arg(metavar="FILE.npz")] = None
-    """Semantic bases of the model, by `ddib bases`."""
-    condition_prompt: OptionalText = None
-    """What the condition image shows, in words: "a depth map of a cat"; "" says nothing."""
-    prompt: OptionalText = None
-    """What the translation shall show, in words."""
-    concept: Annotated[str | None, tyro.conf.arg(metavar="WORDS|none")] = None
-    """Words of the condition's prompt whose place alone is controlled; unless given, the whole
-    picture is, its background too.
+    reweight: Annotated[
+        tuple[str, ...],
+        tyro.conf.arg(metavar="WORD=FACTOR ...", help_behavior_hint="(default: none)"),
+    ] = ()
+    """How many times as much of the target's attention these words of its prompt get."""
+    blend: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="WORD ...", help_behavior_hint="(default: none)")
+    ] = ()
+    """Change the picture only where this word of the source's prompt is, or the second one of the
+    target's.
     """
-    start: Literal["noise", "image"] = "noise"
-    """Start from noise, for a picture that shares the structure alone, or from the image's latent,
-    for one that looks like it, too.
+    cross_until: Positive = prompt_to_prompt.CROSS_UNTIL
+    """The noise level at which the source's attention to words ends."""
+    self_until: Positive = prompt_to_prompt.SELF_UNTIL
+    """The noise level at which the source's attention to the picture itself ends."""
+    clamp: bool = False
+    """Set the source's row back on the path of its encoding at every level (direct inversion), for
+    solvers that do not lead back exactly.
     """
-    structure: NonNegative = free_control.STRUCTURE
-    """Weight of the structure's energy."""
-    appearance: NonNegative = free_control.APPEARANCE
-    """Weight of the appearance's energy, which holds the picture to what it would be without
-    control, in units of that of structure; 0 leaves it out, and a row of the computation with it.
-    """
-    structure_until: Positive = free_control.UNTIL
-    """The noise level at which control ends."""
-    longest: Positive = 1.0
-    """How far control may move the denoised picture at most, in units of the noise that is taken
-    away.
-    """
-    form: Literal["drift", "kick"] = "drift"
-    """Control as a part of the ODE, or as a kick after every step as in the published code, whose
-    sum grows with the number of steps (for --solver ddim).
-    """
-    warm_up: Whole = 0
-    """Steps over which control sets in."""
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
-        """The model under both prompts, with the bases."""
-        if self.bases is None or models.model is None:
-            raise ValueError(
-                f"{self.title} needs a model (--model) and bases of it (--bases), which `ddib"
-                " bases` makes."
-            )
-        models = replace(models, source_prompt=self.condition_prompt, target_prompt=self.prompt)
-        checkpoint = models.opened(models.model)
-        bases = load_bases(self.bases, model=checkpoint.fingerprint)
+        """The model under both prompts, with their words aligned."""
         ends = models.both(crossing)
-        sigmas = ends[1].sigmas
-        weights = constant(self.structure)
-        if self.form == "kick":
-            weights = kick(self.structure, sigmas)
-        if self.warm_up:
-            weights = warmed_up(weights, sigmas, self.warm_up)
-        coupling = FreeControl.of(
-            ends[1].model,
-            bases,
-            structure=weights,
-            concept=self._concept(checkpoint.conditioner),
-            appearance=self.appearance or None,
-            longest=self.longest,
-        )
-        return edited(ends, coupling, self.structure_until, fresh=self.start == "noise")
-
-    def _concept(self, conditioner: Any) -> Any:
-        """1 at the tokens of the concept; None without one."""
-        if self.concept is None:
-            return None
-        if not isinstance(conditioner, Prompts) or self.condition_prompt is None:
+        source, target = _prompts(models, self.title)
+        align = word_replacement
+        if self.edit == "refine" or (
+            self.edit == "auto" and len(source.spans) != len(target.spans)
+        ):
+            align = prompt_refinement
+        if len(self.blend) > 2:
             raise ValueError(
-                "A concept is words of the condition's prompt; give --condition-prompt, to a model"
-                " that is told texts."
+                "--blend takes a word of the source's prompt and one of the target's, not"
+                f" {len(self.blend)} words."
             )
-        return jnp.asarray(tokens_of(self.concept, conditioner.tokens(self.condition_prompt)))
+        model = ends[1].model
+        blend = None
+        if self.blend:
+            blend = LocalBlend.of(
+                model, tokens_of(self.blend[0], source), tokens_of(self.blend[-1], target)
+            )
+        coupling = PromptToPrompt.of(
+            model,
+            align(source, target),
+            factors=equaliser(dict(map(_factor, self.reweight)), target),
+            cross_until=self.cross_until,
+            self_until=self.self_until,
+            blend=blend,
+        )
+        return edited(ends, coupling, None, clamp=self.clamp)
 
 
-EDITING: dict[str, type] = {"freecontrol": FreeControlOptions, "pnp": PlugAndPlayOptions}
+@dataclass(frozen=True)
+class Pix2PixZeroOptions:
+    """pix2pix-zero: the target attends to its words where the source does, by an energy.
+
+    With sentences for both sides no target prompt is needed: their mean difference is added to the
+    source's prompt.
+    """
+
+    title: ClassVar[str] = "pix2pix-zero"
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    attention_weight: NonNegative = 1.0
+    """Weight of the energy, the squared difference of the attention to words."""
+    edit_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE.txt")] = None
+    """Sentences with the source's word, one a line."""
+    edit_to: Annotated[Path | None, tyro.conf.arg(metavar="FILE.txt")] = None
+    """Sentences with the target's word, one a line."""
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The model under the source's prompt and the edited one."""
+        if (self.edit_from is None) != (self.edit_to is None):
+            raise ValueError("An edit leads from sentences to sentences; give both files.")
+        if self.edit_from is None or self.edit_to is None:
+            source, target = models.both(crossing)
+        else:
+            if models.target_prompt is not None:
+                raise ValueError(
+                    "The edit is that of the sentences; leave the target prompt out, or the files."
+                )
+            models = replace(models, target_prompt=models.source_prompt)
+            source, target = models.both(crossing)
+            conditioner = models.opened(str(models.model)).conditioner
+            direction = edit_direction(
+                conditioner, _sentences(self.edit_from), _sentences(self.edit_to)
+            )
+            moved = jax.tree.map(jnp.add, target.model.cond, direction)
+            target = replace(target, model=target.model.given(moved))
+        coupling = Pix2PixZero.of(target.model, weight=self.attention_weight)
+        return edited((source, target), coupling, None)
+
+
+@dataclass(frozen=True)
+class MasaCtrlOptions:
+    """MasaCtrl: the target's layout, out of what the source's picture looks like."""
+
+    title: ClassVar[str] = "MasaCtrl"
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    attention_below: Positive = masactrl.BELOW
+    """The noise level from which on the target attends to the source's picture."""
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The model under both prompts."""
+        ends = models.both(crossing)
+        return edited(ends, MasaCtrl.of(ends[1].model, below=self.attention_below), None)
+
+
+@dataclass(frozen=True)
+class NegativePromptOptions:
+    """Negative-prompt inversion: DDIB, its decoding guided away from the source's own prompt."""
+
+    title: ClassVar[str] = "Negative-prompt inversion"
+    takes: ClassVar[tuple[str, ...]] = tuple(
+        name for name in (*ONE_MODEL, *_PROMPTS) if name != "target_negative"
+    )
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The model under both prompts."""
+        models = replace(
+            models,
+            target_negative=models.source_prompt,
+            target_guidance=_scale(models),
+        )
+        source, target = models.both(crossing)
+        return Prepared(source.model.image_shape, DDIB(source, target), source)
+
+
+@dataclass(frozen=True)
+class NullTextOptions:
+    """Null-text inversion: the null prompt is optimised, level by level, to lead back to the image.
+
+    It goes by Euler's steps (--solver ddim).
+    """
+
+    title: ClassVar[str] = "Null-text inversion"
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    null_steps: Count = null_text.STEPS
+    """Steps of Adam at each noise level."""
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The model under both prompts, without guidance until its null is found."""
+        if get_solver(crossing.solver) != EULER:
+            raise ValueError(f"{self.title} optimises Euler's steps; add --solver ddim.")
+        scale = _scale(models)
+        guided = replace(models, target_guidance=scale).both(crossing)[1].model
+        null = guided.guidance.null
+        plain = replace(models, target_guidance=None, target_negative=None)
+        source, target = plain.both(crossing)
+        method = NullTextEdit(source, target, null, scale, steps=self.null_steps)
+        return Prepared(source.model.image_shape, method, source)
+
+
+def _prompts(models: Models, title: str) -> tuple[Tokens, Tokens]:
+    """The tokens of both prompts; ValueError where the model is told none."""
+    conditioner = models.opened(str(models.model)).conditioner
+    given = (models.source_prompt, models.target_prompt)
+    if not isinstance(conditioner, Prompts) or None in given:
+        raise ValueError(
+            f"{title} changes words of a prompt; give --source-prompt and --target-prompt, to a"
+            " model that is told texts."
+        )
+    source, target = (conditioner.tokens(str(prompt)) for prompt in given)
+    return source, target
+
+
+def _scale(models: Models) -> float:
+    """The guidance asked for, or the papers'."""
+    return null_text.SCALE if models.target_guidance is None else models.target_guidance
+
+
+def _factor(word: str) -> tuple[str, float]:
+    """A word and its factor, out of WORD=FACTOR."""
+    name, _, factor = word.rpartition("=")
+    try:
+        return name, float(factor)
+    except ValueError as error:
+        raise ValueError(f"Write WORD=FACTOR, such as red=2, not '{word}'.") from error
+
+
+def _sentences(path: Path) -> list[str]:
+    """The lines of a file that say something."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path} with sentences.")
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} holds no sentence; write one a line.")
+    return lines
+
+
+EDITING: dict[str, type] = {
+    "freecontrol": FreeControlOptions,
+    "pnp": PlugAndPlayOptions,
+    "p2p": PromptToPromptOptions,
+    "pix2pix-zero": Pix2PixZeroOptions,
+    "masactrl": MasaCtrlOptions,
+    "negative-prompt": NegativePromptOptions,
+    "null-text": NullTextOptions,
+}
 """Name -> the options of a method that edits."""

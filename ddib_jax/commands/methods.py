@@ -1,7 +1,8 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -205,16 +206,23 @@ METHODS: dict[str, type[Method]] = {
 }
 """Name -> the options of a method, which make it."""
 
-MethodOptions = make_dataclass(
-    "MethodOptions",
-    [
+
+def options_of(names: Iterable[str]) -> type:
+    """A dataclass of the options of methods, a group for each by its name, with _ for -."""
+    fields = [
         (
-            name,
-            Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=kind.title)],
-            field(default_factory=kind),
+            name.replace("-", "_"),
+            Annotated[METHODS[name], tyro.conf.OmitArgPrefixes, _group(METHODS[name].title)],
+            field(default_factory=METHODS[name]),
         )
-        for name, kind in METHODS.items()
-    ],
-    frozen=True,
-)
-"""The options of all methods, a group for each, by its name."""
+        for name in names
+    ]
+    return make_dataclass("MethodOptions", fields, frozen=True)
+
+
+def _group(title: str) -> Any:
+    return tyro.conf.arg(name=title)
+
+
+MethodOptions = options_of(METHODS)
+"""The options of all methods."""

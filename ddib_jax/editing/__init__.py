@@ -16,6 +16,7 @@ from ddib_jax.editing.bases import Bases, load_bases, save_bases, semantic_bases
 from ddib_jax.editing.direct_inversion import Clamped, encoding_path
 from ddib_jax.editing.energies import ByLevel, constant, kick, warmed_up
 from ddib_jax.editing.free_control import FreeControl
+from ddib_jax.editing.inverted import DirectInversion, NullTextEdit
 from ddib_jax.editing.layers import Layer, attention_layers, structure_layers
 from ddib_jax.editing.masactrl import MasaCtrl
 from ddib_jax.editing.null_text import (
@@ -38,12 +39,14 @@ __all__ = [
     "Bases",
     "ByLevel",
     "Clamped",
+    "DirectInversion",
     "FreeControl",
     "Layer",
     "LevelledNull",
     "LocalBlend",
     "MasaCtrl",
     "NullText",
+    "NullTextEdit",
     "Pix2PixZero",
     "PlugAndPlay",
     "PromptToPrompt",

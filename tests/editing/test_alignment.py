@@ -5,7 +5,7 @@ import pytest
 
 from ddib_jax.editing import equaliser, prompt_refinement, tokens_of, word_replacement
 from ddib_jax.text import Span, Tokens
-from tests.editing.prompted import prompt
+from tests.editing.told import prompt
 
 LENGTH = 9
 

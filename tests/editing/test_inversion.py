@@ -20,7 +20,7 @@ from ddib_jax.editing import (
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.solvers import EULER
-from tests.editing.prompted import SHAPE, text, told_model
+from tests.editing.told import SHAPE, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 SIGMAS = jnp.asarray([0.1, 0.4, 1.2, 4.0])

@@ -18,7 +18,7 @@ from ddib_jax.editing import (
     kick_weights,
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
-from tests.editing.prompted import PLACES, states, text, told_model
+from tests.editing.told import PLACES, states, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 APART = states(4, 2, 2)

@@ -19,7 +19,7 @@ from ddib_jax.editing import (
     word_replacement,
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
-from tests.editing.prompted import LENGTH, PLACES, prompt, states, text, told_model
+from tests.editing.told import LENGTH, PLACES, prompt, states, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 CAT, DOG = prompt("a cat sat"), prompt("a dog sat")
@@ -162,11 +162,12 @@ def test_the_place_of_words():
     theirs[0, 0, 15, 2] = 0.4  # of one head: a quarter of the largest
     own[0, :, 30, 3] = 0.01  # row 3, column 6
     blend = LocalBlend(tokens_of("cat", CAT), np.eye(LENGTH, dtype=np.float32)[3], layers=("a",))
-    found = blend.mask([jnp.asarray(theirs)], [jnp.asarray(own)], (8, 16, 3))
+    maps = [jnp.asarray(theirs)], [jnp.asarray(own)]
+    found = blend.mask(*maps, (8, 16, 3))
     expected = np.zeros((1, 8, 16, 1), bool)
     expected[:, :6, :6] = expected[:, 4:, 10:] = True
     np.testing.assert_array_equal(found, expected)
-    wider = blend.replace(threshold=0.2).mask([theirs], [own], (8, 16, 3))
+    wider = blend.replace(threshold=0.2).mask(*maps, (8, 16, 3))
     assert wider.sum() > found.sum()
 
 
