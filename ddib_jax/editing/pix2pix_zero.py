@@ -45,8 +45,8 @@ class Pix2PixZero(SideBySide):
         cls,
         model: DiffusionModel,
         *,
-        weight: float | ByLevel = 1.0,
-        longest: float = 1.0,
+        weight: Scalar | float | ByLevel = 1.0,
+        longest: Scalar | float = 1.0,
     ) -> "Pix2PixZero":
         """With the paper's layers: all that attend to the text.
 

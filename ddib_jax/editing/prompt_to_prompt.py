@@ -54,7 +54,7 @@ class LocalBlend:
         source: Float[Array | np.ndarray, " n"],
         target: Float[Array | np.ndarray, " n"],
         *,
-        threshold: float = 0.3,
+        threshold: Scalar | float = 0.3,
     ) -> "LocalBlend":
         """With the paper's layers: all those that attend to the text at the side nearest 16.
 
@@ -119,7 +119,7 @@ class PromptToPrompt(SideBySide):
         *,
         factors: Float[Array | np.ndarray, "..."] | float = 1.0,
         cross_until: Float[Array | np.ndarray, "..."] | float = CROSS_UNTIL,
-        self_until: float = SELF_UNTIL,
+        self_until: Scalar | float = SELF_UNTIL,
         blend: LocalBlend | None = None,
     ) -> "PromptToPrompt":
         """With the paper's layers: all that attend to the text, and to the image up to 32 x 32.

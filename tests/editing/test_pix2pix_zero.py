@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddib_jax.bridge.couplings import Coupling
+from ddib_jax.conditioning import Prompts
 from ddib_jax.editing import (
     MasaCtrl,
     Pix2PixZero,
@@ -18,7 +19,7 @@ from ddib_jax.editing import (
     kick_weights,
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
-from tests.editing.told import PLACES, states, text, told_model
+from tests.editing.told import PLACES, prompt, states, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 APART = states(4, 2, 2)
@@ -118,10 +119,11 @@ def test_a_direction_of_sentences():
     """Token by token, of the means of any number of sentences."""
     known = {"a cat": 1.0, "the cat": 3.0, "a dog": 7.0}
 
-    def conditioner(words):
+    def encode(words):
         leaf = np.stack([np.full((2, 3), known[word]) * [[1], [2]] for word in words])
         return {"text": leaf, "sizes": np.ones((len(words), 2))}
 
+    conditioner = Prompts(encode, tokens=prompt)
     found = edit_direction(conditioner, ["a cat", "the cat"], ["a dog"])
     np.testing.assert_allclose(found["text"], [[5] * 3, [10] * 3])
     np.testing.assert_allclose(found["sizes"], [0, 0])

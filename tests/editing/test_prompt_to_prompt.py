@@ -44,17 +44,20 @@ def slopes(coupling, source, target, rows, *, sigma=SIGMA, null=None, scale=1.0)
 
 
 @functools.cache
-def made(alignment=None, factors=None, cross=0.5, itself=0.5, threshold=-1.0):
-    """A coupling; with a threshold below all maps the blend lets everything through."""
+def coupled():
+    """A coupling of the model, with a blend."""
     words = tokens_of("cat", CAT)
-    blend = LocalBlend.of(model(), words, words, threshold=jnp.asarray(threshold))
-    return PromptToPrompt.of(
-        model(),
-        alignment or SELF,
-        factors=np.ones(LENGTH, np.float32) if factors is None else equaliser(dict(factors), CAT),
+    return PromptToPrompt.of(model(), SELF, blend=LocalBlend.of(model(), words, words))
+
+
+def made(alignment=SELF, *, factors=None, cross=0.5, itself=0.5, threshold=-1.0):
+    """A coupling; with a threshold below all maps the blend lets everything through."""
+    return coupled().replace(
+        alignment=alignment,
+        factors=equaliser(factors or {}, CAT),
         cross_until=jnp.asarray(cross),
         self_until=jnp.asarray(itself),
-        blend=blend,
+        blend=coupled().blend.replace(threshold=jnp.asarray(threshold)),
     )
 
 
@@ -80,7 +83,7 @@ def test_the_layers_of_the_paper():
 def test_a_prompt_onto_itself_gives_the_source():
     found = slopes(made(), text(0), text(0), ALIKE)
     np.testing.assert_allclose(found[:, 1], found[:, 0], atol=1e-5)
-    louder = slopes(made(factors=(("cat", 3.0),)), text(0), text(0), ALIKE)
+    louder = slopes(made(factors={"cat": 3.0}), text(0), text(0), ALIKE)
     np.testing.assert_array_equal(louder[:, 0], found[:, 0])
     assert np.abs(louder[:, 1] - found[:, 1]).max() > 1e-3
 
