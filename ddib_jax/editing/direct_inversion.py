@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
 from ddib_jax.bridge import Bridge
 from ddib_jax.bridge.checks import as_floats
 from ddib_jax.bridge.couplings import Coupling, Rows
-from ddib_jax.types import AnyArray, Data, Denoiser, Latent, Scalar, VectorField
+from ddib_jax.types import Data, Denoiser, Latent, Scalar, VectorField
 
 
 @struct.dataclass
@@ -23,8 +24,8 @@ class Clamped:
     """
 
     coupling: Coupling
-    path: Float[AnyArray, "n b ..."]
-    levels: Float[AnyArray, " n"]
+    path: Float[Array | np.ndarray, "n b ..."]
+    levels: Float[Array | np.ndarray, " n"]
 
     @classmethod
     def of(cls, coupling: Coupling, source: Bridge, image: Data) -> "Clamped":

@@ -29,7 +29,7 @@ class MasaCtrl(SideBySide):
     below: Scalar | float = BELOW
 
     @classmethod
-    def of(cls, model: DiffusionModel, *, below: float = BELOW) -> "MasaCtrl":
+    def of(cls, model: DiffusionModel, *, below: Scalar | float = BELOW) -> "MasaCtrl":
         """With the paper's layers, of Stable Diffusion the last six of sixteen.
 
         The decoder's self-attention behind the first block of 16 positions a side or more; where

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jaxtyping import Array, Float
@@ -16,7 +17,7 @@ from ddib_jax.editing.direct_inversion import encoding_path
 from ddib_jax.editing.levels import nearest_level
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.nets.conditions import one_each
-from ddib_jax.types import AnyArray, Cond, Data, Denoise, Scalar
+from ddib_jax.types import Cond, Data, Denoise, Scalar
 
 SCALE = 7.5
 """The guidance of the papers."""
@@ -40,7 +41,7 @@ class LevelledNull:
     """
 
     nulls: Cond
-    levels: Float[AnyArray, " k"]
+    levels: Float[Array | np.ndarray, " k"]
     scale: Any = SCALE
     joint: bool = struct.field(pytree_node=False, kw_only=True, default=True)
 

@@ -12,10 +12,10 @@ from ddib_jax.bridge.couplings import Rows, SideBySide
 from ddib_jax.conditioning import Conditioner
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.conditional import guided_around
-from ddib_jax.editing.layers import attention_layers, unguided
-from ddib_jax.editing.levels import nearest_level
+from ddib_jax.editing.energies import ByLevel, constant, descended, push
+from ddib_jax.editing.layers import attention_layers
 from ddib_jax.nets.hooks import attention_weights
-from ddib_jax.types import AnyArray, Cond, Scalar, VectorField
+from ddib_jax.types import Cond, Scalar, VectorField
 
 MOVE = 0.1
 """The rate of the one step of gradient descent that the paper's code does at every noise level."""
@@ -30,27 +30,27 @@ class Pix2PixZero(SideBySide):
     as if exp(-weight E) were a likelihood; D is the guided one, and E that of the conditional half.
     It is a term of the ODE, so that the result does not depend on the number of steps.
 
-    weight: [], or [k] with one for each of the noise levels `levels` [k], of which the nearest
-    counts; `kick_weights` are those of the paper's code. The paper's regularised inversion is left
-    out: the bridge's own encoding takes its place.
+    weight: by noise level; `kick_weights` are those of the paper's code. longest: what the move of
+    the denoiser is bounded by, in units of D - x. The paper's regularised inversion is left out:
+    the bridge's own encoding takes its place. Under equal conditions and no guidance it gives the
+    source back.
     """
 
     layers: tuple[str, ...] = struct.field(pytree_node=False)
-    weight: Float[AnyArray, "..."] | float = 1.0
-    levels: Float[AnyArray, " k"] | None = None
+    weight: ByLevel
+    longest: Scalar | float = 1.0
 
     @classmethod
     def of(
         cls,
         model: DiffusionModel,
         *,
-        weight: Float[AnyArray, "..."] | float = 1.0,
-        levels: Float[AnyArray, " k"] | None = None,
+        weight: Scalar | float | ByLevel = 1.0,
+        longest: Scalar | float = 1.0,
     ) -> "Pix2PixZero":
         """With the paper's layers: all that attend to the text.
 
-        Raises ValueError for a network that attends to no text, and for weights that are not one
-        for each level.
+        Raises ValueError for a network that attends to no text.
         """
         layers = tuple(layer.name for layer in attention_layers(model) if layer.cross)
         if not layers:
@@ -58,47 +58,31 @@ class Pix2PixZero(SideBySide):
                 f"The {type(model.network).__name__} attends to no text; take a model that is told"
                 " prompts."
             )
-        known = () if levels is None else (len(levels),)
-        if jnp.shape(weight) != known:
-            raise ValueError(
-                f"The weights are of shape {jnp.shape(weight)} and the noise levels of {known};"
-                " give a weight for each level, or one and no levels."
-            )
-        return cls(layers, weight, levels)
+        return cls(layers, weight if isinstance(weight, ByLevel) else constant(weight), longest)
 
     def field(self, source: DiffusionModel, target: DiffusionModel) -> VectorField:
         """The slope of the pair.
 
-        The source's maps come from a call that is not differentiated: one joint call would keep
-        the activations of both rows.
+        The source's maps come from a call that is not differentiated.
         """
         sites = [f"{name}.{part}" for name in self.layers for part in ("query", "key")]
         maps = lambda values: {
             name: attention_weights(values[f"{name}.query"], values[f"{name}.key"])
             for name in self.layers
         }
-        plain = unguided(target)
 
         def slope(sigma: Scalar, rows: Rows) -> Rows:
             y, x = rows[:, 0], rows[:, 1]
             denoised, values = source.read(y, sigma, sites)
             theirs = maps(values)
-
-            def energy(x: Array) -> tuple[Array, Array]:
-                told, own = plain.read(x, sigma, sites)
-                # a sum, for the gradient of an image must not depend on its batch
-                return jnp.sum(cross_attention_energy(maps(own), theirs)), told
-
-            (_, told), gradient = jax.value_and_grad(energy, has_aux=True)(x)
+            energy = lambda values: cross_attention_energy(maps(values), theirs)
+            told, gradient = descended(target, x, sigma, sites, energy)
             guided = guided_around(target, x, sigma, told)
-            steered = guided - self._weight_at(sigma) * sigma**2 * gradient
+            weight = self.weight(sigma)
+            steered = guided + push(gradient, x, guided, sigma, weight, longest=self.longest)
             return (rows - jnp.stack([denoised, steered], axis=1)) / sigma
 
         return slope
-
-    def _weight_at(self, sigma: Scalar) -> Array:
-        weight = jnp.asarray(self.weight)
-        return weight if self.levels is None else weight[nearest_level(self.levels, sigma)]
 
 
 def cross_attention_energy(
@@ -117,18 +101,16 @@ def cross_attention_energy(
     return jnp.sum(jnp.stack(energies), axis=0)
 
 
-def kick_weights(sigmas: Float[AnyArray, " n"], *, move: float = MOVE) -> Float[np.ndarray, " m"]:
+def kick_weights(sigmas: Float[Array | np.ndarray, " n"], *, move: float = MOVE) -> ByLevel:
     """The weights with which Euler's steps down a grid move as far as the paper's code does.
 
-    sigmas [n]: the ascending grid; a weight for each of its levels but the lowest, from which no
-    step is taken. Before every step the code moves x_t by -move grad of a loss that is the mean
-    over both halves of guidance, of which one is carried on: in x = x_t / alpha_t that is move / 2
-    (1 + sigma^2) grad E. In this form the slope is that at the place before the move. Another
-    number of steps is another edit, which is why it is not the default.
+    sigmas [n]: the ascending grid. Before every step the code moves x_t by -move grad of a loss
+    that is the mean over both halves of guidance, of which one is carried on: in x = x_t / alpha_t
+    that is move / 2 (1 + sigma^2) grad E. In this form the slope is that at the place before the
+    move, and `longest` is to be large. Another number of steps is another edit.
     """
-    sigmas = np.asarray(sigmas, np.float64)
-    high, low = sigmas[1:], sigmas[:-1]
-    return (move / 2 * (1 + high**2) / (high * (high - low))).astype(np.float32)
+    upper, lower = jnp.asarray(sigmas[1:]), jnp.asarray(sigmas[:-1])
+    return ByLevel(upper, move / 2 * (1 + upper**2) / (upper * (upper - lower)))
 
 
 def edit_direction(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool, Float
@@ -16,7 +17,7 @@ from ddib_jax.editing.alignment import Alignment
 from ddib_jax.editing.conditional import guided_around
 from ddib_jax.editing.layers import LEAST_SIDE, Layer, attention_layers, unguided
 from ddib_jax.nets.hooks import Hook, attention_weights, inject
-from ddib_jax.types import AnyArray, Scalar, VectorField
+from ddib_jax.types import Scalar, VectorField
 
 CROSS_UNTIL = 0.574
 """The noise level at which the paper's code stops with attention to words: step 40 of 50."""
@@ -41,8 +42,8 @@ class LocalBlend:
     all steps so far, which an ODE does not have.
     """
 
-    source: Float[AnyArray, " n"]
-    target: Float[AnyArray, " n"]
+    source: Float[Array | np.ndarray, " n"]
+    target: Float[Array | np.ndarray, " n"]
     layers: tuple[str, ...] = struct.field(pytree_node=False, kw_only=True)
     threshold: Scalar | float = 0.3
 
@@ -50,10 +51,10 @@ class LocalBlend:
     def of(
         cls,
         model: DiffusionModel,
-        source: Float[AnyArray, " n"],
-        target: Float[AnyArray, " n"],
+        source: Float[Array | np.ndarray, " n"],
+        target: Float[Array | np.ndarray, " n"],
         *,
-        threshold: float = 0.3,
+        threshold: Scalar | float = 0.3,
     ) -> "LocalBlend":
         """With the paper's layers: all those that attend to the text at the side nearest 16.
 
@@ -73,7 +74,9 @@ class LocalBlend:
         """
         return self._where(theirs, self.source, shape) | self._where(own, self.target, shape)
 
-    def _where(self, maps: Sequence[Array], words: Array, shape: tuple[int, ...]) -> Array:
+    def _where(
+        self, maps: Sequence[Maps], words: Array | np.ndarray, shape: tuple[int, ...]
+    ) -> Array:
         height, width, _ = shape
         mean = sum(jnp.mean(weights, axis=1) for weights in maps) / len(maps)
         said = jnp.matmul(mean, words, precision="highest")
@@ -103,8 +106,8 @@ class PromptToPrompt(SideBySide):
     alignment: Alignment
     cross: tuple[str, ...] = struct.field(pytree_node=False, kw_only=True)
     itself: tuple[str, ...] = struct.field(pytree_node=False, kw_only=True)
-    factors: Float[AnyArray, "..."] | float = 1.0
-    cross_until: Float[AnyArray, "..."] | float = CROSS_UNTIL
+    factors: Float[Array | np.ndarray, "..."] | float = 1.0
+    cross_until: Float[Array | np.ndarray, "..."] | float = CROSS_UNTIL
     self_until: Scalar | float = SELF_UNTIL
     blend: LocalBlend | None = None
 
@@ -114,9 +117,9 @@ class PromptToPrompt(SideBySide):
         model: DiffusionModel,
         alignment: Alignment,
         *,
-        factors: Float[AnyArray, "..."] | float = 1.0,
-        cross_until: Float[AnyArray, "..."] | float = CROSS_UNTIL,
-        self_until: float = SELF_UNTIL,
+        factors: Float[Array | np.ndarray, "..."] | float = 1.0,
+        cross_until: Float[Array | np.ndarray, "..."] | float = CROSS_UNTIL,
+        self_until: Scalar | float = SELF_UNTIL,
         blend: LocalBlend | None = None,
     ) -> "PromptToPrompt":
         """With the paper's layers: all that attend to the text, and to the image up to 32 x 32.
