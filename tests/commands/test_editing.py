@@ -30,7 +30,7 @@ def told(tmp_path_factory):
     tokenizer = learn_tokenizer(captions, folder / "tokenizer", size=560)
     options = {"model_channels": 8, "channel_mult": (1,), "attention_resolutions": (8,)}
     recipe = Recipe(captions=True, text_width=16, text_layers=1, patch_size=1, **options)
-    model = recipe.untrained((8, 8, 3), EDM(0.5), None, tokenizer)
+    model = recipe.untrained((8, 8, 3), EDM(0.5), None, tokenizer=tokenizer)
     # The network's last layer is not zero, but what it adds to the prior should be seen.
     params = jax.tree.map(lambda leaf: 2 * leaf, model.params)
     encoder = TextEncoder(
@@ -145,7 +145,10 @@ def test_models_that_are_told_no_text(ddib, bases, pictures, tmp_path):
 def test_help_of_one_method(capsys):
     from ddib_jax.cli import parse
 
-    for method, own, other in (("p2p", "--reweight", "--concept"), ("ddib", "--perturb", "--noise")):
+    for method, own, other in (
+        ("p2p", "--reweight", "--concept"),
+        ("ddib", "--perturb", "--noise"),
+    ):
         with pytest.raises(SystemExit) as ended:
             parse(["translate", f"--method={method}", "--help"])
         assert ended.value.code == 0
