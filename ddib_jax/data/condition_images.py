@@ -38,7 +38,7 @@ def _skeleton(picture: np.ndarray) -> np.ndarray:
 def _depth(picture: np.ndarray) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt
 
-    distance = distance_transform_edt(_object(picture))
+    distance = np.asarray(distance_transform_edt(_object(picture)))
     return _in_three(distance / max(float(distance.max()), 1.0))
 
 

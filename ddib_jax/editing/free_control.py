@@ -126,7 +126,8 @@ class FreeControl(SideBySide):
             structure_energy(own, theirs, mask, self.penalty)
             for own, theirs in zip(found, wanted, strict=True)
         ]
-        if sibling is not None:
+        weight = self.appearance
+        if sibling is not None and weight is not None:
             sibling = jax.lax.stop_gradient(sibling)
             shown = self._coordinates(sibling, sigma)
             for site, own, theirs in zip(self.bases.sites, found, shown, strict=True):
@@ -135,8 +136,8 @@ class FreeControl(SideBySide):
                     for values, weights in ((control, own), (sibling, theirs))
                 ]
                 difference = jnp.square(means[0] - means[1]).mean(axis=(1, 2))
-                parts.append(self.appearance * difference)
-        return sum(parts) / len(self.bases.sites)
+                parts.append(weight * difference)
+        return jnp.sum(jnp.stack(parts), axis=0) / len(self.bases.sites)
 
     def mask(self, example: dict[str, Array]) -> Bool[Array, "b n"] | None:
         """Where the example shows the concept; None without one."""
