@@ -42,6 +42,8 @@ def parse(args: Sequence[str]) -> Any:
 
     command = COMMANDS[name]
     options = command.load()
+    if hasattr(options, "for_help") and {"-h", "--help"} & set(rest):
+        options = options.for_help(rest)
     return cli(options, args=rest, prog=f"ddib {name}", description=_description(options, command))
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from ddib_jax.text import Tokens
 from ddib_jax.types import Cond
 
 _NAMED = 12
@@ -165,12 +166,14 @@ class Embeddings:
 class Prompts:
     """Texts -> what a model's text encoders say of them, leaves [b ...] of the host, float32.
 
-    encode: texts -> conditions by name, [b ...] each. negative: the text that `null` is of, to be
+    encode: texts -> conditions by name, [b ...] each. tokens: of one text, as the (first) encoder
+    reads it. negative: the text that `null` is of, to be
     led away from; where it is None that is "", and the leaves named `blank` are zeros (SDXL was
     trained so). whose: the subject of the error sentences.
     """
 
     encode: Callable[[Sequence[str]], Mapping[str, np.ndarray]]
+    tokens: Callable[[str], Tokens]
     negative: str | None = None
     blank: tuple[str, ...] = ()
     whose: str = "The model"

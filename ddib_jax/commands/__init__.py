@@ -39,6 +39,9 @@ COMMANDS: dict[str, Command] = {
             "ddib translate five --method sdedit --target seven --noise 1 --limit 64 --out edited",
             "ddib translate photo.png --model models/stable-diffusion \\\n"
             '      --source-prompt "a cat" --target-prompt "a dog" --out dogs',
+            "ddib translate edges.png --method freecontrol --model models/stable-diffusion \\\n"
+            '      --bases cat.npz --condition-prompt "edges of a cat" --prompt "a wet cat" \\\n'
+            "      --target-guidance 7.5 --out cats",
         ),
     ),
     "sweep": Command(
@@ -72,6 +75,21 @@ COMMANDS: dict[str, Command] = {
             "ddib sample --model models/stable-diffusion \\\n"
             '      --prompt "a photo of a cat" --guidance 7.5 --count 4 --out samples',
         ),
+    ),
+    "bases": Command(
+        group="translate",
+        summary="Make semantic bases of a concept, by which FreeControl reads structure.",
+        options="bases:MakeBases",
+        examples=(
+            'ddib bases --model models/stable-diffusion --prompt "a photo of a cat" \\\n'
+            "      --guidance 7.5 --out cat.npz",
+        ),
+    ),
+    "condition": Command(
+        group="translate",
+        summary="Make condition images (edges, a skeleton, depth ...) of pictures.",
+        options="condition:MakeConditions",
+        examples=("ddib condition edges photo.png --out edges",),
     ),
     "colours": Command(
         group="translate",

@@ -1,7 +1,8 @@
 """The methods of `ddib translate`: for each its options, and the translator that they make."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,12 @@ from jaxtyping import Float
 
 from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, SDEdit
-from ddib_jax.bridge import DDIB, Bridge, Coupling, parse_coupling
+from ddib_jax.bridge import DDIB, Coupling, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
 from ddib_jax.commands.crossing import Crossing, read_inputs
+from ddib_jax.commands.editing import EDITING
 from ddib_jax.commands.models import Models
+from ddib_jax.commands.prepared import Method, Prepared
 from ddib_jax.gan import CycleGAN
 from ddib_jax.options import (
     Count,
@@ -23,7 +26,7 @@ from ddib_jax.options import (
     Positive,
 )
 from ddib_jax.perturbations import parse_perturbation
-from ddib_jax.types import NoiseSchedule, Translator
+from ddib_jax.types import NoiseSchedule
 
 _OF_TARGET = (
     "target",
@@ -36,33 +39,6 @@ _OF_TARGET = (
     "target_classifier",
     "image_size",
 )
-
-
-class Prepared(NamedTuple):
-    """A method ready for images.
-
-    shape: that of one image, [h w c]. translator: what is called with images. bridge: what a
-    batch is measured with, None where none is. film: source and target, of a way through a latent
-    that can be shown, or None.
-    """
-
-    shape: tuple[int, ...]
-    translator: Translator
-    bridge: Bridge | None
-    film: tuple[Bridge, Bridge] | None = None
-
-
-@runtime_checkable
-class Method(Protocol):
-    """The options of one method of `ddib translate`."""
-
-    title: ClassVar[str]
-    takes: ClassVar[tuple[str, ...]]
-    """The fields of `Models` that the method has a use for."""
-
-    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
-        """The method with its models loaded; raises ValueError for what does not go together."""
-        ...
 
 
 _COUPLE = "|".join([f"{name}:{kind.argument}" for name, kind in COUPLINGS.items()] + ["none"])
@@ -225,19 +201,27 @@ METHODS: dict[str, type[Method]] = {
     "sdedit": SDEditOptions,
     "ilvr": ILVROptions,
     "cyclegan": CycleGANOptions,
+    **EDITING,
 }
 """Name -> the options of a method, which make it."""
 
-MethodOptions = make_dataclass(
-    "MethodOptions",
-    [
+
+def options_of(names: Iterable[str]) -> type:
+    """A dataclass of the options of methods, a group for each by its name, with _ for -."""
+    fields = [
         (
-            name,
-            Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=kind.title)],
-            field(default_factory=kind),
+            name.replace("-", "_"),
+            Annotated[METHODS[name], tyro.conf.OmitArgPrefixes, _group(METHODS[name].title)],
+            field(default_factory=METHODS[name]),
         )
-        for name, kind in METHODS.items()
-    ],
-    frozen=True,
-)
-"""The options of all methods, a group for each, by its name."""
+        for name in names
+    ]
+    return make_dataclass("MethodOptions", fields, frozen=True)
+
+
+def _group(title: str) -> Any:
+    return tyro.conf.arg(name=title)
+
+
+MethodOptions = options_of(METHODS)
+"""The options of all methods."""

@@ -1,6 +1,7 @@
 """`ddib translate`: images of one domain in, of another one out, by any method."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
 from ddib_jax.commands.latents import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.commands.methods import METHODS, DDIBOptions, Method, MethodOptions, Prepared
+from ddib_jax.commands.methods import METHODS, DDIBOptions, MethodOptions, options_of
 from ddib_jax.commands.models import Models
+from ddib_jax.commands.prepared import Method, Prepared
 from ddib_jax.commands.recording import (
     Recording,
     costs,
@@ -41,6 +43,11 @@ _ROWS, _COLUMNS = 4, 16
 """Of pairs of rows, and of images a row, that the sheet shows at most."""
 
 
+def _grouped(options: type) -> Any:
+    """The options of methods as a part of the command's own."""
+    return Annotated[options, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
+
+
 @dataclass(frozen=True)
 class Translate:
     """Translate images of one domain into another."""
@@ -54,7 +61,7 @@ class Translate:
     translation; several hosts share the folder.
     """
     method: Annotated[str, tyro.conf.arg(metavar="|".join(METHODS))] = "ddib"
-    """How to translate; each method has options of its own, below."""
+    """How to translate; `--method NAME --help` shows that method's own options."""
     seed: Whole = 0
     """Seed of the noise that methods and perturbations draw."""
     trajectory: Literal["gif", "webp"] | None = None
@@ -74,13 +81,26 @@ class Translate:
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
-    options: Annotated[
-        MethodOptions,  # pyright: ignore[reportInvalidTypeForm] made of the registry at run time
-        tyro.conf.OmitArgPrefixes,
-        tyro.conf.arg(name=""),
-    ] = dataclasses.field(default_factory=MethodOptions)
+    options: _grouped(MethodOptions) = dataclasses.field(  # pyright: ignore[reportInvalidTypeForm]
+        default_factory=MethodOptions  # made of the registry at run time
+    )
     crossing: Flat = dataclasses.field(default_factory=Crossing)
     hosts: Joined = dataclasses.field(default_factory=Hosts)
+
+    @classmethod
+    def for_help(cls, words: Sequence[str]) -> type:
+        """This command with the options of the method alone that a command line names."""
+        named = dict(itertools.pairwise(words)).get("--method")
+        joined = [word.partition("=")[2] for word in words if word.startswith("--method=")]
+        method = next((name for name in (named, *joined) if name in METHODS), cls.method)
+        options = options_of([method])
+        return dataclasses.make_dataclass(
+            cls.__name__,
+            [("options", _grouped(options), dataclasses.field(default_factory=options))],
+            bases=(cls,),
+            frozen=True,
+            namespace={"__doc__": cls.__doc__},
+        )
 
     def run(self) -> None:
         """Read, translate, write."""
@@ -237,14 +257,14 @@ class Translate:
         if self.method not in METHODS:
             raise ValueError(f"Unknown method '{self.method}'; known are {', '.join(METHODS)}.")
         for name in METHODS:
-            given = getattr(self.options, name)
+            given = getattr(self.options, name.replace("-", "_"))
             for option in _changed(given):
                 if name != self.method:
                     raise ValueError(
                         f"--{option} is an option of {given.title}; leave it out, or say"
                         f" --method {name}."
                     )
-        chosen: Method = getattr(self.options, self.method)
+        chosen: Method = getattr(self.options, self.method.replace("-", "_"))
         useless = [option for option in _changed(self.models) if option not in chosen.takes]
         if self.method == "cyclegan":  # which integrates no ODE
             useless += [option for option in _changed(self.crossing) if option != "batch_size"]

@@ -129,8 +129,8 @@ class CaptionedDigits:
 
 
 def caption(
-    digit: int | None = None,
     *,
+    digit: int | None = None,
     ink: str | None = None,
     background: str | None = None,
     weight: str | None = None,
@@ -192,4 +192,4 @@ def _caption(digit: int, ink: int, background: int, weight: int, said: np.ndarra
         "background": list(BACKGROUNDS)[background],
     }
     kept = {name: word for (name, word), keep in zip(words.items(), said, strict=True) if keep}
-    return caption(kept.pop("digit", None), **kept)
+    return caption(**kept)

@@ -15,7 +15,7 @@ from ddib_jax.conditioning import Prompts
 from ddib_jax.nets import CLIPText
 from ddib_jax.nets.clip_text import TextStates
 from ddib_jax.nets.precision import products
-from ddib_jax.text import Tokenizer
+from ddib_jax.text import Tokenizer, Tokens
 from ddib_jax.types import Params
 
 BLANK = ("text", "pooled")
@@ -67,7 +67,11 @@ class Encoders:
 
     def prompts(self, *, blank: bool, whose: str) -> Prompts:
         """The conditioner. blank: whether no negative prompt is zeros, and not the prompt ""."""
-        return Prompts(self, blank=BLANK if blank else (), whose=whose)
+        return Prompts(self, self.tokens, blank=BLANK if blank else (), whose=whose)
+
+    def tokens(self, prompt: str) -> Tokens:
+        """The tokens of a prompt as the first encoder reads them; raises as its tokenizer does."""
+        return self.encoders[0].tokenizer(prompt)
 
 
 @partial(jax.jit, static_argnames=("network", "as_xl"))

@@ -180,6 +180,7 @@ class Recipe:
         shape: tuple[int, ...],
         precondition: Preconditioning,
         classes: int | None,
+        *,
         tokenizer: Tokenizer | None = None,
     ) -> DiffusionModel:
         """The model before the first step.

@@ -224,7 +224,7 @@ class _Session:
         training, shape = self.training, self.source.image_shape
         if initial is not None:
             model = training.untrained(
-                shape, initial.model().precondition, self._labels(), tokenizer
+                shape, initial.model().precondition, self._labels(), tokenizer=tokenizer
             )
             return initialised(model, initial, preconditioning=training.preconditioning)
         precondition = statistics(
@@ -234,7 +234,7 @@ class _Session:
             seed=training.seed,
             work_dir=self.out / "training",
         )
-        return training.untrained(shape, precondition, self._labels(), tokenizer)
+        return training.untrained(shape, precondition, self._labels(), tokenizer=tokenizer)
 
     def _labels(self) -> int | None:
         """How many labels the network is told, the null label included; None for no classes."""

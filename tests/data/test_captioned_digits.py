@@ -133,8 +133,11 @@ def test_inks_and_strokes():
 
 
 def test_captions_of_some_of_it():
-    assert caption(7, ink="red", background="white", weight="bold") == "a bold red seven on white"
+    assert (
+        caption(digit=7, ink="red", background="white", weight="bold")
+        == "a bold red seven on white"
+    )
     assert caption() == "a digit"
-    assert [caption(digit) for digit in (1, 8)] == ["a one", "an eight"]
-    assert caption(1, ink="orange") == "an orange one"
+    assert [caption(digit=digit) for digit in (1, 8)] == ["a one", "an eight"]
+    assert caption(digit=1, ink="orange") == "an orange one"
     assert caption(background="light blue") == "a digit on light blue"

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ddib_jax.bridge.couplings.coupling import Coupling, Rows, StraightPath, decode_coupled
+from ddib_jax.bridge.couplings.coupling import (
+    Coupling,
+    Rows,
+    SideBySide,
+    StraightPath,
+    decode_coupled,
+)
 from ddib_jax.bridge.couplings.features import InjectFusion
 from ddib_jax.bridge.couplings.linear import Cosines, Linear, Pixels, Resized, waves
 from ddib_jax.data import load_dataset, read_images
@@ -146,6 +152,7 @@ __all__ = [
     "Pixels",
     "Resized",
     "Rows",
+    "SideBySide",
     "StraightPath",
     "decode_coupled",
     "parse_coupling",

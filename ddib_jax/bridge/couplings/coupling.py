@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
@@ -36,8 +36,12 @@ class Coupling(Protocol):
         """
         ...
 
-    def field(self, source: Denoiser, target: Denoiser) -> VectorField:
-        """(sigma, rows) -> d rows / d sigma, from the denoisers of both domains."""
+    def field(self, source: Any, target: Any) -> VectorField:
+        """(sigma, rows) -> d rows / d sigma, from the denoisers of both domains.
+
+        They are what the coupling looks at: any `Denoiser`, or a `DiffusionModel` where it is
+        layers of the network.
+        """
         ...
 
     @property
@@ -48,6 +52,26 @@ class Coupling(Protocol):
     def result(self, rows: Rows) -> Data:
         """The row of the target, [b ...]."""
         ...
+
+
+class SideBySide:
+    """What couplings have in common whose rows are the source's and the target's own states."""
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Any data will do: a site that a network does not have is refused where it is read."""
+
+    def start(self, source: Latent, target: Latent) -> Rows:
+        """Both latents as they are."""
+        return jnp.stack([source, target], axis=1)
+
+    @property
+    def after(self) -> Callable[[Rows], Rows] | None:
+        """Nothing."""
+        return None
+
+    def result(self, rows: Rows) -> Data:
+        """The target's row, the last."""
+        return rows[:, -1]
 
 
 @struct.dataclass

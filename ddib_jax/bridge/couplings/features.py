@@ -1,18 +1,16 @@
 """Couplings by what the networks compute: layers of the source's network steer the target's."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from flax import struct
 
-from ddib_jax.bridge.couplings.coupling import Rows
+from ddib_jax.bridge.couplings.coupling import Rows, SideBySide
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets.hooks import inject, slerp_features
-from ddib_jax.types import Data, Denoiser, Latent, Scalar, VectorField
+from ddib_jax.types import Denoiser, Scalar, VectorField
 
 
 @struct.dataclass
-class InjectFusion:
+class InjectFusion(SideBySide):
     """The target's features at `site`, turned towards the source's by spherical interpolation.
 
     Jeong, Kwon and Uh (2024), who do so at the bottleneck of one model; here the two networks may
@@ -24,13 +22,6 @@ class InjectFusion:
 
     site: str = struct.field(pytree_node=False)
     strength: Scalar | float = 1.0
-
-    def check(self, shape: tuple[int, ...]) -> None:
-        """Any data will do: a site that a network does not have is refused where it is read."""
-
-    def start(self, source: Latent, target: Latent) -> Rows:
-        """Both latents as they are."""
-        return jnp.stack([source, target], axis=1)
 
     def field(self, source: Denoiser, target: Denoiser) -> VectorField:
         """The slope of the pair.
@@ -50,15 +41,6 @@ class InjectFusion:
             return (rows - jnp.stack([denoised, steered], axis=1)) / sigma
 
         return slope
-
-    @property
-    def after(self) -> Callable[[Rows], Rows] | None:
-        """Nothing."""
-        return None
-
-    def result(self, rows: Rows) -> Data:
-        """The target's row."""
-        return rows[:, 1]
 
     def _site_in(self, model: DiffusionModel) -> str:
         if self.site != "bottleneck":

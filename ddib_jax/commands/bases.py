@@ -1,0 +1,67 @@
+"""`ddib bases`: semantic bases of a concept, for FreeControl."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from ddib_jax import pretrained
+from ddib_jax.commands.arguments import ModelName
+from ddib_jax.commands.conditions import Condition, Conditioned
+from ddib_jax.commands.crossing import Crossing, Flat
+from ddib_jax.editing import save_bases, semantic_bases
+from ddib_jax.editing.bases import KNOTS
+from ddib_jax.files import check_output
+from ddib_jax.options import Count, OptionalCount, Whole
+from ddib_jax.progress import progress
+
+
+@dataclass(frozen=True)
+class MakeBases:
+    """Make semantic bases of a concept, by which FreeControl reads structure."""
+
+    model: ModelName
+    """The model that pictures will be controlled of: a path, hf:owner/name, or a shipped model."""
+    out: Path
+    """The file to write (.npz)."""
+    seeds: Count = 20
+    """Images that are sampled of the concept; one will do, more help with limbs."""
+    components: OptionalCount = None
+    """Directions kept of each layer; by default one in 20 channels, and 8 at least."""
+    knots: Count = KNOTS
+    """Noise levels that have bases of their own."""
+    inverted: bool = False
+    """Read the features while the samples are encoded again, as the paper says, and not while they
+    are sampled, as its code does.
+    """
+    seed: Whole = 0
+    """Seed of the images."""
+    condition: Conditioned = dataclasses.field(default_factory=Condition)
+    crossing: Flat = dataclasses.field(default_factory=Crossing)
+
+    def run(self) -> None:
+        """Sample, take sums of the features, write their principal directions."""
+        if self.out.suffix != ".npz":
+            raise ValueError(f"Bases are written as .npz; name {self.out}.npz, for example.")
+        check_output(self.out.parent)
+        checkpoint = pretrained.open(self.model, image_size=self.condition.size)
+        bridge = self.crossing.bridge(self.condition.model(checkpoint))
+        shape = (self.seeds, *bridge.model.data_shape)
+        bases = semantic_bases(
+            bridge,
+            jax.random.normal(jax.random.key(self.seed), shape),
+            components=self.components,
+            knots=self.knots,
+            inverted=self.inverted,
+            batch_size=self.crossing.batch(bridge, self.seeds),
+            progress=progress("sampling"),
+        )
+        told = self.condition.prompt or self.condition.label or ""
+        save_bases(self.out, bases, model=checkpoint.fingerprint, prompt=told)
+        shares = [float(explained.sum(axis=-1).mean()) for explained in bases.explained]
+        kept = bases.explained[0].shape[-1]
+        print(
+            f"{kept} directions of {len(bases.sites)} layers, at {len(bases.levels)} noise levels,"
+            f" lie in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
+        )
