@@ -126,7 +126,7 @@ def test_classes_are_planned_for(capsys, unchecked):
     assert "8 images" in capsys.readouterr().out
 
 
-def test_the_known_networks_have_their_papers_size():
+def test_the_known_networks_have_their_papers_size(unchecked):
     """Stable Diffusion's are those of the published weights."""
     sizes = {"adm-64": 295, "adm-256": 552, "sd15": 859.520964, "sdxl": 2567.463684}
     assert sizes.keys() == KNOWN.keys()
@@ -169,7 +169,7 @@ def test_guidance_doubles_the_arithmetic(capsys, unchecked):
         ({"guided": True, "work": "translation"}, "told nothing to be guided to"),
     ],
 )
-def test_what_cannot_be_planned_is_one_sentence(given, said):
+def test_what_cannot_be_planned_is_one_sentence(given, said, unchecked):
     if jax.local_device_count() > 1 and "batch_size" in given:
         pytest.skip("for one device")
     with pytest.raises(ValueError, match=said):

@@ -110,6 +110,12 @@ def test_a_missing_tokenizer(directory):
     refused(load_text_encoder, directory, "holds no tokenizer", kind=FileNotFoundError)
 
 
+def test_a_tokenizer_of_more_tokens_than_the_encoder_knows(directory, tmp_path):
+    texts = [f"word{chr(97 + i)}" for i in range(26)]
+    learn_tokenizer(texts, directory / "tokenizer", size=700)
+    refused(load_text_encoder, directory, "tokens and a text encoder of")
+
+
 def test_text_arrays_without_a_description(directory):
     described(directory, lambda description: description.pop("text"))
     refused(load_model, directory, "holds a text encoder that its model.json does not describe")
@@ -124,7 +130,7 @@ def test_text_arrays_without_a_description(directory):
     ("change", "words"),
     [
         (lambda text: text.update(hidden_size=32), "those that its model.json describes"),
-        (lambda text: text.update(vocab_size=12), "token_embedding/embedding is (530, 16), not"),
+        (lambda text: text.update(vocab_size=12), ", 16), not (12, 16)"),
         (lambda text: text.update(num_hidden_layers=2), "is missing"),
         (lambda text: text.update(name="bert"), "names an unknown text 'bert'"),
         (lambda text: text.update(colour=3), "describes a text that cannot be made"),
