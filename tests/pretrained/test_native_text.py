@@ -130,7 +130,7 @@ def test_text_arrays_without_a_description(directory):
     ("change", "words"),
     [
         (lambda text: text.update(hidden_size=32), "those that its model.json describes"),
-        (lambda text: text.update(vocab_size=12), ", 16), not (12, 16)"),
+        (lambda text: text.update(vocab_size=900), ", 16), not (900, 16)"),
         (lambda text: text.update(num_hidden_layers=2), "is missing"),
         (lambda text: text.update(name="bert"), "names an unknown text 'bert'"),
         (lambda text: text.update(colour=3), "describes a text that cannot be made"),
