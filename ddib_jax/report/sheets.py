@@ -31,9 +31,12 @@ def to_uint8(images: Shaped[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w 
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
-def latent_images(latent: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w c"]:
-    """Latents as images: three standard deviations either side fill [-1, 1]."""
-    return np.clip(latent.astype(np.float64) / 3.0, -1.0, 1.0)
+def latent_images(latent: Float[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w k"]:
+    """Latents as images: three standard deviations either side fill [-1, 1].
+
+    Of codes of more channels than colours the first three are shown.
+    """
+    return np.clip(latent[..., :3].astype(np.float64) / 3.0, -1.0, 1.0)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont:

@@ -81,7 +81,7 @@ def test_a_pipeline_is_diagnosed_under_a_prompt(ddib, stable, pictures, tmp_path
     assert code in (0, 1), err
     assert "as codes of 16 x 16 x 4" in said
     assert "the codec alone, without the ODE: error" in said
-    assert (tmp_path / "page" / "index.html").is_file()
+    assert (tmp_path / "page" / "index.html").is_file(), err
 
 
 @pytest.mark.parametrize(
