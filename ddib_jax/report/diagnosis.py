@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from ddib_jax.report.contents import arrays_of, table_of
 from ddib_jax.report.curves import error_figure
 from ddib_jax.report.page import Section
@@ -25,7 +27,7 @@ def diagnosis(run: Run, figures: Path) -> list[Section]:
     images, samples, latents = arrays_of(run, ("images", "samples", "latents"))
     rows = {
         "image": images[:COLUMNS],
-        "its latent": latent_images(latents[:COLUMNS]),
+        "its latent": _at_size(latent_images(latents[:COLUMNS]), images.shape[1:3]),
         "sample": samples[:COLUMNS],
     }
     sheet = Picture(
@@ -73,3 +75,11 @@ def _round_trip_figure(run: Run, figures: Path) -> Picture:
         figures / "round-trips.png",
         "Error of encode → decode against network evaluations each way; dotted, the wanted error.",
     )
+
+
+def _at_size(pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Images [n h w c] at another height and width, by the nearest pixel: codes are smaller."""
+    rows, columns = (
+        np.arange(new) * old // new for new, old in zip(size, pixels.shape[1:3], strict=True)
+    )
+    return pixels[:, rows][:, :, columns]
