@@ -59,7 +59,10 @@ def machine() -> str:
 def replicate(tree: Any, *, devices: Sequence | None = None) -> Any:
     """A copy of every leaf on every device, the local ones by default, under a new leading axis."""
     count = len(devices or jax.local_devices())
-    stacked = jax.pmap(lambda _, leaf: leaf, in_axes=(0, None), devices=devices)
+    # Under another axis the program that takes the tree would be compiled anew for its own output.
+    stacked = jax.pmap(
+        lambda _, leaf: leaf, axis_name=BATCH_AXIS, in_axes=(0, None), devices=devices
+    )
     return stacked(np.arange(count), tree)
 
 

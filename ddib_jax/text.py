@@ -168,9 +168,12 @@ def learn_tokenizer(captions: Iterable[str], folder: str | Path, *, size: int) -
     captions = list(captions)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = [_SPECIAL["bos_token"], _SPECIAL["eos_token"]]
+    # Any byte may end a word, also one that ends none of the captions'. Left to itself the library
+    # numbers those that do in the order of a hash table, which is another one every time.
+    ends = [f"{letter}</w>" for letter in letters]
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(letters),  # those that end no caption's word are added below
-        special_tokens=special,
+        vocab_size=size,
+        special_tokens=special + ends,
         initial_alphabet=letters,
         end_of_word_suffix="</w>",
         show_progress=False,
@@ -178,9 +181,6 @@ def learn_tokenizer(captions: Iterable[str], folder: str | Path, *, size: int) -
     splitter.train_from_iterator(captions, trainer)
     learnt = json.loads(splitter.to_str())["model"]
     vocabulary, merges = learnt["vocab"], [tuple(pair) for pair in learnt["merges"]]
-    # Any byte may end a word, also one that ends none of the captions'.
-    for letter in letters:
-        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
     bpe = _splitter(vocabulary, merges, _SPECIAL["unk_token"])
     start, end = (vocabulary[word] for word in special)
     longest = max((len(bpe.encode(caption).ids) for caption in captions), default=0)

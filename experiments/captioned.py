@@ -71,7 +71,7 @@ def main(config: Config) -> Path:
     checkpoint, judge = pretrained.open(name), load_classifier()
     asked = questions(config.repeats)
     captions = [
-        caption(digit, ink=list(INKS)[ink], background=list(BACKGROUNDS)[ground])
+        caption(digit=digit, ink=list(INKS)[ink], background=list(BACKGROUNDS)[ground])
         for digit, ink, ground in asked
     ]
     digit, ink, ground = asked.T

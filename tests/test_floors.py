@@ -27,7 +27,7 @@ FLOORS = [
     },
     {"diffusion", "conditioning", "evaluation", "report", "codecs"},
     {"bridge", "pretrained", "analytic"},
-    {"translation", "baselines", "trainer"},
+    {"translation", "baselines", "trainer", "editing"},
     {"diagnosis", "gan", "palettes"},
     {"commands"},
     {"cli"},

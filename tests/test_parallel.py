@@ -77,6 +77,22 @@ def test_shard_and_replicate():
     )
 
 
+def test_a_step_is_compiled_once_for_a_replicated_state():
+    """For what `replicate` gives and for what it gives back itself."""
+    traced = []
+
+    def step(key, state, batch, shared):
+        traced.append(None)
+        return jax.tree.map(lambda leaf: leaf + batch.mean(), state)
+
+    update, state = parallel.data_parallel(step), parallel.replicate({"a": np.ones(3, np.float32)})
+    batch = parallel.to_devices(np.ones((1, jax.local_device_count()), np.float32))
+    for _ in range(3):
+        state = update(jax.random.key(0), state, batch, None)
+    assert len(traced) == 1
+    np.testing.assert_array_equal(parallel.unreplicate(state)["a"], 4)
+
+
 def test_map_batches_compiles_once_and_keeps_the_order():
     traced, seen = [], []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddib_jax.text import Span, read_tokenizer
+from ddib_jax.text import Span, learn_tokenizer, read_tokenizer
 
 pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra 'text')")
 
@@ -212,3 +212,59 @@ def test_no_tokenizer_and_no_text(tmp_path, folder):
         read_tokenizer(tmp_path)
     with pytest.raises(ValueError, match="is no text in Unicode"):
         read_tokenizer(folder)("a \udce9")
+
+
+CAPTIONS = ("a bold red seven on white", "an orange eight", "A RED seven", "zwei grüne Häuser")
+
+
+def test_a_tokenizer_is_learnt_from_captions(tmp_path):
+    """The frequent words are one token each, and anything else can still be spelt."""
+    learnt = learn_tokenizer(CAPTIONS * 3, tmp_path / "a", size=700)
+    assert 514 < learnt.size <= 700
+    assert [span.stop - span.start for span in learnt("a bold RED seven").spans] == [1] * 4
+    assert [span.stop - span.start for span in learnt("grüne  Häuser").spans] == [1, 1]
+    assert len(learnt("").ids) == 8  # the longest caption has six words; start and end
+    assert {*learnt("").ids} == {learnt.start, learnt.end}
+    strange = "xylophone, 42 — 日本 🎨 ÿ!"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has no room for them all
+        assert [*learnt.bpe.encode(strange).tokens]
+    tokens = [learnt.bpe.id_to_token(i) for i in learnt.bpe.encode(strange).ids]
+    signs = {chr(b) for b in BYTES} | {chr(n) for n in range(256, 256 + 256 - len(BYTES))}
+    assert set("".join(token.removesuffix("</w>") for token in tokens)) <= signs
+    assert learnt.bpe.encode("xyz").tokens == ["x", "y", "z</w>"]
+
+
+def test_learning_is_deterministic_and_a_round_trip(tmp_path):
+    one, again = (learn_tokenizer(CAPTIONS, tmp_path / name, size=600) for name in "ab")
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    read = read_tokenizer(tmp_path / "a")
+    read.save(tmp_path / "c")
+    for text in (*CAPTIONS, "", "something else", "<|endoftext|>"):
+        ids = [
+            quietly(each, text).ids for each in (one, again, read, read_tokenizer(tmp_path / "c"))
+        ]
+        np.testing.assert_array_equal(ids, [ids[0]] * 4)
+    assert (read.start, read.end, read.pad, read.length) == (
+        one.start,
+        one.end,
+        one.pad,
+        one.length,
+    )
+    assert read.size == one.size
+
+
+def test_every_byte_is_in_the_smallest_vocabulary(tmp_path):
+    smallest = learn_tokenizer(["a b"], tmp_path / "small", size=514)
+    assert smallest.size == 514
+    text = "日本 ÿ"
+    spelt = smallest.bpe.encode(text).ids
+    assert len(spelt) == len("日本ÿ".encode())
+    with pytest.raises(ValueError, match="513 has no room for all bytes; give at least 514"):
+        learn_tokenizer(["a"], tmp_path / "none", size=513)
+
+
+def test_a_long_caption_is_no_longer_than_clips(tmp_path):
+    assert learn_tokenizer(["cat " * 200], tmp_path / "long", size=600).length == 77
+    assert learn_tokenizer([], tmp_path / "none", size=600).length == 4

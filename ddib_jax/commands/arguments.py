@@ -4,7 +4,7 @@ from typing import Annotated
 
 import tyro
 
-from ddib_jax.options import Within
+from ddib_jax.options import Text, Within
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 """A model by name or path, as `pretrained.open` takes it."""
@@ -39,5 +39,5 @@ ImageSize = Annotated[
 ]
 """Height and width of a latent model's images, or one number for both."""
 
-OptionalText = Annotated[str | None, tyro.conf.arg(metavar="TEXT|none")]
-"""A prompt."""
+OptionalText = Annotated[str | None, Text, tyro.conf.arg(metavar="TEXT|none")]
+"""A prompt, which may be ""."""

@@ -11,16 +11,16 @@ import tyro
 from ddib_jax.commands.arguments import Inputs
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
 from ddib_jax.commands.results import Results, open_folder
-from ddib_jax.data.condition_images import CONDITIONS, condition_image
-from ddib_jax.options import OptionalCount, Size, one_of
+from ddib_jax.data.condition_images import check_kind, condition_image
+from ddib_jax.options import OptionalCount, Size
 
 
 @dataclass(frozen=True)
 class MakeConditions:
     """Make condition images (edges, a skeleton, depth ...) of pictures."""
 
-    kind: Annotated[str, tyro.conf.Positional, one_of(CONDITIONS)]
-    """What to make of each picture."""
+    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")]
+    """What to make of each picture: edges, skeleton, depth, inverted, blurred or segments."""
     input: Inputs
     """Image files, folders of images, or a data set (five, digits:3 ...)."""
     out: Path
@@ -33,6 +33,7 @@ class MakeConditions:
 
     def run(self) -> None:
         """Read, make, write."""
+        check_kind(self.kind)
         check_apart(self.out, self.input)
         open_folder(self.out)
         shape = (self.size, self.size, 3)

@@ -64,7 +64,8 @@ def _ddib(out: Path, checkpoint: Checkpoint) -> None:
     model = checkpoint.model()
     if checkpoint.classes and model.network.condition_spec() is not None:
         facts = {"classes": list(checkpoint.classes), **facts}
-    pretrained.save_model(out, model, facts=facts)
+    encoder = pretrained.load_text_encoder(checkpoint.path) if "text" in checkpoint.facts else None
+    pretrained.save_model(out, model, facts=facts, encoder=encoder)
 
 
 def _diffusers(out: Path, checkpoint: Checkpoint) -> None:

@@ -147,10 +147,8 @@ class Pix2PixZeroOptions:
                 )
             models = replace(models, target_prompt=models.source_prompt)
             source, target = models.both(crossing)
-            conditioner = models.opened(str(models.model)).conditioner
-            direction = edit_direction(
-                conditioner, _sentences(self.edit_from), _sentences(self.edit_to)
-            )
+            sentences = (_sentences(path) for path in (self.edit_from, self.edit_to))
+            direction = edit_direction(_conditioner(models, self.title), *sentences)
             moved = jax.tree.map(jnp.add, target.model.cond, direction)
             target = replace(target, model=target.model.given(moved))
         coupling = Pix2PixZero.of(target.model, weight=self.attention_weight)
@@ -208,26 +206,31 @@ class NullTextOptions:
         """The model under both prompts, without guidance until its null is found."""
         if get_solver(crossing.solver) != EULER:
             raise ValueError(f"{self.title} optimises Euler's steps; add --solver ddim.")
-        scale = _scale(models)
-        guided = replace(models, target_guidance=scale).both(crossing)[1].model
-        null = guided.guidance.null
+        conditioner = _conditioner(models, self.title)
+        negative = models.target_negative
+        null = (conditioner if negative is None else conditioner.away_from(negative)).null
         plain = replace(models, target_guidance=None, target_negative=None)
         source, target = plain.both(crossing)
-        method = NullTextEdit(source, target, null, scale, steps=self.null_steps)
+        method = NullTextEdit(source, target, null, _scale(models), steps=self.null_steps)
         return Prepared(source.model.image_shape, method, source)
 
 
-def _prompts(models: Models, title: str) -> tuple[Tokens, Tokens]:
-    """The tokens of both prompts; ValueError where the model is told none."""
+def _conditioner(models: Models, title: str) -> Prompts:
+    """What makes conditions of prompts for the model; ValueError where it is told none."""
     conditioner = models.opened(str(models.model)).conditioner
-    given = (models.source_prompt, models.target_prompt)
-    if not isinstance(conditioner, Prompts) or None in given:
+    if not isinstance(conditioner, Prompts):
         raise ValueError(
             f"{title} changes words of a prompt; give --source-prompt and --target-prompt, to a"
             " model that is told texts."
         )
-    source, target = (conditioner.tokens(str(prompt)) for prompt in given)
-    return source, target
+    return conditioner
+
+
+def _prompts(models: Models, title: str) -> tuple[Tokens, Tokens]:
+    """The tokens of both prompts; ValueError where the model is told none."""
+    conditioner = _conditioner(models, title)
+    source, target = models.source_prompt or "", models.target_prompt or ""
+    return conditioner.tokens(source), conditioner.tokens(target)
 
 
 def _scale(models: Models) -> float:

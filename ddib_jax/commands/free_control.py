@@ -109,7 +109,7 @@ class FreeControlOptions:
                 " bases` makes."
             )
         models = replace(models, source_prompt=self.condition_prompt, target_prompt=self.prompt)
-        checkpoint = models.opened(models.model)
+        checkpoint = models.opened(str(models.model))
         bases = load_bases(self.bases, model=checkpoint.fingerprint)
         ends = models.both(crossing)
         sigmas = ends[1].sigmas

@@ -56,17 +56,17 @@ class CouplingOptions:
     """The noise level at which the coupling ends: the higher, the better the target clears the haze
     that the source's part leaves, and the less of it stays.
     """
-    strength: NonNegative = 1.0
+    couple_strength: NonNegative = 1.0
     """How far the coupling holds: 1 wholly, 0 not at all."""
 
     def coupling(self, shape: tuple[int, ...]) -> Coupling | None:
         """The coupling for data of `shape`, or None; ValueError for a wrong one."""
         if self.couple is not None:
-            return parse_coupling(self.couple, shape, strength=self.strength)
-        if self.until is not None or self.strength != 1:
+            return parse_coupling(self.couple, shape, strength=self.couple_strength)
+        if self.until is not None or self.couple_strength != 1:
             raise ValueError(
                 "There is no coupling whose end or strength could be set; name one (--couple), or"
-                " leave --until and --strength out."
+                " leave --until and --couple-strength out."
             )
         return None
 
@@ -131,9 +131,9 @@ class SDEditOptions:
     """The noise level (sigma) that SDEdit starts from: the higher, the more of the target and the
     less of the source.
     """
-    edit_strength: OptionalPortion = None
-    """The same as a share of the model's time, which diffusers calls the strength: 0.75 starts at
-    three quarters of it.
+    strength: OptionalPortion = None
+    """Where SDEdit starts as a share of the model's time, as in diffusers, in place of the noise
+    level: 0.75 is three quarters of it.
     """
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
@@ -150,14 +150,12 @@ class SDEditOptions:
 
     def _level(self, schedule: NoiseSchedule) -> float:
         """The noise level to start from; ValueError where it is given twice."""
-        if self.edit_strength is None:
+        if self.strength is None:
             return self.noise
         if self.noise != SDEditOptions.noise:
-            raise ValueError(
-                "--noise and --edit-strength both say where SDEdit starts; leave one out."
-            )
+            raise ValueError("--noise and --strength both say where SDEdit starts; leave one out.")
         low, high = schedule.time(jnp.asarray(schedule.sigma_range))
-        return float(schedule.sigma(low + self.edit_strength * (high - low)))
+        return float(schedule.sigma(low + self.strength * (high - low)))
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ class Plan(Recipe):
         spec = model.network.condition_spec()
         if spec is not None:
             of_batch = lambda leaf: each(1, batch, *leaf.shape, dtype=leaf.dtype)
-            batches["label"] = jax.tree.map(of_batch, spec)
+            batches["cond"] = jax.tree.map(of_batch, spec)
         shared = (model.precondition, self._reference(model) if self.reference else None)
         key = jax.eval_shape(lambda: jax.random.key(0))
         program = parallel.data_parallel(step, devices=devices)

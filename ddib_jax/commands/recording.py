@@ -82,8 +82,8 @@ class Recording:
 
 def from_to(models: Models, title: str) -> str:
     """From what to what a method of that title translates, for the title of a page."""
-    source = _named(models.source or models.model, models.source_class)
-    target = _named(models.target or models.model, models.target_class)
+    source = _named(models.source or models.model, models.source_class, models.source_prompt)
+    target = _named(models.target or models.model, models.target_class, models.target_prompt)
     if title == "DDIB":
         return f"From {source} to {target}"
     return f"To {target} by {title}"
@@ -155,8 +155,10 @@ def _first(conds: Any, count: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[:count], conds)
 
 
-def _named(model: str | None, label: str | None) -> str:
+def _named(model: str | None, label: str | None, prompt: str | None) -> str:
     name = Path(model or "").name
+    if prompt is not None:
+        return f'{name}, told "{prompt}"'
     return name if label is None else f"{name}, class {label}"
 
 

@@ -18,7 +18,7 @@ from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.diagnosis import evaluations, sample_record
 from ddib_jax.files import drafted
-from ddib_jax.options import Count, OptionalSigned, Whole
+from ddib_jax.options import Count, OptionalSigned, Text, Whole
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress
 
@@ -36,7 +36,9 @@ class Sample:
     embeddings), separated by commas; the samples take them in turn.
     """
     prompt: Annotated[
-        tuple[str, ...], tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(default: none)")
+        tuple[str, ...],
+        Text,
+        tyro.conf.arg(metavar="TEXT ...", help_behavior_hint="(default: none)"),
     ] = ()
     """What the samples of a text-conditional model show, in words; they take several in turn."""
     guidance: OptionalSigned = None
@@ -82,8 +84,8 @@ class Sample:
             write_images(draft, names, images)
             write_grid(draft / "sheet.png", images)
         recording.kept.add(sample=images)
-        if words:
-            names = [f"{name}, {words[i % len(words)]}" for i, name in enumerate(names)]
+        if told := words or self.prompt:
+            names = [f"{name}, {told[i % len(told)]}" for i, name in enumerate(names)]
         recording.write(
             "samples",
             f"Samples of {Path(self.model).name}",

@@ -186,6 +186,8 @@ class Sweep:
             target=self.target,
             source_class=self.source_class,
             target_class=self.target_class,
+            source_prompt=self.source_prompt,
+            target_prompt=self.target_prompt,
         )
         recording.write(
             "sweep",

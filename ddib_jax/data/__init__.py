@@ -3,6 +3,7 @@
 from ddib_jax.data.arrays import ArrayImages
 from ddib_jax.data.batches import batch_at, captions_at
 from ddib_jax.data.captioned_digits import CaptionedDigits
+from ddib_jax.data.captions import CaptionedPictures, CaptionFiles
 from ddib_jax.data.colouring import enot_colour
 from ddib_jax.data.datasets import DATASETS, is_named, load_dataset
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
@@ -25,8 +26,10 @@ __all__ = [
     "SHAPES",
     "SPLITS",
     "ArrayImages",
+    "CaptionFiles",
     "Captioned",
     "CaptionedDigits",
+    "CaptionedPictures",
     "ColouredDigits",
     "Digits",
     "ImageSource",

@@ -44,7 +44,9 @@ _CHANCES = {"weight": 0.5, "ink": 0.8, "digit": 0.9, "background": 0.6}
 """How often a caption says each."""
 
 
-def unseen(ink: int, digit: int) -> bool:
+def unseen(
+    ink: int | Int[np.ndarray, " n"], digit: int | Int[np.ndarray, " n"]
+) -> bool | np.ndarray:
     """Whether no training image has this ink (of `INKS`) and this digit: one ink for each digit."""
     return ink == (3 * digit + 1) % len(INKS)
 
@@ -116,7 +118,8 @@ class CaptionedDigits:
         said = np.ones((len(indices), len(_CHANCES)), bool)
         if rng is not None:
             said = rng.random(said.shape) < list(_CHANCES.values())
-        rows = list(zip(self.labels[indices], *looks[:3], said, strict=True))
+        shown = (column.tolist() for column in (self.labels[indices], *looks[:3]))
+        rows = list(zip(*shown, said, strict=True))
         return [_caption(*row) for row in rows[part]]
 
     def _looks(self, indices: np.ndarray, rng: np.random.Generator | None) -> Looks:
@@ -126,8 +129,8 @@ class CaptionedDigits:
 
 
 def caption(
-    digit: int | None = None,
     *,
+    digit: int | None = None,
     ink: str | None = None,
     background: str | None = None,
     weight: str | None = None,
@@ -189,4 +192,4 @@ def _caption(digit: int, ink: int, background: int, weight: int, said: np.ndarra
         "background": list(BACKGROUNDS)[background],
     }
     kept = {name: word for (name, word), keep in zip(words.items(), said, strict=True) if keep}
-    return caption(kept.pop("digit", None), **kept)
+    return caption(**kept)

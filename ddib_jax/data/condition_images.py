@@ -38,7 +38,7 @@ def _skeleton(picture: np.ndarray) -> np.ndarray:
 def _depth(picture: np.ndarray) -> np.ndarray:
     from scipy.ndimage import distance_transform_edt
 
-    distance = distance_transform_edt(_object(picture))
+    distance = np.asarray(distance_transform_edt(_object(picture)))
     return _in_three(distance / max(float(distance.max()), 1.0))
 
 
@@ -79,8 +79,7 @@ def condition_image(picture: Float[np.ndarray, "h w 3"], kind: str) -> Float[np.
 
     Raises ValueError for an unknown kind, with the list, and ImportError without scikit-image.
     """
-    if kind not in CONDITIONS:
-        raise ValueError(f"There is no condition '{kind}'; known are {', '.join(CONDITIONS)}.")
+    check_kind(kind)
     try:
         made = CONDITIONS[kind].make((np.asarray(picture, np.float32) + 1) / 2)
     except ModuleNotFoundError as error:
@@ -88,6 +87,12 @@ def condition_image(picture: Float[np.ndarray, "h w 3"], kind: str) -> Float[np.
             "Condition images need scikit-image: install ddib_jax[condition]."
         ) from error
     return (2 * np.clip(made, 0, 1) - 1).astype(np.float32)
+
+
+def check_kind(kind: str) -> None:
+    """Raise ValueError, with the list, for a kind that is not in `CONDITIONS`."""
+    if kind not in CONDITIONS:
+        raise ValueError(f"There is no condition '{kind}'; known are {', '.join(CONDITIONS)}.")
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

@@ -1,14 +1,16 @@
 """Folders of image files as image sources."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from ddib_jax.data.captions import CaptionedPictures
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures, View
-from ddib_jax.data.walk import image_files
+from ddib_jax.data.walk import captioned_files
 from ddib_jax.files import drafted_file
 
 
@@ -32,7 +34,9 @@ def image_folder(
     side by side (pix2pix's layout). `crop`, "centre" or "random", says which part of the square
     training sees. limit: of images to be read, the first ones. With `skip_unreadable` files that
     cannot be read are left out, and listed in `unreadable`. Where every image lies in a folder of
-    `directory`, those folders are its classes, as in torchvision.
+    `directory`, those folders are its classes, as in torchvision. Where a metadata.jsonl (Hugging
+    Face's ImageFolder) or a .txt file beside each picture says what the pictures show, they are
+    `CaptionedPictures`.
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
@@ -40,14 +44,16 @@ def image_folder(
             their sizes differ.
     """
     directory = Path(directory)
-    paths = image_files(directory)[:limit]
+    paths, files = captioned_files(directory)
+    paths = paths[:limit]
     view = View(image_size, half, background, crop, max_pixels)
     within = [path.relative_to(directory).parts for path in paths]
     labels, classes = None, ()
     if all(len(parts) > 1 for parts in within):
         classes = tuple(sorted({parts[0] for parts in within}))
         labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
-    return Pictures(
+    kind = partial(CaptionedPictures, files=files) if files else Pictures
+    return kind(
         paths, view, read_image, labels=labels, classes=classes, skip_unreadable=skip_unreadable
     )
 

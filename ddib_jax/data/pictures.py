@@ -60,7 +60,7 @@ class Noted:
         if self.several:
             warnings.warn(
                 f"{len(self.several)} of {count} images hold several frames or pages, of which the"
-                f" first is read: {_listing(sorted(self.several))}.",
+                f" first is read: {listing(sorted(self.several))}.",
                 stacklevel=4,
             )
 
@@ -240,14 +240,14 @@ class Pictures:
             )
             raise ValueError(
                 f"{len(unreadable)} of {len(items)} images cannot be read:"
-                f" {_listing(unreadable)}{advice}."
+                f" {listing(unreadable)}{advice}."
             )
         if shape is None:
             raise ValueError("There are no images to read.")
         if unequal:
             raise ValueError(
                 f"{len(unequal)} of {len(items)} images are not {shape[1]}x{shape[0]} like {first}:"
-                f" {_listing(unequal)}; give an image size to crop and resize them all."
+                f" {listing(unequal)}; give an image size to crop and resize them all."
             )
         if pixels is not None and unreadable:
             pixels = pixels[readable]
@@ -284,6 +284,7 @@ def _reason(item: Any, error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str]) -> str:
+    """The first ten names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

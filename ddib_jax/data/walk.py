@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ddib_jax.data.captions import METADATA, TEXT, CaptionFiles
 from ddib_jax.data.sources import SPLITS
 from ddib_jax.runs import RECORD
 
@@ -45,9 +46,14 @@ def image_files(directory: str | Path) -> list[Path]:
     Images are known by suffix. Hidden files and folders, those of operating systems (`__MACOSX`,
     `@eaDir` ...) and runs with their pages are left out; a warning counts and names what else is:
     files of other suffixes, links that lead nowhere or back to a folder above them, and folders
-    that cannot be opened. Raises FileNotFoundError where there is no such folder, or no image in
-    it.
+    that cannot be opened. Files of captions (`CaptionFiles`) are left out without a warning. Raises
+    FileNotFoundError where there is no such folder, or no image in it.
     """
+    return captioned_files(directory)[0]
+
+
+def captioned_files(directory: str | Path) -> tuple[list[Path], CaptionFiles]:
+    """The images of `image_files`, and the files of their captions; raises as it does."""
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder: give a folder of images.")
@@ -60,8 +66,9 @@ def image_files(directory: str | Path) -> list[Path]:
             f" least one .png, .jpg, .webp, .tif ...{said and f'; left out: {said}'}."
         )
     if said:
-        warnings.warn(f"Left out in {directory}: {said}.", stacklevel=2)
-    return sorted(found.images, key=lambda path: path.parts)
+        warnings.warn(f"Left out in {directory}: {said}.", stacklevel=3)
+    captions = CaptionFiles(tuple(found.metadata), tuple(found.texts))
+    return sorted(found.images, key=lambda path: path.parts), captions
 
 
 def part_of(word: str, split: str) -> tuple[Path, str | None] | None:
@@ -120,7 +127,7 @@ def split_folder(folder: Path, split: str) -> Path:
             stacklevel=3,
         )
         return folder
-    loose = any(path.suffix.lower() in suffixes() for path in folder.iterdir())
+    loose = any(_is_image(path.name) for path in folder.iterdir())
     if others or loose:
         outside = [*others[:_NAMED], *["the images beside them"] * loose]
         warnings.warn(
@@ -148,6 +155,8 @@ class _Found:
     """What a walk has found, and what it leaves out."""
 
     images: list[Path] = field(default_factory=list)
+    metadata: list[Path] = field(default_factory=list)
+    texts: list[Path] = field(default_factory=list)
     others: Counter = field(default_factory=Counter)
     dangling: list[Path] = field(default_factory=list)
     loops: list[Path] = field(default_factory=list)
@@ -186,6 +195,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
     if identity in above:
         found.loops.append(folder)
         return
+    names = {Path(entry.name).stem for entry in entries if _is_image(entry.name)}
     for entry in _visible(entries):
         path = folder / entry.name
         if (path / RECORD).is_file():
@@ -194,10 +204,18 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
             _walk(path, (*above, identity), found)
         elif not path.exists():
             found.dangling.append(path)
-        elif path.is_file() and path.suffix.lower() in suffixes():
+        elif path.is_file() and _is_image(entry.name):
             found.images.append(path)
+        elif entry.name == METADATA:
+            found.metadata.append(path)
+        elif path.suffix == TEXT and path.stem in names:
+            found.texts.append(path)
         elif path.name.lower() not in _SYSTEM_FILES:
             found.others[path.suffix.lower()] += 1
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in suffixes()
 
 
 def _visible(entries: list[os.DirEntry]) -> Iterator[os.DirEntry]:

@@ -52,7 +52,7 @@ class Bases:
         level = nearest_level(self.levels, sigma)
         found = []
         for site, mean, directions in zip(self.sites, self.means, self.directions, strict=True):
-            features = as_positions(values[site]).astype(jnp.float32)
+            features = as_positions(site, values[site]).astype(jnp.float32)
             found.append((features - mean[level]) @ directions[level])
         return found
 
@@ -70,7 +70,7 @@ class Bases:
                     f"These bases are of the layer {site}, which the model's network has not; make"
                     " bases of this model (`ddib bases`)."
                 )
-            found = jax.eval_shape(as_positions, sites[site]).shape[-1]
+            found = jax.eval_shape(partial(as_positions, site), sites[site]).shape[-1]
             if found != mean.shape[-1]:
                 raise ValueError(
                     f"These bases are of {mean.shape[-1]} channels of {site}, which has {found} in"
@@ -114,7 +114,9 @@ def semantic_bases(
         raise ValueError("There are no seed images; draw one latent at least.")
     means, directions, explained = [], [], []
     for total, square, number in zip(*totals, strict=True):
-        found = [_principal(*pair, number, components) for pair in zip(total, square, strict=True)]
+        found = [
+            _principal(*pair, float(number), components) for pair in zip(total, square, strict=True)
+        ]
         for kept, arrays in zip(
             (means, directions, explained), zip(*found, strict=True), strict=True
         ):
@@ -140,14 +142,14 @@ def _sums(
         # a path's states are of unit variance, but for the data at its lowest level
         state = path[place] * jnp.where(place == 0, 1.0, jnp.sqrt(1 + sigma**2))
         values = model.read(state, sigma, sites)[1]
-        flat = [as_positions(values[site]).astype(jnp.float32) for site in sites]
+        flat = [as_positions(site, values[site]).astype(jnp.float32) for site in sites]
         flat = [features.reshape(-1, features.shape[-1]) for features in flat]
         product = lambda a: jnp.matmul(a.T, a, precision="highest")
         return [features.sum(axis=0) for features in flat], [product(features) for features in flat]
 
     first, second = jax.lax.map(at, places)
     shapes = jax.eval_shape(lambda x: model.read(x, sigmas[0], sites)[1], latents)
-    numbers = [jax.eval_shape(as_positions, shapes[site]).shape for site in sites]
+    numbers = [jax.eval_shape(partial(as_positions, site), shapes[site]).shape for site in sites]
     return first, second, [jnp.asarray(shape[0] * shape[1]) for shape in numbers]
 
 

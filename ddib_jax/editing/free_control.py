@@ -126,17 +126,18 @@ class FreeControl(SideBySide):
             structure_energy(own, theirs, mask, self.penalty)
             for own, theirs in zip(found, wanted, strict=True)
         ]
-        if sibling is not None:
+        weight = self.appearance
+        if sibling is not None and weight is not None:
             sibling = jax.lax.stop_gradient(sibling)
             shown = self._coordinates(sibling, sigma)
             for site, own, theirs in zip(self.bases.sites, found, shown, strict=True):
                 means = [
-                    appearance_means(values[site], weights[..., : self.shown], soft=self.soft)
+                    appearance_means(site, values[site], weights[..., : self.shown], soft=self.soft)
                     for values, weights in ((control, own), (sibling, theirs))
                 ]
                 difference = jnp.square(means[0] - means[1]).mean(axis=(1, 2))
-                parts.append(self.appearance * difference)
-        return sum(parts) / len(self.bases.sites)
+                parts.append(weight * difference)
+        return jnp.sum(jnp.stack(parts), axis=0) / len(self.bases.sites)
 
     def mask(self, example: dict[str, Array]) -> Bool[Array, "b n"] | None:
         """Where the example shows the concept; None without one."""
@@ -178,10 +179,10 @@ def structure_energy(
 
 
 def appearance_means(
-    features: Float[Array, "b ..."], coordinates: Float[Array, "b n k"], *, soft: bool
+    site: str, features: Float[Array, "b ..."], coordinates: Float[Array, "b n k"], *, soft: bool
 ) -> Float[Array, "b k c"]:
     """Equation 5 of Mo et al. (2024): the features' means, weighted by each of the coordinates."""
-    features = as_positions(features).astype(jnp.float32)
+    features = as_positions(site, features).astype(jnp.float32)
     above = jnp.where(coordinates > 0.5, coordinates, 0)
     weights = jax.nn.sigmoid(coordinates) if soft else above
     total = jnp.einsum("bnk,bnc->bkc", weights, features)

@@ -12,6 +12,8 @@ from ddib_jax.diffusion import DiffusionModel
 
 _DECODER = re.compile(r"(up_blocks|output_blocks|dec)\.")
 _CROSS = "attn2"  # diffusers' name of the attention to the text
+_OF_HEADS = ("query", "key", "value", "attention")
+"""Sites of an attention layer whose values have an axis of heads (`nets.hooks`)."""
 LEAST_SIDE = 16
 """Positions each way of the layers that structure is read from, in published methods."""
 
@@ -94,12 +96,17 @@ def told(model: DiffusionModel) -> DiffusionModel:
     return model.given(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), spec))
 
 
-def as_positions(value: Float[Array, "b ..."]) -> Float[Array, "b n c"]:
-    """What is read at a site, queries [b n heads d] or features [b h w c], position by position."""
+def as_positions(site: str, value: Float[Array, "b ..."]) -> Float[Array, "b n c"]:
+    """What is read at a site, position by position.
+
+    Of attention [b n heads d] the heads side by side, of a layer's output [b h w c] or [b n c] its
+    channels.
+    """
     if value.ndim == 3:
         return value
-    b, first, second, last = value.shape
-    return value.reshape(b, first, second * last)
+    if site.rpartition(".")[2] in _OF_HEADS:
+        return value.reshape(*value.shape[:2], -1)
+    return value.reshape(len(value), -1, value.shape[-1])
 
 
 def unguided(model: DiffusionModel) -> DiffusionModel:

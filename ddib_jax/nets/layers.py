@@ -87,14 +87,16 @@ def double(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def space_to_depth(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b _ _ d"]:
+def space_to_depth(
+    x: Float[Array, "b h w c"], size: int
+) -> Float[Array, "b h//{size} w//{size} d"]:
     """Patches of size x size pixels as channels, d = size^2 c of them."""
     b, h, w, c = x.shape
     x = x.reshape(b, h // size, size, w // size, size, c).transpose(0, 1, 3, 2, 4, 5)
     return x.reshape(b, h // size, w // size, size * size * c)
 
 
-def depth_to_space(x: Float[Array, "b h w d"], size: int) -> Float[Array, "b _ _ c"]:
+def depth_to_space(x: Float[Array, "b h w d"], size: int) -> Float[Array, "b h*{size} w*{size} c"]:
     """What `space_to_depth` undoes."""
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, size, size, c // size**2).transpose(0, 1, 3, 2, 4, 5)

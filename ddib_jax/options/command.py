@@ -3,13 +3,13 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from ddib_jax.options.kinds import out_of_range
+from ddib_jax.options.kinds import out_of_range, texts
 from ddib_jax.options.rules import REGISTRY
 
 Options = TypeVar("Options")
@@ -30,7 +30,7 @@ def cli(
     """
     words = [_at_home(word) for word in (sys.argv[1:] if args is None else args)]
     parsed = None
-    if not (said := _empty(words)):
+    if not (said := _empty(words, texts(options))):
         parsed = tyro.cli(
             options, args=words, prog=prog, description=description, registry=REGISTRY
         )
@@ -41,16 +41,19 @@ def cli(
     return parsed
 
 
-def _empty(words: Sequence[str]) -> str:
+def _empty(words: Sequence[str], texts: Container[str]) -> str:
     """What is wrong where a word of a command line, or of an option's value, is empty; or "".
 
-    A path that is empty would be the working directory.
+    A path that is empty would be the working directory. texts: options that may have it.
     """
+    last = ""  # of the options, which has the words that follow it
     for before, word in zip(("", *words), words, strict=False):
         option, equals, value = word.partition("=")
-        if not word or (option.startswith("--") and equals and not value):
-            where = option or before
-            of = f" of {where}" if where.startswith("--") else ""
+        given = option.startswith("--")
+        last = option if given else last
+        empty = not word or (given and equals and not value)
+        if empty and last.removeprefix("--").replace("-", "_") not in texts:
+            of = f" of {last}" if last in (option, before) else ""
             return f"The value{of} is empty; is a variable of the shell not set?"
     return ""
 

@@ -47,6 +47,25 @@ class Within:
         return f"{low} {'to below' if self.below else 'up to'} {self.high:g}"
 
 
+class Text:
+    """What marks an option whose words may be "", for they say something: a part of its annotation.
+
+    Of any other option an empty word is taken for a variable of the shell that is not set.
+    """
+
+
+def texts(options: type) -> set[str]:
+    """The names of the options of a dataclass, and of those within it, that are marked `Text`."""
+    plain, marked = get_type_hints(options), get_type_hints(options, include_extras=True)
+    found = set()
+    for field in dataclasses.fields(options):
+        if dataclasses.is_dataclass(plain[field.name]):
+            found |= texts(plain[field.name])
+        if Text in getattr(marked[field.name], "__metadata__", ()):
+            found.add(field.name)
+    return found
+
+
 Count = Annotated[int, Within(1)]
 """A whole number from 1."""
 OptionalCount = Annotated[int | None, Within(1)]

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ddib_jax.data import Captioned, ImageSource, batch_at, captions_at
+from ddib_jax.data import ImageSource, batch_at, captions_at
 from ddib_jax.distributed import Shard
 from ddib_jax.text import Tokenizer
+from ddib_jax.trainer.captions import captioned
 
 _WHOLE = Shard()
 
@@ -57,16 +58,6 @@ class Batches:
     def _chances(self, step: int, stream: int) -> np.ndarray:
         """Uniform numbers [batch_size], the same on all hosts, from which each takes its part."""
         return np.random.default_rng([self.seed, step, 0, stream]).random(self.batch_size)
-
-
-def captioned(source: ImageSource) -> Captioned:
-    """The source, which has captions; raises ValueError where it has none."""
-    if not isinstance(source, Captioned):
-        raise ValueError(
-            "The data have no captions; leave them out, or give data that have some: captioned, or"
-            " a folder with a metadata.jsonl or a .txt file beside each picture."
-        )
-    return source
 
 
 def needed(labels: np.ndarray | None) -> np.ndarray:

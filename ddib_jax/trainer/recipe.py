@@ -1,6 +1,5 @@
 """Options that a training and a plan of one share: network, loss and optimiser."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -10,16 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
-from ddib_jax.nets import (
-    MLP,
-    Captioned,
-    CLIPText,
-    UNet,
-    UNet2DCondition,
-    example_condition,
-    rematerialised,
-)
-from ddib_jax.nets.unet2d_condition import DOWN, UP
+from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
 from ddib_jax.options import (
     Count,
     NonNegative,
@@ -34,13 +24,13 @@ from ddib_jax.options import (
 )
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.schedules import EDM, SCHEDULES
-from ddib_jax.text import LENGTH, Tokenizer
+from ddib_jax.text import Tokenizer
+from ddib_jax.trainer.captioned_network import HEAD, captioned_network
 from ddib_jax.training import accumulated, adamw, gradients
 from ddib_jax.training.step import GradFn
 from ddib_jax.types import Network, NoiseSchedule, Preconditioning
 from ddib_jax.weightings import WEIGHTINGS
 
-_HEAD = 16  # channels of a head of the text encoder
 _TABLES = ("discrete",)
 """Schedules that are a table, which a training would have to be given."""
 _TRAINABLE = tuple(name for name in SCHEDULES if name not in _TABLES)
@@ -116,7 +106,9 @@ class Recipe:
     classifier-free guidance; 0.1 is usual.
     """
     vocabulary: Size = 1024
-    """Tokens that captions are made of, at most: 514 spell any text, the others are words."""
+    """Tokens that captions are made of, at most: 514 spell any text, the others are words. With
+    --init they are those of the other model.
+    """
     text_width: Size = 64
     """Width of the text encoder, a multiple of 16."""
     text_layers: Size = 2
@@ -161,9 +153,9 @@ class Recipe:
             raise ValueError("The U-Net has no level; give --channel-mult at least one number.")
         if self.captions and self.conditional:
             raise ValueError("A network is told labels or captions; leave one of them out.")
-        if self.captions and self.text_width % _HEAD:
+        if self.captions and self.text_width % HEAD:
             raise ValueError(
-                f"The text encoder has heads {_HEAD} wide; give a --text-width that is a multiple."
+                f"The text encoder has heads {HEAD} wide; give a --text-width that is a multiple."
             )
         of_unet = ("model_channels", "channel_mult", "num_res_blocks", "attention_resolutions")
         unused = {
@@ -188,6 +180,7 @@ class Recipe:
         shape: tuple[int, ...],
         precondition: Preconditioning,
         classes: int | None,
+        *,
         tokenizer: Tokenizer | None = None,
     ) -> DiffusionModel:
         """The model before the first step.
@@ -198,7 +191,7 @@ class Recipe:
         """
         sigma = jnp.ones(())
         if self.captions:
-            network = self._captioned(shape, tokenizer)
+            network = captioned_network(self, shape, tokenizer, time_scale=self._time_scale)
         else:
             network = self._network(shape, classes)
         inputs = jax.eval_shape(precondition.inputs, jnp.zeros((1, *shape)), sigma)
@@ -272,44 +265,6 @@ class Recipe:
             num_classes=classes,
             **shared,
         )
-
-    def _captioned(self, shape: tuple[int, ...], tokenizer: Tokenizer | None) -> Captioned:
-        """A U-Net and a text encoder; heads are 32 and 16 channels wide."""
-        dtype = "bfloat16" if self.bf16 else "float32"
-        size, length, end = self.vocabulary, LENGTH, self.vocabulary - 1
-        if tokenizer is not None:
-            size, length, end = tokenizer.size, tokenizer.length, tokenizer.end
-        widths = tuple(self.model_channels * multiple for multiple in self.channel_mult)
-        side = shape[0] // self.patch_size
-        attends = [side // 2**level in self.attention_resolutions for level in range(len(widths))]
-        kind = lambda table, attended: next(name for name in table if table[name] == attended)
-        unet = UNet2DCondition(
-            in_channels=shape[-1],
-            out_channels=shape[-1],
-            down_block_types=tuple(kind(DOWN, attended) for attended in attends),
-            up_block_types=tuple(kind(UP, attended) for attended in reversed(attends)),
-            block_out_channels=widths,
-            layers_per_block=self.num_res_blocks,
-            norm_num_groups=math.gcd(8, *widths),
-            attention_head_dim=tuple(max(width // 32, 1) for width in widths),
-            cross_attention_dim=self.text_width,
-            dropout=self.dropout,
-            text_length=length,
-            patch_size=self.patch_size,
-            time_scale=self._time_scale,
-            dtype=dtype,
-        )
-        encoder = CLIPText(
-            vocab_size=size,
-            hidden_size=self.text_width,
-            intermediate_size=4 * self.text_width,
-            num_hidden_layers=self.text_layers,
-            num_attention_heads=self.text_width // _HEAD,
-            max_position_embeddings=length,
-            eos_token_id=end,
-            dtype=dtype,
-        )
-        return Captioned(unet, encoder)
 
     @property
     def _time_scale(self) -> float:

@@ -1,6 +1,7 @@
 """`train`: images of one domain in, a diffusion model out."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddib_jax import distributed, preconditioning, pretrained
+from ddib_jax import distributed, pretrained
 from ddib_jax.data import ImageSource, in_workers, write_unreadable
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.files import drafted
 from ddib_jax.options import (
     Count,
     OptionalCount,
@@ -25,9 +25,17 @@ from ddib_jax.options import (
 )
 from ddib_jax.parallel import machine
 from ddib_jax.pretrained import Checkpoint, TextEncoder
-from ddib_jax.text import Tokenizer, learn_tokenizer, read_tokenizer
-from ddib_jax.trainer.batches import Batches, captioned
+from ddib_jax.text import Tokenizer
+from ddib_jax.trainer.batches import Batches
+from ddib_jax.trainer.captions import (
+    caption_tokenizer,
+    captioned,
+    first_captions,
+    parted,
+    text_encoder,
+)
 from ddib_jax.trainer.domain import Reference, data_deviation, statistics
+from ddib_jax.trainer.initial import initialised
 from ddib_jax.trainer.place import check_place, note_data
 from ddib_jax.trainer.preview import preview
 from ddib_jax.trainer.recipe import Recipe
@@ -36,7 +44,6 @@ from ddib_jax.training.log import read_log
 from ddib_jax.types import Cond
 from ddib_jax.weightings import WEIGHTINGS
 
-_CAPTIONS_READ = 20_000  # at least, where there are more, for a tokenizer
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FREE = (
     "workers",
@@ -135,8 +142,9 @@ class _Session:
             note_data(work_dir, [len(source)], fresh=checkpoints.fresh)
             if checkpoints.fresh:  # what a start before this one fitted may be of other options
                 (work_dir / "wiener.npz").unlink(missing_ok=True)
+                shutil.rmtree(work_dir / "tokenizer", ignore_errors=True)
         initial = pretrained.open(training.init) if training.init else None
-        tokenizer = self._tokenizer()
+        tokenizer = self._tokenizer(initial)
         model, conds = self._model(initial, tokenizer), self._shown(tokenizer)
         tx, last = training.tx(), min(training.steps, training.stop_at or training.steps)
         batches = Batches(
@@ -188,32 +196,26 @@ class _Session:
             preview(model, samples, conds=conds)
         encoder = None
         if tokenizer is not None:
-            model, encoder = _parted(model, tokenizer)
+            model, encoder = parted(model, tokenizer)
         if first:
             self._write(model, encoder, samples, initial)
         distributed.barrier("model written")
         return model
 
-    def _tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the captions, learnt from them once; None in a training without."""
-        if not self.training.captions:
+    def _tokenizer(self, initial: Checkpoint | None) -> Tokenizer | None:
+        """That of the model that the training starts from, or learnt; None without captions."""
+        training = self.training
+        if not training.captions:
             return None
-        folder, source = self.out / "training" / "tokenizer", captioned(self.source)
-        if not folder.is_dir() and distributed.shard().index == 0:
-            few = range(0, len(source), max(1, len(source) // _CAPTIONS_READ))
-            with drafted(folder) as draft:
-                # As they are shown, and as they are in training, which may say less or more.
-                rng = np.random.default_rng(self.training.seed)
-                texts = source.captions(few) + source.captions(few, rng=rng)
-                learn_tokenizer(texts, draft, size=self.training.vocabulary)
-        distributed.barrier("tokenizer")
-        return read_tokenizer(folder)
+        if initial is not None:
+            return text_encoder(initial).tokenizer
+        folder = self.out / "training" / "tokenizer"
+        return caption_tokenizer(self.source, folder, size=training.vocabulary, seed=training.seed)
 
     def _shown(self, tokenizer: Tokenizer | None) -> Cond:
         """The conditions [m ...] that previews show, in turn: labels, or the first captions."""
         if tokenizer is not None:
-            captions = captioned(self.source).captions(range(min(32, len(self.source))))
-            return np.stack([tokenizer(caption).ids for caption in captions])
+            return first_captions(self.source, tokenizer)
         labels = self._labels()
         return None if labels is None else np.arange(labels, dtype=np.int32)
 
@@ -222,9 +224,9 @@ class _Session:
         training, shape = self.training, self.source.image_shape
         if initial is not None:
             model = training.untrained(
-                shape, initial.model().precondition, self._labels(), tokenizer
+                shape, initial.model().precondition, self._labels(), tokenizer=tokenizer
             )
-            return _initialised(training, model, initial)
+            return initialised(model, initial, preconditioning=training.preconditioning)
         precondition = statistics(
             training.preconditioning,
             self.source,
@@ -232,7 +234,7 @@ class _Session:
             seed=training.seed,
             work_dir=self.out / "training",
         )
-        return training.untrained(shape, precondition, self._labels(), tokenizer)
+        return training.untrained(shape, precondition, self._labels(), tokenizer=tokenizer)
 
     def _labels(self) -> int | None:
         """How many labels the network is told, the null label included; None for no classes."""
@@ -278,16 +280,6 @@ class _Session:
         print(f"The model lies in {self.out}.")
 
 
-def _parted(model: DiffusionModel, tokenizer: Tokenizer) -> tuple[DiffusionModel, TextEncoder]:
-    """A model of a `Captioned` network as that of its U-Net, and its text encoder."""
-    network, params = model.network, model.params
-    encoder = TextEncoder(
-        network.text_encoder.clone(parent=None), params["text_encoder"], tokenizer
-    )
-    unet = network.unet.clone(parent=None)
-    return dataclasses.replace(model, network=unet, params=params["unet"]), encoder
-
-
 def _bound(training: Training) -> dict[str, Any]:
     """The options that a resumed training must share with the one it resumes."""
     names = [field.name for field in dataclasses.fields(Training) if field.name not in _FREE]
@@ -309,7 +301,7 @@ def _check(training: Training, source: ImageSource, name: str) -> None:
             " or leave the label dropout out."
         )
     if training.captions:
-        captioned(source)
+        captioned(source).captions(range(1))  # a folder's are read, and refused, before any work
     if training.flip and points:
         raise ValueError(f"'{name}' has points, which are not mirrored; leave the flip out.")
     if training.remat and points:
@@ -322,25 +314,3 @@ def _check(training: Training, source: ImageSource, name: str) -> None:
             f"'{name}' has {len(source)} points, fewer than a batch of {training.batch_size};"
             " give more, or a smaller batch."
         )
-
-
-def _initialised(training: Training, model: DiffusionModel, given: Checkpoint) -> DiffusionModel:
-    """The given checkpoint's model with the schedule of `model`, which the options describe.
-
-    Raises ValueError where it is of another kind than that.
-    """
-    expected = preconditioning.PRECONDITIONINGS[training.preconditioning]
-    initial = given.model()
-    same = {
-        "images": initial.data_shape == model.data_shape,
-        "network": initial.network == model.network,
-        "schedule": type(initial.schedule) is type(model.schedule),
-        "preconditioning": type(initial.precondition) is expected,
-    }
-    if not all(same.values()):
-        differing = " and ".join(part for part, equal in same.items() if not equal)
-        raise ValueError(
-            f"'{training.init}' has another {differing} than these options ask for; give the"
-            " options it was trained with."
-        )
-    return dataclasses.replace(initial, schedule=model.schedule)

@@ -95,7 +95,7 @@ FROM_ZERO = {
     "--identity",
     "--pool",
     "--process",
-    "--strength",
+    "--couple-strength",
 }
 """Numbers that may be zero."""
 

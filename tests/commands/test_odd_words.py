@@ -30,6 +30,8 @@ FEW = "--steps 2 --batch-size 2"
         ["--out", "o", ""],
         ["", "--out", "o"],
         ["--out", "o", "--seed", ""],
+        ["--prompt", "a", "--out", ""],
+        ["--prompt", "a", "--out", "o", ""],
     ],
 )
 def test_an_empty_word_is_no_place(words, capsys):
@@ -39,6 +41,14 @@ def test_an_empty_word_is_no_place(words, capsys):
     said = capsys.readouterr().err
     assert "is empty; is a variable of the shell not set?" in said
     assert said.count("\n") == 1
+
+
+def test_a_prompt_may_be_empty():
+    told = cli.parse(["translate", "a", "--out", "o", "--source-prompt", "", "--target-prompt="])
+    assert (told.models.source_prompt, told.models.target_prompt) == ("", "")
+    words = ["sample", "--model", "m", "--out", "o", "--prompt", "cat", "", "--negative", ""]
+    sampled = cli.parse(words)
+    assert (sampled.prompt, sampled.negative) == (("cat", ""), "")
 
 
 def test_a_home_folder_behind_an_equals_sign():

@@ -48,7 +48,7 @@ def test_images_between_prompts(ddib, stable, pictures, tmp_path):
     there, same = (pixels(tmp_path / name / "a-rgb.png") for name in "ab")
     assert there.shape == (16, 24, 3)
     assert not np.array_equal(there, same)
-    edit = "--method sdedit --edit-strength .75 --target-prompt horse --target-guidance 3"
+    edit = "--method sdedit --strength .75 --target-prompt horse --target-guidance 3"
     assert ddib(*one, edit, "--out", tmp_path / "c")[0] == 0
     assert not np.array_equal(pixels(tmp_path / "c" / "a-rgb.png"), there)
 
@@ -59,6 +59,26 @@ def test_latents_know_their_prompt(ddib, stable, pictures, tmp_path):
     assert ddib("encode", pictures, *options, "cat", "--aux --out", latents)[0] == 0
     assert "another condition" in ddib("decode", latents, *options, "horse", "--out", out)[1]
     assert "another" not in ddib("decode", latents, *options, "cat", "--out", out)[1]
+
+
+def test_a_sweep_between_prompts(ddib, stable, pictures, tmp_path):
+    models = ("--source", stable, "--target", stable, "--source-prompt cat --target-prompt horse")
+    options = ("--limit 2 --perturb add-noise --coefficients 0 0.5 --out", tmp_path / "out")
+    code, _, err = ddib("sweep", pictures, *models, FEW, *options)
+    assert code == 0, err
+    first = pixels(tmp_path / "out" / "a-rgb_0.png")
+    assert first.shape == (32, 32, 3)
+    assert not np.array_equal(first, pixels(tmp_path / "out" / "a-rgb_0.5.png"))
+
+
+@pytest.mark.slow
+def test_a_pipeline_is_diagnosed_under_a_prompt(ddib, stable, pictures, tmp_path):
+    options = "--prompt cat --limit 2 --solvers ddim --evaluations 4 --grid ddim --out"
+    code, said, err = ddib("diagnose", stable, pictures, options, tmp_path / "page")
+    assert code in (0, 1), err
+    assert "as codes of 16 x 16 x 4" in said
+    assert "the codec alone, without the ODE: error" in said
+    assert (tmp_path / "page" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +92,7 @@ def test_latents_know_their_prompt(ddib, stable, pictures, tmp_path):
         ("sample --model five --image-size 64 --out OUT", "has images of one size"),
         ("sample --model MODEL --prompt a --image-size 1 2 3 --out OUT", "3 numbers were given"),
         ("sample --model MODEL --prompt a --grid ddim --steps 1000 --out OUT", "at most 999 steps"),
-        ("translate five --target MODEL --target-prompt a --method sdedit --noise 2 --edit-strength"
+        ("translate five --target MODEL --target-prompt a --method sdedit --noise 2 --strength"
          " .5 --out OUT", "leave one out"),
         ("convert MODEL --to ddib --out OUT", "is a latent model"),
         ("convert MODEL --to diffusers --out OUT", "is a latent model"),

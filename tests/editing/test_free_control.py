@@ -1,13 +1,16 @@
 """FreeControl and Plug-and-Play: what they do to a small model whose answers are known."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddib_jax import preconditioning
 from ddib_jax.bridge import DDIB, Bridge
+from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing import (
     FreeControl,
     PlugAndPlay,
@@ -22,29 +25,51 @@ from ddib_jax.editing import (
 )
 from ddib_jax.editing.free_control import structure_energy
 from ddib_jax.guidance import ClassifierFreeGuidance
-from ddib_jax.solvers import EULER, solve
-from tests.editing.told import PLACES, states, text, told_model
+from ddib_jax.schedules import EDM
+from ddib_jax.solvers import EULER
+from tests.editing.told import PLACES, told_model
+from tests.nets.small import COMPILED_QUICKLY, TIME, Small, X, filled
 
 SIGMA = jnp.asarray(1.3)
-NOISE = jax.random.normal(jax.random.key(9), (3, 8, 8, 3))
+SITES = ("middle.key",)
+NOISE = jax.random.normal(jax.random.key(9), (3, 4, 4, 3))
+
+
+quickly = partial(jax.jit, compiler_options=COMPILED_QUICKLY)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return told_model(**PLACES)
+    """A model of labels with one layer that attends, whose keys are looked at."""
+    network = Small(labelled=True)
+    params = filled(network, X, TIME, jnp.zeros(2, int))["params"]
+    options = {"network": network, "schedule": EDM(), "data_shape": (4, 4, 3)}
+    return DiffusionModel(params, preconditioning.EDM(0.5), jnp.asarray(0), **options)
 
 
 @pytest.fixture(scope="module")
 def bases(model):
-    return semantic_bases(Bridge.over(model, steps=4, solver=EULER), NOISE, components=5, knots=3)
+    return based(model, NOISE)
 
 
-def guided(model, seed=3, scale=2.0):
-    return model.guided(ClassifierFreeGuidance(text(seed), scale))
+def based(model, noise, **options):
+    bridge = Bridge.over(model, steps=4, solver=EULER)
+    return semantic_bases(bridge, noise, sites=SITES, components=5, knots=3, **options)
 
 
-def test_layers_are_told_apart(model):
+def guided(model, label=1, scale=2.0):
+    free = ClassifierFreeGuidance(jnp.asarray(2), scale)
+    return model.given(jnp.asarray(label)).guided(free)
+
+
+def states(seed, *shape):
+    """Noisy data."""
+    return 2 * jax.random.normal(jax.random.key(seed), (*shape, 4, 4, 3))
+
+
+def test_layers_are_told_apart():
     """Those to the text and to the image, of the decoder and before it, in their order."""
+    model = told_model(**PLACES)
     layers = attention_layers(model)
     assert [layer.cross for layer in layers] == [False, True] * 7
     assert [layer.decoder for layer in layers] == [False] * 6 + [True] * 8
@@ -56,28 +81,29 @@ def test_layers_are_told_apart(model):
 def test_bases_are_principal_directions(model, bases):
     """Against the singular vectors of all features at once, and whatever the batches."""
     (mean, *_), (directions, *_) = bases.means, bases.directions
-    assert directions.shape == (3, 8, 5)
+    assert directions.shape == (3, 32, 5)
     products = jnp.einsum("lck,lcm->lkm", directions, directions)
     np.testing.assert_allclose(products, np.tile(np.eye(5), (3, 1, 1)), atol=1e-5)
     bridge = Bridge.over(model, steps=4, solver=EULER)
     start = NOISE * bridge.scale
     values = jax.jit(lambda x: model.read(x, bridge.sigmas[-1], bases.sites)[1])(start)
-    flat = np.asarray(values[bases.sites[0]], np.float64).reshape(-1, 8)
+    flat = np.asarray(values[bases.sites[0]], np.float64).reshape(-1, 32)
     np.testing.assert_allclose(mean[-1], flat.mean(axis=0), rtol=1e-4, atol=1e-5)
     _, singular, vectors = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
     alike = np.abs(np.sum(vectors[:3] * np.asarray(directions[-1, :, :3]).T, axis=1))
     np.testing.assert_allclose(alike, 1, atol=1e-3)
     shares = singular**2 / (singular**2).sum()
     np.testing.assert_allclose(bases.explained[0][-1], shares[:5], rtol=1e-3, atol=1e-5)
-    few = semantic_bases(bridge, NOISE, components=5, knots=3, batch_size=3)
-    again = semantic_bases(bridge, NOISE[:2], components=5, knots=3, batch_size=2)
+    few = based(model, NOISE, batch_size=1)
     np.testing.assert_allclose(few.means[0], bases.means[0], rtol=1e-5, atol=1e-6)
-    assert not np.allclose(again.means[0], bases.means[0], atol=1e-4)
+    other = based(model, NOISE[:1]).directions[0]
+    assert not np.allclose(other, bases.directions[0], atol=1e-2)
 
 
 def test_bases_belong_to_their_model(model, bases, tmp_path):
     path = save_bases(tmp_path / "bases.npz", bases, model="abc", prompt="a cat")
-    jax.tree.map(np.testing.assert_array_equal, load_bases(path, model="abc"), bases)
+    pairs = zip(jax.tree.leaves(load_bases(path, model="abc")), jax.tree.leaves(bases), strict=True)
+    assert all(np.array_equal(*pair) for pair in pairs)
     with pytest.raises(ValueError, match="of another model"):
         load_bases(path, model="abd")
     with pytest.raises(FileNotFoundError, match="ddib bases"):
@@ -88,16 +114,15 @@ def test_bases_belong_to_their_model(model, bases, tmp_path):
     bases.check(model)
     with pytest.raises(ValueError, match="has not; make bases"):
         bases.check(told_model())
-    wide = told_model(**PLACES, block_out_channels=(16, 16))
-    with pytest.raises(ValueError, match="of 8 channels .* has 16"):
-        bases.check(wide)
+    with pytest.raises(ValueError, match=r"of 32 channels of out, which has 3 "):
+        replace(bases, sites=("out",), means=(jnp.zeros((3, 32)),)).check(model)
 
 
 def test_energy_is_none_where_both_are_alike(model, bases):
     """Zero with a zero gradient at the example itself, and more elsewhere, image by image."""
     control = FreeControl.of(model, bases, appearance=0.3)
 
-    @jax.jit
+    @quickly
     def energies(x, example):
         seen = model.read(example, SIGMA, bases.sites)[1]
 
@@ -109,14 +134,13 @@ def test_energy_is_none_where_both_are_alike(model, bases):
 
     example = states(1, 2)
     energy, gradient = energies(example, example)
-    np.testing.assert_array_equal(energy, 0)
-    np.testing.assert_array_equal(gradient, 0)
+    # Two readings of one program may round apart: squares of 1e-7, and twice that as a slope.
+    np.testing.assert_allclose(energy, 0, atol=1e-12)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
     moved = example.at[1].add(0.5 * states(2, 1)[0])
     energy, gradient = energies(moved, example)
-    assert energy[0] == 0
-    assert energy[1] > 0
-    assert not np.asarray(gradient[0]).any()
-    assert np.asarray(gradient[1]).any()
+    assert energy[0] < 1e-12 < 1e-5 < energy[1]
+    assert np.abs(gradient[0]).max() < 1e-6 < 1e-4 < np.abs(gradient[1]).max()
 
 
 def test_structure_outside_of_a_mask():
@@ -133,10 +157,10 @@ def test_structure_outside_of_a_mask():
 
 def test_no_weight_leaves_the_target_alone(model, bases):
     """All rows are then what they are by themselves, to the bit of one program's answers."""
-    target = guided(model.given(text(2)))
+    target = guided(model)
     control = FreeControl.of(model, bases, structure=0.0)
     rows = jnp.stack([states(seed, 2) for seed in (4, 5, 5)], axis=1)
-    slopes, free = jax.jit(
+    slopes, free = quickly(
         lambda rows: (
             control.field(model, target)(SIGMA, rows),
             [
@@ -151,39 +175,27 @@ def test_no_weight_leaves_the_target_alone(model, bases):
 
 def test_a_kick_is_a_drift_under_euler(model, bases):
     """x' - size sigma sigma' grad E after the step is the drift of the weights of `kick`."""
-    sigmas, size = jnp.asarray([0.5, 0.8, 1.3]), 4.0
+    high, low, size = jnp.asarray(1.3), jnp.asarray(0.8), 4.0
+    weights = kick(size, jnp.asarray([0.5, low, high]))
     options = {"appearance": None, "longest": jnp.inf}
-    drift = FreeControl.of(model, bases, structure=kick(size, sigmas), **options)
-    target = model.given(text(2))
-    rows = jnp.stack([states(seed, 2) for seed in (4, 5)], axis=1)
+    drift = FreeControl.of(model, bases, structure=weights, **options)
+    target = model.given(jnp.asarray(1))
 
-    def gradient(sigma, rows):
-        seen = model.read(rows[:, 0], sigma, bases.sites)[1]
-        of = lambda x: drift.energy(target.read(x, sigma, bases.sites)[1], seen, None, sigma)
-        return jax.grad(lambda x: of(x).sum())(rows[:, 1])
+    @quickly
+    def ends(rows):
+        seen = model.read(rows[:, 0], high, bases.sites)[1]
+        of = lambda x: drift.energy(target.read(x, high, bases.sites)[1], seen, None, high)
+        push = size * high * low * jax.grad(lambda x: of(x).sum())(rows[:, 1])
+        plain = replace(drift, structure=constant(0.0))
+        stepped = [
+            rows + (low - high) * coupling.field(model, target)(high, rows)
+            for coupling in (drift, plain)
+        ]
+        return stepped[0], stepped[1].at[:, 1].add(-push), stepped[1]
 
-    plain = replace(drift, structure=constant(0.0))
-
-    @jax.jit
-    def both(rows):
-        by_drift = solve(EULER, drift.field(model, target), rows, sigmas[::-1]).y
-        kicked = rows
-        for high, low in ((sigmas[2], sigmas[1]), (sigmas[1], sigmas[0])):
-            push = size * high * low * gradient(high, kicked)
-            step = (low - high) * plain.field(model, target)(high, kicked)
-            kicked = (kicked + step).at[:, 1].add(-push)
-        return by_drift, kicked
-
-    by_drift, kicked = both(rows)
-    # float32's reach: the pushes are of the size of the states
-    np.testing.assert_allclose(by_drift, kicked, rtol=1e-4, atol=1e-4)
-    assert float(jnp.abs(kicked - solve_plain(plain, model, target, rows, sigmas)).max()) > 1e-3
-
-
-def solve_plain(plain, model, target, rows, sigmas):
-    return jax.jit(lambda rows: solve(EULER, plain.field(model, target), rows, sigmas[::-1]).y)(
-        rows
-    )
+    by_drift, kicked, free = ends(jnp.stack([states(seed, 2) for seed in (4, 5)], axis=1))
+    np.testing.assert_allclose(by_drift, kicked, rtol=1e-5, atol=1e-5)
+    assert float(jnp.abs(kicked - free).max()) > 1e-3
 
 
 def test_weights_by_level():
@@ -193,45 +205,38 @@ def test_weights_by_level():
     np.testing.assert_allclose(warm(jnp.asarray(7.0)), 1.5)
 
 
-@pytest.mark.parametrize("coupled", ["free-control", "plug-and-play"])
-def test_one_image_and_its_company(model, bases, coupled):
-    """An image's translation is the same in any batch, and new prompts and weights do not trace."""
+def test_one_image_and_its_company(model, bases):
+    """An image's translation is the same in any batch, and new labels and weights do not trace."""
     calls = 0
 
-    @jax.jit
+    @quickly
     def translate(ddib, keys, images):
         nonlocal calls
         calls += 1
         return ddib(keys, images)
 
-    def ddib(seed, weight):
-        ends = [
-            Bridge.over(each, steps=3, solver=EULER)
-            for each in (model, guided(model.given(text(seed))))
-        ]
-        if coupled == "plug-and-play":
-            coupling = PlugAndPlay.of(model, attention_until=jnp.asarray(weight))
-        else:
-            coupling = FreeControl.of(model, bases, structure=weight)
+    def ddib(label, weight):
+        ends = [Bridge.over(each, steps=3, solver=EULER) for each in (model, guided(model, label))]
+        coupling = FreeControl.of(model, bases, structure=weight)
         return DDIB(*ends, coupling=coupling, until=0.1)
 
     images, keys = jnp.tanh(states(6, 3)), jax.random.split(jax.random.key(0), 3)
-    found = translate(ddib(2, 5.0), keys, images)
-    other = translate(ddib(2, 5.0), keys, images.at[1:].multiply(-1))
+    found = translate(ddib(1, 5.0), keys, images)
+    other = translate(ddib(1, 5.0), keys, images.at[1:].multiply(-1))
     np.testing.assert_array_equal(found[0], other[0])
     assert float(jnp.abs(found[1] - other[1]).max()) > 1e-3
-    assert float(jnp.abs(found - translate(ddib(4, 5.0), keys, images)).max()) > 1e-4
-    assert float(jnp.abs(found - translate(ddib(2, 0.5), keys, images)).max()) > 1e-6
+    assert float(jnp.abs(found - translate(ddib(0, 5.0), keys, images)).max()) > 1e-4
+    assert float(jnp.abs(found - translate(ddib(1, 0.5), keys, images)).max()) > 1e-6
     assert calls == 1
 
 
-def test_a_picture_plugged_into_itself(model):
-    """Equal prompts and no guidance: the target is the source, at every level."""
-    ends = [Bridge.over(model, steps=3, solver=EULER)] * 2
-    coupling = PlugAndPlay.of(model)
+def test_a_picture_plugged_into_itself():
+    """Equal prompts and no guidance: the target is the source, while both are held and after."""
+    model = told_model(**PLACES)
+    coupling = PlugAndPlay.of(model, attention_until=1.0)
     assert coupling.features == ("up_blocks.1.resnets.1.conv2",)
-    images, keys = jnp.tanh(states(6, 2)), jax.random.split(jax.random.key(0), 2)
-    coupled, plain = jax.jit(
-        lambda: (DDIB(*ends, coupling=coupling)(keys, images), DDIB(*ends)(keys, images))
-    )()
-    np.testing.assert_allclose(coupled, plain, rtol=1e-4, atol=1e-5)
+    x = 2 * jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    slope = quickly(coupling.field(model, model))
+    for sigma in (2.0, 0.7):
+        source, target = jnp.moveaxis(slope(jnp.asarray(sigma), jnp.stack([x, x], axis=1)), 1, 0)
+        np.testing.assert_allclose(target, source, rtol=1e-5, atol=1e-6)

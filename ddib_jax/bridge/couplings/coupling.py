@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
@@ -36,8 +36,12 @@ class Coupling(Protocol):
         """
         ...
 
-    def field(self, source: Denoiser, target: Denoiser) -> VectorField:
-        """(sigma, rows) -> d rows / d sigma, from the denoisers of both domains."""
+    def field(self, source: Any, target: Any) -> VectorField:
+        """(sigma, rows) -> d rows / d sigma, from the denoisers of both domains.
+
+        They are what the coupling looks at: any `Denoiser`, or a `DiffusionModel` where it is
+        layers of the network.
+        """
         ...
 
     @property

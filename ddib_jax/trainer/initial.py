@@ -1,0 +1,35 @@
+"""The model that a training starts from, where that is another one."""
+
+from dataclasses import replace
+
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.nets import Captioned
+from ddib_jax.preconditioning import PRECONDITIONINGS
+from ddib_jax.pretrained import Checkpoint
+from ddib_jax.trainer.captions import joined, text_encoder
+
+
+def initialised(
+    model: DiffusionModel, given: Checkpoint, *, preconditioning: str
+) -> DiffusionModel:
+    """The given checkpoint's model with the schedule of `model`, which the options describe.
+
+    preconditioning: the name of the one that they ask for. Raises ValueError where the checkpoint
+    is of another kind than that.
+    """
+    initial = given.model()
+    if isinstance(model.network, Captioned):
+        initial = joined(initial, text_encoder(given))
+    same = {
+        "images": initial.data_shape == model.data_shape,
+        "network": initial.network == model.network,
+        "schedule": type(initial.schedule) is type(model.schedule),
+        "preconditioning": type(initial.precondition) is PRECONDITIONINGS[preconditioning],
+    }
+    if not all(same.values()):
+        differing = " and ".join(part for part, equal in same.items() if not equal)
+        raise ValueError(
+            f"'{given.name}' has another {differing} than these options ask for; give the"
+            " options it was trained with."
+        )
+    return replace(initial, schedule=model.schedule)

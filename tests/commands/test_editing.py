@@ -1,0 +1,157 @@
+"""The methods that edit, and what they are made of, on the command line and a tiny model."""
+
+import itertools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra 'text')")
+
+from ddib_jax import pretrained
+from ddib_jax.preconditioning import EDM
+from ddib_jax.pretrained import TextEncoder
+from ddib_jax.text import learn_tokenizer
+from ddib_jax.trainer import Recipe
+
+FEW = "--steps 2 --solver ddim --batch-size 2 --limit 1"
+# A path is one word of a command line, whatever it holds.
+RED, BLUE = Path("a red cat"), Path("a blue cat")
+PROMPTS = ("--source-prompt", RED, "--target-prompt", BLUE)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A model directory of an untrained model of 8 x 8 pictures that is told texts."""
+    folder = tmp_path_factory.mktemp("told")
+    captions = ["a red cat", "a blue cat on white"]
+    tokenizer = learn_tokenizer(captions, folder / "tokenizer", size=560)
+    options = {"model_channels": 8, "channel_mult": (1,), "attention_resolutions": (8,)}
+    recipe = Recipe(captions=True, text_width=16, text_layers=1, patch_size=1, **options)
+    model = recipe.untrained((8, 8, 3), EDM(0.5), None, tokenizer=tokenizer)
+    # The network's last layer is not zero, but what it adds to the prior should be seen.
+    params = jax.tree.map(lambda leaf: 2 * leaf, model.params)
+    encoder = TextEncoder(
+        model.network.text_encoder.clone(parent=None), params["text_encoder"], tokenizer
+    )
+    unet = model.network.unet.clone(parent=None)
+    plain = model.replace(network=unet, params=params["unet"])
+    return pretrained.save_model(folder / "model", plain, facts={}, encoder=encoder)
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sentences")
+    for name, text in {"red": "a red cat\nred on white\n", "blue": "a blue cat\n"}.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def pixels(path):
+    return np.asarray(Image.open(path), int)
+
+
+@pytest.fixture(scope="module")
+def bases(told, tmp_path_factory):
+    """Bases of the model, by the command."""
+    from ddib_jax.cli import parse
+
+    path = tmp_path_factory.mktemp("bases") / "cat.npz"
+    words = ["bases", "--model", str(told), "--prompt", "a cat", "--out", str(path)]
+    few = "--seeds 2 --knots 2 --components 3 --steps 2 --solver ddim --batch-size 2"
+    parse([*words, *few.split()]).run()
+    return path
+
+
+FREE = ("--condition-prompt", RED, "--prompt", BLUE, "--structure", "1e4")
+METHODS = {
+    "ddib": PROMPTS,
+    "pnp": (*PROMPTS, "--features-until", ".2"),
+    "p2p": (*PROMPTS, "--reweight", "blue=3", "--blend", "cat", "--cross-until", ".1"),
+    "masactrl": PROMPTS,
+    "pix2pix-zero": (*PROMPTS, "--attention-weight", "1e3"),
+    "negative-prompt": PROMPTS,
+    "null-text": (*PROMPTS, "--null-steps", "2"),
+    "freecontrol": FREE,
+}
+
+
+@pytest.mark.slow
+def test_every_method_is_its_own(ddib, told, bases, pictures, tmp_path):
+    """Each translates, and no two alike."""
+    found = {}
+    for name, options in METHODS.items():
+        words = ("translate", pictures, "--model", told, FEW, "--target-guidance 2 --method", name)
+        extra = ("--bases", bases) if name == "freecontrol" else ()
+        code, *said = ddib(*words, *options, *extra, "--out", tmp_path / name)
+        assert code == 0, said[-1]
+        found[name] = pixels(tmp_path / name / "a-rgb.png")
+    for one, other in itertools.combinations(found, 2):
+        assert not np.array_equal(found[one], found[other]), (one, other)
+
+
+@pytest.mark.slow
+def test_forms_of_control(ddib, told, bases, pictures, tmp_path):
+    """A concept, a kick, the image's own start; and a direction between sentences."""
+    words = ("translate", pictures, "--model", told, FEW, "--method freecontrol", *FREE)
+    forms = ("--concept cat", "--form kick --warm-up 1", "--start image --appearance 0")
+    found = []
+    for number, form in enumerate(forms):
+        code, *said = ddib(*words, "--bases", bases, form, "--out", tmp_path / str(number))
+        assert code == 0, said[-1]
+        found.append(pixels(tmp_path / str(number) / "a-rgb.png"))
+    assert not np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[1], found[2])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("freecontrol --prompt a --condition-prompt a", "needs a model (--model) and bases of it"),
+        ("freecontrol --bases NONE --prompt a --condition-prompt a", "There are no bases"),
+        ("freecontrol --bases BASES --prompt a --condition-prompt cat --concept dog",
+         "does not say 'dog'; its words are cat"),
+        ("freecontrol --bases BASES --source-prompt a", "has no use for --source-prompt"),
+        ("p2p --source-prompt cat", "is told a text of every image"),
+        ("p2p --source-prompt cat --target-prompt red,cat --edit replace", "Write as many words"),
+        ("p2p --source-prompt cat --target-prompt red --reweight blue=2", "does not say 'blue'"),
+        ("p2p --source-prompt cat --target-prompt red --reweight red", "Write WORD=FACTOR"),
+        ("pnp --source-prompt cat --target-prompt red --attention-weight 2", "is an option of pix"),
+        ("pix2pix-zero --source-prompt cat --edit-from RED", "give both files"),
+        ("pix2pix-zero --source-prompt cat --edit-from RED --edit-to NONE", "There is no file"),
+        ("null-text --source-prompt cat --target-prompt red", "add --solver ddim"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together(ddib, told, bases, sentences, pictures, tmp_path, words, said):
+    places = {"BASES": bases, "RED": sentences / "red.txt", "NONE": tmp_path / "none"}
+    method, *options = (places.get(word, Path(word.replace(",", " "))) for word in words.split())
+    out = ("--method", method, "--steps 2 --out", tmp_path / "out")
+    code, *printed = ddib("translate", pictures, "--model", told, *out, *options)
+    assert code == 1
+    assert said in printed[-1]
+    assert "Traceback" not in printed[-1]
+
+
+def test_models_that_are_told_no_text(ddib, bases, pictures, tmp_path):
+    words = ("translate", "five", "--model digits --steps 2 --limit 1 --out", tmp_path / "out")
+    classes = "--source-class 5 --target-class 7 --method"
+    assert "is told texts" in ddib(*words, classes, "p2p")[-1]
+    assert "of another model" in ddib(*words, classes, "freecontrol --bases", bases)[-1]
+    assert "attends to no text" in ddib(*words, classes, "pix2pix-zero")[-1]
+
+
+def test_help_of_one_method(capsys):
+    from ddib_jax.cli import parse
+
+    for method, own, other in (
+        ("p2p", "--reweight", "--concept"),
+        ("ddib", "--perturb", "--noise"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            parse(["translate", f"--method={method}", "--help"])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        assert own in shown
+        assert other not in shown
