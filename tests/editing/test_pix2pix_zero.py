@@ -117,7 +117,7 @@ def test_weights_of_the_papers_move():
 
 def test_a_direction_of_sentences():
     """Token by token, of the means of any number of sentences."""
-    known = {"a cat": 1.0, "the cat": 3.0, "a dog": 7.0}
+    known = {"": 0.0, "a cat": 1.0, "the cat": 3.0, "a dog": 7.0}
 
     def encode(words):
         leaf = np.stack([np.full((2, 3), known[word]) * [[1], [2]] for word in words])
