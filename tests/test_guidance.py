@@ -98,6 +98,36 @@ def test_classifier_free_guidance_extrapolates(x, sigma, label, null, joint):
         np.testing.assert_allclose(guided.denoise(x, sigma), truth, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("sigma", [0.7, [0.1, 0.7, 3.0, 20.0, 0.5]], ids=["one", "each"])
+def test_rescaled_noise_has_the_deviation_of_the_conditions(x, sigma, joint):
+    """Equations 14 to 16 of Lin et al. (2023), on epsilon, image by image."""
+    x, sigma, null = jnp.asarray(x), jnp.asarray(sigma), jnp.asarray(2)
+    label = jnp.asarray([0, 1, 1, 0, 0])
+    each = jnp.linspace(0.0, 1.0, 5).reshape(5, 1, 1, 1)
+    told = conditional(label)
+    plain = told.guided(ClassifierFreeGuidance(null, jnp.asarray(4.0))).denoise(x, sigma)
+    level = np.reshape(sigma, (-1, 1, 1, 1))
+    noise, own = ((np.asarray(x) - d) / level for d in (plain, told.denoise(x, sigma)))
+    deviation = lambda noise: np.std(noise, axis=(1, 2, 3), keepdims=True)
+    for phi in (jnp.asarray(0.0), jnp.asarray(0.7), jnp.asarray(1.0), each):
+        guidance = ClassifierFreeGuidance(null, jnp.asarray(4.0), phi, joint=joint)
+        rescaled = noise * deviation(own) / deviation(noise)
+        mixed = np.asarray(phi) * rescaled + (1 - np.asarray(phi)) * noise
+        found = told.guided(guidance).denoise(x, sigma)
+        np.testing.assert_allclose(found, x - level * mixed, rtol=1e-9, atol=1e-12)
+
+
+def test_rescaling_nothing_is_nothing():
+    """An answer that leaves no noise has no deviation to be divided by."""
+    denoise = lambda x, *conds: [x for _ in conds]
+    guidance = ClassifierFreeGuidance(jnp.asarray(0), 3.0, 0.7)
+    x = jnp.ones((2, *SHAPE))
+    found = guidance(denoise, x, jnp.asarray(1.0), jnp.zeros(2), jnp.asarray(1))
+    np.testing.assert_array_equal(found, x)
+
+
 class Counting(Conditional):
     """As `Conditional`; notes the size of every batch that it is called on."""
 
@@ -125,6 +155,8 @@ def test_guidances_describe_themselves():
     assert ClassifierFreeGuidance(null, 3).describe() == "classifier-free guidance of scale 3"
     each = ClassifierFreeGuidance(null, scales, joint=False)
     assert each.describe() == "classifier-free guidance of scale 1, 2.5"
+    rescaled = ClassifierFreeGuidance(null, 7.5, 0.7)
+    assert rescaled.describe() == "classifier-free guidance of scale 7.5, rescaled by 0.7"
     assert by_classifier.describe() == "classifier guidance of scale 4"
     assert by_classifier.evaluations == 2
 
@@ -147,6 +179,10 @@ def test_a_new_scale_or_label_or_null_does_not_retrace():
         guidance = ClassifierFreeGuidance(jnp.asarray(null), jnp.asarray(scale))
         run(conditional(jnp.asarray(label)).guided(guidance), x)
     assert traces == 2
+    for rescale in (0.3, 0.7):
+        rescaled = guidance.replace(rescale=jnp.asarray(rescale))
+        run(conditional(jnp.asarray(1)).guided(rescaled), x)
+    assert traces == 3
 
 
 @pytest.mark.usefixtures("strict")

@@ -10,7 +10,7 @@ import tyro
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import ImageSize, OptionalText
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.options import OptionalSigned
+from ddib_jax.options import OptionalPortion, OptionalSigned
 from ddib_jax.pretrained import Checkpoint
 
 
@@ -28,6 +28,10 @@ class Condition:
     """
     negative: OptionalText = None
     """A prompt to be guided away from; unless given, that of no image in particular."""
+    guidance_rescale: OptionalPortion = None
+    """How far classifier-free guidance is scaled back to the contrast of the condition alone (Lin
+    et al. 2023): 0.7 is usual where a high scale overexposes.
+    """
     classifier: Path | None = None
     """A classifier of noisy images (guided-diffusion's .pt with its flags beside it), for a model
     without classes too.
@@ -58,6 +62,7 @@ class Condition:
             "prompt": self.prompt,
             "guidance": self.guidance,
             "negative": self.negative,
+            "rescale": self.guidance_rescale,
             "classifier": self.classifier,
         }
 

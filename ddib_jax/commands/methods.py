@@ -35,6 +35,7 @@ _OF_TARGET = (
     "target_prompt",
     "target_guidance",
     "target_negative",
+    "guidance_rescale",
     "target_classifier",
     "image_size",
 )

@@ -9,7 +9,7 @@ from ddib_jax.bridge import Bridge, check_meeting
 from ddib_jax.commands.arguments import ImageSize, OptionalClassName, OptionalText
 from ddib_jax.commands.conditions import Condition, size_of
 from ddib_jax.commands.crossing import Crossing
-from ddib_jax.options import OptionalModelName, OptionalSigned
+from ddib_jax.options import OptionalModelName, OptionalPortion, OptionalSigned
 from ddib_jax.pretrained import Checkpoint
 
 
@@ -45,6 +45,10 @@ class Models:
     """A prompt that encoding is guided away from."""
     target_negative: OptionalText = None
     """A prompt that decoding is guided away from."""
+    guidance_rescale: OptionalPortion = None
+    """How far classifier-free guidance, of whichever model has one, is scaled back to the contrast
+    of the condition alone (Lin et al. 2023); 0.7 is usual where a high scale overexposes.
+    """
     source_classifier: Path | None = None
     """A classifier of noisy images that guides encoding (guided-diffusion's .pt with its flags
     beside it).
@@ -61,6 +65,7 @@ class Models:
         source, target = self.source or self.model, self.target or self.model
         if source is None or target is None:
             raise ValueError(f"Name the {'source' if source is None else 'target'} model too.")
+        self._check_rescale(self.source_guidance, self.target_guidance)
         encoder, decoder = self.opened(source), self.opened(target)
         source_model = self._source_condition.model(encoder)
         target_model = self._target_condition.model(decoder)
@@ -74,6 +79,7 @@ class Models:
             raise ValueError(f"{method} has one model; name it as --target alone.")
         if name is None:
             raise ValueError(f"{method} needs the target model.")
+        self._check_rescale(self.target_guidance)
         return crossing.bridge(self._target_condition.model(self.opened(name)))
 
     def marks(self) -> tuple[str, str]:
@@ -89,6 +95,14 @@ class Models:
             self._found[name] = pretrained.open(name, image_size=size_of(self.image_size))
         return self._found[name]
 
+    def _check_rescale(self, *scales: float | None) -> None:
+        """Raise ValueError for a rescale where no model is guided."""
+        if self.guidance_rescale is not None and set(scales) == {None}:
+            raise ValueError(
+                "There is no guidance that could be rescaled; give its scale too"
+                " (--target-guidance), or leave --guidance-rescale out."
+            )
+
     @functools.cached_property
     def _found(self) -> dict[str, Checkpoint]:
         return {}
@@ -100,6 +114,7 @@ class Models:
             self.source_prompt,
             self.source_guidance,
             self.source_negative,
+            None if self.source_guidance is None else self.guidance_rescale,
             self.source_classifier,
         )
 
@@ -110,5 +125,6 @@ class Models:
             self.target_prompt,
             self.target_guidance,
             self.target_negative,
+            None if self.target_guidance is None else self.guidance_rescale,
             self.target_classifier,
         )

@@ -19,9 +19,11 @@ from ddib_jax.commands.arguments import SolverName
 from ddib_jax.commands.estimate import Estimate
 from ddib_jax.commands.topology import compiler_effort, devices_of, shortage
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import UNet, example_condition
+from ddib_jax.guidance import ClassifierFreeGuidance
+from ddib_jax.nets import UNet, UNet2DCondition, example_condition
 from ddib_jax.options import Count, OptionalModelName, OptionalSize, Signed, Size
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
+from ddib_jax.pretrained.single_file import FAMILIES
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.solvers import get_solver
 from ddib_jax.trainer import Recipe, Reference
@@ -34,7 +36,13 @@ _ADM = {
     "learn_sigma": True,
     "attention_resolutions": (32, 16, 8),
 }
-KNOWN = {
+
+
+def _latent(family: str) -> tuple[int, UNet2DCondition]:
+    return FAMILIES[family].sample_size, FAMILIES[family].unet
+
+
+KNOWN: dict[str, tuple[int, UNet | UNet2DCondition]] = {
     "adm-64": (
         64,
         UNet(model_channels=192, channel_mult=(1, 2, 3, 4), num_res_blocks=3, dropout=0.1, **_ADM),
@@ -43,8 +51,12 @@ KNOWN = {
         256,
         UNet(model_channels=256, channel_mult=(1, 1, 2, 2, 4, 4), num_res_blocks=2, **_ADM),
     ),
+    "sd15": _latent("Stable Diffusion 1"),
+    "sdxl": _latent("Stable Diffusion XL"),
 }
-"""Name -> image size and network, without classes, of Dhariwal and Nichol (2021, table 4)."""
+"""Name -> side of the data and network: of Dhariwal and Nichol (2021, table 4), without classes,
+and of Stable Diffusion 1.5 and XL, whose data are codes of images eight times as large.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +68,7 @@ class Plan(Recipe):
 
     like: OptionalModelName = None
     """Plan for the network and image size of this model, not for those of the options: a shipped
-    model, a model directory, adm-64 or adm-256.
+    model, a model directory, adm-64, adm-256, sd15 or sdxl.
     """
     image_size: Size = 32
     """Side of the images in pixels."""
@@ -70,6 +82,10 @@ class Plan(Recipe):
     """
     work: Literal["training", "translation"] = "training"
     """A step of training, or the evaluations of a translation, encoding and decoding."""
+    guided: bool = False
+    """With classifier-free guidance: two rows of the network's batch for each image of a
+    translation.
+    """
     solver: SolverName = SOLVER
     """Solver of a translation; an unknown name gives the list."""
     grid_steps: Count = STEPS
@@ -119,11 +135,17 @@ class Plan(Recipe):
             )
         if self.like is not None and self.conditional:
             raise ValueError(f"'{self.like}' has the classes that it has; leave --conditional out.")
-        if self.label_dropout and not self.conditional:
+        if self.like is not None and self.captions:
+            raise ValueError(f"'{self.like}' is told what it is told; leave --captions out.")
+        if self.like is None:
+            self.check(points=False)
+        if self.label_dropout and not (self.conditional or self.captions):
             raise ValueError(
-                "Labels are dropped in a conditional training alone; add --conditional, or leave"
-                " the label dropout out."
+                "Labels are dropped in a training that has some alone; add --conditional or"
+                " --captions, or leave the label dropout out."
             )
+        if self.guided and self.work != "translation":
+            raise ValueError("A training is not guided; leave --guided out.")
         if get_solver(self.solver).tolerance is not None:
             raise ValueError(
                 f"How many evaluations '{self.solver}' takes is known only when it runs; plan with"
@@ -157,18 +179,28 @@ class Plan(Recipe):
         labels = self.classes
         if labels is not None and self.label_dropout > 0:
             labels += 1  # the null label
-        return self.untrained(shape, precondition, labels)
+        model = self.untrained(shape, precondition, labels)
+        if self.captions and self.work == "translation":  # the texts are encoded before
+            network: Any = model.network
+            params: Any = model.params
+            unet = network.unet.clone(parent=None)
+            model = dataclasses.replace(model, network=unet, params=params["unet"])
+        return model
 
-    def _known_model(self, size: int, network: UNet) -> DiffusionModel:
+    def _known_model(self, size: int, network: UNet | UNet2DCondition) -> DiffusionModel:
         network = network.clone(dtype="bfloat16" if self.bf16 else "float32")
-        images = jnp.zeros((1, size, size, 3))
-        params = network.init(jax.random.key(0), images, jnp.zeros(1))["params"]
+        of_codes = isinstance(network, UNet2DCondition)
+        shape = (size, size, network.in_channels if of_codes else 3)
+        inputs = jnp.zeros((1, *shape)), jnp.zeros(1), example_condition(network)
+        params = network.init(jax.random.key(0), *inputs)["params"]
+        if of_codes and self.work == "translation":  # such weights are stored in half precision
+            params = jax.tree.map(lambda leaf: leaf.astype(network.dtype), params)
         return DiffusionModel(
             params,
             PRECONDITIONINGS["edm"](),
             network=network,
             schedule=self.noise_schedule(),
-            data_shape=(size, size, 3),
+            data_shape=shape,
         )
 
     def _cost(self, model: DiffusionModel, devices: list) -> Cost:
@@ -208,7 +240,8 @@ class Plan(Recipe):
         if spec is not None:
             of_batch = lambda leaf: each(1, batch, *leaf.shape, dtype=leaf.dtype)
             batches["cond"] = jax.tree.map(of_batch, spec)
-        shared = (model.precondition, self._reference(model) if self.reference else None)
+        compared = self.reference and not self.captions
+        shared = (model.precondition, self._reference(model) if compared else None)
         key = jax.eval_shape(lambda: jax.random.key(0))
         program = parallel.data_parallel(step, devices=devices)
         return program.lower(key, state, batches, shared).compile()
@@ -228,9 +261,17 @@ class Plan(Recipe):
 
         def evaluate(model: DiffusionModel, batch: tuple[Array, Array]) -> Array:
             x, sigma = batch
-            cond = jax.tree.map(lambda leaf: leaf[0], example_condition(model.network))
-            return model.given(cond).denoise(x, sigma[0])
+            return model.denoise(x, sigma[0])
 
+        # Conditions are arguments: of constants XLA would compute a part beforehand.
+        cond = model.network.condition_spec()
+        model = dataclasses.replace(model, cond=cond)
+        if self.guided:
+            if cond is None:
+                raise ValueError("The network is told nothing to be guided to; leave --guided out.")
+            scale = jax.ShapeDtypeStruct((), jnp.float32)
+            guidance = ClassifierFreeGuidance(cond, scale)
+            model = dataclasses.replace(model, guidance=guidance)
         shape = (len(devices), self.batch_size // len(devices), *model.data_shape)
         images = jax.ShapeDtypeStruct(shape, jnp.float32)
         sigmas = jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)

@@ -18,7 +18,7 @@ from ddib_jax.commands.results import open_folder
 from ddib_jax.data.png import write_grid, write_images
 from ddib_jax.diagnosis import evaluations, sample_record
 from ddib_jax.files import drafted
-from ddib_jax.options import Count, OptionalSigned, Text, Whole
+from ddib_jax.options import Count, OptionalPortion, OptionalSigned, Text, Whole
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress
 
@@ -45,6 +45,10 @@ class Sample:
     """Scale of classifier-free guidance towards the class or the prompt; 1 is that itself."""
     negative: OptionalText = None
     """A prompt to be guided away from; unless given, that of no image in particular."""
+    guidance_rescale: OptionalPortion = None
+    """How far the guidance is scaled back to the contrast of the condition alone (Lin et al. 2023):
+    0.7 is usual where a high scale overexposes.
+    """
     image_size: ImageSize = ()
     """Height and width of a latent model's images, or one number for both."""
     count: Count = 64
@@ -64,7 +68,13 @@ class Sample:
         checkpoint = pretrained.open(self.model, image_size=size_of(self.image_size))
         words = self._words(checkpoint)
         conds = pretrained.conditions(checkpoint, words, prompts=self.prompt)
-        model = pretrained.guided(checkpoint, checkpoint.model(), self.guidance, self.negative)
+        model = pretrained.guided(
+            checkpoint,
+            checkpoint.model(),
+            self.guidance,
+            self.negative,
+            rescale=self.guidance_rescale,
+        )
         key = jax.random.key(self.seed)
         noise = np.asarray(jax.random.normal(key, (self.count, *model.data_shape)))
         target = self.crossing.bridge(model)

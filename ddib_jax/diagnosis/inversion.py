@@ -191,5 +191,5 @@ def memory(model: DiffusionModel, solver: Solver, batch: int) -> tuple[int, int]
     # of leaves: `lower` rebuilds pytrees with placeholders, which run-time checks of types refuse
     run = jax.jit(lambda leaves, *others: _solve(solver, jax.tree.unflatten(tree, leaves), *others))
     program = run.lower(leaves, x, sigmas, steps).compile()
-    weights = sum(leaf.nbytes for leaf in leaves)
+    weights = sum(np.size(leaf) * jnp.result_type(leaf).itemsize for leaf in leaves)
     return weights, temporaries(program) // batch

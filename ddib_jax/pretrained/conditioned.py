@@ -23,6 +23,7 @@ def conditioned(
     prompt: str | None = None,
     guidance: float | None = None,
     negative: str | None = None,
+    rescale: float | None = None,
     classifier: Path | None = None,
 ) -> DiffusionModel:
     """The checkpoint's model, told a class or a text, and guided towards it.
@@ -30,9 +31,9 @@ def conditioned(
     label: a class by name or number, or the .npy file of an embedding. prompt: what images show, in
     words; "" says nothing of them. guidance: the scale, classifier-free where the model was trained
     for it, by the classifier where one is named; 1 is the condition itself, None no guidance but a
-    classifier's of scale 1. negative: a prompt to be led away from. classifier: the file of a
-    classifier of noisy images (guided-diffusion's .pt with its flags beside it), for a model
-    without classes too.
+    classifier's of scale 1. negative: a prompt to be led away from. rescale: that of
+    `ClassifierFreeGuidance`. classifier: the file of a classifier of noisy images
+    (guided-diffusion's .pt with its flags beside it), for a model without classes too.
 
     Raises ValueError where they do not go together: for a class that is missing or unknown, a class
     of a model without classes, a prompt to a model without texts, and guidance of a model that was
@@ -45,7 +46,11 @@ def conditioned(
         return checkpoint.model().given(jax.tree.map(lambda leaf: leaf[0], cond))
 
     if classifier is None:
-        return guided(checkpoint, told(), guidance, negative)
+        return guided(checkpoint, told(), guidance, negative, rescale=rescale)
+    if rescale is not None:
+        raise ValueError(
+            "Classifier-free guidance alone is rescaled; leave the rescale or the classifier out."
+        )
     params, network = load_noisy_classifier(classifier)
     whose = f"The classifier {classifier.name}"
     classes = Classes(checkpoint.classes, network.num_classes, whose=whose)
@@ -92,14 +97,25 @@ def conditions(
 
 
 def guided(
-    checkpoint: Checkpoint, model: DiffusionModel, scale: float | None, negative: str | None
+    checkpoint: Checkpoint,
+    model: DiffusionModel,
+    scale: float | None,
+    negative: str | None,
+    *,
+    rescale: float | None = None,
 ) -> DiffusionModel:
     """The checkpoint's model under classifier-free guidance; as it is for a scale of None.
 
-    negative: a prompt that is led away from. Raises ValueError where the model knows no condition
-    that means none, and for a negative prompt without guidance or texts.
+    negative: a prompt that is led away from. rescale: that of `ClassifierFreeGuidance`. Raises
+    ValueError where the model knows no condition that means none, and for a negative prompt without
+    guidance or texts and a rescale without guidance.
     """
     if scale is None:
+        if rescale is not None:
+            raise ValueError(
+                "There is no guidance that could be rescaled; give its scale too, or leave the"
+                " rescale out."
+            )
         if negative is not None:
             raise ValueError(
                 "A negative prompt is what a guidance leads away from; give the guidance too, or"
@@ -107,7 +123,8 @@ def guided(
             )
         return model
     null = jax.tree.map(jnp.asarray, _null(checkpoint, negative))
-    return model.guided(ClassifierFreeGuidance(null, jnp.asarray(scale)))
+    rescaled = None if rescale is None else jnp.asarray(rescale)
+    return model.guided(ClassifierFreeGuidance(null, jnp.asarray(scale), rescaled))
 
 
 def _null(checkpoint: Checkpoint, negative: str | None) -> Cond:

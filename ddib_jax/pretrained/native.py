@@ -163,6 +163,11 @@ def load_text_encoder(directory: str | Path) -> TextEncoder:
     description, arrays = _read(directory, "diffusion")
     network = from_json(directory, NETWORKS, description, "text")
     tokenizer = read_tokenizer(directory / "tokenizer")
+    if tokenizer.size > network.vocab_size:
+        raise ValueError(
+            f"{directory} holds a tokenizer of {tokenizer.size} tokens and a text encoder of"
+            f" {network.vocab_size}; they are not of one model."
+        )
     tokens = jnp.zeros((1, tokenizer.length), jnp.int32)
     return TextEncoder(
         network, _checked_params(directory, network, arrays, tokens, group="text/"), tokenizer

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -63,14 +64,16 @@ def text_encoder(checkpoint: Checkpoint) -> TextEncoder:
 
 def joined(model: DiffusionModel, encoder: TextEncoder) -> DiffusionModel:
     """A model that is told what a text encoder says, as one of a `Captioned` network."""
-    network = nets.Captioned(model.network, encoder.network)
+    unet: Any = model.network
+    network = nets.Captioned(unet, encoder.network)
     params = {"unet": model.params, "text_encoder": encoder.params}
     return replace(model, network=network, params=params)
 
 
 def parted(model: DiffusionModel, tokenizer: Tokenizer) -> tuple[DiffusionModel, TextEncoder]:
     """The other way: a model of a `Captioned` network as that of its U-Net, and its encoder."""
-    network, params = model.network, model.params
+    network: Any = model.network
+    params: Any = model.params
     encoder = TextEncoder(
         network.text_encoder.clone(parent=None), params["text_encoder"], tokenizer
     )

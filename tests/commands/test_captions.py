@@ -93,7 +93,7 @@ def test_the_model_directory_has_its_text_encoder(model):
 
 @pytest.mark.slow
 def test_samples_and_translations_by_prompts(ddib, model, captioned, tmp_path):
-    prompt = ("--prompt", "a red square")
+    prompt = ("--prompt red blue",)
     sample = ("sample --model", model, "--count 2", FEW)
     for number, more in enumerate(((), ("--guidance 3",), ("--guidance 3 --negative blue",))):
         code, _, err = ddib(*sample, *prompt, *more, "--out", tmp_path / str(number))
@@ -113,9 +113,7 @@ def test_samples_and_translations_by_prompts(ddib, model, captioned, tmp_path):
 @pytest.mark.slow
 def test_the_other_commands_take_prompts(ddib, model, captioned, tmp_path):
     latents, out = tmp_path / "latents.npz", tmp_path / "out"
-    code, _, err = ddib(
-        "encode", captioned, "--model", model, FEW, "--prompt", "a red", "--out", latents
-    )
+    code, _, err = ddib("encode", captioned, "--model", model, FEW, "--prompt red --out", latents)
     assert code == 0, err
     code, _, err = ddib("decode", latents, "--model", model, FEW, "--prompt blue --out", out)
     assert code == 0, err

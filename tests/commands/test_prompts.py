@@ -34,10 +34,13 @@ def test_samples_of_prompts(ddib, stable, tmp_path):
     assert ddib(*one, "--out", tmp_path / "plain")[0] == 0
     assert ddib(*one, "--guidance 1 --out", tmp_path / "one")[0] == 0
     assert ddib(*one, "--guidance 3 --negative café --out", tmp_path / "away")[0] == 0
-    images = [pixels(tmp_path / name / "sample-00001.png") for name in ("plain", "one", "away")]
+    assert ddib(*one, "--guidance 3 --guidance-rescale 1 --out", tmp_path / "scaled")[0] == 0
+    names = ("plain", "one", "away", "scaled")
+    images = [pixels(tmp_path / name / "sample-00001.png") for name in names]
     assert images[0].shape == (32, 32, 3)
     assert np.abs(images[0] - images[1]).max() <= 1
     assert np.abs(images[0] - images[2]).max() > 1
+    assert np.abs(images[3] - images[2]).max() > 1
 
 
 def test_images_between_prompts(ddib, stable, pictures, tmp_path):
@@ -88,6 +91,9 @@ def test_a_pipeline_is_diagnosed_under_a_prompt(ddib, stable, pictures, tmp_path
         ("sample --model MODEL --class cat --out OUT", "give a prompt in place of the class"),
         ("sample --model five --prompt cat --out OUT", "'five' is told no text; leave the prompt"),
         ("sample --model MODEL --prompt cat --negative dog --out OUT", "give the guidance too"),
+        ("sample --model MODEL --prompt cat --guidance-rescale .7 --out OUT", "give its scale too"),
+        ("translate five --model MODEL --source-prompt a --target-prompt b --guidance-rescale .7"
+         " --out OUT", "give its scale too (--target-guidance)"),
         ("sample --model digits --class 3 --guidance 2 --negative a --out OUT", "is told no text"),
         ("sample --model five --image-size 64 --out OUT", "has images of one size"),
         ("sample --model MODEL --prompt a --image-size 1 2 3 --out OUT", "3 numbers were given"),
