@@ -99,7 +99,18 @@ def test_every_method_is_its_own(told, bases):
     guided = ("--target-guidance", 2)
     found = {name: made(told, bases, name, *words, *guided) for name, words in METHODS.items()}
     assert set(METHODS) == {"ddib", *EDITING}
-    form = "--concept cat --form kick --warm-up 1 --start image --appearance 0".split()
+    form = [
+        "--concept",
+        "cat",
+        "--form",
+        "kick",
+        "--warm-up",
+        "1",
+        "--start",
+        "image",
+        "--appearance",
+        "0",
+    ]
     found["another form"] = made(told, bases, "freecontrol", *FREE, *form)
     assert all(np.isfinite(image).all() for image in found.values())
     for one, other in itertools.combinations(found, 2):
