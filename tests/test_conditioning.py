@@ -16,7 +16,11 @@ def lengths(prompts):
     return {"text": counts, "pooled": 2 * counts, "size": np.full_like(counts, 64)}
 
 
-PROMPTS = Prompts(lengths, blank=("text", "pooled"), whose="'painter'")
+def unread(prompt):
+    raise AssertionError("a condition needs no tokens")
+
+
+PROMPTS = Prompts(lengths, unread, blank=("text", "pooled"), whose="'painter'")
 
 
 @pytest.mark.parametrize("conditioner", [ANIMALS, Numbers(), Embeddings((3,)), PROMPTS])
@@ -144,7 +148,9 @@ def test_no_negative_prompt_is_blank_where_a_model_was_trained_so():
     values = lambda null: [float(null[name][0]) for name in ("text", "pooled", "size")]
     assert values(PROMPTS.null) == [0, 0, 64]
     assert values(PROMPTS.away_from("ugly").null) == [4, 8, 64]
-    assert values(Prompts(lambda prompts: lengths(["x" + each for each in prompts])).null) == [
+    assert values(
+        Prompts(lambda prompts: lengths(["x" + each for each in prompts]), unread).null
+    ) == [
         1,
         2,
         64,

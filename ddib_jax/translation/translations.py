@@ -118,7 +118,8 @@ def _translated(
         method.check()
     if isinstance(method, DDIB):
         check_shape(method.source.model, images, "images")
-        warn_of_guidance(method.source.model, method.target.model)
+        if method.coupling is None:  # under one a cycle does not close anyway
+            warn_of_guidance(method.source.model, method.target.model)
     indices = np.arange(len(images)) if indices is None else indices
     batch: dict[str, Any] = {"index": indices, "image": images}
     if conds is not None:

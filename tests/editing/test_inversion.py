@@ -18,12 +18,14 @@ from ddib_jax.editing import (
     negative_prompt,
     null_text_inversion,
 )
+from ddib_jax.editing.null_text import SLACK
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.solvers import EULER
 from tests.editing.told import SHAPE, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
-SIGMAS = jnp.asarray([0.1, 0.4, 1.2, 4.0])
+COARSE = jnp.asarray([0.1, 0.4, 1.2, 4.0])
+SIGMAS = jnp.geomspace(0.1, 4.0, 17)
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, *SHAPE)), jnp.float32)
 NULL = text(7)
 
@@ -47,7 +49,7 @@ def decoded(bridge, latent):
     return bridge.decode(latent)
 
 
-def result(images=IMAGES, tolerance=0.0, rate=0.05):
+def result(images=IMAGES, tolerance=0.0, rate=0.1):
     return inverted(bridge(), images, NULL, jnp.asarray(tolerance), jnp.asarray(rate))
 
 
@@ -59,15 +61,18 @@ def led_back(guidance):
 
 def constant(null, *, scale=7.5):
     """The same null at every level, as one for each."""
-    nulls = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, 2, *leaf.shape)), null)
+    nulls = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (16, 2, *leaf.shape)), null)
     return LevelledNull(nulls, SIGMAS[:0:-1], jnp.asarray(scale))
 
 
-def test_the_loss_falls_at_every_level():
+def test_the_loss_falls_at_every_level_where_it_is_not_small_enough():
     loss = np.asarray(result()[0].loss)
-    assert loss.shape == (3, 11, 2)
-    assert (loss[:, -1] < loss[:, 0]).all()
-    assert (loss[-1, -1] < 0.7 * np.asarray(result(rate=0.0)[0].loss)[-1, -1]).all()
+    assert loss.shape == (16, 11, 2)
+    large = loss[:, 0] >= SLACK * np.arange(16)[:, None] / 16
+    assert large.sum() > 16
+    assert (loss[:, -1] < loss[:, 0])[large].all()
+    np.testing.assert_allclose(loss[:, -1][~large], loss[:, 0][~large], rtol=1e-5)
+    assert (loss[-1, -1] < 0.5 * np.asarray(result(rate=0.0)[0].loss)[-1, -1]).all()
 
 
 def test_images_come_back_under_guidance_nearer_than_without_it():
@@ -75,13 +80,15 @@ def test_images_come_back_under_guidance_nearer_than_without_it():
     found = result()[0]
     near, far = led_back(found.guidance), led_back(constant(NULL))
     error = lambda images: ((images - IMAGES) ** 2).mean(axis=(1, 2, 3))
-    assert (error(near) < 0.7 * error(far)).all()
+    assert (error(near) < 0.5 * error(far)).all()
     np.testing.assert_allclose(error(near) / (1 + SIGMAS[0] ** 2), found.loss[-1, -1], rtol=1e-3)
 
 
 def test_an_image_is_left_as_it_is_where_its_loss_is_small_enough():
     found = result(tolerance=1e9)[0]
-    np.testing.assert_array_equal(found.loss[:, 1:], np.repeat(found.loss[:, :1], 10, axis=1))
+    np.testing.assert_allclose(
+        found.loss[:, 1:], np.repeat(found.loss[:, :1], 10, axis=1), rtol=1e-5
+    )
     text = found.guidance.nulls["text"]
     np.testing.assert_array_equal(text, jnp.broadcast_to(NULL["text"], text.shape))
 
@@ -127,22 +134,22 @@ class Looking(SideBySide):
 def test_a_clamped_row_is_on_the_path_of_its_encoding():
     shape = (2, 2, 1)
     model = mixture_model(0.5 * jnp.ones((1, *shape)), jnp.asarray([0.2]))
-    source, images = Bridge(model, SIGMAS, EULER), jnp.linspace(-1, 1, 12).reshape(3, *shape)
+    source, images = Bridge(model, COARSE, EULER), jnp.linspace(-1, 1, 12).reshape(3, *shape)
     path = encoding_path(source, images)
     np.testing.assert_array_equal(path[0], images)
     np.testing.assert_allclose(path[-1], source.encode(images) * source.scale, rtol=1e-5)
-    step = source.replace(sigmas=SIGMAS[:2]).solve(images, rising=True).y
+    step = source.replace(sigmas=COARSE[:2]).solve(images, rising=True).y
     np.testing.assert_allclose(path[1], step, rtol=1e-5)
 
     clamped, rows = Clamped.of(Looking(), source, images), jnp.full((3, 2, *shape), 9.0)
     assert isinstance(clamped, Coupling)
     seen = lambda sigma: clamped.field(model, model)(jnp.asarray(sigma), rows)
-    for index, sigma in enumerate(SIGMAS):
+    for index, sigma in enumerate(COARSE):
         np.testing.assert_allclose(seen(sigma)[:, 0], path[index], rtol=1e-5)
         np.testing.assert_array_equal(seen(sigma)[:, 1], rows[:, 1])
     np.testing.assert_allclose(seen(0.6)[:, 0], 0.75 * path[1] + 0.25 * path[2], rtol=1e-5)
     with pytest.raises(ValueError, match="path is of 3 images, and 2 are edited"):
-        clamped.field(model, model)(SIGMAS[0], rows[:2])
+        clamped.field(model, model)(COARSE[0], rows[:2])
 
 
 def test_what_cannot_be_inverted_is_said():

@@ -19,7 +19,7 @@ from ddib_jax.editing import (
     word_replacement,
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
-from tests.editing.told import LENGTH, PLACES, prompt, states, text, told_model
+from tests.editing.told import LENGTH, PLACES, prompt, sharp, states, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 CAT, DOG = prompt("a cat sat"), prompt("a dog sat")
@@ -27,7 +27,7 @@ SELF = Alignment(np.eye(LENGTH, dtype=np.float32), np.ones(LENGTH, np.float32))
 SIGMA = 1.5
 TRACES = []
 
-model = functools.cache(told_model)
+model = functools.cache(lambda: sharp(told_model()))
 
 
 @functools.partial(jax.jit, compiler_options=COMPILED_QUICKLY)

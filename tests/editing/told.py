@@ -48,6 +48,12 @@ def told_model(**options):
     return replace(model, params=jax.tree.map(jnp.asarray, params))
 
 
+def sharp(model):
+    """The model with attention that is far from even, as random weights alone do not make it."""
+    scale = lambda path, leaf: leaf * (12 if "to_q" in jax.tree_util.keystr(path) else 1)
+    return replace(model, params=jax.tree_util.tree_map_with_path(scale, model.params))
+
+
 def states(seed, *shape):
     """Noisy data."""
     return 2 * jax.random.normal(jax.random.key(seed), (*shape, *SHAPE))
