@@ -15,6 +15,8 @@ NEEDED = {
     "encode": "five --model five --out out.npz",
     "decode": "latents.npz --model five --out out",
     "sample": "--model five --out out",
+    "bases": "--model five --out out.npz",
+    "condition": "edges five --out out",
     "colours": "a.png --like b.png --out c.png",
     "train": "--data five --out out",
     "train-classifier": "--out out",
