@@ -98,6 +98,10 @@ FROM_ZERO = {
     "--pool",
     "--process",
     "--couple-strength",
+    "--structure",
+    "--appearance",
+    "--warm-up",
+    "--attention-weight",
 }
 """Numbers that may be zero."""
 
