@@ -164,7 +164,7 @@ def test_models_that_are_told_no_text(ddib, bases, pictures, tmp_path):
 def test_help_of_one_method(capsys):
     for method, own, other in (
         ("p2p", "--reweight", "--concept"),
-        ("ddib", "--perturb", "--noise"),
+        ("ddib", "--perturb", "--factor"),
     ):
         with pytest.raises(SystemExit) as ended:
             parse(["translate", f"--method={method}", "--help"])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from ddib_jax.nets import DigitClassifier, UNet
-from ddib_jax.nets.layers import timestep_embedding
-from ddib_jax.nets.unet import _depth_to_space, _space_to_depth
+from ddib_jax.nets.layers import depth_to_space, space_to_depth, timestep_embedding
 
 SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
 
@@ -22,10 +21,10 @@ def build(x, cond=None, **options):
 
 def test_space_to_depth_and_back():
     x = jnp.arange(2 * 8 * 8 * 3, dtype=jnp.float32).reshape(2, 8, 8, 3)
-    deep = _space_to_depth(x, 2)
+    deep = space_to_depth(x, 2)
     assert deep.shape == (2, 4, 4, 12)
     np.testing.assert_array_equal(deep[0, 1, 2], x[0, 2:4, 4:6].ravel())
-    np.testing.assert_array_equal(_depth_to_space(deep, 2), x)
+    np.testing.assert_array_equal(depth_to_space(deep, 2), x)
 
 
 def test_embedding_is_that_of_the_reference():
