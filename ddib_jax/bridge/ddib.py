@@ -29,7 +29,8 @@ class DDIB:
     that another one never retraces (one that is written into `perturb`, as add-noise=.1, does).
     Under a `coupling` both ODEs are integrated down together, down to the noise level `until`
     (None: to the end). `reference`, [h w c] or one for each image [b h w c], is an image of the
-    source's domain whose latent a perturbation may look at.
+    source's domain whose latent a perturbation may look at. denoised: end with a denoising, as
+    `Bridge.sample` does, for a target that starts from noise and not from an image's latent.
     """
 
     source: Bridge
@@ -39,6 +40,7 @@ class DDIB:
     coupling: Coupling | None = None
     until: Scalar | float | None = None
     reference: Float[Array | np.ndarray, "..."] | None = None
+    denoised: bool = struct.field(pytree_node=False, default=False)
 
     def __call__(self, keys: Keys, image: Data) -> Data:
         """Images [b h w c] of the source domain in [-1, 1] -> images of the target domain.
@@ -103,7 +105,10 @@ class DDIB:
             solution = decode_coupled(
                 self.coupling, source.model, target, latent, perturbed=perturbed, until=self.until
             )
-        return replace(solution, y=target.model.to_image(solution.y))
+        data = solution.y
+        if self.denoised:
+            data = target.model.denoise(data, target.sigmas[0])
+        return replace(solution, y=target.model.to_image(data))
 
     def bridges(self) -> tuple[Bridge, Bridge]:
         """Source and target up to the noise level at which they meet.

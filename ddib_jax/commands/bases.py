@@ -59,9 +59,7 @@ class MakeBases:
         )
         told = self.condition.prompt or self.condition.label or ""
         save_bases(self.out, bases, model=checkpoint.fingerprint, prompt=told)
-        shares = [float(explained.sum(axis=-1).mean()) for explained in bases.explained]
-        kept = bases.explained[0].shape[-1]
-        print(
-            f"{kept} directions of {len(bases.sites)} layers, at {len(bases.levels)} noise levels,"
-            f" lie in {self.out}; they hold {min(shares):.0%} to {max(shares):.0%} of the variance."
-        )
+        for site, explained in zip(bases.sites, bases.explained, strict=True):
+            share = float(explained.sum(axis=-1).mean())
+            print(f"{site}: {explained.shape[-1]} directions hold {share:.0%} of the variance.")
+        print(f"Bases for {len(bases.levels)} noise levels lie in {self.out}.")

@@ -24,6 +24,7 @@ from ddib_jax.editing import (
     edit_direction,
     equaliser,
     masactrl,
+    negative_prompt,
     null_text,
     plug_and_play,
     prompt_refinement,
@@ -181,12 +182,9 @@ class NegativePromptOptions:
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The model under both prompts."""
-        models = replace(
-            models,
-            target_negative=models.source_prompt,
-            target_guidance=_scale(models),
-        )
-        source, target = models.both(crossing)
+        source, target = replace(models, target_guidance=None).both(crossing)
+        guidance = negative_prompt(source.model, scale=_scale(models))
+        target = replace(target, model=target.model.guided(guidance))
         return Prepared(source.model.image_shape, DDIB(source, target), source)
 
 
@@ -220,8 +218,8 @@ def _conditioner(models: Models, title: str) -> Prompts:
     conditioner = models.opened(str(models.model)).conditioner
     if not isinstance(conditioner, Prompts):
         raise ValueError(
-            f"{title} changes words of a prompt; give --source-prompt and --target-prompt, to a"
-            " model that is told texts."
+            f"{title} works on prompts; give --source-prompt and --target-prompt, to a model that"
+            " is told texts."
         )
     return conditioner
 

@@ -54,7 +54,7 @@ def edited(
         direct = DirectInversion(source, target, coupling, until)
         return Prepared(source.model.image_shape, direct, source)
     perturb = parse_perturbation(("slerp-noise=1",) if fresh else ("none",), ())
-    ddib = DDIB(source, target, perturb=perturb, coupling=coupling, until=until)
+    ddib = DDIB(source, target, perturb=perturb, coupling=coupling, until=until, denoised=fresh)
     ddib.check()
     return Prepared(source.model.image_shape, ddib, source)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -211,16 +211,14 @@ def options_of(names: Iterable[str]) -> type:
     fields = [
         (
             name.replace("-", "_"),
-            Annotated[METHODS[name], tyro.conf.OmitArgPrefixes, _group(METHODS[name].title)],
+            Annotated[
+                METHODS[name], tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=METHODS[name].title)
+            ],
             field(default_factory=METHODS[name]),
         )
         for name in names
     ]
     return make_dataclass("MethodOptions", fields, frozen=True)
-
-
-def _group(title: str) -> Any:
-    return tyro.conf.arg(name=title)
 
 
 MethodOptions = options_of(METHODS)

@@ -371,3 +371,14 @@ def test_ends_are_those_that_a_perturbation_leaves(ends, images):
     )
     with pytest.raises(ValueError, match="end of its bridges at 1, not at 2"):
         translation.translate(lowered, images)
+
+
+def test_a_last_denoising(ends, images):
+    """A target that starts from noise keeps that of the lowest level, unless it is taken away."""
+    keys, fresh = jax.random.split(jax.random.key(0), len(images)), get_perturbation("slerp-noise")
+    noisy = DDIB(*ends, coefficient=1.0, perturb=fresh)
+    images = jnp.asarray(images)
+    kept, clean = noisy(keys, images), replace(noisy, denoised=True)(keys, images)
+    expected = ends[1].model.denoise(kept, ends[1].sigmas[0])
+    np.testing.assert_allclose(clean, expected, rtol=1e-9, atol=1e-9)
+    assert float(jnp.abs(kept - clean).max()) > 1e-6

@@ -27,7 +27,7 @@ from ddib_jax.editing.free_control import structure_energy
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.schedules import EDM
 from ddib_jax.solvers import EULER
-from tests.editing.told import PLACES, told_model
+from tests.editing.told import PLACES, sharp, text, told_model
 from tests.nets.small import COMPILED_QUICKLY, TIME, Small, X, filled
 
 SIGMA = jnp.asarray(1.3)
@@ -240,3 +240,21 @@ def test_a_picture_plugged_into_itself():
     for sigma in (2.0, 0.7):
         source, target = jnp.moveaxis(slope(jnp.asarray(sigma), jnp.stack([x, x], axis=1)), 1, 0)
         np.testing.assert_allclose(target, source, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_plugged_in():
+    """Features count at every level, attention down to its own end alone."""
+    model = sharp(told_model(**PLACES))
+    target = model.given(text(2))
+    whole = PlugAndPlay.of(model, attention_until=1.0)
+    cases = (whole, replace(whole, features=()), replace(whole, attention=()))
+    x = 2 * jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    rows = jnp.stack([x, x[::-1]], axis=1)
+    # The random network says little of x, yet far more than float32's rounding, 1e-7 of it.
+    slopes = quickly(lambda sigma: [case.field(model, target)(sigma, rows)[:, 1] for case in cases])
+    both, attending, featured = slopes(jnp.asarray(2.0))
+    assert float(jnp.abs(both - attending).max()) > 1e-5
+    assert float(jnp.abs(both - featured).max()) > 1e-5
+    both, attending, featured = slopes(jnp.asarray(0.7))
+    assert float(jnp.abs(both - attending).max()) > 1e-5
+    np.testing.assert_allclose(both, featured, rtol=1e-5, atol=1e-6)
