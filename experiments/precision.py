@@ -8,8 +8,9 @@ fives into sevens, by evaluations each way. `lattice`: values of 8 bits that are
 `lattice-heun`, there and back through one model and through two. `others`: the same of the
 distributions of the plane and of the class-conditional digits under guidance. `stability`: how far
 the two states of reversible Heun part over many steps. `elsewhere`: what is lost where the way back
-is another program, which nobody promises. TF32 is emulated: what goes into convolutions, dense
-layers and attention is rounded to 10 bits. Writes `runs/precision/`: tables, a figure, one page.
+is another program, which nobody promises. TF32 is a GPU's own, and elsewhere emulated: what goes
+into convolutions, dense layers and attention is rounded to 10 bits. Writes `runs/precision/`:
+tables, a figure, one page.
 """
 
 import json
@@ -121,9 +122,8 @@ def _solver(
     up, seconds = grid.solve(solver, source, jnp.asarray(images), rising=True)
     back, _ = grid.solve(solver.inverse or solver, source, up.y, rising=False, aux=up.aux)
     across, _ = grid.solve(solver, target, up.y, rising=False)
-    low, held, end = grid.sigmas[0], images, np.asarray(back.y)
-    if isinstance(solver, LatticeHeun):
-        held = np.asarray(solver.state(solver.pair(jnp.asarray(images), low), low))
+    end, on_lattice = np.asarray(back.y), isinstance(solver, LatticeHeun)
+    held = undone.on_lattice(solver, images, grid.sigmas[0]) if on_lattice else images
     return [
         name,
         precision,
