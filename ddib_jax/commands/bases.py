@@ -10,16 +10,24 @@ from ddib_jax import pretrained
 from ddib_jax.commands.arguments import ModelName
 from ddib_jax.commands.conditions import Condition, Conditioned
 from ddib_jax.commands.crossing import Crossing, Flat
-from ddib_jax.editing import save_bases, semantic_bases
+from ddib_jax.data.png import write_grid
+from ddib_jax.editing import false_colours, save_bases, semantic_bases
 from ddib_jax.editing.bases import KNOTS
-from ddib_jax.files import check_output
+from ddib_jax.files import check_output, drafted_file
 from ddib_jax.options import Count, OptionalCount, Whole
 from ddib_jax.progress import progress
+
+_SHOWN = 4
+"""Seeds that the picture shows."""
 
 
 @dataclass(frozen=True)
 class MakeBases:
-    """Make semantic bases of a concept, by which FreeControl reads structure."""
+    """Make semantic bases of a concept, by which FreeControl reads structure.
+
+    Beside them OUT.png shows the first seeds, and below, from the highest noise level down, their
+    first three directions as red, green and blue: parts of a picture that mean the same look alike.
+    """
 
     model: ModelName
     """The model that pictures will be controlled of: a path, hf:owner/name, or a shipped model."""
@@ -48,9 +56,10 @@ class MakeBases:
         checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         bridge = self.crossing.bridge(self.condition.model(checkpoint))
         shape = (self.seeds, *bridge.model.data_shape)
+        latents = jax.random.normal(jax.random.key(self.seed), shape)
         bases = semantic_bases(
             bridge,
-            jax.random.normal(jax.random.key(self.seed), shape),
+            latents,
             components=self.components,
             knots=self.knots,
             inverted=self.inverted,
@@ -62,4 +71,9 @@ class MakeBases:
         for site, explained in zip(bases.sites, bases.explained, strict=True):
             share = float(explained.sum(axis=-1).mean())
             print(f"{site}: {explained.shape[-1]} directions hold {share:.0%} of the variance.")
+        picture = self.out.with_suffix(".png")
+        seen = false_colours(bridge, latents[:_SHOWN], bases, inverted=self.inverted)
+        with drafted_file(picture) as draft:
+            write_grid(draft, seen.reshape(-1, *seen.shape[2:]), columns=seen.shape[1])
         print(f"Bases for {len(bases.levels)} noise levels lie in {self.out}.")
+        print(f"{picture} shows seeds, and below what bases see of them, in false colours.")

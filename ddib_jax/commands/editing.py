@@ -1,16 +1,24 @@
 """The methods of `ddib translate` that edit: one model, told one thing and then another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import tyro
 
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.crossing import Crossing
-from ddib_jax.commands.free_control import ONE_MODEL, FreeControlOptions, edited
+from ddib_jax.commands.free_control import (
+    ONE_MODEL,
+    PROMPTS,
+    CtrlXOptions,
+    FreeControlOptions,
+    edited,
+)
 from ddib_jax.commands.models import Models
 from ddib_jax.commands.prepared import Prepared
 from ddib_jax.conditioning import Prompts
@@ -18,9 +26,11 @@ from ddib_jax.editing import (
     LocalBlend,
     MasaCtrl,
     NullTextEdit,
+    Objects,
     Pix2PixZero,
     PlugAndPlay,
     PromptToPrompt,
+    RegularisedInversion,
     edit_direction,
     equaliser,
     masactrl,
@@ -36,15 +46,13 @@ from ddib_jax.options import Count, NonNegative, Positive
 from ddib_jax.solvers import EULER, get_solver
 from ddib_jax.text import Tokens
 
-_PROMPTS = ("source_prompt", "target_prompt")
-
 
 @dataclass(frozen=True)
 class PlugAndPlayOptions:
     """Plug-and-Play: the source's features and attention, and the target's prompt."""
 
     title: ClassVar[str] = "Plug-and-Play"
-    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *PROMPTS)
     features_until: Positive = plug_and_play.FEATURES_UNTIL
     """The noise level at which the source's features end."""
     attention_until: Positive = plug_and_play.ATTENTION_UNTIL
@@ -62,7 +70,7 @@ class PromptToPromptOptions:
     """Prompt-to-Prompt: words are changed, and each keeps its place in the picture."""
 
     title: ClassVar[str] = "Prompt-to-Prompt"
-    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *PROMPTS)
     edit: Literal["auto", "replace", "refine"] = "auto"
     """Words replaced one by one, or a prompt refined, with words added or left out; auto: replaced
     where both prompts have as many.
@@ -96,17 +104,10 @@ class PromptToPromptOptions:
             self.edit == "auto" and len(source.spans) != len(target.spans)
         ):
             align = prompt_refinement
-        if len(self.blend) > 2:
-            raise ValueError(
-                "--blend takes a word of the source's prompt and one of the target's, not"
-                f" {len(self.blend)} words."
-            )
         model = ends[1].model
         blend = None
         if self.blend:
-            blend = LocalBlend.of(
-                model, tokens_of(self.blend[0], source), tokens_of(self.blend[-1], target)
-            )
+            blend = LocalBlend.of(model, *_tokens_of("blend", self.blend, models, self.title))
         coupling = PromptToPrompt.of(
             model,
             align(source, target),
@@ -127,13 +128,17 @@ class Pix2PixZeroOptions:
     """
 
     title: ClassVar[str] = "pix2pix-zero"
-    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *PROMPTS)
     attention_weight: NonNegative = 1.0
     """Weight of the energy, the squared difference of the attention to words."""
     edit_from: Annotated[Path | None, tyro.conf.arg(metavar="FILE.txt")] = None
     """Sentences with the source's word, one a line."""
     edit_to: Annotated[Path | None, tyro.conf.arg(metavar="FILE.txt")] = None
     """Sentences with the target's word, one a line."""
+    regularise: bool = False
+    """Encode as the paper does: at every step the predicted noise is led towards white noise. The
+    source then comes back with an error.
+    """
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The model under the source's prompt and the edited one."""
@@ -153,6 +158,9 @@ class Pix2PixZeroOptions:
             moved = jax.tree.map(jnp.add, target.model.cond, direction)
             target = replace(target, model=target.model.given(moved))
         coupling = Pix2PixZero.of(target.model, weight=self.attention_weight)
+        if self.regularise:
+            method = RegularisedInversion(source, target, coupling)
+            return Prepared(source.model.image_shape, method, source)
         return edited((source, target), coupling, None)
 
 
@@ -161,14 +169,24 @@ class MasaCtrlOptions:
     """MasaCtrl: the target's layout, out of what the source's picture looks like."""
 
     title: ClassVar[str] = "MasaCtrl"
-    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *PROMPTS)
     attention_below: Positive = masactrl.BELOW
     """The noise level from which on the target attends to the source's picture."""
+    object: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="WORD ...", help_behavior_hint="(default: none)")
+    ] = ()
+    """Let the object that this word of the source's prompt names, or the second one of the
+    target's, be made of the source's object alone, and the background of the background.
+    """
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """The model under both prompts."""
         ends = models.both(crossing)
-        return edited(ends, MasaCtrl.of(ends[1].model, below=self.attention_below), None)
+        model, objects = ends[1].model, None
+        if self.object:
+            objects = Objects.of(model, *_tokens_of("object", self.object, models, self.title))
+        coupling = MasaCtrl.of(model, below=self.attention_below, objects=objects)
+        return edited(ends, coupling, None)
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ class NegativePromptOptions:
 
     title: ClassVar[str] = "Negative-prompt inversion"
     takes: ClassVar[tuple[str, ...]] = tuple(
-        name for name in (*ONE_MODEL, *_PROMPTS) if name != "target_negative"
+        name for name in (*ONE_MODEL, *PROMPTS) if name != "target_negative"
     )
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
@@ -196,7 +214,7 @@ class NullTextOptions:
     """
 
     title: ClassVar[str] = "Null-text inversion"
-    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *_PROMPTS)
+    takes: ClassVar[tuple[str, ...]] = (*ONE_MODEL, *PROMPTS)
     null_steps: Count = null_text.STEPS
     """Steps of Adam at each noise level."""
 
@@ -231,6 +249,19 @@ def _prompts(models: Models, title: str) -> tuple[Tokens, Tokens]:
     return conditioner.tokens(source), conditioner.tokens(target)
 
 
+def _tokens_of(
+    option: str, words: Sequence[str], models: Models, title: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """1 at the tokens of a word in the source's prompt, and of it or a second in the target's."""
+    if len(words) > 2:
+        raise ValueError(
+            f"--{option} takes a word of the source's prompt and one of the target's, not"
+            f" {len(words)} words."
+        )
+    source, target = _prompts(models, title)
+    return tokens_of(words[0], source), tokens_of(words[-1], target)
+
+
 def _scale(models: Models) -> float:
     """The guidance asked for, or the papers'."""
     return null_text.SCALE if models.target_guidance is None else models.target_guidance
@@ -261,6 +292,7 @@ EDITING: dict[str, type] = {
     "p2p": PromptToPromptOptions,
     "pix2pix-zero": Pix2PixZeroOptions,
     "masactrl": MasaCtrlOptions,
+    "ctrl-x": CtrlXOptions,
     "negative-prompt": NegativePromptOptions,
     "null-text": NullTextOptions,
 }

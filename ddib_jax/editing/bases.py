@@ -21,6 +21,7 @@ from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.layers import as_positions, structure_layers, told, unguided
 from ddib_jax.editing.levels import nearest_level
+from ddib_jax.editing.masks import sides, stretched
 from ddib_jax.files import drafted_file
 from ddib_jax.types import Latent, Scalar
 
@@ -29,6 +30,7 @@ KNOTS = 15
 _SHARE = 20
 """Of a layer's channels one in so many is a component: 64 of Stable Diffusion's 1280."""
 _FEWEST = 8
+_COLOURS = 3
 
 
 @struct.dataclass
@@ -131,17 +133,10 @@ def _sums(
 ) -> tuple[Any, Any, Any]:
     """Of each site the features' sums [L c], their products' [L c c], and their number."""
     model, sigmas = unguided(bridge.model), bridge.sigmas
-    if inverted:
-        data = bridge.solve(latents * bridge.scale, rising=False).y
-        path = replace(bridge, model=model).path(data, rising=True)
-    else:
-        path = bridge.path(latents, rising=False)[::-1]
+    path = _path(bridge, latents, inverted=inverted)
 
     def at(place: Array) -> tuple[Any, Any]:
-        sigma = sigmas[place]
-        # a path's states are of unit variance, but for the data at its lowest level
-        state = path[place] * jnp.where(place == 0, 1.0, jnp.sqrt(1 + sigma**2))
-        values = model.read(state, sigma, sites)[1]
+        values = _features(bridge, path, place, sites)
         flat = [as_positions(site, values[site]).astype(jnp.float32) for site in sites]
         flat = [features.reshape(-1, features.shape[-1]) for features in flat]
         product = lambda a: jnp.matmul(a.T, a, precision="highest")
@@ -151,6 +146,69 @@ def _sums(
     shapes = jax.eval_shape(lambda x: model.read(x, sigmas[0], sites)[1], latents)
     numbers = [jax.eval_shape(partial(as_positions, site), shapes[site]).shape for site in sites]
     return first, second, [jnp.asarray(shape[0] * shape[1]) for shape in numbers]
+
+
+def _path(bridge: Bridge, latents: Latent, *, inverted: bool) -> Float[Array, "levels n ..."]:
+    """The seeds at every noise level, as they are sampled or as the samples are encoded again."""
+    if not inverted:
+        return bridge.path(latents, rising=False)[::-1]
+    data = bridge.solve(latents * bridge.scale, rising=False).y
+    return replace(bridge, model=unguided(bridge.model)).path(data, rising=True)
+
+
+def _features(
+    bridge: Bridge, path: Float[Array, "levels n ..."], place: Array, sites: Sequence[str]
+) -> dict[str, Array]:
+    """What is read at one level of a path, under the condition alone."""
+    sigma = bridge.sigmas[place]
+    # a path's states are of unit variance, but for the data at its lowest level
+    state = path[place] * jnp.where(place == 0, 1.0, jnp.sqrt(1 + sigma**2))
+    return unguided(bridge.model).read(state, sigma, sites)[1]
+
+
+def false_colours(
+    bridge: Bridge,
+    latents: Latent,
+    bases: Bases,
+    *,
+    rows: int = 4,
+    inverted: bool = False,
+) -> Float[np.ndarray, "levels n h w 3"]:
+    """What bases see of seeds: their first three directions as red, green and blue, in [-1, 1].
+
+    latents [n ...], as for `semantic_bases`, of whose first layer the coordinates are; each is
+    scaled to its whole range in every picture, and a direction that there is not is grey. The first
+    row is the seeds themselves, the others, at `rows` of the bases' noise levels, go from the
+    highest down. Of the size of the images.
+    """
+    kept = np.linspace(0, len(bases.levels) - 1, min(rows, len(bases.levels))).round().astype(int)
+    levels = bases.levels[jnp.asarray(kept[::-1])]
+    return np.asarray(
+        _coloured(bridge, latents, bases.leading(_COLOURS), levels, inverted=inverted)
+    )
+
+
+@partial(jax.jit, static_argnames="inverted")
+def _coloured(
+    bridge: Bridge, latents: Latent, bases: Bases, levels: Array, *, inverted: bool
+) -> Float[Array, "levels n h w 3"]:
+    path = _path(bridge, latents, inverted=inverted)
+    model = bridge.model
+    places = jax.vmap(partial(nearest_level, bridge.sigmas))(levels)
+
+    def at(place: Array) -> Array:
+        values = _features(bridge, path, place, bases.sites)
+        colours = stretched(bases.coordinates(values, bridge.sigmas[place])[0])
+        missing = [(0, 0), (0, 0), (0, _COLOURS - colours.shape[-1])]
+        colours = jnp.pad(2 * colours - 1, missing)
+        side = sides(colours.shape[1], model.data_shape)
+        pictures = colours.reshape(len(latents), *side, _COLOURS)
+        size = (len(latents), *model.image_shape[:2], _COLOURS)
+        return jax.image.resize(pictures, size, "nearest")
+
+    seeds = model.to_image(path[0])
+    seeds = jnp.broadcast_to(seeds, (*seeds.shape[:3], _COLOURS))
+    return jnp.concatenate([seeds[None], jax.lax.map(at, places)])
 
 
 def _principal(

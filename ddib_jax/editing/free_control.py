@@ -1,20 +1,23 @@
 """FreeControl (Mo et al. 2024): any text-to-image model under any condition image, untrained."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
 
+from ddib_jax.bridge import Bridge, as_floats
 from ddib_jax.bridge.couplings import Rows, SideBySide
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.bases import Bases
 from ddib_jax.editing.conditional import guided_around
 from ddib_jax.editing.energies import ByLevel, constant, descended, push
 from ddib_jax.editing.layers import as_positions, structure_layers
-from ddib_jax.nets.hooks import attention_weights
-from ddib_jax.types import Latent, Scalar, VectorField
+from ddib_jax.editing.masks import places_of_words, stretched
+from ddib_jax.types import Cond, Latent, Scalar, VectorField
 
 STRUCTURE = 3000.0
 """Weight of the structure energy, which is a mean over positions and components."""
@@ -24,6 +27,31 @@ UNTIL = 0.5
 """The noise level at which guidance ends."""
 MASK = 0.3
 """Share of the most attended position's attention from which on a position is the concept's."""
+
+
+@struct.dataclass
+class Further:
+    """A further condition image of `FreeControl`, whose structure energy is added to the first's.
+
+    latent: that of the image under its own condition, [h w c] for all images or [b h w c] for each.
+    cond: what its picture is told. concept [n]: 1 at the tokens of that prompt whose place alone is
+    controlled; None: all of it is. weight: in units of the first's. until: the noise level at which
+    its energy ends.
+    """
+
+    latent: Float[Array | np.ndarray, "..."]
+    cond: Cond
+    concept: Float[Array, " n"] | None = None
+    weight: Scalar | float = 1.0
+    until: Scalar | float = 0.0
+
+    @classmethod
+    def of(
+        cls, source: Bridge, image: Float[Array | np.ndarray, "h w c"], **options: Any
+    ) -> "Further":
+        """Of an image in [-1, 1], encoded by a bridge of the model under the image's condition."""
+        latent = source.encode(jnp.asarray(as_floats(image, "images"))[None])[0]
+        return cls(latent, source.model.cond, **options)
 
 
 @struct.dataclass
@@ -46,8 +74,10 @@ class FreeControl(SideBySide):
     `cross`; None: no mask, so that the background keeps its structure too. longest: what the move
     may be at most, in units of D - x. normalised: coordinates are scaled to [0, 1] over an image's
     positions, as in the published code and not in the paper. soft: appearance is weighted by the
-    sigmoid of coordinates, as in the paper, else by those above a half, as in the code. Where the
-    picture starts is the DDIB's own: from the example's latent, or from noise where it is replaced.
+    sigmoid of coordinates, as in the paper, else by those above a half, as in the code. further:
+    more condition images, each a row of its own, whose g_s are added (figure 14); `ends` is the
+    noise level at which that of the first one ends, where others last longer. Where the picture
+    starts is the DDIB's own: from the example's latent, or from noise where it is replaced.
     """
 
     bases: Bases
@@ -57,6 +87,8 @@ class FreeControl(SideBySide):
     concept: Float[Array, " n"] | None = None
     threshold: Scalar | float = MASK
     longest: Scalar | float = 1.0
+    further: tuple[Further, ...] = ()
+    ends: Scalar | float = 0.0
     cross: tuple[str, ...] = struct.field(pytree_node=False, default=())
     shown: int = struct.field(pytree_node=False, default=2)
     normalised: bool = struct.field(pytree_node=False, default=True)
@@ -70,20 +102,31 @@ class FreeControl(SideBySide):
         *,
         structure: float | ByLevel = STRUCTURE,
         concept: Float[Array, " n"] | None = None,
+        further: Sequence[Further] = (),
         **options: Any,
     ) -> "FreeControl":
         """With the layers of the model that a mask is read from; raises as `Bases.check` does."""
         bases.check(model)
         cross: tuple[str, ...] = ()
-        if concept is not None:
+        if any(each is not None for each in (concept, *(one.concept for one in further))):
             cross = tuple(layer.name for layer in structure_layers(model, cross=True))
         weights = structure if isinstance(structure, ByLevel) else constant(structure)
-        return cls(bases, weights, concept=concept, cross=cross, **options)
+        return cls(bases, weights, concept=concept, cross=cross, further=tuple(further), **options)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError where a further condition's latent is of other data than `shape`."""
+        for each in self.further:
+            if each.latent.shape[-len(shape) :] != shape:
+                raise ValueError(
+                    f"A further condition's latent is of {each.latent.shape}, and the model's data"
+                    f" are of {shape}; encode it by a bridge of the model (`Further.of`)."
+                )
 
     def start(self, source: Latent, target: Latent) -> Rows:
-        """The example's latent; the sibling starts where the control does."""
-        rows = [source, target] if self.appearance is None else [source, target, target]
-        return jnp.stack(rows, axis=1)
+        """The examples' latents; the sibling starts where the control does."""
+        others = [jnp.broadcast_to(each.latent, source.shape) for each in self.further]
+        siblings = [] if self.appearance is None else [target]
+        return jnp.stack([source, *others, *siblings, target], axis=1)
 
     def field(self, source: DiffusionModel, target: DiffusionModel) -> VectorField:
         """The slope of the rows."""
@@ -91,11 +134,15 @@ class FreeControl(SideBySide):
         attended = [f"{layer}.{part}" for layer in self.cross for part in ("query", "key")]
 
         def slope(sigma: Scalar, rows: Rows) -> Rows:
-            example, control = rows[:, 0], rows[:, -1]
-            theirs, seen = source.read(example, sigma, [*sites, *attended])
-            answers, shown = [theirs], None
+            control, answers, seen = rows[:, -1], [], []
+            under = [source, *(source.given(each.cond) for each in self.further)]
+            for row, model in enumerate(under):
+                theirs, values = model.read(rows[:, row], sigma, [*sites, *attended])
+                answers.append(theirs)
+                seen.append(values)
+            shown = None
             if self.appearance is not None:
-                sibling, shown = target.read(rows[:, 1], sigma, sites)
+                sibling, shown = target.read(rows[:, -2], sigma, sites)
                 answers.append(sibling)
             energy = lambda values: self.energy(values, seen, shown, sigma)
             told, gradient = descended(target, control, sigma, sites, energy)
@@ -109,23 +156,26 @@ class FreeControl(SideBySide):
     def energy(
         self,
         control: dict[str, Array],
-        example: dict[str, Array],
+        examples: Sequence[dict[str, Array]],
         sibling: dict[str, Array] | None,
         sigma: Scalar,
     ) -> Float[Array, " b"]:
-        """g_s + appearance g_a of every image, a mean over the layers of `bases`.
+        """The examples' g_s + appearance g_a of every image, a mean over the layers of `bases`.
 
-        control, example and sibling: the values at the sites of `bases`; of the example those of
-        the mask's layers too. No gradient is taken of the latter two.
+        control, each of the examples, and sibling: the values at the sites of `bases`; of an
+        example those of the mask's layers too. No gradient is taken of any but the control's.
         """
-        example = jax.lax.stop_gradient(example)
-        mask = self.mask(example)
-        found = self._coordinates(control, sigma)
-        wanted = self._coordinates(example, sigma)
-        parts = [
-            structure_energy(own, theirs, mask, self.penalty)
-            for own, theirs in zip(found, wanted, strict=True)
-        ]
+        found, parts = self._coordinates(control, sigma), []
+        first = (self.concept, 1.0, self.ends)
+        conditions = [first, *((each.concept, each.weight, each.until) for each in self.further)]
+        for example, (concept, weight, until) in zip(examples, conditions, strict=True):
+            example = jax.lax.stop_gradient(example)
+            mask = self.mask(example, concept)
+            held = jnp.where(sigma >= until, weight, 0.0)
+            parts += [
+                held * structure_energy(own, theirs, mask, self.penalty)
+                for own, theirs in zip(found, self._coordinates(example, sigma), strict=True)
+            ]
         weight = self.appearance
         if sibling is not None and weight is not None:
             sibling = jax.lax.stop_gradient(sibling)
@@ -139,20 +189,17 @@ class FreeControl(SideBySide):
                 parts.append(weight * difference)
         return jnp.sum(jnp.stack(parts), axis=0) / len(self.bases.sites)
 
-    def mask(self, example: dict[str, Array]) -> Bool[Array, "b n"] | None:
-        """Where the example shows the concept; None without one."""
-        if self.concept is None:
+    def mask(
+        self, example: dict[str, Array], concept: Float[Array, " tokens"] | None
+    ) -> Bool[Array, "b n"] | None:
+        """Where an example shows its concept; None without one."""
+        if concept is None:
             return None
-        maps = []
-        for layer in self.cross:
-            weights = attention_weights(example[f"{layer}.query"], example[f"{layer}.key"])
-            maps.append((weights.mean(axis=1) * self.concept).sum(axis=-1))
-        attended = _stretched(jnp.stack(maps).mean(axis=0)[..., None])[..., 0]
-        return attended > self.threshold
+        return places_of_words(example, self.cross, concept) > self.threshold
 
     def _coordinates(self, values: dict[str, Array], sigma: Scalar) -> list[Array]:
         found = self.bases.coordinates(values, sigma)
-        return [_stretched(each) for each in found] if self.normalised else found
+        return [stretched(each) for each in found] if self.normalised else found
 
 
 def structure_energy(
@@ -187,12 +234,6 @@ def appearance_means(
     weights = jax.nn.sigmoid(coordinates) if soft else above
     total = jnp.einsum("bnk,bnc->bkc", weights, features)
     return total / (weights.sum(axis=1)[..., None] + _SMALL)
-
-
-def _stretched(x: Float[Array, "b n k"]) -> Float[Array, "b n k"]:
-    """Each image's components scaled to [0, 1] over its positions, by ends held fixed."""
-    low, high = (jax.lax.stop_gradient(f(x, axis=1, keepdims=True)) for f in (jnp.min, jnp.max))
-    return (x - low) / (high - low + _SMALL)
 
 
 _SMALL = 1e-6

@@ -24,7 +24,8 @@ class Layer:
 
     name: as `nets.hooks` names it, `NAME.query` ... are its sites. block: the part of the network
     it is in, `up_blocks.1`. cross: it attends to a text. decoder: it lies behind the bottleneck.
-    positions: of an image, as many as there are queries. channels: of all heads together.
+    positions: of an image, as many as there are queries. heads: their number. channels: of all of
+    them together.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Layer:
     cross: bool
     decoder: bool
     positions: int
+    heads: int
     channels: int
 
     @property
@@ -58,6 +60,7 @@ def attention_layers(model: DiffusionModel) -> tuple[Layer, ...]:
                 cross=name.split(".")[-1] == _CROSS,
                 decoder=_DECODER.match(name) is not None,
                 positions=positions,
+                heads=heads,
                 channels=heads * width,
             )
         )
@@ -86,6 +89,27 @@ def structure_layers(model: DiffusionModel, *, cross: bool = False) -> tuple[Lay
     least = min(LEAST_SIDE**2, max(layer.positions for layer in layers))
     block = next(layer.block for layer in layers if layer.positions >= least)
     return tuple(layer for layer in layers if layer.block == block)
+
+
+def text_layers(model: DiffusionModel) -> list[Layer]:
+    """The attention layers that attend to a text; ValueError where the network has none."""
+    layers = [layer for layer in attention_layers(model) if layer.cross]
+    if not layers:
+        raise ValueError(
+            f"The {type(model.network).__name__} attends to no text; take a model that is told"
+            " prompts."
+        )
+    return layers
+
+
+def layers_of_words(model: DiffusionModel) -> tuple[str, ...]:
+    """Where published code looks for words: all layers at the side nearest 16 that attend to text.
+
+    Raises as `text_layers` does.
+    """
+    layers = text_layers(model)
+    side = min((layer.side for layer in layers), key=lambda side: abs(side - LEAST_SIDE))
+    return tuple(layer.name for layer in layers if layer.side == side)
 
 
 def told(model: DiffusionModel) -> DiffusionModel:

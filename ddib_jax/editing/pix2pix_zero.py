@@ -13,7 +13,7 @@ from ddib_jax.conditioning import Conditioner
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.conditional import guided_around
 from ddib_jax.editing.energies import ByLevel, constant, descended, push
-from ddib_jax.editing.layers import attention_layers
+from ddib_jax.editing.layers import text_layers
 from ddib_jax.nets.hooks import attention_weights
 from ddib_jax.types import Cond, Scalar, VectorField
 
@@ -31,9 +31,9 @@ class Pix2PixZero(SideBySide):
     It is a term of the ODE, so that the result does not depend on the number of steps.
 
     weight: by noise level; `kick_weights` are those of the paper's code. longest: what the move of
-    the denoiser is bounded by, in units of D - x. The paper's regularised inversion is left out:
-    the bridge's own encoding takes its place. Under equal conditions and no guidance it gives the
-    source back.
+    the denoiser is bounded by, in units of D - x. As a DDIB's coupling it takes the bridge's own
+    encoding; the paper's regularised one is `RegularisedInversion`. Under equal conditions and no
+    guidance it gives the source back.
     """
 
     layers: tuple[str, ...] = struct.field(pytree_node=False)
@@ -52,12 +52,7 @@ class Pix2PixZero(SideBySide):
 
         Raises ValueError for a network that attends to no text.
         """
-        layers = tuple(layer.name for layer in attention_layers(model) if layer.cross)
-        if not layers:
-            raise ValueError(
-                f"The {type(model.network).__name__} attends to no text; take a model that is told"
-                " prompts."
-            )
+        layers = tuple(layer.name for layer in text_layers(model))
         return cls(layers, weight if isinstance(weight, ByLevel) else constant(weight), longest)
 
     def field(self, source: DiffusionModel, target: DiffusionModel) -> VectorField:

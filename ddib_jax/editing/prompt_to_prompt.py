@@ -15,7 +15,7 @@ from ddib_jax.bridge.couplings import Rows, SideBySide
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing.alignment import Alignment
 from ddib_jax.editing.conditional import guided_around
-from ddib_jax.editing.layers import LEAST_SIDE, Layer, attention_layers, unguided
+from ddib_jax.editing.layers import attention_layers, layers_of_words, text_layers, unguided
 from ddib_jax.nets.hooks import Hook, attention_weights, inject
 from ddib_jax.types import Scalar, VectorField
 
@@ -60,10 +60,7 @@ class LocalBlend:
 
         Raises ValueError for a network that attends to no text.
         """
-        layers = _cross(model)
-        side = min((layer.side for layer in layers), key=lambda side: abs(side - LEAST_SIDE))
-        names = tuple(layer.name for layer in layers if layer.side == side)
-        return cls(source, target, layers=names, threshold=threshold)
+        return cls(source, target, layers=layers_of_words(model), threshold=threshold)
 
     def mask(
         self, theirs: Sequence[Maps], own: Sequence[Maps], shape: tuple[int, ...]
@@ -133,7 +130,7 @@ class PromptToPrompt(SideBySide):
         )
         return cls(
             alignment,
-            cross=tuple(layer.name for layer in _cross(model)),
+            cross=tuple(layer.name for layer in text_layers(model)),
             itself=itself,
             factors=factors,
             cross_until=cross_until,
@@ -190,16 +187,6 @@ class PromptToPrompt(SideBySide):
         mapped = jnp.matmul(theirs, matrix, precision="highest")
         mapped = self.factors * jnp.where(jnp.asarray(paired) > 0, mapped, own)
         return jnp.where(sigma >= self.cross_until, mapped, own)
-
-
-def _cross(model: DiffusionModel) -> list[Layer]:
-    layers = [layer for layer in attention_layers(model) if layer.cross]
-    if not layers:
-        raise ValueError(
-            f"The {type(model.network).__name__} attends to no text whose words could be changed;"
-            " take a model that is told prompts."
-        )
-    return layers
 
 
 def _given(layers: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra 'te
 from ddib_jax import pretrained
 from ddib_jax.cli import parse
 from ddib_jax.commands.editing import EDITING
+from ddib_jax.editing import Pix2PixZero, RegularisedInversion
 from ddib_jax.preconditioning import EDM
 from ddib_jax.pretrained import TextEncoder
 from ddib_jax.text import learn_tokenizer
@@ -59,6 +60,7 @@ def bases(told, tmp_path_factory):
     words = ["bases", "--model", str(told), "--prompt", "a cat", "--out", str(path)]
     few = "--seeds 2 --knots 2 --components 3 --steps 2 --solver ddim --batch-size 2"
     parse([*words, *few.split()]).run()
+    assert path.with_suffix(".png").is_file()
     return path
 
 
@@ -68,6 +70,7 @@ METHODS = {
     "pnp": (*PROMPTS, "--features-until", ".2"),
     "p2p": (*PROMPTS, "--reweight", "blue=3", "--blend", "cat", "--cross-until", ".1"),
     "masactrl": PROMPTS,
+    "ctrl-x": (*PROMPTS, "--control-until", ".1"),
     "pix2pix-zero": (*PROMPTS, "--attention-weight", "1e3"),
     "negative-prompt": PROMPTS,
     "null-text": (*PROMPTS, "--null-steps", "2"),
@@ -80,17 +83,22 @@ def applied(method, keys, image):
     return method(keys, image)
 
 
-def made(told, bases, method, *options):
-    """What a method makes of a picture, prepared as its words on a command line say."""
+def prepared(told, bases, method, *options):
+    """A method as its words on a command line say."""
     words = f"translate x --out y --model MODEL --steps 2 --solver ddim --method {method}".split()
     words = [str(told) if word == "MODEL" else word for word in words]
     extra = ("--bases", bases) if method == "freecontrol" else ()
     command = parse([*words, *map(str, (*options, *extra))])
     chosen = getattr(command.options, method.replace("-", "_"))
-    prepared = chosen.prepare(command.models, command.crossing)
-    image = np.tanh(np.random.default_rng(0).normal(size=(1, *prepared.shape)))
+    return chosen.prepare(command.models, command.crossing)
+
+
+def made(told, bases, method, *options):
+    """What a method makes of a picture."""
+    shape, translator, *_ = prepared(told, bases, method, *options)
+    image = np.tanh(np.random.default_rng(0).normal(size=(1, *shape)))
     keys = jax.random.split(jax.random.key(0), 1)
-    return np.asarray(applied(prepared.translator, keys, image.astype(np.float32)))
+    return np.asarray(applied(translator, keys, image.astype(np.float32)))
 
 
 @pytest.mark.slow
@@ -117,6 +125,34 @@ def test_every_method_is_its_own(told, bases):
         assert np.abs(found[one] - found[other]).max() > 1e-4, (one, other)
 
 
+def test_options_reach_the_method(told, bases, pictures):
+    """What needs no picture to be seen."""
+    method = lambda *words: prepared(told, bases, *words).translator
+    image = pictures / "a-rgb.png"
+    regularised = method("pix2pix-zero", *PROMPTS, "--regularise")
+    assert isinstance(regularised, RegularisedInversion)
+    assert isinstance(regularised.coupling, Pix2PixZero)
+    objects = method("masactrl", *PROMPTS, "--object", "cat").coupling.objects
+    np.testing.assert_array_equal(np.flatnonzero(objects.source), [3])
+    dressed = method("ctrl-x", *PROMPTS, "--appearance-image", image, "--control-until", ".1")
+    assert dressed.until == 0.1
+    assert dressed.shown.shape == (8, 8, 3)
+    also = ("--also", image, image, "--also-weight", "2", "0", "--also-until", ".1", "3")
+    concepts = ("--also-concept", "cat", "", "--concept", "red")
+    coupling = method("freecontrol", *FREE, *also, *concepts).coupling
+    assert [each.weight for each in coupling.further] == [2, 0]
+    assert [each.until for each in coupling.further] == [0.1, 3]
+    assert coupling.further[1].concept is None
+    np.testing.assert_array_equal(np.flatnonzero(coupling.further[0].concept), [3])
+    np.testing.assert_array_equal(np.flatnonzero(coupling.concept), [2])
+    assert coupling.cross
+    other = method("freecontrol", *FREE, "--also", image, "--also-prompt", BLUE)
+    assert other.until == coupling.ends
+    first, second = coupling.further[0], other.coupling.further[0]
+    assert np.abs(first.cond["text"] - second.cond["text"]).max() > 1e-3
+    assert np.abs(first.latent - second.latent).max() > 1e-6
+
+
 @pytest.mark.slow
 def test_a_picture_under_control(ddib, told, bases, pictures, tmp_path):
     words = ("translate", pictures, "--model", told, FEW, "--method freecontrol", *FREE)
@@ -133,11 +169,17 @@ def test_a_picture_under_control(ddib, told, bases, pictures, tmp_path):
         ("freecontrol --bases BASES --prompt a --condition-prompt cat --concept dog",
          "does not say 'dog'; its words are cat"),
         ("freecontrol --bases BASES --source-prompt a", "has no use for --source-prompt"),
+        ("freecontrol --bases BASES --prompt a --condition-prompt a --also five --also-weight 1 2",
+         "2 are given for 1 images"),
         ("p2p --source-prompt cat", "is told a text of every image"),
         ("p2p --source-prompt cat --target-prompt red,cat --edit replace", "Write as many words"),
         ("p2p --source-prompt cat --target-prompt red --reweight blue=2", "does not say 'blue'"),
         ("p2p --source-prompt cat --target-prompt red --reweight red", "Write WORD=FACTOR"),
+        ("masactrl --source-prompt cat --target-prompt red --object cat", "not say 'cat'"),
+        ("masactrl --source-prompt a --target-prompt b --object a b c", "not 3 words"),
         ("pnp --source-prompt cat --target-prompt red --attention-weight 2", "is an option of pix"),
+        ("ctrl-x --source-prompt cat --target-prompt red --appearance-image NONE",
+         "no such file"),
         ("pix2pix-zero --source-prompt cat --edit-from RED", "give both files"),
         ("pix2pix-zero --source-prompt cat --edit-from RED --edit-to NONE", "There is no file"),
         ("null-text --source-prompt cat --target-prompt red", "add --solver ddim"),
@@ -164,6 +206,7 @@ def test_models_that_are_told_no_text(ddib, bases, pictures, tmp_path):
 def test_help_of_one_method(capsys):
     for method, own, other in (
         ("p2p", "--reweight", "--concept"),
+        ("ctrl-x", "--control-until", "--concept"),
         ("ddib", "--perturb", "--factor"),
     ):
         with pytest.raises(SystemExit) as ended:

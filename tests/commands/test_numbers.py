@@ -102,6 +102,7 @@ FROM_ZERO = {
     "--appearance",
     "--warm-up",
     "--attention-weight",
+    "--also-weight",
 }
 """Numbers that may be zero."""
 

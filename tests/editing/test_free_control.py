@@ -1,4 +1,4 @@
-"""FreeControl and Plug-and-Play: what they do to a small model whose answers are known."""
+"""FreeControl: what it does to a small model whose answers are known."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,10 +12,12 @@ from ddib_jax import preconditioning
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.editing import (
+    Bases,
     FreeControl,
-    PlugAndPlay,
+    Further,
     attention_layers,
     constant,
+    false_colours,
     kick,
     load_bases,
     save_bases,
@@ -27,7 +29,7 @@ from ddib_jax.editing.free_control import structure_energy
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.schedules import EDM
 from ddib_jax.solvers import EULER
-from tests.editing.told import PLACES, sharp, text, told_model
+from tests.editing.told import PLACES, told_model
 from tests.nets.small import COMPILED_QUICKLY, TIME, Small, X, filled
 
 SIGMA = jnp.asarray(1.3)
@@ -100,6 +102,23 @@ def test_bases_are_principal_directions(model, bases):
     assert not np.allclose(other, bases.directions[0], atol=1e-2)
 
 
+def test_bases_have_a_picture(model, bases):
+    """Seeds above, then their first directions from the highest level down, each of full range."""
+    bridge = Bridge.over(model, steps=4, solver=EULER)
+    found = false_colours(bridge, NOISE[:2], bases, rows=2)
+    assert found.shape == (3, 2, 4, 4, 3)
+    np.testing.assert_allclose(found[0], bridge.decode(NOISE[:2]), atol=1e-4)
+    np.testing.assert_allclose(found[1:].min(axis=(2, 3)), -1, atol=1e-3)
+    np.testing.assert_allclose(found[1:].max(axis=(2, 3)), 1, atol=1e-3)
+    values = model.read(NOISE[:2] * bridge.scale, bridge.sigmas[-1], bases.sites)[1]
+    first = bases.coordinates(values, bridge.sigmas[-1])[0][..., 0]
+    scaled = (first - first.min(1, keepdims=True)) / np.ptp(first, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[1, ..., 0].reshape(2, -1), 2 * scaled - 1, atol=1e-3)
+    few = false_colours(bridge, NOISE[:2], bases.leading(1), rows=2)
+    np.testing.assert_allclose(few[..., 0], found[..., 0], atol=1e-4)
+    np.testing.assert_array_equal(few[1:, ..., 1:], 0)
+
+
 def test_bases_belong_to_their_model(model, bases, tmp_path):
     path = save_bases(tmp_path / "bases.npz", bases, model="abc", prompt="a cat")
     pairs = zip(jax.tree.leaves(load_bases(path, model="abc")), jax.tree.leaves(bases), strict=True)
@@ -128,7 +147,7 @@ def test_energy_is_none_where_both_are_alike(model, bases):
 
         def of(x):
             own = model.read(x, SIGMA, bases.sites)[1]
-            return control.energy(own, seen, seen, SIGMA)
+            return control.energy(own, [seen], seen, SIGMA)
 
         return of(x), jax.grad(lambda x: of(x).sum())(x)
 
@@ -184,7 +203,7 @@ def test_a_kick_is_a_drift_under_euler(model, bases):
     @quickly
     def ends(rows):
         seen = model.read(rows[:, 0], high, bases.sites)[1]
-        of = lambda x: drift.energy(target.read(x, high, bases.sites)[1], seen, None, high)
+        of = lambda x: drift.energy(target.read(x, high, bases.sites)[1], [seen], None, high)
         push = size * high * low * jax.grad(lambda x: of(x).sum())(rows[:, 1])
         plain = replace(drift, structure=constant(0.0))
         stepped = [
@@ -196,6 +215,68 @@ def test_a_kick_is_a_drift_under_euler(model, bases):
     by_drift, kicked, free = ends(jnp.stack([states(seed, 2) for seed in (4, 5)], axis=1))
     np.testing.assert_allclose(by_drift, kicked, rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(kicked - free).max()) > 1e-3
+
+
+def looked_at(seed):
+    """What could be read of two images in a decoder: keys, and attention to a prompt of 6."""
+    numbers = np.random.default_rng(seed)
+    shapes = {"own.key": (2, 16, 2, 4), "cross.query": (2, 16, 2, 4), "cross.key": (2, 6, 2, 4)}
+    return {site: jnp.asarray(numbers.normal(size=shape)) for site, shape in shapes.items()}
+
+
+def test_energies_of_several_conditions_are_summed():
+    """Each with its own mask and weight, above the noise level at which it ends."""
+    directions = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (8, 8)))[0][None, :, :3]
+    bases = Bases(
+        ("own.key",), jnp.ones(1), (jnp.zeros((1, 8)),), (directions,), (jnp.ones((1, 3)),)
+    )
+    words = jnp.eye(6)
+    alone = FreeControl(bases, constant(1.0), None, cross=("cross",))
+    latent, cond = jnp.zeros((4, 4, 3)), None
+    both = replace(
+        alone,
+        concept=words[1],
+        ends=1.0,
+        further=(Further(latent, cond, words[2], 0.5, 2.0), Further(latent, cond, weight=3.0)),
+    )
+    own, *examples = map(looked_at, range(4))
+    energy = lambda control, *examples, at: control.energy(own, examples, None, jnp.asarray(at))
+    concepts = (words[1], words[2], None)
+    parts = [
+        energy(replace(alone, concept=concept), example, at=9.0)
+        for concept, example in zip(concepts, examples, strict=True)
+    ]
+    assert np.unique(np.stack(parts).round(3)).size == 6
+    for at, weights in ((2.0, (1, 0.5, 3)), (1.5, (1, 0, 3)), (0.5, (0, 0, 3))):
+        expected = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+        np.testing.assert_allclose(energy(both, *examples, at=at), expected, rtol=1e-5)
+
+
+def test_a_further_condition_is_a_row(model, bases):
+    """The same image twice is twice the energy, and its row comes down as the first does."""
+    bridge = Bridge.over(model, steps=2, solver=EULER)
+    image = jnp.tanh(states(7))
+    twice = FreeControl.of(model, bases, structure=3.0, further=[Further.of(bridge, image)])
+    twice.check((4, 4, 3))
+    with pytest.raises(ValueError, match=r"is of \(4, 4, 3\), and the model's data are of \(8, 8"):
+        twice.check((8, 8, 3))
+    np.testing.assert_allclose(twice.further[0].latent, bridge.encode(image[None])[0], atol=1e-6)
+    latents = jnp.repeat(twice.further[0].latent[None], 2, axis=0)
+    start = twice.start(latents, states(8, 2))
+    assert start.shape == (2, 4, 4, 4, 3)
+    once = FreeControl.of(model, bases, structure=6.0)
+    target = guided(model)
+
+    @quickly
+    def slopes(rows):
+        fewer = jnp.delete(rows, 1, axis=1)
+        # the appearance's weight is in units of that of structure
+        halved = replace(once, appearance=twice.appearance / 2)
+        return twice.field(model, target)(SIGMA, rows), halved.field(model, target)(SIGMA, fewer)
+
+    found, expected = slopes(start)
+    np.testing.assert_allclose(found[:, 1], found[:, 0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found[:, 2:], expected[:, 1:], rtol=1e-4, atol=1e-5)
 
 
 def test_weights_by_level():
@@ -228,33 +309,3 @@ def test_one_image_and_its_company(model, bases):
     assert float(jnp.abs(found - translate(ddib(0, 5.0), keys, images)).max()) > 1e-4
     assert float(jnp.abs(found - translate(ddib(1, 0.5), keys, images)).max()) > 1e-6
     assert calls == 1
-
-
-def test_a_picture_plugged_into_itself():
-    """Equal prompts and no guidance: the target is the source, while both are held and after."""
-    model = told_model(**PLACES)
-    coupling = PlugAndPlay.of(model, attention_until=1.0)
-    assert coupling.features == ("up_blocks.1.resnets.1.conv2",)
-    x = 2 * jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
-    slope = quickly(coupling.field(model, model))
-    for sigma in (2.0, 0.7):
-        source, target = jnp.moveaxis(slope(jnp.asarray(sigma), jnp.stack([x, x], axis=1)), 1, 0)
-        np.testing.assert_allclose(target, source, rtol=1e-5, atol=1e-6)
-
-
-def test_what_is_plugged_in():
-    """Features count at every level, attention down to its own end alone."""
-    model = sharp(told_model(**PLACES))
-    target = model.given(text(2))
-    whole = PlugAndPlay.of(model, attention_until=1.0)
-    cases = (whole, replace(whole, features=()), replace(whole, attention=()))
-    x = 2 * jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
-    rows = jnp.stack([x, x[::-1]], axis=1)
-    # The random network says little of x, yet far more than float32's rounding, 1e-7 of it.
-    slopes = quickly(lambda sigma: [case.field(model, target)(sigma, rows)[:, 1] for case in cases])
-    both, attending, featured = slopes(jnp.asarray(2.0))
-    assert float(jnp.abs(both - attending).max()) > 1e-5
-    assert float(jnp.abs(both - featured).max()) > 1e-5
-    both, attending, featured = slopes(jnp.asarray(0.7))
-    assert float(jnp.abs(both - attending).max()) > 1e-5
-    np.testing.assert_allclose(both, featured, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""pix2pix-zero and MasaCtrl on a small network."""
+"""pix2pix-zero on a small network."""
 
 import functools
 import itertools
@@ -10,7 +10,6 @@ import numpy as np
 from ddib_jax.bridge.couplings import Coupling
 from ddib_jax.conditioning import Prompts
 from ddib_jax.editing import (
-    MasaCtrl,
     Pix2PixZero,
     attention_layers,
     constant,
@@ -19,7 +18,7 @@ from ddib_jax.editing import (
     kick_weights,
 )
 from ddib_jax.guidance import ClassifierFreeGuidance
-from tests.editing.told import PLACES, prompt, sharp, states, text, told_model
+from tests.editing.told import prompt, sharp, states, text, told_model
 from tests.nets.small import COMPILED_QUICKLY
 
 APART = states(4, 2, 2)
@@ -127,23 +126,3 @@ def test_a_direction_of_sentences():
     found = edit_direction(conditioner, ["a cat", "the cat"], ["a dog"])
     np.testing.assert_allclose(found["text"], [[5] * 3, [10] * 3])
     np.testing.assert_allclose(found["sizes"], [0, 0])
-
-
-def test_mutual_self_attention():
-    """The source's keys and values below a level; above it, the target on its own."""
-    coupling = MasaCtrl.of(model(), below=jnp.asarray(2.0))
-    assert isinstance(coupling, Coupling)
-    same = slopes(coupling, ALIKE, text(0))
-    np.testing.assert_allclose(same[:, 1], same[:, 0], atol=1e-5)
-    held, above = (
-        slopes(coupling.replace(below=jnp.asarray(below)), APART)[:, 1] for below in (2.0, 1.0)
-    )
-    np.testing.assert_allclose(above, slopes(zero(0.0), APART)[:, 1], atol=1e-5)
-    assert np.abs(held - above).max() > 1e-3
-
-
-def test_mutual_self_attention_begins_behind_the_first_block_of_structure():
-    layers = MasaCtrl.of(told_model(**PLACES)).layers
-    assert layers
-    assert all(name.startswith("up_blocks.1.") and name.endswith("attn1") for name in layers)
-    assert all(name.startswith("up_blocks.0.") for name in MasaCtrl.of(model()).layers)
