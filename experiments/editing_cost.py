@@ -69,8 +69,8 @@ def main(config: Config) -> Table:
             cost = compiled(model, slope, rows_of_state, config.batch)
             seconds = time.monotonic() - began
             remade = "yes" if remat else "no"
-            row = (method, remade, evaluations, cost.flops / 1e12, cost.traffic / 1e9)
-            rows.append((*row, cost.arguments / 2**30, cost.temporary / 2**30, seconds))
+            row = (method, remade, evaluations, cost.flops / 1e12, round(cost.traffic / 1e9))
+            rows.append((*row, cost.arguments / 2**30, cost.temporary / 2**30, round(seconds)))
             print(*rows[-1], flush=True)
             gc.collect()
     table = Table(
