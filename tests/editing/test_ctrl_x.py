@@ -175,5 +175,4 @@ def test_structure_is_kept():
     keys = jax.random.split(jax.random.key(0), len(images))
     kept = likeness(images, translated(method, keys, images))
     free = likeness(images, translated(replace(method, until=79.0), keys, images))
-    print(kept, free)
     assert kept > free + 0.1
