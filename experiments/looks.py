@@ -97,10 +97,11 @@ def seen(images: np.ndarray, classifier: Classifier) -> Seen:
     # White strokes on black are what every ink on every background is to the classifier.
     grey = np.repeat(2 * drawing.stroke[..., None] - 1, 3, axis=-1).astype(np.float32)
     logits, _ = classify(classifier, grey)
-    hues, grounds = np.asarray(list(INKS.values())), np.asarray(list(BACKGROUNDS.values()))
+    grounds = np.asarray(list(BACKGROUNDS.values()))
     apart = np.linalg.norm(drawing.background[:, None] - grounds, axis=-1)
     background = np.where(apart.min(axis=1) < _FAR, apart.argmin(axis=1), -1)
-    ink = hue_distance(drawing.hue[:, None], hues[None]).argmin(axis=1)
+    off = [hue_distance(drawing.hue, np.full(len(images), hue)) for hue in INKS.values()]
+    ink = np.argmin(off, axis=0)
     return Seen(logits.argmax(axis=1), ink, background, drawing.hue, drawing)
 
 

@@ -109,7 +109,7 @@ def _another(
     rng: np.random.Generator, looks: Looks, digit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Another ink and another digit for each image, each such as training had."""
-    inks, digits = np.arange(len(INKS)), np.arange(10)
+    inks, digits = range(len(INKS)), range(10)
     pairs = zip(looks.ink.tolist(), digit.tolist(), strict=True)
     found = [
         (
