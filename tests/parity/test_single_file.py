@@ -246,13 +246,13 @@ def test_what_a_file_does_not_hold_is_said(one_file, tmp_path):
     alone = tmp_path / "alone.safetensors"
     state = load_file(path)
     save_file(state, alone)
+    alone.with_suffix(".yaml").write_text("parameterization: v")
     with pytest.raises(FileNotFoundError, match="holds no tokenizer: put the folder tokenizer of"):
         pretrained.open(alone).conditioner(["a cat"])
     images = {key: value for key, value in state.items() if not key.startswith("cond")}
     save_file(images, alone)
     with pytest.raises(ValueError, match="is no file of Stable Diffusion 1, Stable Diffusion 2"):
         pretrained.load(alone)
-    alone.with_suffix(".yaml").write_text("parameterization: v")
     save_file(state | {"model.diffusion_model.input_hint_block.0.weight": np.ones(1)}, alone)
     with pytest.raises(ValueError, match="have no place in diffusers' network"):
         pretrained.load(alone)
