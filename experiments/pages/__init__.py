@@ -21,6 +21,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "perturbations": perturbations.layout,
         "precision": precision.layout,
         "synthetic_2d": synthetic_2d.layout,
+        "text_guided": compare_methods.layout,
     }
 )
 """A study's name -> the layout of its page; a study without one is laid out plainly."""
