@@ -9,12 +9,14 @@ import functools
 import os
 import queue
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
+from jax.errors import JaxRuntimeError
 
 BATCH_AXIS = "batch"
 """The name of the mapped axis, over which a training step averages."""
@@ -54,6 +56,21 @@ def machine() -> str:
     devices = jax.local_devices()
     kind = f"{devices[0].device_kind} ({devices[0].platform})"
     return f"{len(devices)} x {kind}, {os.cpu_count()} CPU cores"
+
+
+def free_memory() -> int:
+    """Bytes that are free for each local device: its own, or its fraction of the host's."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    # Half of all memory where the operating system does not say what is available.
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        if "MemAvailable" in lines:
+            free = 1024 * int(lines["MemAvailable"].split()[0])
+    return free // jax.local_device_count()
 
 
 def replicate(tree: Any, *, devices: Sequence | None = None) -> Any:
@@ -136,8 +153,14 @@ def mapped(fn: Callable, *, devices: Sequence | None = None) -> Mapped:
     return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
 
 
-# pmap compiles once for each function that it is given, so the mapped function is kept.
-_mapped = functools.cache(mapped)
+@functools.lru_cache(maxsize=256)
+def _mapped(fn: Callable, structure: Any) -> Mapped:
+    """`fn` over devices, of the leaves of a tree of this structure.
+
+    pmap compiles once for each function that it is given, so the mapped function is kept. Of
+    leaves: `lower` rebuilds pytrees with placeholders, which run-time checks of types refuse.
+    """
+    return mapped(lambda leaves, batch: fn(jax.tree.unflatten(structure, leaves), batch))
 
 
 def map_batches(
@@ -156,8 +179,11 @@ def map_batches(
     same function. `batch_size` is rounded up to a multiple of the device count, and where there are
     fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
     program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
-    bar). Raises ValueError for arrays that are empty or of
-    several lengths.
+    bar).
+
+    Where the compiler says that the program needs more memory than is free, batches are made
+    smaller, with a warning; MemoryError where they may not be (`at_least`), and where a device has
+    one array at once already. Raises ValueError for arrays that are empty or of several lengths.
     """
     lengths = sorted({len(leaf) for leaf in jax.tree.leaves(batch)})
     if len(lengths) != 1 or lengths[0] == 0:
@@ -166,12 +192,14 @@ def map_batches(
         )
     count, total = jax.local_device_count(), lengths[0]
     size = -(-(batch_size if at_least else min(batch_size, total)) // count) * count
-    on_devices, results, running = _mapped(fn), [], None
+    leaves, structure = jax.tree.flatten(tree)
+    on_devices, results, running = _mapped(fn, structure), [], None
+    size = _fitting(on_devices, leaves, batch, size, fixed=at_least)
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
         # One batch is computed while the one before it is fetched; more would only fill the
         # devices' memory, and progress would tell of what has merely been asked for.
-        running, before = on_devices(tree, shard(part)), running
+        running, before = on_devices(leaves, shard(part)), running
         if before is not None:
             results.append(jax.tree.map(np.asarray, before))
     results.append(jax.tree.map(np.asarray, running))
@@ -181,6 +209,50 @@ def map_batches(
         return np.concatenate(flat)[:total]
 
     return jax.tree.map(joined, *results)
+
+
+def _fitting(on_devices: Mapped, leaves: list, batch: Any, size: int, *, fixed: bool) -> int:
+    """The size of batches [devices x n], or a smaller one whose program fits in free memory."""
+    devices, said = jax.local_device_count(), ""
+    while True:
+        part = jax.tree.map(functools.partial(_part, start=0, size=size), batch)
+        needed, free, each = _needed(on_devices, leaves, part), free_memory(), size // devices
+        if needed <= free:
+            if said:
+                warnings.warn(f"{said} {each} are taken.", UserWarning, stacklevel=3)
+            return size
+        at_once = "One" if each == 1 else f"{each} at once"
+        memory = (
+            f"{needed / 1e9:.3g} GB" if np.isfinite(needed) else "more memory than a device has"
+        )
+        short = (
+            f"{at_once} would need {memory} besides the weights, and {free / 1e9:.3g} GB of a"
+            " device's memory are free"
+        )
+        if fixed or each == 1:
+            remedy = "a smaller image or model" if each == 1 else "a smaller batch (--batch-size)"
+            raise MemoryError(f"{short}; take {remedy}, or a device with more memory.")
+        said = said or f"{short};"
+        # by the share that is free, in powers of two: what does not fit was compiled in vain
+        share = min(0.5, free / needed)
+        size = devices * max(1, 2 ** int(np.floor(np.log2(max(1, each * share)))))
+
+
+def _needed(on_devices: Mapped, leaves: list, part: Any) -> float:
+    """Bytes of a device's memory that a batch needs besides its arguments, by XLA's own plan.
+
+    Infinity where the compiler finds no room, and 0 where it does not say. The program is kept: a
+    call with the same shapes does not compile it again.
+    """
+    try:
+        memory = on_devices.lower(leaves, shard(part)).compile().memory_analysis()
+    except JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return float("inf")
+    if memory is None:
+        return 0.0
+    return float(memory.temp_size_in_bytes + memory.output_size_in_bytes)
 
 
 def _part(array: Any, *, start: int, size: int) -> np.ndarray:

@@ -27,12 +27,12 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, preconditioning, runs, translation
 from ddib_jax.bridge import Bridge
-from ddib_jax.commands.plan import KNOWN
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.nets import attention
 from ddib_jax.nets.precision import Precision
 from ddib_jax.options import cli
+from ddib_jax.pretrained.published import PUBLISHED
 from ddib_jax.report import markdown_table
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.schedules import EDM
@@ -87,9 +87,9 @@ def known(name: str) -> DiffusionModel:
     """A shipped model, or a network of a published size, with random weights, guided by 7.5 where
     it is told a text.
     """
-    if name not in KNOWN:
+    if name not in PUBLISHED:
         return ddib_jax.load(name)
-    size, network = KNOWN[name]
+    size, network = PUBLISHED[name]
     told = network.condition_spec()
     shape = (size, size, 3 if told is None else network.in_channels)
     one = lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype)

@@ -164,3 +164,26 @@ def test_prefetch_runs_ahead_by_its_size_and_ends_when_closed():
 def test_prefetch_needs_room():
     with pytest.raises(ValueError, match="expected at least 1"):
         parallel.prefetch([1], size=0)
+
+
+def noisy_sum(tree, x):
+    """A program whose temporaries grow with the batch."""
+    squares = jnp.sin(x[:, :, None] * x[:, None]) + tree
+    return jnp.linalg.matrix_power(squares, 3).sum((1, 2))
+
+
+def test_a_batch_that_does_not_fit_is_made_smaller_before_it_runs(monkeypatch):
+    """By the compiler's own figure; the results are those of the batch that was asked for."""
+    devices = jax.local_device_count()
+    x = np.random.default_rng(0).normal(size=(16 * devices, 32)).astype(np.float32)
+    one = jnp.asarray(1.0)
+    whole = parallel.map_batches(noisy_sum, one, x, batch_size=16 * devices)
+    monkeypatch.setattr(parallel, "free_memory", lambda: 40_000)
+    with pytest.warns(UserWarning, match=r"16 at once would need .* are free; (1|2|4) are taken"):
+        parts = parallel.map_batches(noisy_sum, one, x, batch_size=16 * devices)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4)
+    with pytest.raises(MemoryError, match="take a smaller batch"):
+        parallel.map_batches(noisy_sum, one, x, batch_size=16 * devices, at_least=True)
+    monkeypatch.setattr(parallel, "free_memory", lambda: 1_000)
+    with pytest.raises(MemoryError, match=r"One would need .*; take a smaller image or model"):
+        parallel.map_batches(noisy_sum, one, x, batch_size=16 * devices)

@@ -1,5 +1,7 @@
 """What a run keeps of a translation: bounded, and the same in any batches."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.data.png import to_bytes
 from ddib_jax.diagnosis.recorder import FEWEST, MEASURED, ROOM, SHOWN
 from ddib_jax.guidance import ClassifierFreeGuidance
-from ddib_jax.solvers import get_solver
+from ddib_jax.solvers import LatticeHeun, get_solver
 
 RNG = np.random.default_rng(0)
 
@@ -108,6 +110,20 @@ def test_a_solver_without_states_between_has_no_film():
     source, target = bridges(solver="exact-dpmpp-2m")
     assert diagnosis.passage(source, target, images(2)) is None
     assert diagnosis.sampling(target, images(2)) is None
+
+
+def test_a_film_leaves_a_lost_way_out():
+    """Here on a lattice that holds states up to 2 alone."""
+    (source, target), taken = bridges(), images(2)
+    narrow = LatticeHeun(bits=28)
+    with pytest.warns(UserWarning, match="leaves out the way down from the latents"):
+        half = diagnosis.passage(source, replace(target, solver=narrow), taken)
+    assert np.array_equal(half.film, diagnosis.passage(source, None, taken).film)
+    lost = replace(source, solver=narrow)
+    with pytest.warns(UserWarning, match="leaves out the way up to the latents"):
+        assert diagnosis.passage(lost, target, taken) is None
+    with pytest.warns(UserWarning, match="leaves out the way down from the latents"):
+        assert diagnosis.sampling(lost, taken) is None
 
 
 def test_guidance_costs_evaluations():

@@ -1,12 +1,12 @@
 """How many images to take at once, found by measuring."""
 
-import os
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ddib_jax import parallel
 from ddib_jax.bridge import Bridge
 from ddib_jax.roofline import temporaries
 
@@ -17,13 +17,14 @@ _FRACTION = 0.5  # of the free memory for one evaluation; the solver's states ne
 def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> int:
     """The batch, over all local devices, beyond which doubling gains less than a tenth or is unfit.
 
-    One evaluation of the network is compiled and timed at each size, doubled until it covers
-    `count` images; the rate of the size chosen is printed. free: bytes of memory of a device, those
-    that are free unless given. Raises MemoryError where not even one image fits.
+    One evaluation of the model, with its guidance, is compiled and timed at each size, doubled
+    until it covers `count` images; of a codec the memory alone counts. The rate of the size chosen
+    is printed. free: bytes of memory of a device, those that are free unless given. Raises
+    MemoryError where not even one image fits.
     """
-    devices, free = jax.local_device_count(), _free_memory() if free is None else free
+    devices, free = jax.local_device_count(), parallel.free_memory() if free is None else free
     leaves, tree = jax.tree.flatten(bridge)
-    best, best_rate, size = 0, 0.0, 1
+    best, best_rate, size, codec = 0, 0.0, 1, _codec_memory(bridge)
 
     @jax.jit
     def evaluate(leaves, x):
@@ -33,8 +34,8 @@ def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> in
     while True:
         x = jnp.zeros((size, *bridge.model.data_shape))
         program = evaluate.lower(leaves, x).compile()
-        needed = temporaries(program) + 2 * x.nbytes
-        if needed > _FRACTION * free:
+        needed = max(temporaries(program) + 2 * x.nbytes, size * codec)
+        if needed > (free if size == 1 else _FRACTION * free):
             break
         jax.block_until_ready(program(leaves, x))  # the first call is not timed: it warms up
         start = time.perf_counter()
@@ -49,7 +50,7 @@ def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> in
     if best == 0:
         raise MemoryError(
             f"One image needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; take a"
-            " smaller model or a larger machine."
+            " smaller image or model, or a larger machine."
         )
     print(
         f"Batches of {best * devices}: {best_rate * devices:.0f} evaluations a second.", flush=True
@@ -57,16 +58,21 @@ def measured_batch(bridge: Bridge, count: int, *, free: int | None = None) -> in
     return best * devices
 
 
-def _free_memory() -> int:
-    """Bytes that are free for each local device: its own, or its fraction of the host's."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    # Half of all memory where the operating system does not say what is available.
-    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        if "MemAvailable" in lines:
-            free = 1024 * int(lines["MemAvailable"].split()[0])
-    return free // jax.local_device_count()
+def costlier(*bridges: Bridge) -> Bridge:
+    """Of a translation's bridges the one to measure: whose model is evaluated most, as guided."""
+    guidances = [bridge.model.guidance for bridge in bridges]
+    evaluations = [1 if guidance is None else guidance.evaluations for guidance in guidances]
+    return bridges[int(np.argmax(evaluations))]
+
+
+def _codec_memory(bridge: Bridge) -> int:
+    """Bytes that the model's codec needs for one image, either way; 0 where it has none."""
+    model = bridge.model
+    if model.codec is None:
+        return 0
+    leaves, tree = jax.tree.flatten(model)
+    image, code = (jnp.zeros((1, *shape)) for shape in (model.image_shape, model.data_shape))
+    encode = jax.jit(lambda leaves, x: jax.tree.unflatten(tree, leaves).to_data(x))
+    decode = jax.jit(lambda leaves, x: jax.tree.unflatten(tree, leaves).to_image(x))
+    programs = (way.lower(leaves, x).compile() for way, x in ((encode, image), (decode, code)))
+    return max(map(temporaries, programs)) + 2 * image.nbytes

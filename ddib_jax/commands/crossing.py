@@ -43,7 +43,9 @@ class Crossing:
     products is bfloat16 on a TPU and tf32 on a GPU.
     """
     batch_size: Annotated[int | Literal["auto"], Within(1)] = _BATCH
-    """Images at once, over all devices; auto measures how many are worth it and fit in memory."""
+    """Images at once, over all devices, and fewer where memory is short; auto measures how many are
+    worth it.
+    """
 
     def bridge(self, model: DiffusionModel) -> Bridge:
         """The bridge of `model` under these options; raises ValueError for a model of points."""

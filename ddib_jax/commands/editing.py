@@ -203,7 +203,7 @@ class NegativePromptOptions:
         source, target = replace(models, target_guidance=None).both(crossing)
         guidance = negative_prompt(source.model, scale=_scale(models))
         target = replace(target, model=target.model.guided(guidance))
-        return Prepared(source.model.image_shape, DDIB(source, target), source)
+        return Prepared(source.model.image_shape, DDIB(source, target), target)
 
 
 @dataclass(frozen=True)

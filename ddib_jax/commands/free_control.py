@@ -10,6 +10,7 @@ import tyro
 
 from ddib_jax.bridge import DDIB, Bridge, Coupling
 from ddib_jax.commands.arguments import OptionalText
+from ddib_jax.commands.batching import costlier
 from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.commands.models import Models
 from ddib_jax.commands.prepared import Prepared
@@ -57,11 +58,11 @@ def edited(
     source, target = ends
     if clamp:
         direct = DirectInversion(source, target, coupling, until)
-        return Prepared(source.model.image_shape, direct, source)
+        return Prepared(source.model.image_shape, direct, costlier(source, target))
     perturb = parse_perturbation(("slerp-noise=1",) if fresh else ("none",), ())
     ddib = DDIB(source, target, perturb=perturb, coupling=coupling, until=until, denoised=fresh)
     ddib.check()
-    return Prepared(source.model.image_shape, ddib, source)
+    return Prepared(source.model.image_shape, ddib, costlier(source, target))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, SDEdit
 from ddib_jax.bridge import DDIB, Coupling, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
+from ddib_jax.commands.batching import costlier
 from ddib_jax.commands.crossing import Crossing, read_inputs
 from ddib_jax.commands.editing import EDITING
 from ddib_jax.commands.models import Models
@@ -119,7 +120,8 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
             reference=self.image(shape),
         )
         as_it_is = self.couple is None and not self.perturb
-        return Prepared(shape, ddib, source, film=(source, target) if as_it_is else None)
+        film = (source, target) if as_it_is else None
+        return Prepared(shape, ddib, costlier(source, target), film=film)
 
 
 @dataclass(frozen=True)

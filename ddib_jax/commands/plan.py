@@ -23,40 +23,12 @@ from ddib_jax.guidance import ClassifierFreeGuidance
 from ddib_jax.nets import UNet, UNet2DCondition, example_condition
 from ddib_jax.options import Count, OptionalModelName, OptionalSize, Signed, Size
 from ddib_jax.preconditioning import PRECONDITIONINGS, Wiener
-from ddib_jax.pretrained.single_file import FAMILIES
+from ddib_jax.pretrained.published import PUBLISHED
 from ddib_jax.roofline import CHIPS, Cost
 from ddib_jax.solvers import get_solver
 from ddib_jax.trainer import Recipe, Reference
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import WEIGHTINGS
-
-_ADM = {
-    "num_head_channels": 64,
-    "resblock_updown": True,
-    "learn_sigma": True,
-    "attention_resolutions": (32, 16, 8),
-}
-
-
-def _latent(family: str) -> tuple[int, UNet2DCondition]:
-    return FAMILIES[family].sample_size, FAMILIES[family].unet
-
-
-KNOWN: dict[str, tuple[int, UNet | UNet2DCondition]] = {
-    "adm-64": (
-        64,
-        UNet(model_channels=192, channel_mult=(1, 2, 3, 4), num_res_blocks=3, dropout=0.1, **_ADM),
-    ),
-    "adm-256": (
-        256,
-        UNet(model_channels=256, channel_mult=(1, 1, 2, 2, 4, 4), num_res_blocks=2, **_ADM),
-    ),
-    "sd15": _latent("Stable Diffusion 1"),
-    "sdxl": _latent("Stable Diffusion XL"),
-}
-"""Name -> side of the data and network: of Dhariwal and Nichol (2021, table 4), without classes,
-and of Stable Diffusion 1.5 and XL, whose data are codes of images eight times as large.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +136,8 @@ class Plan(Recipe):
 
     def _model(self) -> DiffusionModel:
         """The untrained model; traced only, nothing of it is computed."""
-        if self.like in KNOWN:
-            return self._known_model(*KNOWN[self.like])
+        if self.like in PUBLISHED:
+            return self._known_model(*PUBLISHED[self.like])
         if self.like is not None:
             if self.bf16:
                 raise ValueError(f"'{self.like}' computes as it was trained; leave --bf16 out.")

@@ -1,7 +1,6 @@
 """`ddib sweep`: images in, their translations under many coefficients of a perturbation out."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +10,10 @@ import jax
 import numpy as np
 import tyro
 
-from ddib_jax import distributed, pretrained
-from ddib_jax.bridge import DDIB, check_meeting
-from ddib_jax.commands.arguments import (
-    ImageSize,
-    Inputs,
-    ModelName,
-    OptionalClassName,
-    OptionalText,
-)
-from ddib_jax.commands.conditions import Condition, size_of
+from ddib_jax import distributed
+from ddib_jax.bridge import DDIB
+from ddib_jax.commands.arguments import Inputs
+from ddib_jax.commands.batching import costlier
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import (
@@ -31,7 +24,8 @@ from ddib_jax.commands.inputs import (
     open_inputs,
 )
 from ddib_jax.commands.latents import read_latents
-from ddib_jax.commands.methods import CouplingOptions, Models, ReferenceOptions
+from ddib_jax.commands.methods import CouplingOptions, ReferenceOptions
+from ddib_jax.commands.models import Models
 from ddib_jax.commands.recording import Recording, costs, from_to, measured
 from ddib_jax.commands.results import Results, open_folder, unique_names
 from ddib_jax.diagnosis import filmed, sweep_record
@@ -39,7 +33,6 @@ from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import OptionalCount, Whole, Within
 from ddib_jax.perturbations import get_perturbation, parse_perturbation
-from ddib_jax.pretrained import Checkpoint
 from ddib_jax.progress import progress
 from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
@@ -56,10 +49,6 @@ class Sweep:
     """Image files, folders of images, a data set (five, digits:3 ...), or one .npz of latents that
     `ddib encode` wrote.
     """
-    source: ModelName
-    """The model of the images' domain; the target's own to perturb within one domain."""
-    target: ModelName
-    """The model of the domain to translate into."""
     perturb: Annotated[str, tyro.conf.arg(metavar="NAME[=VALUE]")]
     """A perturbation (normalise, add-noise, keep-low ...); an unknown name gives the list. With
     =VALUE it has that coefficient throughout.
@@ -68,16 +57,6 @@ class Sweep:
     """Where the results go: NAME_COEFFICIENT.png, sheet.png with a row for each coefficient, and
     run/explorer.html with sliders over coefficients and images, one file that opens anywhere.
     """
-    source_class: OptionalClassName = None
-    """The class of the images, by name or number, where the source model has classes."""
-    target_class: OptionalClassName = None
-    """The class to translate into, where the target model has classes."""
-    source_prompt: OptionalText = None
-    """What the images show, in words, where the source model is told a text."""
-    target_prompt: OptionalText = None
-    """What to translate into, in words, where the target model is told a text."""
-    image_size: ImageSize = ()
-    """Height and width of a latent model's images, or one number for both."""
     then: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="NAME[=VALUE] ...", help_behavior_hint="(default: no more)"),
@@ -94,6 +73,7 @@ class Sweep:
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html."""
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
         default_factory=CouplingOptions
     )
@@ -113,24 +93,19 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        opened = functools.partial(pretrained.open, image_size=size_of(self.image_size))
-        encoder = opened(self.source)
-        decoder = encoder if self.target == self.source else opened(self.target)
-        source = Condition(self.source_class, self.source_prompt).model(encoder)
-        target = Condition(self.target_class, self.target_prompt).model(decoder)
-        check_meeting(source, target)
-        images = self._read(encoder, source.image_shape, shard)
+        source, target = self.models.both(self.crossing)
+        images = self._read(source.model.image_shape, shard)
         encoded = isinstance(images, Latents)
         ddib = DDIB(
-            self.crossing.bridge(source),
-            self.crossing.bridge(target),
+            source,
+            target,
             perturb=perturb,
-            coupling=self.coupling.coupling(source.data_shape),
+            coupling=self.coupling.coupling(source.model.data_shape),
             until=self.coupling.until,
-            reference=self.look_at.image(source.image_shape),
+            reference=self.look_at.image(source.model.image_shape),
         )
         labels = _labels(coefficients)
-        size = min(self.crossing.batch(ddib.source, len(images)), len(images))
+        size = min(self.crossing.batch(costlier(source, target), len(images)), len(images))
         results = Results(self.out, images.names, images.changed, part=shard.index)
         told, rows = set(), {}
         for start in progress("sweeping")(range(0, len(images), size)):
@@ -181,17 +156,9 @@ class Sweep:
         words = " and then ".join((self.perturb, *self.then))
         film_end = ddib.target if ddib.coupling is None else None
         did = f"images translated under {len(coefficients)} coefficients of {words}"
-        models = Models(
-            source=self.source,
-            target=self.target,
-            source_class=self.source_class,
-            target_class=self.target_class,
-            source_prompt=self.source_prompt,
-            target_prompt=self.target_prompt,
-        )
         recording.write(
             "sweep",
-            f"{from_to(models, 'DDIB')}: a sweep of {words}",
+            f"{from_to(self.models, 'DDIB')}: a sweep of {words}",
             sweep_record(
                 recording.kept,
                 names,
@@ -212,9 +179,7 @@ class Sweep:
         varied = [word for word in words if "=" not in word]
         return get_perturbation(varied[0]).sweep if varied else (0.0,)
 
-    def _read(
-        self, checkpoint: Checkpoint, shape: tuple[int, ...], shard: Shard
-    ) -> "InputImages | Latents":
+    def _read(self, shape: tuple[int, ...], shard: Shard) -> "InputImages | Latents":
         """The images or the latents of this host's shard."""
         path = self.input[0] if len(self.input) == 1 else ""
         if not path.endswith(".npz") or path.startswith("npz:"):
@@ -227,10 +192,11 @@ class Sweep:
                 shard=shard,
             )
         names, latents, model, _ = read_latents(Path(path))
-        if model != Condition(self.source_class, self.source_prompt).mark(checkpoint):
+        if model != self.models.marks()[0]:
             raise ValueError(
                 f"The latents in {path} were encoded by another model than"
-                f" '{self.source}'; name that one as --source."
+                f" '{self.models.source or self.models.model}', or under another condition; give"
+                " the source as it was when they were encoded."
             )
         count = len(names[: self.limit])
         if count < shard.count:

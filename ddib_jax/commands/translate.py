@@ -15,6 +15,7 @@ from ddib_jax import distributed, translation
 from ddib_jax.bridge import DDIB
 from ddib_jax.commands.animation import MOST_IMAGES, write_path
 from ddib_jax.commands.arguments import ColourName, Inputs
+from ddib_jax.commands.batching import costlier
 from ddib_jax.commands.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.commands.distributed import Hosts, Joined
 from ddib_jax.commands.inputs import FlatReading, Reading, check_apart, open_inputs
@@ -205,7 +206,7 @@ class Translate:
             )
         (here, there), path = self.models.marks(), Path(self.input[0] if self.input else "")
         sized = lambda count: {
-            "batch_size": self.crossing.batch(source, count),
+            "batch_size": self.crossing.batch(costlier(source, target), count),
             "progress": progress("translating"),
         }
         if path.suffix == ".npz" and len(self.input) == 1:

@@ -24,11 +24,13 @@ class CaptionFiles:
     """The files that say what the pictures of a folder show.
 
     metadata: files of the name `METADATA`, whose file names are relative to their folder. texts:
-    files of the suffix `TEXT` beside a picture.
+    files of the suffix `TEXT` beside a picture. within: the folder whose pictures alone are meant,
+    of metadata that lie above it.
     """
 
     metadata: tuple[Path, ...] = ()
     texts: tuple[Path, ...] = ()
+    within: Path | None = None
 
     def __bool__(self) -> bool:
         return bool(self.metadata or self.texts)
@@ -63,12 +65,15 @@ class CaptionFiles:
     def _described(self) -> dict[str, str]:
         """The captions in the files of metadata, by the paths of their pictures."""
         found, missing = {}, []
+        folder = None if self.within is None else _plain(self.within)
         for file in self.metadata:
             for number, line in enumerate(_text(file).split("\n"), start=1):
                 if not line.strip():
                     continue
                 name, caption = _entry(line, f"{file}, line {number},")
                 key = _plain(file.parent / name)
+                if folder is not None and not Path(key).is_relative_to(folder):
+                    continue
                 if key in found:
                     raise ValueError(
                         f"{file}, line {number}, has a second caption of {name}; keep one."

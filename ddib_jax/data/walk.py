@@ -21,6 +21,7 @@ _SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "l
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _WORDS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 """Split -> names of its folder, the first that is there counts."""
+_SPLIT_OF = {word: name for name, words in _WORDS.items() for word in words}
 _DOMAIN = re.compile("(?i:train|test|val|valid|validation)[AB]")
 _NAMED = 5
 
@@ -53,7 +54,10 @@ def image_files(directory: str | Path) -> list[Path]:
 
 
 def captioned_files(directory: str | Path) -> tuple[list[Path], CaptionFiles]:
-    """The images of `image_files`, and the files of their captions; raises as it does."""
+    """The images of `image_files`, and the files of their captions; raises as it does.
+
+    Of a split's folder without any, a file of metadata in the folder above is taken.
+    """
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder: give a folder of images.")
@@ -68,6 +72,9 @@ def captioned_files(directory: str | Path) -> tuple[list[Path], CaptionFiles]:
     if said:
         warnings.warn(f"Left out in {directory}: {said}.", stacklevel=3)
     captions = CaptionFiles(tuple(found.metadata), tuple(found.texts))
+    above = directory.parent / METADATA
+    if not captions and directory.name.casefold() in _SPLIT_OF and above.is_file():
+        captions = CaptionFiles((above,), within=directory)
     return sorted(found.images, key=lambda path: path.parts), captions
 
 
@@ -113,8 +120,7 @@ def split_folder(folder: Path, split: str) -> Path:
             f"{folder} holds the folders {', '.join(crossed)}, two domains as CycleGAN has them:"
             f" write A:{folder} or B:{folder} for one of them."
         )
-    words = {word: name for name in _WORDS for word in _WORDS[name]}
-    splits = {name.casefold(): name for name in present if name.casefold() in words}
+    splits = {name.casefold(): name for name in present if name.casefold() in _SPLIT_OF}
     if not splits:
         return folder
     others = [name for name in present if name not in splits.values()]

@@ -1,6 +1,7 @@
 """A few images on their way: a film from image to latent to translation, and the way back."""
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -44,18 +45,26 @@ def passage(source: Bridge, target: Bridge | None, images: HostImages) -> Passag
     Three crossings of a few images, in one program where both models are of one kind. target: None
     where the translation does not simply decode the latent; the film then ends there. Returns None
     for a solver that has no states between the ends of its grid.
+
+    A lattice may lose a way that is begun anew from the latent, where the pairs of a translation
+    (`hand_on`) do not: that way is left out, with a warning.
     """
     if isinstance(source.solver, OverGrid):
         return None
     data = translation.to_data(source.model, images[:FILMED])
     up = translation.path(source, data, rising=True)
     back = translation.path(source, up[-1], rising=False)[-1:]
-    frames, levels = _filmed(source, up, rising=True)
+    filmed_up = _filmed(source, up, rising=True)
+    if filmed_up is None:
+        return None
+    frames, levels = filmed_up
     if target is not None and not isinstance(target.solver, OverGrid):
         down = translation.path(target, up[-1], rising=False)
-        falling, lower = _filmed(target, down, rising=False)
-        frames = np.concatenate([frames, falling[:, 1:]], axis=1)
-        levels = np.concatenate([levels, lower[1:]])
+        filmed_down = _filmed(target, down, rising=False)
+        if filmed_down is not None:
+            falling, lower = filmed_down
+            frames = np.concatenate([frames, falling[:, 1:]], axis=1)
+            levels = np.concatenate([levels, lower[1:]])
     return Passage(frames, levels, translation.to_images(source.model, back[0]))
 
 
@@ -67,7 +76,8 @@ def sampling(target: Bridge, latents: HostImages) -> Passage | None:
     if isinstance(target.solver, OverGrid):
         return None
     down = translation.path(target, latents[:FILMED], rising=False)
-    return Passage(*_filmed(target, down, rising=False), back=None)
+    film = _filmed(target, down, rising=False)
+    return None if film is None else Passage(*film, back=None)
 
 
 def evaluations(bridge: Bridge) -> int:
@@ -82,8 +92,19 @@ def evaluations(bridge: Bridge) -> int:
 
 def _filmed(
     bridge: Bridge, states: Float[np.ndarray, "n b ..."], *, rising: bool
-) -> tuple[UInt8[np.ndarray, "b m h w c"], Float[np.ndarray, " m"]]:
-    """Pictures of some of the states of a path, and their noise levels, 0 for that of an image."""
+) -> tuple[UInt8[np.ndarray, "b m h w c"], Float[np.ndarray, " m"]] | None:
+    """Pictures of some of the states of a path, and their noise levels, 0 for that of an image.
+
+    None, with a warning, where a state is not finite.
+    """
+    if not np.isfinite(states).all():
+        way = "up to the latents" if rising else "down from the latents"
+        warnings.warn(
+            f"The film leaves out the way {way}: solved for it once more, it has states that are"
+            " not finite; more steps would help.",
+            stacklevel=3,
+        )
+        return None
     last = len(states) - 1
     chosen = np.unique(np.linspace(0, last, min(last, _BETWEEN + 1) + 1).round().astype(int))
     sigmas = np.asarray(bridge.sigmas if rising else bridge.sigmas[::-1])

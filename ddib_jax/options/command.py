@@ -68,6 +68,8 @@ def _at_home(word: str) -> str:
 
 def command_line() -> str:
     """The command that started this process, as one writes it in a shell."""
-    program = Path(sys.argv[0]).name
-    ours = program in ("ddib", "__main__.py")
-    return shlex.join(["ddib"] * ours + ["python", program] * (not ours) + sys.argv[1:])
+    program = Path(sys.argv[0])
+    # `python -m ddib_jax.cli` is the same command.
+    ours = program.name == "ddib" or program.parts[-2:] == ("ddib_jax", "cli.py")
+    started = ["ddib"] if ours else ["python", program.name]
+    return shlex.join([*started, *sys.argv[1:]])

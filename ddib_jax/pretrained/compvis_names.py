@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from ddib_jax.nets import AutoencoderKL, UNet2DCondition
+from ddib_jax.nets import AutoencoderKL, CLIPText, UNet2DCondition
 from ddib_jax.nets.unet2d_condition import DOWN
 from ddib_jax.pretrained.diffusers_unet import RESNET, block_names, renamed
 
@@ -54,6 +54,7 @@ _IN_OPEN_CLIP = {
     "mlp.c_proj": "mlp.fc2",
 }
 """Layer of open_clip's blocks -> its name in transformers."""
+_BLOCKS = "transformer.resblocks."
 _NO_WEIGHTS = ("logit_scale", "attn_mask", "visual.")
 """What an open_clip model holds besides the text encoder."""
 
@@ -113,11 +114,12 @@ def autoencoder_key(network: AutoencoderKL, stored: str) -> str:
     return ".".join(filter(None, (module, _IN_BLOCK.get(layer, layer), word)))
 
 
-def open_clip(weights: Tensors, prefix: str) -> Tensors:
+def open_clip(weights: Tensors, prefix: str, network: CLIPText) -> Tensors:
     """The text encoder of an open_clip model behind a prefix, as transformers has it.
 
-    Its queries, keys and values are one tensor, and its projection is the transpose. Raises
-    ValueError for a tensor that has no place there.
+    Its queries, keys and values are one tensor, and its projection is the transpose. Layers beyond
+    those of the network, and a projection that it does not have, are left out. Raises ValueError
+    for a tensor that has no place there.
     """
     makers: dict[str, Callable[[], np.ndarray]] = {}
     for stored in weights:
@@ -125,17 +127,25 @@ def open_clip(weights: Tensors, prefix: str) -> Tensors:
         if key == stored or key.startswith(_NO_WEIGHTS):
             continue
         if key == "text_projection":
+            if network.projection_dim is None:
+                continue
             makers["text_projection.weight"] = lambda stored=stored: weights[stored].T
         elif key in _OPEN_CLIP:
             makers[f"text_model.{_OPEN_CLIP[key]}"] = lambda stored=stored: weights[stored]
-        else:
+        elif not _beyond(key, network.num_hidden_layers):
             makers |= _of_block(weights, stored, key)
     return Derived(makers)
 
 
+def _beyond(key: str, layers: int) -> bool:
+    """Whether a tensor is of a block after so many layers."""
+    number = key.removeprefix(_BLOCKS).partition(".")[0]
+    return key.startswith(_BLOCKS) and number.isdecimal() and int(number) >= layers
+
+
 def _of_block(weights: Tensors, stored: str, key: str) -> dict[str, Callable[[], np.ndarray]]:
     """What a tensor of one of open_clip's blocks is in transformers: one tensor, or three."""
-    head, _, rest = key.removeprefix("transformer.resblocks.").partition(".")
+    head, _, rest = key.removeprefix(_BLOCKS).partition(".")
     module = f"text_model.encoder.layers.{head}"
     for kind in ("weight", "bias"):
         if rest == f"attn.in_proj_{kind}":

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from ddib_jax.pretrained.single_file import is_single_file
 from ddib_jax.pretrained.torch_files import open_weights
 
 _POINTER = b"version https://git-lfs"
@@ -94,6 +95,8 @@ def _file(path: Path) -> str | None:
 
 def _other_kind(path: Path) -> str | None:
     """Whether the names of a file's tensors are those of something else than a model of images."""
+    if is_single_file(path):
+        return None
     try:
         names = list(open_weights(path))
     except (OSError, ValueError):

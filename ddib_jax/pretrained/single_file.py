@@ -1,9 +1,10 @@
-"""Stable Diffusion 1 and XL in one `.safetensors` file, in the layout of CompVis.
+"""Stable Diffusion 1, 2 and XL in one `.safetensors` file, in the layout of CompVis.
 
 Such a file has weights alone: what family it is of is seen by its names, and the tokenizers' files
 lie beside it.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,13 @@ _AUTOENCODER = AutoencoderKL(
     layers_per_block=2,
 )
 _CLIP_L = CLIPText(hidden_size=768, intermediate_size=3072, num_attention_heads=12)
+_CLIP_H = CLIPText(  # whose last layer Stable Diffusion 2 leaves out
+    hidden_size=1024,
+    intermediate_size=4096,
+    num_hidden_layers=23,
+    num_attention_heads=16,
+    hidden_act="gelu",
+)
 _CLIP_G = CLIPText(
     hidden_size=1280,
     intermediate_size=5120,
@@ -50,6 +58,8 @@ class Family(NamedTuple):
     """What a file of its names does not say.
 
     encoders: the prefix of each text encoder, and its network. sample_size: side of a code.
+    velocity_size: that of those that predict v, of a family that has both, where no file says what
+    it predicts.
     """
 
     unet: UNet2DCondition
@@ -57,6 +67,7 @@ class Family(NamedTuple):
     encoders: tuple[tuple[str, CLIPText], ...]
     scaling: float
     sample_size: int
+    velocity_size: int | None = None
 
 
 FAMILIES = {
@@ -66,6 +77,18 @@ FAMILIES = {
         (("cond_stage_model.transformer.", _CLIP_L),),
         0.18215,
         64,
+    ),
+    "Stable Diffusion 2": Family(
+        UNet2DCondition(
+            attention_head_dim=(5, 10, 20, 20),
+            cross_attention_dim=1024,
+            use_linear_projection=True,
+        ),
+        _AUTOENCODER,
+        (("cond_stage_model.model.", _CLIP_H),),
+        0.18215,
+        64,
+        velocity_size=96,
     ),
     "Stable Diffusion XL": Family(
         UNet2DCondition(
@@ -90,6 +113,8 @@ FAMILIES = {
     ),
 }
 """Family of models -> what its files hold; told apart by their text encoders."""
+_PARAMETERIZATIONS = {"eps": "epsilon", "v": "v_prediction"}
+"""What CompVis' configurations call a prediction -> what diffusers does."""
 _OPEN_CLIP = "model."  # what the prefix of an open_clip encoder ends in
 
 
@@ -110,13 +135,19 @@ def load_single_file(
     """The diffusion model of a file: its U-Net, and its autoencoder as the codec.
 
     Tensors `v_pred` and `ztsnr`, by which files of fine-tuned models say so, mean v-prediction and
-    zero terminal SNR. image_size and dtype: as of `load_pipeline`. Raises ValueError for a file of
-    another family and for weights that are not the family's.
+    zero terminal SNR. Where a family has models of both predictions (Stable Diffusion 2) and there
+    is no `v_pred`, the file's configuration beside it says which it is. image_size and dtype: as of
+    `load_pipeline`. Raises ValueError for a file of another family, for weights that are not the
+    family's, and where nothing says what is predicted.
     """
     path = Path(path)
     weights = SafetensorsFile(path)
     family = _family(path, weights)
-    noise = _NOISE | {"prediction_type": "v_prediction" if "v_pred" in weights else "epsilon"}
+    prediction = _prediction(path, weights, family)
+    noise = _NOISE | {"prediction_type": prediction}
+    side = family.sample_size
+    if prediction == "v_prediction":
+        side = family.velocity_size or side
     try:
         unet = behind(weights, UNET, lambda key: unet_key(family.unet, key))
         autoencoder = behind(
@@ -132,7 +163,7 @@ def load_single_file(
         Part(family.autoencoder, autoencoder, path),
         read_scheduler(path, noise | {"rescale_betas_zero_snr": "ztsnr" in weights}),
         scaling={"scaling_factor": family.scaling},
-        sample_size=(family.sample_size, family.sample_size),
+        sample_size=(side, side),
         image_size=image_size,
         dtype=dtype,
     )
@@ -163,7 +194,7 @@ def _text_encoder(path: Path, family: Family, place: int) -> TextEncoder:
         )
     (prefix, network), weights = family.encoders[place], SafetensorsFile(path)
     if prefix.endswith(f".{_OPEN_CLIP}"):
-        state = open_clip(weights, prefix)
+        state = open_clip(weights, prefix, network)
     else:
         state = behind(weights, prefix, lambda key: key)
     tokenizer = read_tokenizer(folder, length=network.max_position_embeddings)
@@ -172,13 +203,35 @@ def _text_encoder(path: Path, family: Family, place: int) -> TextEncoder:
     return TextEncoder(network, params, tokenizer)
 
 
+def _prediction(path: Path, weights: Tensors, family: Family) -> str:
+    """What the U-Net predicts, in diffusers' words; ValueError where nothing says it."""
+    if "v_pred" in weights:
+        return "v_prediction"
+    if family.velocity_size is None:
+        return "epsilon"
+    beside = path.with_suffix(".yaml")
+    if not beside.is_file():
+        raise ValueError(
+            f"{path} does not say what it predicts, which is noise or v in {_name(family)}: put its"
+            f" configuration beside it as {beside.name}, or a file of that name with the line"
+            ' "parameterization: v" (for images of 768) or "parameterization: eps" (of 512).'
+        )
+    # Noise where it says nothing, as in the code that reads such a configuration.
+    found = re.search(r"^\s*parameterization:\s*[\"']?(\w+)", beside.read_text("utf-8"), re.M)
+    word = found[1] if found else "eps"
+    if word not in _PARAMETERIZATIONS:
+        known = " and ".join(_PARAMETERIZATIONS)
+        raise ValueError(f"{beside}: parameterization {word} is not supported; {known} are.")
+    return _PARAMETERIZATIONS[word]
+
+
 def _family(path: Path, weights: Tensors) -> Family:
     for family in FAMILIES.values():
         prefixes = [prefix for prefix, _ in family.encoders]
         if all(any(name.startswith(prefix) for name in weights) for prefix in prefixes):
             return family
     raise ValueError(
-        f"{path} is no file of {' or '.join(FAMILIES)}, whose text encoders it does not hold; of"
+        f"{path} is no file of {', '.join(FAMILIES)}, whose text encoders it does not hold; of"
         " other models the folder of a pipeline is read."
     )
 

@@ -14,6 +14,7 @@ import pytest
 
 from ddib_jax.cli import parse
 from ddib_jax.commands import COMMANDS
+from ddib_jax.options import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [
@@ -219,3 +220,17 @@ def test_tuples():
     diagnose = parse(["diagnose", "five", "a.png", "b.png", "--evaluations", "10", "20"])
     assert (diagnose.images, diagnose.evaluations) == (("a.png", "b.png"), (10, 20))
     assert parse(["diagnose", "five"]).images == ()
+
+
+@pytest.mark.parametrize(
+    ("program", "written"),
+    [
+        ("/usr/bin/ddib", "ddib"),
+        ("/usr/lib/python3/site-packages/ddib_jax/cli.py", "ddib"),
+        ("experiments/inversion.py", "python inversion.py"),
+    ],
+)
+def test_a_command_is_noted_as_one_writes_it(monkeypatch, program, written):
+    """That of a study, and ours however it was started (`python -m ddib_jax.cli`)."""
+    monkeypatch.setattr(sys, "argv", [program, "train", "--data", "my photos"])
+    assert command_line() == f"{written} train --data 'my photos'"

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from ddib_jax import parallel
-from ddib_jax.commands.plan import KNOWN, Plan
+from ddib_jax.commands.plan import Plan
 from ddib_jax.commands.topology import shortage
+from ddib_jax.pretrained.published import PUBLISHED
 from ddib_jax.roofline import CHIPS, Chip, Cost, collectives
 
 SMALL = {
@@ -129,7 +130,7 @@ def test_classes_are_planned_for(capsys, unchecked):
 def test_the_known_networks_have_their_papers_size(unchecked):
     """Stable Diffusion's are those of the published weights."""
     sizes = {"adm-64": 295, "adm-256": 552, "sd15": 859.520964, "sdxl": 2567.463684}
-    assert sizes.keys() == KNOWN.keys()
+    assert sizes.keys() == PUBLISHED.keys()
     for name, millions in sizes.items():
         params = jax.eval_shape(Plan(like=name)._model).params
         weights = sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,8 +1,13 @@
 """Prompts on the command line, on a tiny pipeline of Stable Diffusion."""
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
+
+from ddib_jax import parallel, pretrained
+from ddib_jax.bridge import Bridge
+from ddib_jax.commands import batching
 
 pipelines = pytest.importorskip("tests.pretrained.pipelines")
 FEW = "--steps 2 --solver ddim --batch-size 2"
@@ -72,6 +77,49 @@ def test_a_sweep_between_prompts(ddib, stable, pictures, tmp_path):
     first = pixels(tmp_path / "out" / "a-rgb_0.png")
     assert first.shape == (32, 32, 3)
     assert not np.array_equal(first, pixels(tmp_path / "out" / "a-rgb_0.5.png"))
+
+
+def test_a_sweep_is_guided_as_a_translation_is(ddib, stable, pictures, tmp_path):
+    guided = (
+        pictures, "--model", stable, FEW, "--source-prompt cat --target-prompt horse --limit 1",
+        "--source-guidance 2 --target-guidance 4 --target-negative café --guidance-rescale 0.5",
+    )  # fmt: skip
+    nothing = "--perturb add-noise --coefficients 0 --out"
+    assert ddib("sweep", *guided, nothing, tmp_path / "swept")[0] == 0
+    assert ddib("translate", *guided, "--out", tmp_path / "translated")[0] == 0
+    swept, translated = (
+        pixels(tmp_path / folder / name)
+        for folder, name in (("swept", "a-rgb_0.png"), ("translated", "a-rgb.png"))
+    )
+    assert np.abs(swept - translated).max() <= 1
+
+
+def test_batches_that_fit(ddib, stable, tmp_path, monkeypatch):
+    """Of auto under guidance, two rows an image, and under the codec; what never fits is said."""
+    checkpoint = pretrained.open(stable)
+    cat = jax.tree.map(lambda leaf: leaf[0], checkpoint.conditioner(["cat"]))
+    model = checkpoint.model().given(cat)
+    plain, guided = (
+        Bridge.over(pretrained.guided(checkpoint, model, scale, None), steps=2)
+        for scale in (None, 3.0)
+    )
+    assert batching.costlier(plain, guided) is guided
+    monkeypatch.setattr(batching, "_WORTH", 0)  # memory alone decides
+    plenty, devices = 20_000_000, jax.local_device_count()
+    assert batching.measured_batch(plain, 99, free=plenty) == 4 * devices
+    assert batching.measured_batch(guided, 99, free=plenty) == 2 * devices
+    monkeypatch.setattr(batching, "_codec_memory", lambda bridge: plenty // 3)
+    assert batching.measured_batch(plain, 99, free=plenty) == devices
+    monkeypatch.setattr(parallel, "free_memory", lambda: 100_000)
+    for batch, words in (("2", "One would need 0.00"), ("auto", "One image needs ")):
+        code, _, err = ddib(
+            "sample --model", stable, "--prompt cat --guidance 3 --count 2 --steps 2 --solver ddim",
+            "--batch-size", batch, "--out", tmp_path / "out",
+        )  # fmt: skip
+        assert code == 1
+        assert words in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -66,6 +67,22 @@ def test_a_folder_has_captions(folder, kind, recwarn):
     assert [path.name for path in image_files(folder)] == ["a.png", "c.png", "d.jpg"]
     assert not recwarn
     assert pickle.loads(pickle.dumps(source)).captions([1]) == ["Ein grünes Quadrat"]
+
+
+def test_metadata_may_lie_above_the_splits(folder, recwarn):
+    """As Hugging Face's ImageFolder has them: each split takes its own, wherever others are."""
+    for split in ("train", "test"):
+        shutil.copytree(folder, folder.parent / "data" / split)
+    data = folder.parent / "data"
+    said = {f"train/{name}": text for name, text in SAID.items()}
+    elsewhere = {"validation/a.png": "of a split that was not fetched"}
+    described(data, entries(said | {f"test/{name}": "of a test" for name in SAID} | elsewhere))
+    assert load_dataset(data, split="train").captions(range(3)) == [*SAID.values()]
+    assert load_dataset(data, split="test").captions([1]) == ["of a test"]
+    assert image_folder(data / "train").captions([0]) == ["a red square"]
+    described(data / "test", entries())  # what lies in the folder itself comes first
+    assert load_dataset(data, split="test").captions([0]) == ["a red square"]
+    assert not recwarn
 
 
 def test_a_batch_has_the_captions_of_its_pictures(folder):

@@ -37,6 +37,17 @@ TINY = {
         0.18215,
         16,
     ),
+    "Stable Diffusion 2": Family(
+        UNet2DCondition(
+            **OPTIONS | {"attention_head_dim": (2, 3), "use_linear_projection": True},
+            cross_attention_dim=16,
+        ),
+        AutoencoderKL(**pipelines.VAE),
+        (("cond_stage_model.model.", CLIPText(**_CLIP | {"hidden_act": "gelu"})),),
+        0.18215,
+        8,
+        velocity_size=16,
+    ),
     "Stable Diffusion XL": Family(
         UNet2DCondition(**XL_OPTIONS, cross_attention_dim=36),
         AutoencoderKL(**pipelines.VAE),
@@ -53,6 +64,7 @@ TINY = {
 }
 MAKERS = {
     "Stable Diffusion 1": pipelines.stable_diffusion,
+    "Stable Diffusion 2": pipelines.stable_diffusion_2,
     "Stable Diffusion XL": pipelines.stable_diffusion_xl,
 }
 
@@ -131,6 +143,8 @@ def written(path, kind, tmp_path):
     state |= {"alphas_cumprod": torch.ones(3), "first_stage_model.loss.logvar": torch.ones(1)}
     arrays = {key: np.ascontiguousarray(value.numpy()) for key, value in state.items()}
     save_file(arrays, path)
+    if family.velocity_size:
+        path.with_suffix(".yaml").write_text('model:\n  params:\n    parameterization: "v"\n')
     for name in ("tokenizer", "tokenizer_2"):
         if (tmp_path / "folder" / name).is_dir():
             shutil.copytree(tmp_path / "folder" / name, path.parent / name)
@@ -162,6 +176,10 @@ def as_stored(prefix, state):
             for new, old in names["transformer"].items():
                 name = name.replace(new, old)
             stored[f"{prefix}transformer.{name}"] = value
+    if "text_projection.weight" not in state:  # of Stable Diffusion 2, with a layer that is unused
+        stored[f"{prefix}text_projection"] = torch.ones(16, 16)
+        last, beyond = f"{prefix}transformer.resblocks.2.", f"{prefix}transformer.resblocks.3."
+        stored |= {k.replace(last, beyond): v for k, v in stored.items() if k.startswith(last)}
     return stored
 
 
@@ -179,7 +197,7 @@ def tiny(monkeypatch):
 
 def test_diffusers_reads_the_same_file(one_file):
     """So that the names written here are those of CompVis' layout and not of our own making."""
-    _, path, pipeline = one_file
+    kind, path, pipeline = one_file
     state = {key: torch.from_numpy(value) for key, value in load_file(path).items()}
     config = dict(pipeline.unet.config)
     found = theirs.convert_ldm_unet_checkpoint(dict(state), config)
@@ -190,6 +208,12 @@ def test_diffusers_reads_the_same_file(one_file):
     expected = pipeline.vae.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key].reshape(expected[key].shape), expected[key]) for key in found)
+    if kind == "Stable Diffusion 2":
+        encoder = pipeline.text_encoder
+        found = theirs.convert_open_clip_checkpoint(encoder, state)
+        found = {key.removeprefix("text_model."): value for key, value in found.items()}
+        for key, value in encoder.state_dict().items():
+            assert torch.equal(found[key.removeprefix("text_model.")], value)
 
 
 def test_a_file_is_its_pipeline(one_file):
@@ -222,11 +246,12 @@ def test_what_a_file_does_not_hold_is_said(one_file, tmp_path):
     alone = tmp_path / "alone.safetensors"
     state = load_file(path)
     save_file(state, alone)
+    alone.with_suffix(".yaml").write_text("parameterization: v")
     with pytest.raises(FileNotFoundError, match="holds no tokenizer: put the folder tokenizer of"):
         pretrained.open(alone).conditioner(["a cat"])
     images = {key: value for key, value in state.items() if not key.startswith("cond")}
     save_file(images, alone)
-    with pytest.raises(ValueError, match="is no file of Stable Diffusion 1 or Stable Diffusion XL"):
+    with pytest.raises(ValueError, match="is no file of Stable Diffusion 1, Stable Diffusion 2"):
         pretrained.load(alone)
     save_file(state | {"model.diffusion_model.input_hint_block.0.weight": np.ones(1)}, alone)
     with pytest.raises(ValueError, match="have no place in diffusers' network"):
@@ -240,3 +265,25 @@ def test_a_file_says_that_it_predicts_v(one_file, tmp_path):
     model = pretrained.load(marked)
     assert type(model.precondition).__name__ == "Velocity"
     assert model.schedule.sigma_range[1] == pytest.approx(4096)
+
+
+def test_what_stable_diffusion_2_predicts_lies_beside_the_file(tmp_path):
+    """Noise at one size or v at another: of two models with the same names nothing else tells."""
+    path = tmp_path / "model.safetensors"
+    (tmp_path / "parts").mkdir()
+    written(path, "Stable Diffusion 2", tmp_path / "parts")
+    beside = path.with_suffix(".yaml")
+    for text, kind, side in (
+        ("model:\n  params:\n    parameterization: v\n", "Velocity", 32),
+        ("parameterization: 'eps'\n", "Epsilon", 16),
+        ("model:\n  params:\n    timesteps: 1000\n", "Epsilon", 16),
+    ):
+        beside.write_text(text)
+        model = pretrained.load(path)
+        assert (type(model.precondition).__name__, model.image_shape[0]) == (kind, side)
+    beside.write_text("parameterization: x0")
+    with pytest.raises(ValueError, match="parameterization x0 is not supported; eps and v are"):
+        pretrained.load(path)
+    beside.unlink()
+    with pytest.raises(ValueError, match=r"does not say what it predicts.*as model\.yaml"):
+        pretrained.load(path)

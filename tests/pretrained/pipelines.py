@@ -92,6 +92,17 @@ def stable_diffusion(tmp_path, *, prediction="epsilon", pad="<|endoftext|>"):
     )
 
 
+def stable_diffusion_2(tmp_path):
+    """A `StableDiffusionPipeline` as Stable Diffusion 2 is one: linear projections, v, gelu."""
+    pipeline = stable_diffusion(tmp_path, prediction="v_prediction", pad="!")
+    options = UNET | {"attention_head_dim": (2, 3), "use_linear_projection": True}
+    network = diffusers.UNet2DConditionModel(**options, cross_attention_dim=16)
+    pipeline.register_modules(
+        unet=randomised(network), text_encoder=text_encoder(hidden_act="gelu")
+    )
+    return pipeline
+
+
 def stable_diffusion_xl(tmp_path):
     """A `StableDiffusionXLPipeline` of images of 32 x 32."""
     torch.manual_seed(0)

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 
 from ddib_jax import preconditioning, pretrained, schedules
+from ddib_jax.bridge import Bridge
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import NoisyClassifier, UNet, UNet2D
 from ddib_jax.nets.encoder import POOLS
 from ddib_jax.preconditioning import Epsilon, Velocity
+from ddib_jax.pretrained.diffusers_scheduler import read_scheduler
 from ddib_jax.pretrained.torch_names import state_dict
 from ddib_jax.pretrained.torch_writer import save_state_dict
 from ddib_jax.schedules import Discrete
+from ddib_jax.solvers import get_solver
 
 SHAPE = (16, 16, 3)
 
@@ -256,6 +259,50 @@ def test_what_others_cannot_hold_is_refused(writer):
     model = pretrained.load("five")
     with pytest.raises(ValueError, match="patch stem"):
         writer(model)
+
+
+class GaussianFlow:
+    """The velocity E[noise - data | x_t] of data from N(mean, std^2), at times from 0 to 1000."""
+
+    mean, std = 0.4, 0.3
+
+    def apply(self, variables, x, time, cond=None, **options):
+        t = (time / 1000)[:, None, None, None]
+        variance = (1 - t) ** 2 * self.std**2 + t**2
+        slope = (t - (1 - t) * self.std**2) / variance
+        return slope * (x - (1 - t) * self.mean) - self.mean
+
+    def init(self, key, x, time, cond=None):
+        return {"params": {}}
+
+    def condition_spec(self):
+        return None
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_rectified_flow_is_exact_on_a_gaussian(tmp_path, shift):
+    """Its shift is of the times that a pipeline steps along, which are ours to choose."""
+    config = {
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "num_train_timesteps": 1000,
+        "shift": shift,
+        "use_dynamic_shifting": False,
+    }
+    schedule, precondition = read_scheduler(tmp_path, config)
+    network = GaussianFlow()
+    model = DiffusionModel(
+        {}, precondition, network=network, schedule=schedule, data_shape=(2, 2, 3)
+    )
+    gap = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2, 2, 3)), jnp.float32)
+    for sigma in (0.01, 0.3, 2.0, 50.0):
+        x = network.mean + jnp.hypot(network.std, sigma) * gap
+        gain = network.std**2 / (network.std**2 + sigma**2)
+        expected = network.mean + gain * (x - network.mean)
+        np.testing.assert_allclose(model.denoise(x, jnp.asarray(sigma)), expected, atol=2e-5)
+    bridge = Bridge.over(model, steps=100, solver=get_solver("rk4"))
+    data = network.mean + jnp.hypot(network.std, bridge.sigmas[0]) * gap
+    latent = network.mean + jnp.hypot(network.std, bridge.sigmas[-1]) * gap
+    np.testing.assert_allclose(bridge.encode(data), latent / bridge.scale, atol=1e-4)
 
 
 @pytest.mark.parametrize(
