@@ -35,6 +35,10 @@ class MakeBases:
     """The file to write (.npz)."""
     seeds: Count = 20
     """Images that are sampled of the concept; one will do, more help with limbs."""
+    layers: tuple[str, ...] = ()
+    """What structure is read from, by the names of the network's sites (`DiffusionModel.sites`); by
+    default the keys of self-attention in the decoder's first block of 16 positions a side or more.
+    """
     components: OptionalCount = None
     """Directions kept of each layer; by default one in 20 channels, and 8 at least."""
     knots: Count = KNOTS
@@ -60,6 +64,7 @@ class MakeBases:
         bases = semantic_bases(
             bridge,
             latents,
+            sites=self.layers or None,
             components=self.components,
             knots=self.knots,
             inverted=self.inverted,

@@ -13,7 +13,7 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra 'te
 from ddib_jax import pretrained
 from ddib_jax.cli import parse
 from ddib_jax.commands.editing import EDITING
-from ddib_jax.editing import Pix2PixZero, RegularisedInversion
+from ddib_jax.editing import Pix2PixZero, RegularisedInversion, load_bases
 from ddib_jax.preconditioning import EDM
 from ddib_jax.pretrained import TextEncoder
 from ddib_jax.text import learn_tokenizer
@@ -151,6 +151,17 @@ def test_options_reach_the_method(told, bases, pictures):
     first, second = coupling.further[0], other.coupling.further[0]
     assert np.abs(first.cond["text"] - second.cond["text"]).max() > 1e-3
     assert np.abs(first.latent - second.latent).max() > 1e-6
+
+
+def test_bases_of_layers_that_are_named(ddib, told, tmp_path):
+    words = ["bases --seeds 1 --knots 1 --model", told, "--prompt cat"]
+    code, *said = ddib(*words, "--layers", "mid_block.resnets.0", "--out", tmp_path / "cat.npz")
+    assert code == 0
+    assert "mid_block.resnets.0: " in said[0]
+    assert load_bases(tmp_path / "cat.npz").sites == ("mid_block.resnets.0",)
+    code, *said = ddib(*words, "--layers", "nowhere", "--out", tmp_path / "no.npz")
+    assert code == 1
+    assert "The network has no site 'nowhere'" in said[-1]
 
 
 @pytest.mark.slow
