@@ -65,7 +65,8 @@ class Estimate:
         each = ", ".join(
             f"{name} {1e3 * self.calls * value:.2f}" for name, value in seconds.items()
         )
+        rate = self.batch / least
         return (
             f"{1e3 * least:.2f} ms {self.work} (bound by {bound}: {each}),"
-            f" {self.batch / least:.0f} images/s"
+            f" {rate:.{0 if rate >= 10 else 2}f} images/s"
         )
