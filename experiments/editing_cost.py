@@ -92,25 +92,30 @@ def main(config: Config) -> Table:
 
 def shapes(config: Config, *, remat: bool) -> DiffusionModel:
     """The guided model, of arrays that have a shape and no numbers."""
+    emptied = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
     if config.model in KNOWN:
         family = FAMILIES[KNOWN[config.model]]
         network: Any = family.unet
         shape = (family.sample_size, family.sample_size, network.in_channels)
         precondition, schedule = preconditioning.EDM(), EDM(sigma_min=0.02)
+        one = lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype)
+        inputs = (
+            one(jax.ShapeDtypeStruct(shape, jnp.float32)),
+            jax.ShapeDtypeStruct((1,), jnp.float32),
+            jax.tree.map(one, network.condition_spec()),
+        )
+        params = jax.eval_shape(network.init, jax.random.key(0), *inputs)["params"]
     else:
         loaded = ddib_jax.load(config.model)
-        network, shape = loaded.network, loaded.data_shape
+        network, shape, params = loaded.network, loaded.data_shape, loaded.params
         precondition, schedule = loaded.precondition, loaded.schedule
     network = network.clone(remat=remat)
     told = network.condition_spec()
-    one = lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype)
-    inputs = one(jax.ShapeDtypeStruct(shape, jnp.float32)), jax.ShapeDtypeStruct((1,), jnp.float32)
-    spec = jax.eval_shape(network.init, jax.random.key(0), *inputs, jax.tree.map(one, told))
     dtype = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
-    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), spec["params"])
+    params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
     return DiffusionModel(
         params,
-        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), precondition),
+        jax.tree.map(emptied, precondition),
         cond=told,
         guidance=ClassifierFreeGuidance(told, jax.ShapeDtypeStruct((), jnp.float32)),
         network=network,

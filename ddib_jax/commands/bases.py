@@ -3,8 +3,10 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import jax
+import tyro
 
 from ddib_jax import pretrained
 from ddib_jax.commands.arguments import ModelName
@@ -25,8 +27,9 @@ _SHOWN = 4
 class MakeBases:
     """Make semantic bases of a concept, by which FreeControl reads structure.
 
-    Beside them OUT.png shows the first seeds, and below, from the highest noise level down, their
-    first three directions as red, green and blue: parts of a picture that mean the same look alike.
+    Beside them OUT.png shows the first seeds and, below, the first three directions as colours.
+
+    Levels of noise fall from row to row; parts of a picture that mean the same look alike.
     """
 
     model: ModelName
@@ -35,7 +38,9 @@ class MakeBases:
     """The file to write (.npz)."""
     seeds: Count = 20
     """Images that are sampled of the concept; one will do, more help with limbs."""
-    layers: tuple[str, ...] = ()
+    layers: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="LAYER ...", help_behavior_hint="(default: none)")
+    ] = ()
     """What structure is read from, by the names of the network's sites (`DiffusionModel.sites`); by
     default the keys of self-attention in the decoder's first block of 16 positions a side or more.
     """
