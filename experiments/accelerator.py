@@ -1,6 +1,6 @@
 """What this machine's accelerator does: evaluations, trainings, attention and whole translations.
 
-    python experiments/accelerator.py                        # some five minutes on an H100
+    python experiments/accelerator.py                        # all parts
     python experiments/accelerator.py --parts attention
 
 The networks are the shipped ones and those of ADM and Stable Diffusion in their published sizes,
