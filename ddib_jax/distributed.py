@@ -56,6 +56,58 @@ def join_hosts(
     _start_witness()
 
 
+def meet(
+    *,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    heed_sigterm: bool = False,
+) -> Shard:
+    """This process's shard of the work, after meeting the others where there are any.
+
+    coordinator: HOST:PORT, given with the number of processes and which of them this is; "auto"
+    asks a TPU pod's own metadata; None finds out whether this process was started as one of several
+    (a pod as GKE describes it, srun, Open MPI 4). heed_sigterm: as `join_hosts` has it. Raises
+    ValueError for what is incomplete or wrong, and where the others cannot be met.
+    """
+    if coordinator == "auto":
+        join_hosts(heed_sigterm=heed_sigterm)
+    elif coordinator is not None:
+        if processes is None or process is None:
+            raise ValueError(
+                "A coordinator needs the number of processes (--processes) and which one this"
+                " is (--process)."
+            )
+        if not 0 <= process < processes:
+            raise ValueError(f"Process {process} of {processes}: they are counted from 0.")
+        join_hosts(
+            coordinator=coordinator, count=processes, index=process, heed_sigterm=heed_sigterm
+        )
+    elif processes is not None or process is not None:
+        raise ValueError("Several processes meet at a coordinator; give --coordinator HOST:PORT.")
+    elif _started_together():
+        join_hosts(heed_sigterm=heed_sigterm)
+    elif _several("OMPI_COMM_WORLD_SIZE") or _several("PMI_SIZE"):
+        raise ValueError(
+            "mpirun started several processes in a way that JAX cannot read; give --coordinator"
+            " HOST:PORT, --processes N and --process I."
+        )
+    return shard()
+
+
+def _several(variable: str) -> bool:
+    """Whether the variable of the environment counts more than one process."""
+    return os.environ.get(variable, "1") not in ("", "1")
+
+
+def _started_together() -> bool:
+    """Whether this process was started as one of several, in a way that JAX can read."""
+    slurm = _several("SLURM_STEP_NUM_TASKS")
+    open_mpi = "OMPI_MCA_orte_hnp_uri" in os.environ and _several("OMPI_COMM_WORLD_SIZE")
+    tpu_pod = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    return slurm or open_mpi or tpu_pod
+
+
 _WITNESS_SCRIPT = """
 import sys
 if not sys.stdin.read():

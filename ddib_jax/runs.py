@@ -31,9 +31,9 @@ RECORD = "run.json"
 ARRAYS = "arrays.npz"
 TABLES = "tables"
 FOLDER = "run"
-"""The names in a run's directory: its record, its arrays, and the folder of its CSV files; and its
-own name in a folder of results.
-"""
+OVERVIEWS = ("sheet", "path")
+"""Names in a run's directory: its record, its arrays, the folder of its CSV files; its own in a
+folder of results; and there those of pictures of all results."""
 
 _LONGEST = 100
 """Characters of a CSV file's name; file systems take some 250 bytes."""

@@ -11,10 +11,10 @@ from ddib_jax.analytic import mixture_model
 from ddib_jax.baselines import ILVR, SDEdit
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.bridge.couplings import Cosines, Linear
-from ddib_jax.commands.animation import write_path
 from ddib_jax.perturbations import PERTURBATIONS, get_perturbation
 from ddib_jax.pretrained import save_model
 from ddib_jax.solvers import get_solver
+from ddib_jax.translation.animation import write_path
 from ddib_jax.types import Codec
 
 pytestmark = pytest.mark.usefixtures("double")

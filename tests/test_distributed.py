@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from ddib_jax import distributed
-from ddib_jax.commands.distributed import Hosts
+from ddib_jax.cli.hosts import Hosts
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,8 +15,7 @@ import pytest
 from ddib_jax import diagnosis, translation
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge, warn_of_guidance
-from ddib_jax.commands.batching import measured_batch
-from ddib_jax.commands.plan import Plan
+from ddib_jax.cli.plan import Plan
 from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
 from ddib_jax.grids import GRIDS, make_grid
 from ddib_jax.nets import NETWORKS, example_condition
@@ -24,6 +23,7 @@ from ddib_jax.preconditioning import EDM
 from ddib_jax.solvers import get_solver
 from ddib_jax.trainer import Recipe, preview
 from ddib_jax.training import TrainState, fit, gradients
+from ddib_jax.translation.batching import measured_batch
 from ddib_jax.types import Guidance, Network, NoiseSchedule
 from ddib_jax.weightings import Unweighted
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddib_jax.data.captions import METADATA, TEXT, CaptionFiles
 from ddib_jax.data.sources import SPLITS
-from ddib_jax.runs import RECORD
+from ddib_jax.runs import FOLDER, OVERVIEWS, RECORD
 
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 """Formats that Pillow recognises, but decodes only with programs or handlers besides."""
@@ -202,10 +202,13 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
         found.loops.append(folder)
         return
     names = {Path(entry.name).stem for entry in entries if _is_image(entry.name)}
+    made = OVERVIEWS if (folder / FOLDER / RECORD).is_file() else ()
     for entry in _visible(entries):
         path = folder / entry.name
-        if (path / RECORD).is_file():
-            continue  # a run of ours beside its results: its figures are no images of the folder
+        # Of a run of ours the figures, and of its results the overviews, are no images of the
+        # folder.
+        if (path / RECORD).is_file() or (path.stem in made and path.is_file()):
+            continue
         if path.is_dir():
             _walk(path, (*above, identity), found)
         elif not path.exists():

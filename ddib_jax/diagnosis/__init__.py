@@ -14,7 +14,7 @@ from ddib_jax.diagnosis.inversion import (
     round_trips,
     steps_within,
 )
-from ddib_jax.diagnosis.memorised import Nearest, nearest
+from ddib_jax.diagnosis.memorised import Nearest, nearest, nearest_known
 from ddib_jax.diagnosis.passages import Passage, evaluations, filmed, passage, sampling
 from ddib_jax.diagnosis.recorder import Recorder
 from ddib_jax.diagnosis.records import sample_record, sweep_record, translation_record
@@ -33,6 +33,7 @@ __all__ = [
     "latent_checks",
     "memory",
     "nearest",
+    "nearest_known",
     "noisy_latents",
     "passage",
     "recommended",

@@ -70,6 +70,6 @@ def command_line() -> str:
     """The command that started this process, as one writes it in a shell."""
     program = Path(sys.argv[0])
     # `python -m ddib_jax.cli` is the same command.
-    ours = program.name == "ddib" or program.parts[-2:] == ("ddib_jax", "cli.py")
+    ours = program.name == "ddib" or program.parts[-2:] == ("cli", "__main__.py")
     started = ["ddib"] if ours else ["python", program.name]
     return shlex.join([*started, *sys.argv[1:]])

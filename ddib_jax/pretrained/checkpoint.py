@@ -21,6 +21,9 @@ from ddib_jax.types import Network
 SHIPPED = Path(__file__).parent / "models"
 """The directory of the models that come with the package."""
 
+IN_A_CLONE = ("captioned",)
+"""Shipped models that a clone of the repository has and a wheel, kept under 25 MB, has not."""
+
 CLASSES = "classes.json"
 """The file of class names beside a checkpoint of another format."""
 
@@ -164,6 +167,11 @@ def _find(name: str | Path) -> Path:
         )
     if shipped:
         return SHIPPED / word
+    if word in IN_A_CLONE:
+        raise FileNotFoundError(
+            f"The model '{word}' is not in this installation: it comes with a clone of the"
+            f" repository alone. Give the folder ddib_jax/pretrained/models/{word} of one."
+        )
     raise FileNotFoundError(
         f"There is no model '{word}': it is neither a path, nor hf:owner/name, nor a shipped model"
         f" ({', '.join(names) or 'none'})."

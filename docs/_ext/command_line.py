@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from ddib_jax.cli import parse
-from ddib_jax.commands import COMMANDS
+from ddib_jax.cli.registry import COMMANDS
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _WIDTH = "84"
@@ -32,7 +32,7 @@ def help_of(name: str) -> str:
 
 
 class DdibHelp(SphinxDirective):
-    """The help of every command of `ddib_jax.commands.COMMANDS`, each in a section of its own."""
+    """The help of every command of `ddib_jax.cli.registry`, each in a section of its own."""
 
     def run(self) -> list[nodes.Node]:
         return [self._section(f"ddib {name}", f"ddib-{name}", help_of(name)) for name in COMMANDS]

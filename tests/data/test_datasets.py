@@ -205,7 +205,7 @@ def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channe
         load_dataset(where, directory=tmp_path / "data")
     assert "tensorflow" not in sys.modules
     code = (
-        f"from ddib_jax.commands.crossing import read_inputs; n, x = read_inputs(['{where}'], (4,"
+        f"from ddib_jax.cli.crossing import read_inputs; n, x = read_inputs(['{where}'], (4,"
         " 4, 3), split='train', limit=None); print(n[0], float(x.sum()))"
     )
     told = subprocess.run(

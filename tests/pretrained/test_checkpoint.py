@@ -35,6 +35,11 @@ def test_an_unknown_name_is_refused_with_the_shipped_ones(shipped, name):
         pretrained.open(name)
 
 
+def test_a_model_that_a_wheel_has_not_says_where_it_is(shipped):
+    with pytest.raises(FileNotFoundError, match="with a clone of the repository alone"):
+        pretrained.open("captioned")
+
+
 def test_nothing_shipped(shipped, monkeypatch):
     monkeypatch.setattr(checkpoint, "SHIPPED", shipped / "none")
     with pytest.raises(FileNotFoundError, match=r"shipped model \(none\)"):

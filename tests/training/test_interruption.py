@@ -69,7 +69,7 @@ def test_a_signal_is_answered_with_a_checkpoint(tmp_path, number, name, request)
 
 ENDED = """
 import os, signal, sys, time
-from ddib_jax.commands.interruption import Ended, ending_promptly
+from ddib_jax.cli.interruption import Ended, ending_promptly
 from ddib_jax.files import drafted
 number, heeded, out = int(sys.argv[1]), sys.argv[2] == "heeded", sys.argv[3]
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -106,7 +106,7 @@ def test_a_signal_ends_a_command_and_leaves_no_draft(tmp_path, name, heeded):
 def test_a_signal_that_is_ignored_stays_so():
     program = (
         "import os, signal\n"
-        "from ddib_jax.commands.interruption import ending_promptly\n"
+        "from ddib_jax.cli.interruption import ending_promptly\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with ending_promptly(seconds=0.2): os.kill(os.getpid(), signal.SIGHUP); print('on')\n"
     )

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ddib_jax import pretrained
-from ddib_jax.commands.train import Train
+from ddib_jax.cli.train import Train
 from ddib_jax.preconditioning import Flow
 from ddib_jax.schedules import RectifiedFlow
 from ddib_jax.training import read_log
