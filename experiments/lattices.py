@@ -9,6 +9,7 @@ one integer for each value (Maclaurin, Duvenaud and Adams 2015). For each: what 
 back, and how far latent and translation are from the ODE's. Writes `runs/lattices/`.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -95,7 +96,7 @@ def midpoint(f: Slope, h: float, t: float, y: Ints) -> Ints:
 def coupled(f: Slope, y: Ints, ts: np.ndarray) -> tuple:
     """McCallum and Foster's pair, its mixing undone by the remainders in a third integer."""
     z, kept = y, np.zeros_like(y)
-    for t0, t1 in zip(ts, ts[1:], strict=False):
+    for t0, t1 in itertools.pairwise(ts):
         apart, kept = _scaled(y - z, kept, *MIXING)
         y = z + apart + midpoint(f, t1 - t0, t0, z)
         z = z - midpoint(f, t0 - t1, t1, y)
@@ -186,7 +187,8 @@ def measured(
         lost = images.size - int(_closed(back.aux.value).sum())
         pair = np.asarray(up.aux.value, np.float64)
         apart = pair[:, 0] / 2 - pair[:, 1]
-        unit = 2.0**-here.solver.bits * (float(here.scale) if LIBRARY[name].exponential else 1)
+        solver = cast(LatticeHeun, here.solver)
+        unit = 2.0 ** -(solver.bits or 0) * (float(here.sigmas[-1]) if solver.exponential else 1)
         across = ddib_jax.decode(there, up.y)
         return up.y, across, images.size, lost, _share(apart * unit, here)
     method = METHODS[name]
