@@ -20,7 +20,7 @@ from ddib_jax.nets import UNet
 def compiled_quickly(request):
     """Programs that run once, on little, take longest to compile.
 
-    Those of the lattice are compiled as users have them: that they keep every bit is what is tested.
+    Those of the lattice are compiled as users have them: that they keep every bit is tested.
     """
     before = jax.config.jax_disable_most_optimizations
     lattice = request.module.__name__.endswith("test_lattice")
