@@ -1,11 +1,10 @@
 """A page on which a latent is seen and moved: an image, its latent, a translation, and sliders.
 
-`Lab` computes, `Line` has one computation at a time, `routes.make_app` answers a browser, `serve`
-opens the port. The page itself is plain HTML, CSS and modules in `page/`, and fetches nothing from
-elsewhere.
+`Lab` computes, `Line` has one computation at a time, `routes.make_app` answers a browser by what
+`answers.Answers` says, `serve` opens the port. The page itself is plain HTML, CSS and modules in
+`page/`, and fetches nothing from elsewhere.
 """
 
-from ddib_jax.lab.answers import Answers
 from ddib_jax.lab.guard import LOOPBACK, Guard
 from ddib_jax.lab.line import Dropped, Full, Line
 from ddib_jax.lab.origin import SHOWN, Origin, open_lab
@@ -21,7 +20,6 @@ __all__ = [
     "PORT",
     "QUICK",
     "SHOWN",
-    "Answers",
     "Dropped",
     "Found",
     "Full",

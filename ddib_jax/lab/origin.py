@@ -1,7 +1,7 @@
 """What the page was opened with: the models by name, and the images at hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,8 @@ from ddib_jax.pretrained import Checkpoint
 
 SHOWN = 12
 """Images that the page offers, unless told."""
+_FIRST = (("slerp-noise", 0.0), ("blur", 0.0))
+"""The sliders that a page begins with, where they do nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class Origin:
 
     def first(self) -> State:
         """A state to begin with, in which both models know what they are told."""
-        sides = [_told(self.source, 0), _told(self.target, 1 if self.one else 0)]
-        return State(
-            perturb=(("slerp-noise", 0.0), ("blur", 0.0)), source=sides[0], target=sides[1]
-        )
+        target = _told(self.target, 1 if self.one else 0)
+        return replace(self.encoded_first(), perturb=_FIRST, target=target)
+
+    def encoded_first(self) -> State:
+        """The part of `first` that its latent depends on; the target need not be read for it."""
+        return State(source=_told(self.source, 0))
 
     def texts(self) -> bool:
         """Whether either model is told a text."""

@@ -44,12 +44,9 @@ def make_app(answers: Answers, line: Line) -> Starlette:
     What is asked for is computed in `line`, which is closed with the application. An error of a
     computation is answered in its own sentence.
     """
-    known: dict[str, Any] = {}
+    known = answers.facts()
 
     async def facts(request: Request) -> Response:
-        if not known:
-            asked = line.ask("facts", "facts", 0, answers.facts)
-            known.update(await asyncio.wrap_future(asked))
         return JSONResponse(known)
 
     async def told(request: Request) -> Response:
@@ -62,7 +59,7 @@ def make_app(answers: Answers, line: Line) -> Starlette:
         client, position = _from(request)
         query = (await request.body()).decode("utf-8", "strict")
         state = State.from_query(query)
-        place = int(request.headers.get("x-place", "0")[:6])
+        place = _whole(request.headers.get("x-place", "0"))
         asked = line.ask(client, kind, position, _work(answers, kind, state, place))
         return JSONResponse(await asyncio.wrap_future(asked))
 
@@ -109,10 +106,16 @@ def _work(answers: Answers, kind: str, state: State, place: int) -> Callable[[],
 def _from(request: Request) -> tuple[str, int]:
     """The client and the position of a request; raises ValueError where they are none."""
     client = request.headers.get("x-client", "")
-    position = request.headers.get("x-position", "")
-    if not _CLIENT.fullmatch(client) or not position.isdecimal() or len(position) > 15:
+    if not _CLIENT.fullmatch(client):
         raise ValueError("The request does not say which page it is from; load the page again.")
-    return client, int(position)
+    return client, _whole(request.headers.get("x-position", ""))
+
+
+def _whole(word: str) -> int:
+    """The number of a header; raises ValueError where it is none."""
+    if not re.fullmatch("[0-9]{1,15}", word):
+        raise ValueError("The request does not say where the page stands; load the page again.")
+    return int(word)
 
 
 def _said(status: int, sentence: str) -> JSONResponse:

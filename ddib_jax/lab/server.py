@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Collection
 
-from ddib_jax.lab.answers import Answers
 from ddib_jax.lab.guard import LOOPBACK, Guard
 from ddib_jax.lab.line import Line
 from ddib_jax.lab.origin import Origin
@@ -13,7 +12,6 @@ from ddib_jax.lab.work import Lab
 
 PORT = 7860
 """The port unless another one is asked for."""
-_MISSING = "The page needs {name}; install it with: pip install 'ddib_jax[lab]'."
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -57,25 +55,31 @@ def serve(
     """
     try:
         import uvicorn
-
-        from ddib_jax.lab.routes import make_app
     except ModuleNotFoundError as error:
-        raise ImportError(_MISSING.format(name=error.name)) from error
+        raise ImportError(
+            "The page needs a server; install it with: pip install 'ddib_jax[lab]'."
+        ) from error
     listening = listen(host, port)
     local = host in LOOPBACK
     token = None if local else (secrets.token_urlsafe(16) if token == "" else token)
-    lab = Lab(origin)
-    answers, line = Answers(lab), Line()
-    app = Guard(
-        make_app(answers, line), hosts=(*LOOPBACK, host, *hosts), token=token, framed=framed
-    )
-    # The first translation is computed before anybody asks for it, and then the programs that the
-    # first moves of a slider need are compiled beside the line.
+    lab, line = Lab(origin), Line()
+    # The encoding is compiled while this thread reads the target and imports the rest; then comes
+    # the first translation, before anybody asks for it, and beside the line the programs that the
+    # first moves of a slider need.
+    line.ask("first", "latent", 0, lambda: lab.encode(origin.encoded_first()))
+    from ddib_jax.lab.answers import Answers
+    from ddib_jax.lab.routes import make_app
+
+    origin.target.model()
     warm = threading.Thread(target=lab.warm, name="warm", daemon=True)
-    first = line.ask(
-        "first", "translation", 0, lambda: answers.translation(origin.first(), quick=False)
-    )
+    first = line.ask("first", "translation", 1, lambda: lab.translate(origin.first()))
     first.add_done_callback(lambda _: warm.start())
+    app = Guard(
+        make_app(Answers(lab), line),
+        hosts=(*LOOPBACK, host, *hosts),
+        token=token,
+        framed=framed,
+    )
     number = listening.getsockname()[1]
     print(f"The page is {_address(host, number, token, query)} (Ctrl-C ends it).", flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")

@@ -48,7 +48,7 @@ class State:
     """
 
     image: str = "0"
-    perturb: tuple[tuple[str, float], ...] = ()
+    perturb: tuple[tuple[str, float | int], ...] = ()
     couple: str | None = None
     couple_strength: float = 1.0
     until: float | None = None
@@ -148,7 +148,7 @@ class State:
                 yield field.name.replace("_", "-"), _text(value)
 
     @property
-    def moved(self) -> tuple[tuple[str, float], ...]:
+    def moved(self) -> tuple[tuple[str, float | int], ...]:
         """The perturbations that are not at their neutral value, at which they do nothing."""
         return tuple(
             (name, value) for name, value in self.perturb if value != get_perturbation(name).neutral
@@ -177,7 +177,7 @@ def _check_coupling(word: str) -> None:
         raise ValueError(f"'{word[:40]}' is no coupling; known are {known}.")
 
 
-def _within(what: str, value: float | None, low: float, high: float) -> None:
+def _within(what: str, value: float | int | None, low: float | int, high: float | int) -> None:
     if value is not None and not (math.isfinite(value) and low <= value <= high):
         raise ValueError(f"The {what} is {value:g}; expected is a number from {low:g} to {high:g}.")
 

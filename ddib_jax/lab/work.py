@@ -70,6 +70,10 @@ class Lab:
             lambda: self._translated(state, quick=quick),
         )
 
+    def encode(self, state: State) -> HostImages:
+        """The latent [1 ...] of a state's image, for which the source alone is needed."""
+        return self._perturbed(replace(state, perturb=()), quick=False)[0]
+
     def back(self, state: State) -> HostImages:
         """The translation encoded again and decoded to the source's domain, [1 h w c]."""
         found = self.translate(state)
@@ -158,12 +162,15 @@ class Lab:
         # While a slider moves that acts before the latent, encoding is quick too; any other one
         # starts from the latent of the full grid, which is kept.
         coarse = quick and bool(ahead)
-        source, _ = self._both(state, quick=coarse)
+        source = self._source(state, quick=coarse)
         data = programs.to_data(source.model, self._before(state))
         settings = (state.source, state.steps, state.solver, state.grid, state.seed, ahead, coarse)
         latent = self._latents.get((state.image, *settings), lambda: programs.encode(source, data))
-        context = {"data": data, "latent": latent, "noise": self._noise(state, latent)}
-        if any("reference" in get_perturbation(name).needs for name, _ in state.moved):
+        context = {"data": data, "latent": latent}
+        looked_at = {part for name, _ in state.moved for part in get_perturbation(name).needs}
+        if "noise" in looked_at:
+            context["noise"] = self._noise(state, latent)
+        if "reference" in looked_at:
             word = state.reference or "0"
             other = programs.to_data(source.model, self.image(word))
             context["reference"] = self._latents.get(
@@ -192,29 +199,29 @@ class Lab:
 
     def _both(self, state: State, *, quick: bool) -> tuple[Bridge, Bridge]:
         """The bridges of source and target, up to the noise level at which they meet."""
-        levels = [pair for pair in state.moved if get_perturbation(pair[0]).stage == "level"]
-        bridges = []
-        for checkpoint, side in (
-            (self.origin.source, state.source),
-            (self.origin.target, state.target),
-        ):
-            steps = min(state.steps, self.quick) if quick else state.steps
-            bridge = self._bridge(checkpoint, side, steps, state)
-            for name, value in levels:
-                level = programs.perturbed(name, bridge.sigmas[-1], value, {})
-                bridge = bridge.up_to(jnp.asarray(level))
-            bridges.append(bridge)
-        check_meeting(bridges[0].model, bridges[1].model)
-        return bridges[0], bridges[1]
+        source = self._source(state, quick=quick)
+        target = self._bridge(self.origin.target, state.target, state, quick=quick)
+        check_meeting(source.model, target.model)
+        return source, target
 
-    def _bridge(self, checkpoint: Checkpoint, side: Side, steps: int, state: State) -> Bridge:
+    def _source(self, state: State, *, quick: bool) -> Bridge:
+        return self._bridge(self.origin.source, state.source, state, quick=quick)
+
+    def _bridge(self, checkpoint: Checkpoint, side: Side, state: State, *, quick: bool) -> Bridge:
+        steps = min(state.steps, self.quick) if quick else state.steps
+
         def made() -> Bridge:
             model = self._models.get((checkpoint.name, side), lambda: _told(checkpoint, side))
             solver = get_solver(state.solver)
             return Bridge.over(model, steps=steps, grid=state.grid, solver=solver)
 
         key = (checkpoint.name, side, steps, state.solver, state.grid)
-        return self._bridges.get(key, made)
+        bridge = self._bridges.get(key, made)
+        for name, value in state.moved:
+            if get_perturbation(name).stage == "level":
+                level = programs.perturbed(name, bridge.sigmas[-1], value, {})
+                bridge = bridge.up_to(jnp.asarray(level))
+        return bridge
 
 
 def _told(checkpoint: Checkpoint, side: Side) -> DiffusionModel:
