@@ -162,7 +162,8 @@ def _side(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"name": checkpoint.name, "told": kind, "classes": list(words)}
 
 
-def _shown(images: HostImages) -> HostImages:
+def _shown(images: np.ndarray) -> np.ndarray:
+    """The first of images, as a picture."""
     return _channels(images[0])
 
 

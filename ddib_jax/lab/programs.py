@@ -13,7 +13,7 @@ import numpy as np
 from ddib_jax.bridge import DDIB, Bridge, check_finite, check_solved
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.perturbations import get_perturbation
-from ddib_jax.types import AnyArray, HostImages, Images
+from ddib_jax.types import HostImages, Images
 
 
 def encode(bridge: Bridge, data: Images) -> HostImages:
@@ -46,7 +46,7 @@ def decode_coupled(ddib: DDIB, latents: Images, perturbed: Images) -> HostImages
     return check_finite(np.asarray(images), "images")
 
 
-def perturbed(name: str, value: AnyArray, coefficient: float | int, context: dict) -> np.ndarray:
+def perturbed(name: str, value: Any, coefficient: float | int, context: dict) -> np.ndarray:
     """One perturbation of images or latents [n ...], or of a noise level.
 
     Its coefficient is an argument of the program.

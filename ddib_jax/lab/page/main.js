@@ -18,7 +18,9 @@ const say = (sentence) => {
   by("said").textContent = sentence;
   by("said").hidden = !sentence;
 };
-const status = (text) => (by("status").textContent = text);
+// What was reached, which the length of the line stands before while something is waited for.
+let settled = "";
+const status = (text) => (by("status").textContent = settled = text);
 
 async function attempt(work) {
   try {
@@ -148,13 +150,16 @@ function waiting(pending) {
   clearTimeout(waiting.timer);
   if (!pending) {
     by("status").classList.remove("busy");
+    by("status").textContent = settled;
     return;
   }
   waiting.timer = setTimeout(async () => {
     by("status").classList.add("busy");
     const line = await ask.line().catch(() => null);
-    if (line?.waiting) status(`${line.now || "waiting"}; ${line.waiting} in line`);
-    else if (line?.now) status(`${line.now} …`);
+    const name = { near: "measuring", words: "reading", row: "seven values", back: "way back" };
+    const now = name[line?.now] ?? line?.now ?? "";
+    if (line?.waiting) by("status").textContent = `${now || "waiting"}; ${line.waiting} in line`;
+    else if (now) by("status").textContent = `${now} …`;
     waiting(pending);
   }, 500);
 }
@@ -208,6 +213,7 @@ async function open() {
     }
   }
   state = new State(query);
+  place = Math.max(0, state.perturb.findLastIndex(([name, value]) => value !== controls.sliders.get(name)?.neutral));
   await Promise.all([reached(), wrong && say(wrong)]);
 }
 
