@@ -148,6 +148,7 @@ async function given(blob, name) {
 // How long the line is, while something is waited for.
 function waiting(pending) {
   clearTimeout(waiting.timer);
+  waiting.pending = pending;
   if (!pending) {
     by("status").classList.remove("busy");
     by("status").textContent = settled;
@@ -156,11 +157,12 @@ function waiting(pending) {
   waiting.timer = setTimeout(async () => {
     by("status").classList.add("busy");
     const line = await ask.line().catch(() => null);
+    if (!waiting.pending) return;
     const name = { near: "measuring", words: "reading", row: "seven values", back: "way back" };
     const now = name[line?.now] ?? line?.now ?? "";
     if (line?.waiting) by("status").textContent = `${now || "waiting"}; ${line.waiting} in line`;
     else if (now) by("status").textContent = `${now} …`;
-    waiting(pending);
+    waiting(waiting.pending);
   }, 500);
 }
 
