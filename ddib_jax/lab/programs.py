@@ -1,5 +1,6 @@
 """The compiled programs of the page: few, small, and warmed before they are needed."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import replace
@@ -71,22 +72,20 @@ class Kept:
     def __init__(self, most: int):
         self._most = most
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._results
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The result of that key, made where it is not kept."""
-        if key not in self._results:
-            made = make()
-            while len(self._results) >= self._most:
-                self._results.popitem(last=False)
+        with self._lock:
+            if key in self._results:
+                self._results.move_to_end(key)
+                return self._results[key]
+        made = make()  # outside of the lock: it may ask for another result, or take seconds
+        with self._lock:
             self._results[key] = made
-        self._results.move_to_end(key)
-        return self._results[key]
+            while len(self._results) > self._most:
+                self._results.popitem(last=False)
+        return made
 
 
 @jax.jit

@@ -1,5 +1,6 @@
 """What the page asks for: encode once, and then perturb and decode at every move."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from ddib_jax.lab import programs
 from ddib_jax.lab.origin import Origin
 from ddib_jax.lab.pictures import PREFIX, Shelf
 from ddib_jax.lab.programs import Kept
-from ddib_jax.lab.sliders import Slider, slider
+from ddib_jax.lab.sliders import SEVEN, Slider, slider
 from ddib_jax.lab.state import Side, State
 from ddib_jax.perturbations import get_perturbation
 from ddib_jax.pretrained import Checkpoint
@@ -24,8 +25,12 @@ from ddib_jax.types import HostImages
 
 QUICK = 8
 """Steps of a preview, while a slider is moved."""
-_KEPT = 64
-"""Latents that are kept, and translations."""
+_KEPT, _FEWEST = 64, 4
+"""Latents that are kept, and translations, where there is room for them."""
+_ROOM = 2**24
+"""Numbers of all latents that are kept, and of each picture of the translations."""
+_TOGETHER = 2**14
+"""Numbers of a latent of which seven are decoded in one program; larger ones go one by one."""
 
 
 class Found(NamedTuple):
@@ -49,8 +54,9 @@ class Lab:
     def __init__(self, origin: Origin, *, quick: int = QUICK):
         self.origin, self.quick = origin, quick
         self.shelf = Shelf(origin.shape)
-        self._models, self._bridges = Kept(8), Kept(16)
-        self._latents, self._found = Kept(_KEPT), Kept(_KEPT)
+        self._weights, self._models, self._bridges = Kept(2), Kept(8), Kept(16)
+        kept = max(_FEWEST, min(_KEPT, _ROOM // math.prod(origin.shape)))
+        self._latents, self._found = Kept(kept), Kept(kept)
 
     def image(self, word: str) -> HostImages:
         """The image [1 h w c] of a word of a state."""
@@ -84,7 +90,7 @@ class Lab:
     def row(self, state: State, place: int) -> tuple[tuple[float, ...], HostImages]:
         """Values of the perturbation at `place` of a state, and the previews [k h w c] of them.
 
-        They are decoded together, in one program. Raises ValueError where there is none.
+        Small ones are decoded together, in one program. Raises ValueError where there is none.
         """
         if not 0 <= place < len(state.perturb):
             raise ValueError(f"There is no slider {place}; the page has {len(state.perturb)}.")
@@ -99,12 +105,15 @@ class Lab:
             )
             for value in values
         ]
-        if get_perturbation(name).stage != "latent" or state.couple is not None:
+        alone = math.prod(self.origin.source.model().data_shape) > _TOGETHER
+        if alone or get_perturbation(name).stage != "latent" or state.couple is not None:
             found = [self.translate(each, quick=True).translation for each in states]
             return values, np.concatenate(found)
         each = [self._perturbed(one, quick=state.steps > self.quick) for one in states]
         # Always as many, so that one program serves every slider.
-        latents = np.resize(np.concatenate([pair[1] for pair in each]), (7, *each[0][1].shape[1:]))
+        latents = np.resize(
+            np.concatenate([pair[1] for pair in each]), (SEVEN, *each[0][1].shape[1:])
+        )
         _, target = self._both(state, quick=state.steps > self.quick)
         images = programs.to_image(target.model, programs.decode(target, latents))
         return values, images[: len(values)]
@@ -133,12 +142,13 @@ class Lab:
         state = self.origin.first()
         source, target = self._both(state, quick=True)
         shape = source.model.data_shape
-        zeros = np.zeros((7, *shape), np.float32)
+        zeros = np.zeros((SEVEN, *shape), np.float32)
         programs.decode(target, zeros[:1])
         context = dict.fromkeys(("data", "noise", "latent", "reference"), zeros[:1])
         for name, _ in state.perturb:
             programs.perturbed(name, zeros[:1], 0.5, context)
-        programs.decode(target, zeros)
+        if zeros[0].size <= _TOGETHER:
+            programs.decode(target, zeros)
 
     def _translated(self, state: State, *, quick: bool) -> Found:
         latent, moved = self._perturbed(state, quick=quick)
@@ -211,7 +221,7 @@ class Lab:
         steps = min(state.steps, self.quick) if quick else state.steps
 
         def made() -> Bridge:
-            model = self._models.get((checkpoint.name, side), lambda: _told(checkpoint, side))
+            model = self._models.get((checkpoint.name, side), lambda: self._told(checkpoint, side))
             solver = get_solver(state.solver)
             return Bridge.over(model, steps=steps, grid=state.grid, solver=solver)
 
@@ -223,14 +233,14 @@ class Lab:
                 bridge = bridge.up_to(jnp.asarray(level))
         return bridge
 
-
-def _told(checkpoint: Checkpoint, side: Side) -> DiffusionModel:
-    """The model under a condition, its weights on the device."""
-    model = pretrained.conditioned(
-        checkpoint,
-        label=side.label,
-        prompt=side.prompt,
-        guidance=side.guidance,
-        negative=side.negative,
-    )
-    return jax.device_put(model)
+    def _told(self, checkpoint: Checkpoint, side: Side) -> DiffusionModel:
+        """The model under a condition; all of one checkpoint share its weights on the device."""
+        model = pretrained.conditioned(
+            checkpoint,
+            label=side.label,
+            prompt=side.prompt,
+            guidance=side.guidance,
+            negative=side.negative,
+        )
+        weights = self._weights.get(checkpoint.name, lambda: jax.device_put(model.params))
+        return jax.device_put(replace(model, params=weights))
