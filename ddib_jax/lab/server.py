@@ -4,8 +4,10 @@ import secrets
 import socket
 import threading
 from collections.abc import Collection
+from concurrent.futures import Future
+from contextlib import closing
 
-from ddib_jax.lab.guard import LOOPBACK, Guard
+from ddib_jax.lab.guard import LOOPBACK, App, Guard
 from ddib_jax.lab.line import Line
 from ddib_jax.lab.origin import Origin
 from ddib_jax.lab.work import Lab
@@ -62,32 +64,40 @@ def serve(
     listening = listen(host, port)
     local = host in LOOPBACK
     token = None if local else (secrets.token_urlsafe(16) if token == "" else token)
-    lab, line = Lab(origin), Line()
-    # The encoding is compiled while this thread reads the target and imports the rest; then comes
-    # the first translation, before anybody asks for it, and beside the line the programs that the
-    # first moves of a slider need.
+    with listening, closing(Line()) as line:
+        app = Guard(
+            _begun(origin, line),
+            hosts=(*LOOPBACK, host, *hosts),
+            token=token,
+            framed=framed,
+        )
+        number = listening.getsockname()[1]
+        print(f"The page is {_address(host, number, token, query)} (Ctrl-C ends it).", flush=True)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
+        uvicorn.Server(config).run([listening])
+
+
+def _begun(origin: Origin, line: Line) -> App:
+    """The application, while its first translation is computed before anybody asks for it."""
+    lab = Lab(origin)
+    # The encoding is compiled while this thread reads the target and imports the rest.
     line.ask("first", "latent", 0, lambda: lab.encode(origin.encoded_first()))
     from ddib_jax.lab.answers import Answers
     from ddib_jax.lab.routes import make_app
 
     origin.target.model()
-    warm = threading.Thread(target=lab.warm, name="warm", daemon=True)
     first = line.ask("first", "translation", 1, lambda: lab.translate(origin.first()))
-    first.add_done_callback(lambda _: warm.start())
-    app = Guard(
-        make_app(Answers(lab), line),
-        hosts=(*LOOPBACK, host, *hosts),
-        token=token,
-        framed=framed,
-    )
-    number = listening.getsockname()[1]
-    print(f"The page is {_address(host, number, token, query)} (Ctrl-C ends it).", flush=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
-    with listening:
-        uvicorn.Server(config).run([listening])
+
+    def warm(done: Future) -> None:
+        # Beside the line: the programs that the first moves of a slider need.
+        if done.exception() is None:
+            threading.Thread(target=lab.warm, name="warm", daemon=True).start()
+
+    first.add_done_callback(warm)
+    return make_app(Answers(lab), line)
 
 
 def _address(host: str, port: int, token: str | None, query: str) -> str:
     named = f"[{host}]" if ":" in host else host
-    asked = f"token={token}" if token else query
+    asked = "&".join(part for part in (f"token={token}" if token else "", query) if part)
     return f"http://{named}:{port}/" + (f"?{asked}" if asked else "")
