@@ -3,9 +3,23 @@
 from typing import Annotated
 
 import tyro
+from tyro.constructors import PrimitiveConstructorSpec
 
 from ddib_jax.data.inputs import Reading
+from ddib_jax.data.scale import checked_end
 from ddib_jax.options import Text, Within
+
+RangeEnd = Annotated[
+    str,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="LOW|HIGH",
+        instance_from_str=lambda words: checked_end(words[0]),
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    ),
+]
+"""An end of a range: a number, or a percentile as p1."""
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 """A model by name or path, as `pretrained.open` takes it."""
@@ -39,6 +53,14 @@ ImageSize = Annotated[
     tyro.conf.arg(metavar="HEIGHT [WIDTH]", help_behavior_hint="(default: the model's own)"),
 ]
 """Height and width of a latent model's images, or one number for both."""
+
+DeclaredRange = Annotated[
+    tuple[RangeEnd, ...],
+    tyro.conf.arg(
+        name="range", metavar="LOW HIGH ...", help_behavior_hint="(default: none, 8-bit RGB)"
+    ),
+]
+"""A range of values in the files' own units, as `data.scale.declared_scale` takes it."""
 
 FlatReading = Annotated[Reading, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="files")]
 """How files are read, as a group of options."""

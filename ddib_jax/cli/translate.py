@@ -13,11 +13,12 @@ import tyro
 
 from ddib_jax import distributed, translation
 from ddib_jax.bridge import DDIB
-from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs
+from ddib_jax.cli.arguments import ColourName, DeclaredRange, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.cli.hosts import Hosts, Joined
 from ddib_jax.cli.methods import METHODS, DDIBOptions, MethodOptions, options_of
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pixels import decoded_results, open_results, source_scale, target_scale
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.cli.recording import (
     Recording,
@@ -28,7 +29,7 @@ from ddib_jax.cli.recording import (
 )
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
 from ddib_jax.data.png import write_grid
-from ddib_jax.data.results import Results, open_folder, unique_names
+from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
@@ -58,8 +59,8 @@ class Translate:
     that an earlier translation kept.
     """
     out: Path
-    """Where the translations go, one PNG an image, and sheet.png with each source above its
-    translation; several hosts share the folder.
+    """Where the translations go, one PNG an image (or files as the sources' own, where a range is
+    declared), and sheet.png with each source above its translation; several hosts share the folder.
     """
     method: Annotated[str, tyro.conf.arg(metavar="|".join(METHODS))] = "ddib"
     """How to translate; `--method NAME --help` shows that method's own options."""
@@ -79,6 +80,10 @@ class Translate:
     """Take only this many images, the first ones."""
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html, with each image before and after.
+    """
+    declared: DeclaredRange = ()
+    """Read files as they are, and take these values, in the files' own units, for black and white;
+    for a source model that does not say so itself: 0 65535, or a pair for each channel.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
@@ -129,8 +134,12 @@ class Translate:
             reading=self.reading,
             index=shard.index,
             count=shard.count,
+            scale=source_scale(self.models),
+            declared=self.declared,
         )
-        results = Results(self.out, images.names, images.changed, part=shard.index)
+        results = open_results(
+            self.out, images, self.models, prepared.result_shape, part=shard.index
+        )
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
@@ -211,14 +220,14 @@ class Translate:
             "progress": progress("translating"),
         }
         if path.suffix == ".npz" and len(self.input) == 1:
-            names, model, origin, aux = read_pairs(path)
+            names, model, origin, aux, more = read_pairs(path)
             if model != here:
                 raise ValueError(
                     f"The pairs in {path} lie at another model, or under another class or guidance,"
                     f" than the source '{self.models.source or self.models.model}'; the target of"
                     " the translation that kept them is the source of the way back."
                 )
-            names = names[: self.limit]
+            names, more = names[: self.limit], more if self.limit is None else {}
             aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
             data = states(source, aux, rising=False)
             images = translation.to_images(source.model, data)
@@ -231,19 +240,28 @@ class Translate:
                 limit=self.limit,
                 background=self.background,
                 reading=self.reading,
+                scale=source_scale(self.models),
+                declared=self.declared,
             )
             names, images = opened.names, opened.take(0, len(opened))
-            origin = here
+            origin, more = here, opened.to_arrays()
             up = translation.encode(source, images, **sized(len(names)))
         down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
         safe = unique_names(names)
         changed = {new: name for new, name in zip(safe, names, strict=True) if new != name}
-        results = Results(self.out, safe, changed)
+        results = decoded_results(
+            self.out,
+            safe,
+            changed,
+            shape=target.model.image_shape,
+            kept=(more, path),
+            scale=target_scale(self.models),
+        )
         results.write(0, down.y)
         results.close()
         with drafted(self.out) as draft:
             _write_sheet(draft / "sheet.png", images, down.y)
-            pairs = PairFile(names, there, origin, down.aux)
+            pairs = PairFile(names, there, origin, down.aux, more)
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
         recording.kept.add(source=images, translation=down.y, latents=up.y)

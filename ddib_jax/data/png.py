@@ -13,6 +13,12 @@ def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w
     return np.rint((np.clip(np.asarray(images), -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
+def displayed(images: Float[np.ndarray, "*n h w c"]) -> Float[np.ndarray, "*n h w c"]:
+    """Images of any channels as people see them: of two the first, of four or more three."""
+    channels = images.shape[-1]
+    return images if channels in (1, 3) else images[..., : 1 if channels == 2 else 3]
+
+
 def write_images(
     directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]
 ) -> list[Path]:
@@ -28,8 +34,11 @@ def write_images(
 def write_grid(
     path: str | Path, images: Float[np.ndarray, "n h w c"], *, columns: int = 8, zoom: int = 2
 ) -> Path:
-    """Write images in [-1, 1] as one PNG, row by row, `zoom` times as large; returns the path."""
-    tiles = to_bytes(images).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    """Write images in [-1, 1] as one PNG, row by row, `zoom` times as large; returns the path.
+
+    Of two channels the first is shown, of four or more the first three.
+    """
+    tiles = to_bytes(displayed(images)).repeat(zoom, axis=1).repeat(zoom, axis=2)
     count, height, width, channels = tiles.shape
     rows = -(-count // columns)
     sheet = np.full((rows * columns, height + 2, width + 2, channels), 255, np.uint8)
