@@ -32,8 +32,8 @@ class Sample:
     model: ModelName
     """A model directory or a shipped model."""
     out: Path
-    """Where the samples go, one PNG each (of a model of more bits or channels PNG or TIFF of these),
-    and sheet.png with all.
+    """Where the samples go, one PNG each (of a model trained with a --range TIFF where that holds
+    them better), and sheet.png with all.
     """
     label: Annotated[str, tyro.conf.arg(name="class", metavar="CLASS[,CLASS ...]|all")] = "all"
     """Classes of a class-conditional model by name or number (.npy files for one that is told

@@ -101,7 +101,7 @@ class Sweep:
             perturb=perturb,
             coupling=self.coupling.coupling(source.model.data_shape),
             until=self.coupling.until,
-            reference=self.look_at.image(source.model.image_shape),
+            reference=self.look_at.image(source.model.image_shape, source_scale(self.models)),
         )
         labels = _labels(coefficients)
         size = min(self.crossing.batch(costlier(source, target), len(images)), len(images))
@@ -153,7 +153,7 @@ class Sweep:
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
         words = " and then ".join((self.perturb, *self.then))
-        film_end = ddib.target if ddib.coupling is None else None
+        film_end = ddib.target if ddib.coupling is None and ddib.alike else None
         did = f"images translated under {len(coefficients)} coefficients of {words}"
         recording.write(
             "sweep",

@@ -28,7 +28,7 @@ from ddib_jax.cli.recording import (
     nearest_training_images,
 )
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
-from ddib_jax.data.png import write_grid
+from ddib_jax.data.png import COLUMNS, ROWS, write_before_and_after
 from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
@@ -40,9 +40,6 @@ from ddib_jax.translation.animation import MOST_IMAGES, write_path
 from ddib_jax.translation.batching import costlier
 from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
 from ddib_jax.translation.lattice import states
-
-_ROWS, _COLUMNS = 4, 16
-"""Of pairs of rows, and of images a row, that the sheet shows at most."""
 
 
 def _grouped(options: type) -> Any:
@@ -158,12 +155,14 @@ class Translate:
             latents = None if latents is None else latents[: len(part)]
             recording.kept.add(source=part, translation=translations, latents=latents)
             results.write(start, translations)
-            if start < _ROWS * _COLUMNS:
+            if start < ROWS * COLUMNS:
                 shown.append((part, translations))
         results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
-                _write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
+                write_before_and_after(
+                    draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True))
+                )
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
                     write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
@@ -209,6 +208,11 @@ class Translate:
                 " perturbations, couplings, the trajectory and further processes."
             )
         source, target = self.models.both(self.crossing)
+        if source.model.data_shape != target.model.data_shape:
+            raise ValueError(
+                "--aux hands pairs of states on from model to model, and these two have unlike"
+                " numbers of channels; leave it out."
+            )
         if not isinstance(source.solver, LatticeHeun):
             raise ValueError(
                 f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
@@ -260,7 +264,7 @@ class Translate:
         results.write(0, down.y)
         results.close()
         with drafted(self.out) as draft:
-            _write_sheet(draft / "sheet.png", images, down.y)
+            write_before_and_after(draft / "sheet.png", images, down.y)
             pairs = PairFile(names, there, origin, down.aux, more)
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
@@ -303,18 +307,3 @@ def _changed(options: Any) -> list[str]:
         for field in dataclasses.fields(options)
         if getattr(options, field.name) != field.default
     ]
-
-
-def _write_sheet(path: Path, images: np.ndarray, translations: np.ndarray) -> None:
-    """Write rows of images [n h w c], each above a row of its translations [n h w c]."""
-    columns = min(len(images), _COLUMNS)
-    rows = []
-    for start in range(0, min(len(images), _ROWS * _COLUMNS), columns):
-        for part in (images, translations):
-            rows.append(_filled(part[start : start + columns], columns))
-    write_grid(path, np.concatenate(rows), columns=columns)
-
-
-def _filled(row: np.ndarray, columns: int) -> np.ndarray:
-    """The row [n h w c] with white images behind it, `columns` in all."""
-    return np.concatenate([row, np.ones((columns - len(row), *row.shape[1:]), row.dtype)])

@@ -31,7 +31,7 @@ def central(height: int, width: int, shape: tuple[int, int] | None) -> Window:
     return Window((height - part[0]) // 2, (width - part[1]) // 2, *part, shape)
 
 
-def resized(values: Float[np.ndarray, "h w c"], window: Window) -> Float[np.ndarray, "h w c"]:
+def resized(values: Float[np.ndarray, "h w c"], window: Window) -> Float[np.ndarray, "H W c"]:
     """The window of float32 values at its shape, by Lanczos' antialiasing filter, as of pictures.
 
     A window that keeps its size keeps its values to the bit.

@@ -122,7 +122,7 @@ def declared_scale(
 
     words: LOW HIGH, for all channels or a pair for each; a number in the files' units, or pN for
     the N-th percentile of each channel over `images`, which are read where there is one (of a large
-    image, evenly spaced values). Raises ValueError for words that are no such pairs, for another
+    image, evenly spaced values); what these leave out is the scale's `outside`. Raises ValueError for words that are no such pairs, for another
     number of pairs, and where a percentile leaves an empty range.
     """
     check_range(words)
@@ -141,7 +141,10 @@ def declared_scale(
         tuple(_value(pair[end], values, channel) for channel, pair in enumerate(pairs))
         for end in (0, 1)
     )
-    return Scale(dtype, low, high)
+    ends = [tuple(map(_bound, pair)) for pair in pairs]
+    below = [number / 100 for (percentile, number), _ in ends if percentile]
+    above = [1 - number / 100 for _, (percentile, number) in ends if percentile]
+    return Scale(dtype, low, high, outside=(sum(below) + sum(above)) / channels)
 
 
 def _bound(word: str) -> tuple[bool, float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -58,6 +58,7 @@ class Header:
             raise ValueError(f"A file's header cannot be read ({error}).") from error
 
 
+@runtime_checkable
 class FileFormat(Protocol):
     """A reader and writer of one kind of file."""
 
@@ -127,15 +128,15 @@ def in_units(header: Header, raw: Shaped[np.ndarray, "..."]) -> Float[np.ndarray
 def rescaled(header: Header, dtype: str, low: float, high: float) -> Header:
     """The header for values of another domain: stored as `dtype`, from `low` to `high`.
 
-    A slope is kept out where whole numbers hold the range in steps of 1 and that is fine enough
-    (256 steps); otherwise it spreads the range over the type.
+    Without a slope where whole numbers hold the range in steps of 1, that is fine enough (256
+    steps), and the header had none; otherwise the range is spread over the type.
     """
     kind = np.dtype(dtype)
     if kind.kind == "f":
         return dataclasses.replace(header, dtype=dtype, slope=1.0, intercept=0.0)
     limits = np.iinfo(kind)
     fits = limits.min <= low and high <= limits.max
-    if fits and high - low >= 255:
+    if fits and high - low >= 255 and header.slope == 1:
         return dataclasses.replace(header, dtype=dtype, slope=1.0, intercept=0.0)
     slope = (high - low) / (float(limits.max) - float(limits.min))
     return dataclasses.replace(

@@ -1,31 +1,36 @@
 """TIFF files: pages, planes and samples of any type; tags are kept, those of GeoTIFF too."""
 
-import base64
 import dataclasses
 import importlib.util
+import logging
 import math
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddib_jax.data.formats.header import Header, Plain, Values, checked_dtype, in_units, stored
+from ddib_jax.data.formats.tiff_tags import (
+    DESCRIPTION,
+    KEPT,
+    moved_value,
+    nodata_of,
+    packed,
+    rational,
+    unpacked,
+    value_of,
+)
 from ddib_jax.data.resizing import Window
 
-_PIXEL_SCALE, _TIE_POINTS, _TRANSFORM = 33550, 33922, 34264
-_NODATA = 42113
 _PALETTE = 3
-_KEPT = (
-    *(269, 270, 271, 272, 285, 315, 316, 700, 33432, 34675),  # names, authors, XMP, colour profile
-    *(_PIXEL_SCALE, _TIE_POINTS, _TRANSFORM, 34735, 34736, 34737),  # GeoTIFF
-    *(42112, _NODATA),  # GDAL
-)
-"""Tags that go from a source to its result as they are."""
-_DESCRIPTION = 270
 _PLAIN = {1, 8, 32946, 34925}
 """Compressions that tifffile packs by Python's own library: none, deflate, LZMA."""
 _LOSSLESS = _PLAIN | {5, 32773, 50000}
+_LOG = threading.Lock()
 _DESCRIBED = ("ome", "imagej")
 """Kinds of files whose description says how their pages are ordered."""
 
@@ -50,7 +55,7 @@ class TIFF(Plain):
                 raise ValueError(f"its axes are {axes}: expected rows and columns")
             if int(page.photometric) == _PALETTE:
                 raise ValueError("its values are indices of a palette: save it without one")
-            tags = [_packed(tag) for tag in page.tags if tag.code in _KEPT]
+            tags = [packed(tag) for tag in page.tags if tag.code in KEPT]
             fields = {
                 "axes": axes,
                 "shape": list(map(int, series.shape)),
@@ -61,12 +66,12 @@ class TIFF(Plain):
                 "planar": "S" in axes and axes.index("S") < axes.index("Y"),
                 "extrasamples": [int(kind) for kind in page.extrasamples],
                 "tile": list(page.tile) if page.is_tiled else None,
-                "resolution": [_rational(page, 282), _rational(page, 283)],
-                "unit": _value(page, 296, 1),
-                "software": str(_value(page, 305, "")),
-                "datetime": str(_value(page, 306, "")),
+                "resolution": [rational(page, 282), rational(page, 283)],
+                "unit": value_of(page, 296, 1),
+                "software": str(value_of(page, 305, "")),
+                "datetime": str(value_of(page, 306, "")),
                 "big": file.is_bigtiff,
-                "tags": [tag for tag in tags if tag[0] != _DESCRIPTION or series.kind != "shaped"],
+                "tags": [tag for tag in tags if tag[0] != DESCRIPTION or series.kind != "shaped"],
             }
             channels = math.prod(sizes.get(axis, 1) for axis in "SC")
             slices = math.prod(series.shape) // (channels * sizes["Y"] * sizes["X"])
@@ -76,7 +81,7 @@ class TIFF(Plain):
                 checked_dtype(page.dtype, path),
                 (sizes["Y"], sizes["X"], channels),
                 slices,
-                nodata=_nodata(page),
+                nodata=nodata_of(page),
                 fields=fields,
             )
 
@@ -105,7 +110,7 @@ class TIFF(Plain):
         rows, columns = window.height / window.shape[0], window.width / window.shape[1]
         fields = dict(header.fields)
         fields["tags"] = [
-            [code, kind, count, _moved(code, value, window, rows, columns)]
+            [code, kind, count, moved_value(code, value, window, rows, columns)]
             for code, kind, count, value in fields["tags"]
         ]
         x, y = fields["resolution"]
@@ -148,8 +153,8 @@ def _options(
     """What tifffile writes besides the values."""
     tags = fields["tags"]
     if fields["kind"] in _DESCRIBED and not unchanged:
-        tags = [tag for tag in tags if tag[0] != _DESCRIPTION]
-    described = {tag[0]: _unpacked(tag)[3] for tag in tags}.get(_DESCRIPTION)
+        tags = [tag for tag in tags if tag[0] != DESCRIPTION]
+    described = {tag[0]: unpacked(tag)[3] for tag in tags}.get(DESCRIPTION)
     options: dict[str, Any] = {
         "photometric": fields["photometric"] if same else "minisblack",
         "resolution": tuple(map(tuple, fields["resolution"])),
@@ -157,7 +162,7 @@ def _options(
         "software": fields["software"],
         "datetime": fields["datetime"] or None,
         "bigtiff": fields["big"] or None,
-        "extratags": [_unpacked(tag) for tag in tags if tag[0] != _DESCRIPTION],
+        "extratags": [unpacked(tag) for tag in tags if tag[0] != DESCRIPTION],
         "description": described,
         "metadata": {"axes": axes} if fields["kind"] == "shaped" else None,
     }
@@ -172,11 +177,11 @@ def _options(
     if fields["tile"]:
         options["tile"] = tuple(fields["tile"])
     has_codecs = importlib.util.find_spec("imagecodecs") is not None
-    packed = fields["compression"]
-    if packed not in (_LOSSLESS if has_codecs else _PLAIN):
-        packed = 8
-    if packed != 1:
-        options["compression"] = packed
+    packing = fields["compression"]
+    if packing not in (_LOSSLESS if has_codecs else _PLAIN):
+        packing = 8
+    if packing != 1:
+        options["compression"] = packing
         whole = np.dtype(header.dtype).kind in "iu"
         if (fields["predictor"] == 2 and whole) or (fields["predictor"] == 3 and has_codecs):
             options["predictor"] = fields["predictor"]
@@ -190,12 +195,28 @@ def _tifffile() -> Any:
     return tifffile
 
 
-def _opened(path: Path) -> Any:
-    tifffile = _tifffile()
-    try:
-        return tifffile.TiffFile(path)
-    except tifffile.TiffFileError as error:
-        raise ValueError(f"it is no TIFF file, or it is cut short ({error})") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file, open; ValueError where tifffile finds that it ends within a tag.
+
+    It says so in its log alone, which is kept off the terminal.
+    """
+    tifffile, log, told = _tifffile(), logging.getLogger("tifffile"), []
+    handler = logging.Handler()
+    handler.emit = told.append
+    with _LOG:
+        log.addHandler(handler)
+        propagate, log.propagate = log.propagate, False
+        try:
+            with tifffile.TiffFile(path) as file:
+                yield file
+        except tifffile.TiffFileError as error:
+            raise ValueError(f"it is no TIFF file, or it is cut short ({error})") from error
+        finally:
+            log.removeHandler(handler)
+            log.propagate = propagate
+    if any("invalid value offset" in record.getMessage() for record in told):
+        raise ValueError("it is cut short")
 
 
 def _check(file: Any) -> None:
@@ -256,60 +277,3 @@ def _plain_fields(header: Header) -> dict[str, Any]:
         "big": False,
         "tags": [],
     }
-
-
-def _packed(tag: Any) -> list[Any]:
-    """A tag as JSON has it: code, type, count, value."""
-    value = tag.value
-    if isinstance(value, bytes):
-        value = {"base64": base64.b64encode(value).decode()}
-    elif isinstance(value, tuple | np.ndarray):
-        value = np.asarray(value).tolist()
-    return [int(tag.code), int(tag.dtype), int(tag.count), value]
-
-
-def _unpacked(tag: list[Any]) -> tuple[int, int, int, Any, bool]:
-    code, kind, count, value = tag
-    if isinstance(value, dict):
-        value = base64.b64decode(value["base64"])
-    elif isinstance(value, list):
-        value = tuple(value)
-    if kind == 2 and isinstance(value, str):  # ASCII, of which tifffile counts the bytes
-        value, count = value.encode("utf-8"), 0
-        count = len(value) + 1
-    return code, kind, count, value, True
-
-
-def _value(page: Any, code: int, default: Any) -> Any:
-    tag = page.tags.get(code)
-    value = default if tag is None else tag.value
-    return int(value) if isinstance(default, int) else value
-
-
-def _rational(page: Any, code: int) -> list[int]:
-    return [int(part) for part in (_value(page, code, (1, 1)))]
-
-
-def _nodata(page: Any) -> float | None:
-    """GDAL's value for no data, unless it is NaN, which is none anyway."""
-    try:
-        value = float(str(_value(page, _NODATA, "")).strip("\x00 "))
-    except ValueError:
-        return None
-    return None if math.isnan(value) else value
-
-
-def _moved(code: int, value: Any, window: Window, rows: float, columns: float) -> Any:
-    """The value of a tag of GeoTIFF for a window; that of another tag as it is."""
-    if code == _PIXEL_SCALE:
-        return [value[0] * columns, value[1] * rows, value[2]]
-    if code == _TIE_POINTS:
-        points = np.reshape(value, (-1, 6)).astype(float)
-        points[:, 0] = (points[:, 0] - window.left) / columns
-        points[:, 1] = (points[:, 1] - window.top) / rows
-        return points.ravel().tolist()
-    if code == _TRANSFORM:
-        within = np.diag([columns, rows, 1.0, 1.0])
-        within[:2, 3] = window.left, window.top
-        return (np.reshape(value, (4, 4)) @ within).ravel().tolist()
-    return value
