@@ -122,8 +122,9 @@ def declared_scale(
 
     words: LOW HIGH, for all channels or a pair for each; a number in the files' units, or pN for
     the N-th percentile of each channel over `images`, which are read where there is one (of a large
-    image, evenly spaced values); what these leave out is the scale's `outside`. Raises ValueError for words that are no such pairs, for another
-    number of pairs, and where a percentile leaves an empty range.
+    image, evenly spaced values); what these leave out is the scale's `outside`. Raises ValueError
+    for words that are no such pairs, for another number of pairs, and where a percentile leaves an
+    empty range.
     """
     check_range(words)
     pairs = [*zip(words[::2], words[1::2], strict=True)]

@@ -98,7 +98,9 @@ def ramp(channels, dtype="uint16", side=20):
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 13])
 def test_a_folder_of_any_channels(tmp_path, channels):
-    options = {"planarconfig": "separate", "photometric": "minisblack", "metadata": None}
+    options = {"photometric": "minisblack", "metadata": None}
+    if channels > 1:
+        options["planarconfig"] = "separate"
     (tmp_path / "in").mkdir()
     for name in "ab":
         tifffile.imwrite(tmp_path / "in" / f"{name}.tif", ramp(channels), **options)
