@@ -82,6 +82,10 @@ class Translate:
     """Read files as they are, and take these values, in the files' own units, for black and white;
     for a source model that does not say so itself: 0 65535, or a pair for each channel.
     """
+    film: bool = True
+    """Solve a few images' ways once more, for the film and the way back on the page. Of one image
+    that takes half as long again.
+    """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: _grouped(MethodOptions) = dataclasses.field(  # pyright: ignore[reportInvalidTypeForm]
@@ -193,7 +197,7 @@ class Translate:
                 summary=recording.summary(len(names), "translations", hosts=hosts),
                 cost=[("Images", len(names)), *costs(prepared.translator)],
                 nearest=nearest_training_images(target, recording.kept.floats("translation")),
-                **crossed(prepared, few),
+                **(crossed(prepared, few) if self.film else {}),
             ),
             groups=[options],
             report=self.report,
