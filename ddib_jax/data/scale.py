@@ -103,13 +103,7 @@ def check_range(words: Sequence[str]) -> None:
             f" {len(words)} numbers."
         )
     for word in words:
-        checked_end(word)
-
-
-def checked_end(word: str) -> str:
-    """The word; raises ValueError unless it is an end of a range."""
-    _bound(word)
-    return word
+        _bound(word)
 
 
 def declared_scale(

@@ -141,6 +141,7 @@ def test_samples_have_the_models_type(ddib, wide, tmp_path):
         assert file.header.dtype == np.dtype(dtype).name
 
 
+@pytest.mark.slow
 def test_training_stores_the_range(ddib, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -177,9 +178,9 @@ def test_a_scale_of_other_channels_than_the_model(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("--range 0 few", 2, "'few' is no end of a range"),
-        ("--range 0 p101", 2, "'p101' is no end of a range"),
-        ("--range 0", 1, "A range is a low and a high"),
+        ("--range 0 few", 2, "--range is 0 few; expected LOW HIGH, each a number or a percentile"),
+        ("--range 0 p101", 2, "--range is 0 p101; expected LOW HIGH"),
+        ("--range 0", 2, "--range is 0; expected LOW HIGH"),
         ("--range 9 3", 1, "The range 9 to 3 holds nothing"),
         ("--range -5 3 0 1", 1, "The range has 2 pairs and the images 1 channels"),
     ],
