@@ -32,6 +32,7 @@ def packed(tag: Any) -> list[Any]:
 
 
 def unpacked(tag: list[Any]) -> tuple[int, int, int, Any, bool]:
+    """What `packed` made, as tifffile writes it: code, type, count, value, and once in a file."""
     code, kind, count, value = tag
     if isinstance(value, dict):
         value = base64.b64decode(value["base64"])
@@ -44,12 +45,14 @@ def unpacked(tag: list[Any]) -> tuple[int, int, int, Any, bool]:
 
 
 def value_of(page: Any, code: int, default: Any) -> Any:
+    """The value of a page's tag, a whole number where the default is one."""
     tag = page.tags.get(code)
     value = default if tag is None else tag.value
     return int(value) if isinstance(default, int) else value
 
 
 def rational(page: Any, code: int) -> list[int]:
+    """Numerator and denominator of a page's tag; 1 and 1 where it has none."""
     return [int(part) for part in (value_of(page, code, (1, 1)))]
 
 
