@@ -188,7 +188,7 @@ def _values(slices: Sequence[Slice], *, skip_unreadable: bool) -> Iterable[np.nd
     for one in slices:
         try:
             yield read_slice(one)
-        except (ValueError, OSError):  # `Pictures` names all of them
+        except (ValueError, OSError, ImportError):  # `Pictures` names all of them
             continue
 
 
