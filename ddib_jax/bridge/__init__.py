@@ -13,6 +13,7 @@ from ddib_jax.bridge.checks import (
 from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse_coupling
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
+from ddib_jax.bridge.meeting import dropped, meet, meeting_noise, warn_of_meeting
 
 __all__ = [
     "COUPLINGS",
@@ -29,9 +30,13 @@ __all__ = [
     "check_shape",
     "check_solved",
     "decode_coupled",
+    "dropped",
     "fixed_noise",
     "log_likelihood",
+    "meet",
+    "meeting_noise",
     "parse_coupling",
     "warn_of_guidance",
     "warn_of_latents",
+    "warn_of_meeting",
 ]

@@ -14,12 +14,16 @@ from ddib_jax.types import Images, Solver
 
 
 def check_meeting(source: DiffusionModel, target: DiffusionModel) -> None:
-    """Raise ValueError where the latents of `source` are not of the shape that `target` decodes."""
-    if source.data_shape != target.data_shape:
+    """Raise ValueError where the latents of `source` cannot meet those that `target` decodes.
+
+    Their numbers of channels may be unlike (`meet`); heights and widths may not, for no map of
+    pixels keeps both the noise and the picture's scale.
+    """
+    here, there = source.data_shape, target.data_shape
+    if here != there and (len(here) != 3 or len(there) != 3 or here[:2] != there[:2]):
         raise ValueError(
-            f"The two models cannot meet: the source makes latents of {_by(source.data_shape)},"
-            f" the target decodes {_by(target.data_shape)}; train both at one size and number of"
-            " channels."
+            f"The two models cannot meet: the source makes latents of {_by(here)}, the target"
+            f" decodes {_by(there)}; train both at one size. Numbers of channels may differ."
         )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.checks import as_floats, check_meeting
 from ddib_jax.bridge.couplings import Coupling, decode_coupled
+from ddib_jax.bridge.meeting import meet, meeting_noise
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, stage_of, steps_of
 from ddib_jax.solvers import Solution
 from ddib_jax.types import Context, Data, Keys, Perturbation, Scalar
@@ -55,7 +56,8 @@ class DDIB:
     def encode(self, keys: Keys, image: Data) -> tuple[Context, Solution[Array]]:
         """What the perturbation is called with besides its coefficient, and the ODE's solution.
 
-        The context holds data, fixed noise, latent, and the reference's latent where it is needed.
+        The context holds data, fixed noise, latent, and the reference's latent where it is needed;
+        and the noise of `meet` where the two models have unlike numbers of channels.
         """
         check_meeting(self.source.model, self.target.model)
         source, _ = self.bridges()
@@ -65,6 +67,9 @@ class DDIB:
         context = {"data": data, "noise": fixed_noise(keys, latent), "latent": latent}
         if "reference" in needs(self.perturb):
             context["reference"] = self.encode_reference(len(image))
+        if not self.alike:
+            shape = self.target.model.data_shape
+            context["meeting"] = meeting_noise(keys, shape, latent.dtype)
         return context, solution
 
     def perturbed_image(self, keys: Keys, image: Data) -> Data:
@@ -94,10 +99,20 @@ class DDIB:
         """The solution down the target's ODE from the perturbed latent; its y are the images."""
         latent = context["latent"]
         perturbed = at(self.perturb, "latent", latent, self._scalar(latent), context)
+        if not self.alike:
+            perturbed = meet(perturbed, context["meeting"])
         return self.decode_latent(latent, perturbed)
 
+    @property
+    def alike(self) -> bool:
+        """Whether the latents of both models are of one shape; if not, they `meet`."""
+        return self.source.model.data_shape == self.target.model.data_shape
+
     def decode_latent(self, latent: Data, perturbed: Data) -> Solution[Array]:
-        """As `decode`, from latents [b ...] as they were encoded and as they were perturbed."""
+        """As `decode`, from latents [b ...] as they were encoded and as they were perturbed.
+
+        perturbed: of the target's shape.
+        """
         source, target = self.bridges()
         if self.coupling is None:
             solution = target.solve(perturbed * target.scale, rising=False)
@@ -143,6 +158,11 @@ class DDIB:
                     " ends."
                 )
             return
+        if not self.alike:
+            raise ValueError(
+                "A coupling holds one image to another of the same channels, and these models have"
+                " unlike numbers of them; leave the coupling out."
+            )
         self.coupling.check(self.target.model.data_shape)
         source_end, target_end = float(source.sigmas[-1]), float(target.sigmas[-1])
         if abs(np.log(source_end / target_end)) > _SAME_END:

@@ -1,11 +1,28 @@
 """Kinds of options that several commands have, each with the word that the help shows for it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from ddib_jax.data.inputs import Reading
+from ddib_jax.data.scale import check_range
 from ddib_jax.options import Text, Within
+
+
+@dataclass(frozen=True)
+class Ends(Within):
+    """What words must be that declare a range of values: pairs of numbers, or percentiles."""
+
+    def fault(self, value: Sequence[str]) -> str:
+        """What is wrong with the words; "" for nothing, and for none."""
+        try:
+            check_range(value or ("0", "1"))
+        except ValueError:
+            return f"is {' '.join(value)}; expected LOW HIGH, each a number or a percentile as p1"
+        return ""
+
 
 ModelName = Annotated[str, tyro.conf.arg(metavar="MODEL")]
 """A model by name or path, as `pretrained.open` takes it."""
@@ -39,6 +56,15 @@ ImageSize = Annotated[
     tyro.conf.arg(metavar="HEIGHT [WIDTH]", help_behavior_hint="(default: the model's own)"),
 ]
 """Height and width of a latent model's images, or one number for both."""
+
+DeclaredRange = Annotated[
+    tuple[str, ...],
+    Ends(),
+    tyro.conf.arg(
+        name="range", metavar="LOW HIGH ...", help_behavior_hint="(default: none, 8-bit RGB)"
+    ),
+]
+"""A range of values in the files' own units, as `data.scale.declared_scale` takes it."""
 
 FlatReading = Annotated[Reading, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="files")]
 """How files are read, as a group of options."""

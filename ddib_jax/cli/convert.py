@@ -58,7 +58,11 @@ class Convert:
 
 
 def _ddib(out: Path, checkpoint: Checkpoint) -> None:
-    facts = {key: checkpoint.facts[key] for key in ("data", "training") if key in checkpoint.facts}
+    facts = {
+        key: checkpoint.facts[key]
+        for key in ("data", "training", "pixels")
+        if key in checkpoint.facts
+    }
     if not facts:
         facts = {"data": {}, "training": {"converted_from": Path(checkpoint.name).name}}
     model = checkpoint.model()

@@ -12,6 +12,7 @@ import tyro
 from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
 from ddib_jax.cli.arguments import GridName, SolverName
 from ddib_jax.data.inputs import open_inputs
+from ddib_jax.data.scale import Scale
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets.precision import Precision
 from ddib_jax.options import Count, Within
@@ -110,10 +111,13 @@ def read_inputs(
     split: str,
     limit: int | None,
     background: str = "white",
+    scale: Scale | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """Names and images [n h w c] of files, folders and data sets, fitted to a model's shape.
 
     As by `open_inputs`, whose errors it raises, but all at once, in an array of floats.
     """
-    images = open_inputs(inputs, shape, split=split, limit=limit, background=background)
+    images = open_inputs(
+        inputs, shape, split=split, limit=limit, background=background, scale=scale
+    )
     return images.names, images.take(0, len(images))

@@ -14,7 +14,8 @@ from ddib_jax.bridge import check_shape
 from ddib_jax.cli.arguments import ModelName
 from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled
-from ddib_jax.data.results import Results, open_folder, unique_names
+from ddib_jax.cli.pixels import decoded_results, scale_of
+from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.progress import progress
 from ddib_jax.solvers import LatticeHeun
 from ddib_jax.translation.latent_files import closing, read_latents
@@ -34,14 +35,17 @@ class Decode:
     model: ModelName
     """The model of the domain to decode into: a model directory or a shipped model."""
     out: Path
-    """Where the images go, one PNG each."""
+    """Where the images go: one PNG each, or files as those that were encoded where the model was
+    trained with a --range.
+    """
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
         """Read, decode, write."""
         open_folder(self.out)
-        own, latents, model, aux = read_latents(self.input)
+        encoded = read_latents(self.input)
+        own, latents, model, aux = encoded[:4]
         names = unique_names(own)
         checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         target = self.crossing.bridge(self.condition.model(checkpoint))
@@ -53,7 +57,14 @@ class Decode:
             )
             aux = None
         changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
-        results = Results(self.out, names, changed)
+        results = decoded_results(
+            self.out,
+            names,
+            changed,
+            shape=target.model.image_shape,
+            kept=(encoded.more, self.input),
+            scale=scale_of(checkpoint),
+        )
         size = min(self.crossing.batch(target, len(latents)), len(latents))
         lattice, pairs = None, []
         if aux is not None and isinstance(target.solver, LatticeHeun):

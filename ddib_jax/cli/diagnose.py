@@ -14,6 +14,7 @@ from ddib_jax.bridge import GRID, Bridge
 from ddib_jax.cli.arguments import GridName, ImageSize, OptionalText
 from ddib_jax.cli.conditions import Condition, size_of
 from ddib_jax.cli.crossing import check_images, read_inputs
+from ddib_jax.cli.pixels import scale_of
 from ddib_jax.data import DATASETS
 from ddib_jax.data.inputs import check_apart
 from ddib_jax.data.png import to_bytes
@@ -102,7 +103,13 @@ class Diagnose:
         model = Condition(self.label, self.prompt).model(checkpoint).at_precision(self.precision)
         check_images(model)
         inputs = self._inputs(facts)
-        _, images = read_inputs(inputs, model.image_shape, split=self.split, limit=self.limit)
+        _, images = read_inputs(
+            inputs,
+            model.image_shape,
+            split=self.split,
+            limit=self.limit,
+            scale=scale_of(checkpoint),
+        )
         description = described(model, facts)
         print("\n".join(f"{name:16} {words}" for name, words in description), flush=True)
 

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ddib_jax import pretrained, translation
-from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs, ModelName
+from ddib_jax.cli.arguments import ColourName, DeclaredRange, FlatReading, Inputs, ModelName
 from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.pixels import scale_of
 from ddib_jax.data.inputs import Reading, check_not_read, open_inputs
 from ddib_jax.data.results import write_unreadable
 from ddib_jax.files import check_output
@@ -42,6 +43,10 @@ class Encode:
     """Also store the auxiliary state of a reversible solver, twice the size: decoding by the same
     model then gives the images back exactly.
     """
+    declared: DeclaredRange = ()
+    """Read files as they are, and take these values, in the files' own units, for black and white;
+    for a model that does not say so itself: 0 65535, or a pair for each channel.
+    """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
@@ -65,6 +70,8 @@ class Encode:
             limit=self.limit,
             background=self.background,
             reading=self.reading,
+            scale=scale_of(checkpoint),
+            declared=self.declared,
         )
         size = min(self.crossing.batch(source, len(images)), len(images))
         told, latents, states, aux = set(), [], [], None
@@ -80,7 +87,7 @@ class Encode:
         if aux is not None:
             aux = dataclasses.replace(aux, value=np.concatenate(states))
         mark = self.condition.mark(checkpoint)
-        encoded = LatentFile(images.names, np.concatenate(latents), mark, aux)
+        encoded = LatentFile(images.names, np.concatenate(latents), mark, aux, images.to_arrays())
         write_latents(self.out, encoded, self.crossing.solver)
         write_unreadable(self.out.with_suffix(".unreadable.txt"), images.unreadable)
         print(f"{len(images)} latents lie in {self.out}.")

@@ -16,7 +16,9 @@ from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
 from ddib_jax.cli.crossing import Crossing, read_inputs
 from ddib_jax.cli.editing import EDITING
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pixels import source_scale
 from ddib_jax.cli.prepared import Method, Prepared
+from ddib_jax.data.scale import Scale
 from ddib_jax.gan import CycleGAN
 from ddib_jax.options import (
     Count,
@@ -82,11 +84,13 @@ class ReferenceOptions:
     file, or a data set, whose first image is taken.
     """
 
-    def image(self, shape: tuple[int, ...]) -> Float[np.ndarray, "h w c"] | None:
-        """The reference [h w c] in a model's shape, or None; raises as `read_inputs` does."""
+    def image(
+        self, shape: tuple[int, ...], scale: Scale | None = None
+    ) -> Float[np.ndarray, "h w c"] | None:
+        """The reference [h w c] in a model's shape and scale, or None; raises as `read_inputs`."""
         if self.reference is None:
             return None
-        return read_inputs([self.reference], shape, split="test", limit=1)[1][0]
+        return read_inputs([self.reference], shape, split="test", limit=1, scale=scale)[1][0]
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,9 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
             perturb=perturb,
             coupling=self.coupling(source.model.data_shape),
             until=self.until,
-            reference=self.image(shape),
+            reference=self.image(shape, source_scale(models)),
         )
-        as_it_is = self.couple is None and not self.perturb
+        as_it_is = self.couple is None and not self.perturb and ddib.alike
         film = (source, target) if as_it_is else None
         return Prepared(shape, ddib, costlier(source, target), film=film)
 

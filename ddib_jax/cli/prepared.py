@@ -2,7 +2,7 @@
 
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from ddib_jax.bridge import Bridge
+from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.cli.crossing import Crossing
 from ddib_jax.cli.models import Models
 from ddib_jax.types import Translator
@@ -20,6 +20,13 @@ class Prepared(NamedTuple):
     translator: Translator
     bridge: Bridge | None
     film: tuple[Bridge, Bridge] | None = None
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """That of one translation, [h w c]."""
+        if isinstance(self.translator, DDIB):
+            return self.translator.target.model.image_shape
+        return self.shape
 
 
 @runtime_checkable

@@ -13,9 +13,11 @@ from ddib_jax import pretrained, translation
 from ddib_jax.cli.arguments import ImageSize, ModelName, OptionalText
 from ddib_jax.cli.conditions import size_of
 from ddib_jax.cli.crossing import Crossing, Flat
+from ddib_jax.cli.pixels import scale_of
 from ddib_jax.cli.recording import Recording, film_of_samples, nearest_training_images
-from ddib_jax.data.png import write_grid, write_images
-from ddib_jax.data.results import open_folder
+from ddib_jax.data.declared import Outputs
+from ddib_jax.data.png import write_grid
+from ddib_jax.data.results import Results, open_folder
 from ddib_jax.diagnosis import evaluations, sample_record
 from ddib_jax.files import drafted
 from ddib_jax.options import Count, OptionalPortion, OptionalSigned, Text, Whole
@@ -30,7 +32,9 @@ class Sample:
     model: ModelName
     """A model directory or a shipped model."""
     out: Path
-    """Where the samples go, one PNG each, and sheet.png with all."""
+    """Where the samples go, one PNG each (of a model trained with a --range TIFF where that holds
+    them better), and sheet.png with all.
+    """
     label: Annotated[str, tyro.conf.arg(name="class", metavar="CLASS[,CLASS ...]|all")] = "all"
     """Classes of a class-conditional model by name or number (.npy files for one that is told
     embeddings), separated by commas; the samples take them in turn.
@@ -92,8 +96,10 @@ class Sample:
             progress=progress("sampling"),
         )
         names = [f"sample-{i:05d}" for i in range(self.count)]
+        scale = scale_of(checkpoint)
+        files = None if scale is None else Outputs.plain(names, model.image_shape, scale)
+        Results(self.out, names, {}, files=files, scale=scale).write(0, images)
         with drafted(self.out) as draft:
-            write_images(draft, names, images)
             write_grid(draft / "sheet.png", images)
         recording.kept.add(sample=images)
         if told := words or self.prompt:

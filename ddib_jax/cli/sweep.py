@@ -1,10 +1,10 @@
 """`ddib sweep`: images in, their translations under many coefficients of a perturbation out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -12,11 +12,12 @@ import tyro
 
 from ddib_jax import distributed
 from ddib_jax.bridge import DDIB
-from ddib_jax.cli.arguments import FlatReading, Inputs
+from ddib_jax.cli.arguments import DeclaredRange, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.cli.hosts import Hosts, Joined
 from ddib_jax.cli.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pixels import decoded_results, open_results, source_scale, target_scale
 from ddib_jax.cli.recording import Recording, costs, from_to, measured
 from ddib_jax.data.inputs import InputImages, Reading, check_apart, open_inputs
 from ddib_jax.data.results import Results, open_folder, unique_names
@@ -66,6 +67,10 @@ class Sweep:
     """Seed of the noise that perturbations draw."""
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html."""
+    declared: DeclaredRange = ()
+    """Read files as they are, and take these values, in the files' own units, for black and white;
+    for a source model that does not say so itself: 0 65535, or a pair for each channel.
+    """
     film: bool = True
     """Solve a few images' ways once more, for the film and the way back on the page. Of one image
     that takes half as long again.
@@ -100,11 +105,11 @@ class Sweep:
             perturb=perturb,
             coupling=self.coupling.coupling(source.model.data_shape),
             until=self.coupling.until,
-            reference=self.look_at.image(source.model.image_shape),
+            reference=self.look_at.image(source.model.image_shape, source_scale(self.models)),
         )
         labels = _labels(coefficients)
         size = min(self.crossing.batch(costlier(source, target), len(images)), len(images))
-        results = Results(self.out, images.names, images.changed, part=shard.index)
+        results = self._results(images, target.model.image_shape, shard)
         told, rows = set(), {}
         for start in progress("sweeping")(range(0, len(images), size)):
             part = images.take(start, start + size)
@@ -153,7 +158,7 @@ class Sweep:
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
         words = " and then ".join((self.perturb, *self.then))
-        film_end = ddib.target if ddib.coupling is None else None
+        film_end = ddib.target if ddib.coupling is None and ddib.alike else None
         did = f"images translated under {len(coefficients)} coefficients of {words}"
         recording.write(
             "sweep",
@@ -190,8 +195,10 @@ class Sweep:
                 reading=self.reading,
                 index=shard.index,
                 count=shard.count,
+                scale=source_scale(self.models),
+                declared=self.declared,
             )
-        names, latents, model, _ = read_latents(Path(path))
+        names, latents, model, _, more = read_latents(Path(path))
         if model != self.models.marks()[0]:
             raise ValueError(
                 f"The latents in {path} were encoded by another model than"
@@ -205,16 +212,37 @@ class Sweep:
                 " than there are latents."
             )
         own = slice(shard.index, self.limit, shard.count)
-        return Latents(unique_names(names)[own], names[own], latents[own])
+        kept = more if len(names[own]) == len(names) else {}
+        return Latents(unique_names(names)[own], names[own], latents[own], (kept, Path(path)))
+
+    def _results(
+        self, images: "InputImages | Latents", shape: tuple[int, ...], shard: Shard
+    ) -> Results:
+        """Where results of the shape [h w c] go."""
+        if isinstance(images, Latents):
+            scale = target_scale(self.models)
+            return decoded_results(
+                self.out, images.names, images.changed, shape=shape, kept=images.kept, scale=scale
+            )
+        return open_results(self.out, images, self.models, shape, part=shard.index)
 
 
 class Latents:
-    """Latents of a file, in the place of images: their names, safe ones and own, and arrays."""
+    """Latents of a file, in the place of images: their names, safe ones and own, and arrays.
+
+    kept: what the file keeps besides them, and the file.
+    """
 
     unreadable: tuple[str, ...] = ()
 
-    def __init__(self, names: list[str], own: list[str], latents: np.ndarray):
-        self.names, self._latents = names, latents
+    def __init__(
+        self,
+        names: list[str],
+        own: list[str],
+        latents: np.ndarray,
+        kept: tuple[Mapping[str, Any], Path],
+    ):
+        self.names, self._latents, self.kept = names, latents, kept
         self.changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
 
     def __len__(self) -> int:

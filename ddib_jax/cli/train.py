@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ddib_jax.cli.arguments import DataName
+from ddib_jax.cli.arguments import DataName, DeclaredRange
 from ddib_jax.cli.training_data import TrainingData
 from ddib_jax.trainer import Training, train
 
@@ -25,14 +25,25 @@ class Train(Training, TrainingData):
     286/256 of the size, then cropped).
     """
 
+    declared: DeclaredRange = ()
+    """Read a folder's files as they are, with all their channels, and take these values, in the
+    files' own units, for black and white: 0 65535, -1000 2000, or percentiles of the images, p1
+    p99; a pair for all channels or one for each. The range is stored in the model.
+    """
+
     def run(self) -> None:
         """Train, with previews, and write the model directory."""
         self.start(self.out, self.data)
         folder = Path(self.data)
         train(
-            self.load(self.data, crop=self.crop),
+            self.load(self.data, crop=self.crop, declared=self.declared),
             self,
             self.out,
             name=folder.name if folder.is_dir() else self.data,
-            data={"data": self.data, "image_size": self.image_size, "crop": self.crop},
+            data={
+                "data": self.data,
+                "image_size": self.image_size,
+                "crop": self.crop,
+                **({"range": list(self.declared)} if self.declared else {}),
+            },
         )

@@ -13,11 +13,12 @@ import tyro
 
 from ddib_jax import distributed, translation
 from ddib_jax.bridge import DDIB
-from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs
+from ddib_jax.cli.arguments import ColourName, DeclaredRange, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.cli.hosts import Hosts, Joined
 from ddib_jax.cli.methods import METHODS, DDIBOptions, MethodOptions, options_of
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pixels import decoded_results, open_results, source_scale, target_scale
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.cli.recording import (
     Recording,
@@ -27,8 +28,8 @@ from ddib_jax.cli.recording import (
     nearest_training_images,
 )
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
-from ddib_jax.data.png import write_grid
-from ddib_jax.data.results import Results, open_folder, unique_names
+from ddib_jax.data.png import COLUMNS, ROWS, write_before_and_after
+from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
@@ -40,9 +41,6 @@ from ddib_jax.translation.batching import costlier
 from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
 from ddib_jax.translation.lattice import states
 from ddib_jax.translation.paths import check_path
-
-_ROWS, _COLUMNS = 4, 16
-"""Of pairs of rows, and of images a row, that the sheet shows at most."""
 
 
 def _grouped(options: type) -> Any:
@@ -59,8 +57,8 @@ class Translate:
     that an earlier translation kept.
     """
     out: Path
-    """Where the translations go, one PNG an image, and sheet.png with each source above its
-    translation; several hosts share the folder.
+    """Where the translations go, one PNG an image (or files as the sources' own, where a range is
+    declared), and sheet.png with each source above its translation; several hosts share the folder.
     """
     method: Annotated[str, tyro.conf.arg(metavar="|".join(METHODS))] = "ddib"
     """How to translate; `--method NAME --help` shows that method's own options."""
@@ -80,6 +78,10 @@ class Translate:
     """Take only this many images, the first ones."""
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html, with each image before and after.
+    """
+    declared: DeclaredRange = ()
+    """Read files as they are, and take these values, in the files' own units, for black and white;
+    for a source model that does not say so itself: 0 65535, or a pair for each channel.
     """
     film: bool = True
     """Solve a few images' ways once more, for the film and the way back on the page. Of one image
@@ -136,8 +138,12 @@ class Translate:
             reading=self.reading,
             index=shard.index,
             count=shard.count,
+            scale=source_scale(self.models),
+            declared=self.declared,
         )
-        results = Results(self.out, images.names, images.changed, part=shard.index)
+        results = open_results(
+            self.out, images, self.models, prepared.result_shape, part=shard.index
+        )
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
@@ -156,12 +162,14 @@ class Translate:
             latents = None if latents is None else latents[: len(part)]
             recording.kept.add(source=part, translation=translations, latents=latents)
             results.write(start, translations)
-            if start < _ROWS * _COLUMNS:
+            if start < ROWS * COLUMNS:
                 shown.append((part, translations))
         results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
-                _write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
+                write_before_and_after(
+                    draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True))
+                )
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
                     write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
@@ -207,6 +215,11 @@ class Translate:
                 " perturbations, couplings, the trajectory and further processes."
             )
         source, target = self.models.both(self.crossing)
+        if source.model.data_shape != target.model.data_shape:
+            raise ValueError(
+                "--aux hands pairs of states on from model to model, and these two have unlike"
+                " numbers of channels; leave it out."
+            )
         if not isinstance(source.solver, LatticeHeun):
             raise ValueError(
                 f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
@@ -218,14 +231,14 @@ class Translate:
             "progress": progress("translating"),
         }
         if path.suffix == ".npz" and len(self.input) == 1:
-            names, model, origin, aux = read_pairs(path)
+            names, model, origin, aux, more = read_pairs(path)
             if model != here:
                 raise ValueError(
                     f"The pairs in {path} lie at another model, or under another class or guidance,"
                     f" than the source '{self.models.source or self.models.model}'; the target of"
                     " the translation that kept them is the source of the way back."
                 )
-            names = names[: self.limit]
+            names, more = names[: self.limit], more if self.limit is None else {}
             aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
             data = states(source, aux, rising=False)
             images = translation.to_images(source.model, data)
@@ -238,19 +251,28 @@ class Translate:
                 limit=self.limit,
                 background=self.background,
                 reading=self.reading,
+                scale=source_scale(self.models),
+                declared=self.declared,
             )
             names, images = opened.names, opened.take(0, len(opened))
-            origin = here
+            origin, more = here, opened.to_arrays()
             up = translation.encode(source, images, **sized(len(names)))
         down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
         safe = unique_names(names)
         changed = {new: name for new, name in zip(safe, names, strict=True) if new != name}
-        results = Results(self.out, safe, changed)
+        results = decoded_results(
+            self.out,
+            safe,
+            changed,
+            shape=target.model.image_shape,
+            kept=(more, path),
+            scale=target_scale(self.models),
+        )
         results.write(0, down.y)
         results.close()
         with drafted(self.out) as draft:
-            _write_sheet(draft / "sheet.png", images, down.y)
-            pairs = PairFile(names, there, origin, down.aux)
+            write_before_and_after(draft / "sheet.png", images, down.y)
+            pairs = PairFile(names, there, origin, down.aux, more)
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
         recording.kept.add(source=images, translation=down.y, latents=up.y)
@@ -292,18 +314,3 @@ def _changed(options: Any) -> list[str]:
         for field in dataclasses.fields(options)
         if getattr(options, field.name) != field.default
     ]
-
-
-def _write_sheet(path: Path, images: np.ndarray, translations: np.ndarray) -> None:
-    """Write rows of images [n h w c], each above a row of its translations [n h w c]."""
-    columns = min(len(images), _COLUMNS)
-    rows = []
-    for start in range(0, min(len(images), _ROWS * _COLUMNS), columns):
-        for part in (images, translations):
-            rows.append(_filled(part[start : start + columns], columns))
-    write_grid(path, np.concatenate(rows), columns=columns)
-
-
-def _filled(row: np.ndarray, columns: int) -> np.ndarray:
-    """The row [n h w c] with white images behind it, `columns` in all."""
-    return np.concatenate([row, np.ones((columns - len(row), *row.shape[1:]), row.dtype)])

@@ -1,7 +1,7 @@
 """Data sets by name: `five`, `digits:1,2,3`, `lab:photo.png`, `tfds:cifar10`, a folder."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ddib_jax.data.arrays import ArrayImages
@@ -101,6 +101,7 @@ def load_dataset(
     crop: str = "centre",
     skip_unreadable: bool = False,
     max_pixels: int = MAX_PIXELS,
+    declared: Sequence[str] = (),
 ) -> ImageSource:
     """Load a data set by name, or a folder of images by its path.
 
@@ -128,15 +129,20 @@ def load_dataset(
     data of tensorflow-datasets. `seed` fixes the hues of coloured digits in evaluation and the
     points of a shape. `image_size` crops images to a square and resizes them to that side; with
     `crop` "random" instead of "centre", training draws a random part of the square.
-    `skip_unreadable` and `max_pixels` are of folders, as in `image_folder`.
+    `skip_unreadable`, `max_pixels` and `declared` are of folders, as in `image_folder`.
 
     Raises:
-        ValueError: the name or the split is unknown, the size or the crop does not suit, or a
-            folder holds two domains.
+        ValueError: the name or the split is unknown, the size or the crop does not suit, a range
+            is declared for what is no folder, or a folder holds two domains.
         FileNotFoundError: the data are missing.
     """
     check_split(split)
     kind, _, argument = str(name).partition(":")
+    if declared and (is_named(name) or (kind == "tfds" and not Path(name).exists())):
+        raise ValueError(
+            f"The data set '{name}' has a range of its own; a range is declared for a folder of"
+            " files. Leave --range out."
+        )
     if is_named(name):
         source = DATASETS[kind](argument, split, directory, seed)
         _check_whole(kind, source, image_size, crop)
@@ -160,6 +166,7 @@ def load_dataset(
         crop=crop,
         skip_unreadable=skip_unreadable,
         max_pixels=max_pixels,
+        declared=declared,
     )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ddib_jax.data.captions import CaptionedPictures
+from ddib_jax.data.declared import declared_folder
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures, View
 from ddib_jax.data.walk import captioned_files
 from ddib_jax.files import drafted_file
@@ -24,8 +25,13 @@ def image_folder(
     limit: int | None = None,
     skip_unreadable: bool = False,
     max_pixels: int = MAX_PIXELS,
+    declared: Sequence[str] = (),
 ) -> Pictures:
     """Read every image below `directory`, sorted by path, as 8-bit RGB; `items` are the paths.
+
+    With a `declared` range (words as of `declared_scale`) files are read as they are instead, in
+    their own units and with their own channels, and `scale` is what their values mean; NumPy's
+    files, NIfTI and DICOM are images then, and slices of volumes are.
 
     Links are followed; `image_files` says which files are images, and warns of those that are left
     out. `View.fitted` says how pixels are converted, and `background` what lies below transparent
@@ -41,12 +47,16 @@ def image_folder(
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
         ValueError: images cannot be read (all are named) or have more than `max_pixels` pixels, or
-            their sizes differ.
+            their sizes differ; with a declared range also where their types or channels do.
     """
+    view = View(image_size, half, background, crop, max_pixels)
+    if declared:
+        return declared_folder(
+            directory, declared, view, limit=limit, skip_unreadable=skip_unreadable
+        )
     directory = Path(directory)
     paths, files = captioned_files(directory)
     paths = paths[:limit]
-    view = View(image_size, half, background, crop, max_pixels)
     within = [path.relative_to(directory).parts for path in paths]
     labels, classes = None, ()
     if all(len(parts) > 1 for parts in within):

@@ -1,16 +1,11 @@
 """What the words of a command line that name images mean, and these images, read lazily."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-
 from ddib_jax.data import (
     DATASETS,
-    MAX_PIXELS,
     Pictures,
     image_files,
     is_named,
@@ -18,69 +13,13 @@ from ddib_jax.data import (
     part_of,
 )
 from ddib_jax.data.folder import read_image
+from ddib_jax.data.input_files import open_files
+from ddib_jax.data.input_images import InputImages, Item, Reading, Some
 from ddib_jax.data.pictures import View
 from ddib_jax.data.results import unique_names
+from ddib_jax.data.scale import Scale
 from ddib_jax.data.sources import ImageSource
 from ddib_jax.files import lies_in, same_place
-from ddib_jax.options import Count
-
-_LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)
-"""Weights of red, green and blue in a grey pixel (ITU-R BT.601)."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files of pictures are read."""
-
-    skip_unreadable: bool = False
-    """Leave out files that cannot be read, and list them in unreadable.txt beside the results."""
-    max_pixels: Count = MAX_PIXELS
-    """Pixels of the largest picture that is read; larger ones are refused before they are decoded.
-    """
-
-
-class Item(NamedTuple):
-    """An image: its name, safe for a result; its own; where it is from, a path or a data set."""
-
-    name: str
-    stem: str
-    origin: str
-
-
-class InputImages:
-    """The images that the words of a command line name, of one model's shape.
-
-    items: one for each, of unique names. They are read and checked at once, kept as bytes where
-    these are not too many, and become floats when they are taken. unreadable: what was left out,
-    and why.
-    """
-
-    def __init__(self, items: list[Item], sources: Sequence["Pictures | _Some"], channels: int):
-        self.items, self._sources, self._channels = items, sources, channels
-        self.unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of results of the images: safe, and unique among those of all hosts."""
-        return [item.name for item in self.items]
-
-    @property
-    def changed(self) -> dict[str, str]:
-        """Name -> where the image is from, of those whose own name could not stay."""
-        return {item.name: item.origin for item in self.items if item.name != item.stem}
-
-    def take(self, start: int, stop: int) -> Float[np.ndarray, "n h w c"]:
-        """The images from `start` up to `stop`, float32 in [-1, 1]."""
-        parts, offset = [], 0
-        for source in self._sources:
-            first, last = max(start - offset, 0), min(stop - offset, len(source))
-            if first < last:
-                parts.append(_coloured(source.take(range(first, last)), self._channels))
-            offset += len(source)
-        return np.concatenate(parts)
 
 
 def open_inputs(
@@ -93,15 +32,39 @@ def open_inputs(
     reading: Reading | None = None,
     index: int = 0,
     count: int = 1,
+    scale: Scale | None = None,
+    declared: Sequence[str] = (),
 ) -> InputImages:
     """The images of files, folders (`part_of`) and data sets, fitted to a model's shape [h w c].
 
     Pictures of files are cropped to their central part of that shape and resized, transparency is
     laid over `background`; for a model of one channel they are made grey. Of the first `limit`
-    images, part `index` of `count` equal ones is read, that of this host, and no other. Raises
-    FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not
-    fit.
+    images, part `index` of `count` equal ones is read, that of this host, and no other.
+
+    scale: the model's own, where it has one, or `declared`, numbers as of `declared_scale`: files
+    are then read in their own units, with the channels that they have, and slices of volumes are
+    images; limit counts files. Raises FileNotFoundError for a path that is not there, ValueError
+    for what cannot be read or does not fit, and for volumes on several hosts.
     """
+    if scale is not None and declared:
+        raise ValueError(
+            f"The model says itself what its values mean ({scale.dtype}, {scale.words()}); leave"
+            " --range out."
+        )
+    if any(word.startswith("p") for word in declared):
+        raise ValueError("A percentile is of training images; give the range in numbers (--range).")
+    if scale is not None or declared:
+        return open_files(
+            inputs,
+            shape,
+            split=split,
+            limit=limit,
+            reading=reading or Reading(),
+            index=index,
+            count=count,
+            scale=scale,
+            declared=declared,
+        )
     reading = Reading() if reading is None else reading
     if not inputs or (limit is not None and limit < 1):
         raise ValueError(
@@ -131,7 +94,7 @@ def open_inputs(
         if not own:
             continue
         if part.source is not None:
-            sources.append(_Some(part.source, own))
+            sources.append(Some(part.source, own))
             items += [part.items[place] for place in own]
             continue
         view = View((shape[0], shape[1]), part.half, background, max_pixels=reading.max_pixels)
@@ -140,7 +103,7 @@ def open_inputs(
         pictures = Pictures(paths, view, read_image, skip_unreadable=reading.skip_unreadable)
         sources.append(pictures)
         items += [mine[place] for place in pictures.readable]
-    return InputImages(items, sources, shape[2])
+    return InputImages(items, sources, shape)
 
 
 def check_apart(out: str | Path, inputs: Sequence[str]) -> None:
@@ -174,20 +137,6 @@ class _Part(NamedTuple):
     items: list[Item]
     source: ImageSource | None = None
     half: str | None = None
-
-
-@dataclass(frozen=True)
-class _Some:
-    """Some images of a data set, by their indices."""
-
-    source: ImageSource
-    indices: range
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def take(self, indices: Sequence[int]) -> np.ndarray:
-        return self.source.take([self.indices[index] for index in indices])
 
 
 def _places(word: str) -> list[Path]:
@@ -246,10 +195,3 @@ def _of_dataset(word: str, shape: tuple[int, ...], split: str) -> _Part:
     stems = [f"{stem}-{index:05d}" for index in range(len(source))]
     origins = [f"{word} {index}" for index in range(len(source))]
     return _Part([*map(Item, stems, stems, origins)], source)
-
-
-def _coloured(images: np.ndarray, channels: int) -> np.ndarray:
-    """Images [n h w 1|3] with as many channels as a model has."""
-    if images.shape[-1] == channels:
-        return images
-    return np.repeat(images, channels, axis=-1) if channels == 3 else images @ _LUMINANCE

@@ -6,13 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from ddib_jax.data.scale import CLIPPED, Scale
 from ddib_jax.data.sources import ALL, Indices, to_float
+
+Pixels: TypeAlias = UInt8[np.ndarray, "*n h w c"] | Float[np.ndarray, "*n h w c"]
+"""Bytes, or float32 in [-1, 1]."""
 
 LOADED = 286 / 256
 """Pictures to be cropped at random are read this much larger, as in CycleGAN: 286 for 256."""
@@ -24,8 +28,10 @@ _OTHERS = {
     "a video: export its frames": (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"),
     "an archive: unpack it": (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"),
     "a format to be converted first": (
-        *(".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".svg", ".pdf", ".dcm", ".nii"),
-        *(".npy", ".exr", ".h5"),
+        *(".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".svg", ".pdf", ".exr", ".h5"),
+    ),
+    "a format that is read where a range is declared: --range LOW HIGH": (
+        *(".dcm", ".ima", ".nii", ".npy", ".npz"),
     ),
 }
 """What files may be that are given as pictures and are none that Pillow decodes."""
@@ -40,14 +46,24 @@ class Noted:
     """What is to be said of files that are read: their names, and what is odd about them.
 
     dark: the largest values of pictures with 16 bits, where these fill a small part of the range.
-    several: those that hold more frames or pages than the first.
+    several: those that hold more frames or pages than the first. outside: of each picture that is
+    read by a scale, the share of its values that are clipped.
     """
 
     dark: dict[str, int] = field(default_factory=dict)
     several: list[str] = field(default_factory=list)
+    outside: list[float] = field(default_factory=list)
 
-    def warn(self, count: int) -> None:
+    def warn(self, count: int, scale: Scale | None) -> None:
         """Say it, of so many files."""
+        share = float(np.mean(self.outside)) if self.outside else 0.0
+        if scale is not None and share > scale.outside + CLIPPED:
+            known = f", as {scale.outside:.1%} of those it was made for do" if scale.outside else ""
+            warnings.warn(
+                f"{share:.1%} of the values lie outside of the range {scale.words()} and are"
+                f" clipped{known}; declare a wider one if they matter.",
+                stacklevel=4,
+            )
         if self.dark:
             name, largest = next(iter(self.dark.items()))
             warnings.warn(
@@ -71,8 +87,9 @@ class View:
 
     image_size: the side of the central square, or height and width of the central part of that
     shape. With a random crop the square is resized to `LOADED` times `image_size`, and each draw
-    takes a part of `image_size`. max_pixels: of a file that is read. noted: where it goes what is
-    to be said of files. Raises ValueError for a size below 1, an unknown crop or colour, and a
+    takes a part of `image_size`. max_pixels: of a file that is read. scale: what the values of
+    files mean that are read in their own units; None for 8-bit RGB. noted: where it goes what is to
+    be said of files. Raises ValueError for a size below 1, an unknown crop or colour, and a
     random crop without a size.
     """
 
@@ -82,6 +99,7 @@ class View:
     crop: str = "centre"
     max_pixels: int = MAX_PIXELS
     noted: "Noted | None" = field(default=None, compare=False)
+    scale: Scale | None = None
 
     def __post_init__(self):
         if self.shape is not None and min(self.shape) < 1:
@@ -143,9 +161,11 @@ class View:
 
 
 class Pictures:
-    """Pictures of one size, an `ImageSource` of (h, w, 3) in [-1, 1].
+    """Pictures of one size, an `ImageSource` of (h, w, c) in [-1, 1].
 
-    `read(item, view)` gives the fitted pixels of an item; a random crop is the only augmentation.
+    `read(item, view)` gives the fitted pixels of an item, bytes or floats in [-1, 1]; a random crop
+    is the only augmentation. scale: what values in the files' units mean, with the share of these
+    that lies outside of it; None for 8-bit RGB.
     Every item is read once at the start, so that a bad one is named before any work is done. If all
     together need at most `memory` bytes they stay in memory, otherwise each draw reads them again.
     With `skip_unreadable` items that cannot be read are left out: `readable` are the indices of the
@@ -158,7 +178,7 @@ class Pictures:
         self,
         items: Sequence[Any],
         view: View,
-        read: Callable[[Any, View], UInt8[np.ndarray, "h w 3"]],
+        read: Callable[[Any, View], Pixels],
         *,
         labels: Int[np.ndarray, " n"] | None = None,
         classes: tuple[str, ...] = (),
@@ -171,15 +191,18 @@ class Pictures:
         self._pixels, shape, self.readable, self.unreadable = loaded
         self.items = [items[i] for i in self.readable] if self.unreadable else items
         self.labels = None if labels is None else labels[self.readable]
-        self.image_shape = (*(view.shape or shape[:2]), 3)
-        noted.warn(len(items))
+        self.image_shape = (*(view.shape or shape[:2]), shape[2])
+        noted.warn(len(items), view.scale)
+        self.scale = view.scale
+        if view.scale is not None and noted.outside:
+            self.scale = replace(view.scale, outside=float(np.mean(noted.outside)))
 
     def __len__(self) -> int:
         return len(self.items)
 
     def take(
         self, indices: Indices, *, rng: np.random.Generator | None = None, part: slice = ALL
-    ) -> Float[np.ndarray, "m h w 3"]:
+    ) -> Float[np.ndarray, "m h w c"]:
         """The images at `indices`, float32 in [-1, 1].
 
         With a random crop they are cropped anywhere by `rng`, or in the middle without it.
@@ -187,7 +210,7 @@ class Pictures:
         indices = np.asarray(indices)
         loaded = self._view.loaded
         if loaded is None or self._view.crop != "random":
-            return to_float(self._read_again(indices[part]))
+            return _floats(self._read_again(indices[part]))
         height, width = self.image_shape[:2]
         room = loaded[0] - height
         # Drawn for the whole batch and then cut, as `part` demands.
@@ -200,9 +223,9 @@ class Pictures:
             image[y : y + height, x : x + width]
             for image, (y, x) in zip(pixels, corners[part], strict=True)
         ]
-        return to_float(np.stack(crops))
+        return _floats(np.stack(crops))
 
-    def _read_again(self, indices: Int[np.ndarray, " m"]) -> UInt8[np.ndarray, "m h w 3"]:
+    def _read_again(self, indices: Int[np.ndarray, " m"]) -> Pixels:
         """The fitted pixels of some items, from memory where they are kept."""
         if self._pixels is not None:
             return self._pixels[indices]
@@ -211,7 +234,7 @@ class Pictures:
 
     def _load(
         self, items: Sequence[Any], view: View, memory: int | None, *, skip: bool = False
-    ) -> tuple[UInt8[np.ndarray, "n h w 3"] | None, tuple[int, ...], list[int], list[str]]:
+    ) -> tuple[Pixels | None, tuple[int, ...], list[int], list[str]]:
         """Read all items: their pixels, None if these exceed `memory` bytes, and their shape.
 
         Then the indices of those that can be read, and the others with their reasons, which are
@@ -226,7 +249,7 @@ class Pictures:
                 if shape is None:
                     shape, first = result.shape, items[index]
                     if memory is None or len(items) * result.nbytes <= memory:
-                        pixels = np.empty((len(items), *shape), np.uint8)
+                        pixels = np.empty((len(items), *shape), result.dtype)
                 if result.shape != shape:
                     unequal.append(f"{items[index]} ({result.shape[1]}x{result.shape[0]})")
                 elif pixels is not None:
@@ -253,12 +276,16 @@ class Pictures:
             pixels = pixels[readable]
         return pixels, shape, readable, unreadable
 
-    def _attempt(self, view: View, item: Any) -> UInt8[np.ndarray, "h w 3"] | Exception:
+    def _attempt(self, view: View, item: Any) -> Pixels | Exception:
         try:
             return self._read(item, view)
         # Decoders raise anything on a damaged file; `_load` names all such files in one error.
         except Exception as error:
             return error
+
+
+def _floats(pixels: Pixels) -> Float[np.ndarray, "n h w c"]:
+    return to_float(pixels) if pixels.dtype == np.uint8 else pixels
 
 
 def _rgb(image: Image.Image, background: str) -> Image.Image:

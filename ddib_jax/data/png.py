@@ -7,10 +7,27 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+ROWS, COLUMNS = 4, 16
+"""Of pairs of rows, and of images a row, that a sheet of translations shows at most."""
+
 
 def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w c"]:
     """Floats in [-1, 1], clipped, to bytes in [0, 255], rounded to nearest."""
     return np.rint((np.clip(np.asarray(images), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def displayed(images: Float[np.ndarray, "*n h w c"]) -> Float[np.ndarray, "*n h w c"]:
+    """Images of any channels as people see them: of two the first, of four or more three."""
+    channels = images.shape[-1]
+    return images if channels in (1, 3) else images[..., : 1 if channels == 2 else 3]
+
+
+def alike(*groups: Float[np.ndarray, "n h w _"]) -> list[Float[np.ndarray, "n h w c"]]:
+    """Groups of images as people see them, grey ones as colours where others have some."""
+    shown = [displayed(images) for images in groups]
+    colours = max(images.shape[-1] for images in shown)
+    grey = lambda images: images.shape[-1] < colours
+    return [np.repeat(images, colours, axis=-1) if grey(images) else images for images in shown]
 
 
 def write_images(
@@ -28,8 +45,11 @@ def write_images(
 def write_grid(
     path: str | Path, images: Float[np.ndarray, "n h w c"], *, columns: int = 8, zoom: int = 2
 ) -> Path:
-    """Write images in [-1, 1] as one PNG, row by row, `zoom` times as large; returns the path."""
-    tiles = to_bytes(images).repeat(zoom, axis=1).repeat(zoom, axis=2)
+    """Write images in [-1, 1] as one PNG, row by row, `zoom` times as large; returns the path.
+
+    Of two channels the first is shown, of four or more the first three.
+    """
+    tiles = to_bytes(displayed(images)).repeat(zoom, axis=1).repeat(zoom, axis=2)
     count, height, width, channels = tiles.shape
     rows = -(-count // columns)
     sheet = np.full((rows * columns, height + 2, width + 2, channels), 255, np.uint8)
@@ -40,3 +60,21 @@ def write_grid(
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(path)
     return path
+
+
+def write_before_and_after(
+    path: Path, images: Float[np.ndarray, "n h w _"], translations: Float[np.ndarray, "n h w _"]
+) -> None:
+    """Write rows of images, each above a row of their translations, as one PNG.
+
+    Of the first `ROWS` x `COLUMNS`; grey ones beside colours are shown in these.
+    """
+    columns = min(len(images), COLUMNS)
+    images, translations = alike(images, translations)
+    rows = []
+    for start in range(0, min(len(images), ROWS * COLUMNS), columns):
+        for part in (images, translations):
+            row = part[start : start + columns]
+            white = np.ones((columns - len(row), *row.shape[1:]), row.dtype)
+            rows.append(np.concatenate([row, white]))
+    write_grid(path, np.concatenate(rows), columns=columns)

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ddib_jax.data.declared import Outputs
 from ddib_jax.data.folder import write_unreadable
+from ddib_jax.data.formats import write_file
 from ddib_jax.data.png import write_images
+from ddib_jax.data.scale import Scale
 from ddib_jax.files import check_output, drafted, drafted_file, safe_names
 from ddib_jax.runs import OVERVIEWS
 
@@ -45,17 +48,28 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 class Results:
-    """The results of images, PNGs in the folder `out`, written in any number of parts.
+    """The results of images in the folder `out`, written in any number of parts.
 
     names: of the images' results, safe and unique. changed: name -> where the image is from, of
-    those whose names had to change. part: of several hosts, the number of this one.
+    those whose names had to change. part: of several hosts, the number of this one. files, scale:
+    the files that results go to, and what [-1, 1] means there; without, they are PNGs of 8 bits.
+    A volume is written when its last slice is there.
     """
 
     def __init__(
-        self, out: Path, names: Sequence[str], changed: Mapping[str, str], *, part: int = 0
+        self,
+        out: Path,
+        names: Sequence[str],
+        changed: Mapping[str, str],
+        *,
+        part: int = 0,
+        files: Outputs | None = None,
+        scale: Scale | None = None,
     ):
         self.out, self.names, self._changed = out, names, changed
         self._part, self._mapped = f"-{part}" if part else "", not changed
+        self._files, self._scale = files, scale
+        self._waiting: dict[tuple[int, str], dict[int, np.ndarray]] = {}
 
     def write(self, start: int, images: Float[np.ndarray, "n h w c"], *, ending: str = "") -> None:
         """Write the results of the images from `start` on; each file is there wholly or not.
@@ -68,7 +82,19 @@ class Results:
             with drafted_file(self._mapping) as draft:
                 draft.write_text(json.dumps(dict(self._changed), indent=1) + "\n")
         with drafted(self.out) as draft:
-            write_images(draft, [f"{name}{ending}" for name in names], images)
+            if self._files is None or self._scale is None:
+                write_images(draft, [f"{name}{ending}" for name in names], images)
+                return
+            places = self._files.places[start : start + len(images)]
+            for image, (file, index) in zip(images, places, strict=True):
+                slices = self._waiting.setdefault((file, ending), {})
+                slices[index] = image
+                header = self._files.headers[file]
+                if len(slices) == header.slices:
+                    whole = np.stack([slices[number] for number in range(header.slices)])
+                    name = f"{self._files.names[file]}{ending}"
+                    write_file(draft, name, header, self._scale.to_values(whole), self._scale)
+                    del self._waiting[file, ending]
 
     def close(self, *, unreadable: Sequence[str] = ()) -> None:
         """Say which names had to change; write which files could not be read, and say so."""

@@ -4,7 +4,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,19 +41,27 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in formats if name in opened)
 
 
-def image_files(directory: str | Path) -> list[Path]:
+def is_image(name: str) -> bool:
+    """Whether a file is read as an image, by its name."""
+    return Path(name).suffix.lower() in suffixes()
+
+
+def image_files(directory: str | Path, *, known: Callable[[str], bool] = is_image) -> list[Path]:
     """Every image below `directory`, sorted by path; links to folders and files are followed.
 
-    Images are known by suffix. Hidden files and folders, those of operating systems (`__MACOSX`,
-    `@eaDir` ...) and runs with their pages are left out; a warning counts and names what else is:
-    files of other suffixes, links that lead nowhere or back to a folder above them, and folders
-    that cannot be opened. Files of captions (`CaptionFiles`) are left out without a warning. Raises
-    FileNotFoundError where there is no such folder, or no image in it.
+    Images are known by their names, as `known` says, by default by suffix. Hidden files and
+    folders, those of operating systems (`__MACOSX`, `@eaDir` ...) and runs with their pages are
+    left out; a warning counts and names what else is: files of other suffixes, links that lead
+    nowhere or back to a folder above them, and folders that cannot be opened. Files of captions
+    (`CaptionFiles`) are left out without a warning. Raises FileNotFoundError where there is no such
+    folder, or no image in it.
     """
-    return captioned_files(directory)[0]
+    return captioned_files(directory, known=known)[0]
 
 
-def captioned_files(directory: str | Path) -> tuple[list[Path], CaptionFiles]:
+def captioned_files(
+    directory: str | Path, *, known: Callable[[str], bool] = is_image
+) -> tuple[list[Path], CaptionFiles]:
     """The images of `image_files`, and the files of their captions; raises as it does.
 
     Of a split's folder without any, a file of metadata in the folder above is taken.
@@ -61,13 +69,15 @@ def captioned_files(directory: str | Path) -> tuple[list[Path], CaptionFiles]:
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} is not a folder: give a folder of images.")
-    found = _Found()
+    found = _Found(known=known)
     _walk(directory, (), found)
     said = found.left_out()
     if not found.images:
+        more = " (.npy, .nii, .dcm ... where a range is declared, --range)"
         raise FileNotFoundError(
             f"There is no image in {directory} ({found.others.total()} other files): expected at"
-            f" least one .png, .jpg, .webp, .tif ...{said and f'; left out: {said}'}."
+            f" least one .png, .jpg, .webp, .tif ...{more if known is is_image else ''}"
+            f"{said and f'; left out: {said}'}."
         )
     if said:
         warnings.warn(f"Left out in {directory}: {said}.", stacklevel=3)
@@ -133,7 +143,7 @@ def split_folder(folder: Path, split: str) -> Path:
             stacklevel=3,
         )
         return folder
-    loose = any(_is_image(path.name) for path in folder.iterdir())
+    loose = any(is_image(path.name) for path in folder.iterdir())
     if others or loose:
         outside = [*others[:_NAMED], *["the images beside them"] * loose]
         warnings.warn(
@@ -167,6 +177,7 @@ class _Found:
     dangling: list[Path] = field(default_factory=list)
     loops: list[Path] = field(default_factory=list)
     closed: list[Path] = field(default_factory=list)
+    known: Callable[[str], bool] = is_image
 
     def left_out(self) -> str:
         """What is left out, counted and named; "" for nothing."""
@@ -201,7 +212,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
     if identity in above:
         found.loops.append(folder)
         return
-    names = {Path(entry.name).stem for entry in entries if _is_image(entry.name)}
+    names = {Path(entry.name).stem for entry in entries if found.known(entry.name)}
     made = OVERVIEWS if (folder / FOLDER / RECORD).is_file() else ()
     for entry in _visible(entries):
         path = folder / entry.name
@@ -213,7 +224,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
             _walk(path, (*above, identity), found)
         elif not path.exists():
             found.dangling.append(path)
-        elif path.is_file() and _is_image(entry.name):
+        elif path.is_file() and found.known(entry.name):
             found.images.append(path)
         elif entry.name == METADATA:
             found.metadata.append(path)
@@ -221,10 +232,6 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
             found.texts.append(path)
         elif path.name.lower() not in _SYSTEM_FILES:
             found.others[path.suffix.lower()] += 1
-
-
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in suffixes()
 
 
 def _visible(entries: list[os.DirEntry]) -> Iterator[os.DirEntry]:

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ddib_jax.data.png import to_bytes
+from ddib_jax.data.png import displayed, to_bytes
 
 SHOWN = 48
 """Images of a page at most, before and after."""
@@ -41,7 +41,7 @@ class Recorder:
             self._shown = min(self._shown, max(FEWEST, ROOM // array[0].size))
             parts = self._images.setdefault(name, [])
             if (missing := self._shown - sum(map(len, parts))) > 0:
-                parts.append(to_bytes(array[:missing]))
+                parts.append(to_bytes(displayed(array[:missing])))
         if latents is not None:
             most = max(self._shown, MEASURED // latents[0].nbytes)
             if (missing := most - self._measured) > 0:

@@ -272,7 +272,9 @@ class _Session:
             other = {"converted_from": initial.path.name}
             training["started_from"] = initial.facts.get("training", other)
         classes = {"classes": list(source.classes)} if self.training.conditional else {}
-        facts = {**classes, "data": data, "training": training}
+        scale = getattr(source, "scale", None)
+        pixels = {} if scale is None else {"pixels": scale.to_json()}
+        facts = {**classes, **pixels, "data": data, "training": training}
         dtype = "float16" if self.training.float16_weights else "float32"
         pretrained.save_model(
             self.out, model, facts=facts, dtype=dtype, samples=samples, encoder=encoder

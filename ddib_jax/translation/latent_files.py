@@ -1,7 +1,9 @@
 """Files of latents (`ddib encode`; read by `decode` and `sweep`) and of pairs (`translate`)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, is_zipfile
 
@@ -20,25 +22,29 @@ _UNREADABLE = (KeyError, ValueError, OSError, EOFError, TypeError, BadZipFile)
 class LatentFile(NamedTuple):
     """Names and latents [n h w c], the mark of their model, an auxiliary state or none.
 
-    The mark is `Condition.mark`: the model's fingerprint and its condition.
+    The mark is `Condition.mark`: the model's fingerprint and its condition. more: arrays of other
+    names that are kept beside them, "pixels/..." (`Outputs.to_arrays`).
     """
 
     names: list[str]
     latents: Float[np.ndarray, "n h w c"]
     model: str
     aux: Auxiliary | None
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 class PairFile(NamedTuple):
     """Names of images, and their pairs on a lattice at the data's end of a model.
 
-    model: its mark. origin: the mark of the model that the images themselves are of.
+    model: its mark. origin: the mark of the model that the images themselves are of. more: as of a
+    `LatentFile`.
     """
 
     names: list[str]
     model: str
     origin: str
     aux: Auxiliary
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 def write_latents(path: Path, encoded: LatentFile, solver: str) -> None:
@@ -46,8 +52,8 @@ def write_latents(path: Path, encoded: LatentFile, solver: str) -> None:
 
     solver: its name.
     """
-    names, latents, model, aux = encoded
-    more = {} if aux is None else _arrays(aux, solver)
+    names, latents, model, aux, kept = encoded
+    more = dict(kept) | ({} if aux is None else _arrays(aux, solver))
     with drafted_file(path) as draft:
         _save(draft, latents=latents, names=names, model=model, **more)
 
@@ -71,7 +77,7 @@ def read_latents(path: Path) -> LatentFile:
             states = len(latents) if aux is None else len(np.asarray(aux.value))
             if states != len(latents):
                 raise ValueError(f"the auxiliary state is that of {states} other latents")
-            encoded = LatentFile(names, latents, str(arrays["model"]), aux)
+            encoded = LatentFile(names, latents, str(arrays["model"]), aux, _kept(arrays))
     except _UNREADABLE as error:
         raise ValueError(
             f"{path} is not a file of latents as `ddib encode` writes them, or it is cut short"
@@ -83,8 +89,9 @@ def read_latents(path: Path) -> LatentFile:
 
 def write_pairs(path: Path, pairs: PairFile, solver: str) -> None:
     """Write pairs as .npz; solver: its name."""
-    names, model, origin, aux = pairs
-    _save(path, names=names, model=model, origin=origin, **_arrays(aux, solver))
+    names, model, origin, aux, kept = pairs
+    more = dict(kept) | _arrays(aux, solver)
+    _save(path, names=names, model=model, origin=origin, **more)
 
 
 def read_pairs(path: Path) -> PairFile:
@@ -94,7 +101,7 @@ def read_pairs(path: Path) -> PairFile:
         with np.load(path, allow_pickle=False) as arrays:
             names = [str(name) for name in arrays["names"]]
             model, origin = str(arrays["model"]), str(arrays["origin"])
-            pairs = PairFile(names, model, origin, _auxiliary(arrays))
+            pairs = PairFile(names, model, origin, _auxiliary(arrays), _kept(arrays))
     except _UNREADABLE as error:
         raise ValueError(
             f"{path} is not a file of pairs as `ddib translate --aux` writes them, or it is cut"
@@ -139,6 +146,10 @@ def _auxiliary(arrays: Any) -> Auxiliary:
         precision=as_precision(precision),
         batch=batch,
     )
+
+
+def _kept(arrays: Any) -> dict[str, np.ndarray]:
+    return {name: arrays[name] for name in arrays if name.startswith("pixels/")}
 
 
 def _check_arrays(path: Path, what: str) -> None:

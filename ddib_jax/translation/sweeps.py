@@ -11,7 +11,16 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from ddib_jax import parallel
-from ddib_jax.bridge import DDIB, check_finite, check_shape, check_solved, fixed_noise
+from ddib_jax.bridge import (
+    DDIB,
+    check_finite,
+    check_shape,
+    check_solved,
+    fixed_noise,
+    meet,
+    meeting_noise,
+    warn_of_meeting,
+)
 from ddib_jax.perturbations import acts_before_latent, at, needs
 from ddib_jax.translation.batches import finite_floats, to_data
 from ddib_jax.translation.driver import decode, encode
@@ -66,6 +75,7 @@ def translate_sweep(
             for value in values
         ]
         return SweepResult(np.stack(each), None)
+    warn_of_meeting(method.source.model, method.target.model)
     # Every coefficient before any work: one may lower the bridges' ends out of their grids.
     coefficients = jnp.asarray(values, jnp.result_type(float))
     for value in coefficients:
@@ -102,7 +112,8 @@ def translate_sweep(
     )
     for value in coefficients:
         ddib = replace(method, coefficient=value)
-        perturbing = _Perturbing(key, value, method.perturb)
+        channels = None if method.alike else method.target.model.data_shape[-1]
+        perturbing = _Perturbing(key, value, method.perturb, channels)
         data, latent = images, shared
         if anew or latent is None:
             data = changed(perturbing)
@@ -182,6 +193,8 @@ class _Perturbing:
     key: PRNGKey
     coefficient: Scalar
     perturb: Perturbation = struct.field(pytree_node=False)
+    channels: int | None = struct.field(pytree_node=False, default=None)
+    """Of the target's latents, where they are not the source's."""
 
 
 # The functions below are mapped over batches: `parallel.map_batches` compiles each once.
@@ -198,7 +211,12 @@ def _perturb_latents(perturbing, batch):
     latent = batch["latent"]
     noise = fixed_noise(image_keys(perturbing.key, batch["index"]), latent)
     coefficient = perturbing.coefficient.astype(latent.dtype)
-    return at(perturbing.perturb, "latent", latent, coefficient, batch | {"noise": noise})
+    found = at(perturbing.perturb, "latent", latent, coefficient, batch | {"noise": noise})
+    if perturbing.channels is None:
+        return found
+    shape = (*latent.shape[1:-1], perturbing.channels)
+    keys = image_keys(perturbing.key, batch["index"])
+    return meet(found, meeting_noise(keys, shape, latent.dtype))
 
 
 def _decode_latents(ddib, batch):

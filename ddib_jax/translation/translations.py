@@ -21,6 +21,7 @@ from ddib_jax.bridge import (
     check_solved,
     warn_of_guidance,
     warn_of_latents,
+    warn_of_meeting,
 )
 from ddib_jax.translation.batches import finite_floats, moments
 from ddib_jax.types import Checked, HostImages, Images, Keys, PRNGKey, Translator
@@ -118,6 +119,7 @@ def _translated(
         method.check()
     if isinstance(method, DDIB):
         check_shape(method.source.model, images, "images")
+        warn_of_meeting(method.source.model, method.target.model)
         if method.coupling is None:  # under one a cycle does not close anyway
             warn_of_guidance(method.source.model, method.target.model)
     indices = np.arange(len(images)) if indices is None else indices

@@ -132,8 +132,8 @@ def test_sample(ddib, models, tmp_path):
             "cannot meet: the source makes latents of 8 x 8 x 3",
         ),
         (
-            "translate {pictures} --source {here} --target {grey} --out {out}",
-            "the target decodes 8 x 8 x 1",
+            "translate {pictures} --source {grey} --target {large} --out {out}",
+            "the target decodes 16 x 16 x 3; train both at one size. Numbers of channels may",
         ),
         (
             "translate missing.png --source {here} --target {there} --out {out}",

@@ -1,0 +1,119 @@
+"""The images that a command line names, as they are taken batch by batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ddib_jax.data.declared import Outputs
+from ddib_jax.data.pictures import MAX_PIXELS, Pictures
+from ddib_jax.data.scale import Scale
+from ddib_jax.data.sources import ImageSource
+from ddib_jax.options import Count
+
+_LUMINANCE = np.asarray([[0.299], [0.587], [0.114]], np.float32)
+"""Weights of red, green and blue in a grey pixel (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files of pictures are read."""
+
+    skip_unreadable: bool = False
+    """Leave out files that cannot be read, and list them in unreadable.txt beside the results."""
+    max_pixels: Count = MAX_PIXELS
+    """Pixels of the largest picture that is read; larger ones are refused before they are decoded.
+    """
+
+
+class Item(NamedTuple):
+    """An image: its name, safe for a result; its own; where it is from, a path or a data set."""
+
+    name: str
+    stem: str
+    origin: str
+
+
+class InputImages:
+    """The images that the words of a command line name, of one model's shape.
+
+    items: one for each, of unique names. They are read and checked at once, kept as bytes where
+    these are not too many, and become floats when they are taken. unreadable: what was left out,
+    and why.
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        sources: Sequence["Pictures | Some"],
+        shape: tuple[int, ...],
+        *,
+        files: Outputs | None = None,
+        scale: Scale | None = None,
+        unreadable: Sequence[str] = (),
+    ):
+        self.items, self._sources, self._shape = items, sources, shape
+        self._files, self.scale = files, scale
+        left_out = (getattr(source, "unreadable", ()) for source in sources)
+        self.unreadable = [*unreadable, *(line for lines in left_out for line in lines)]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of results of the images: safe, and unique among those of all hosts."""
+        return [item.name for item in self.items]
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Name -> where the image is from, of those whose own name could not stay."""
+        return {item.name: item.origin for item in self.items if item.name != item.stem}
+
+    def outputs(self, scale: Scale, channels: int) -> Outputs:
+        """The files of results of a scale and number of channels: like the sources' files.
+
+        For images that are of none, or were read as 8-bit RGB, PNG or TIFF.
+        """
+        if self._files is not None:
+            return self._files
+        return Outputs.plain(self.names, (*self._shape[:2], channels), scale)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What results in the images' own units need besides them, as arrays; {} for 8-bit RGB."""
+        if self.scale is None:
+            return {}
+        return self.outputs(self.scale, self.scale.channels).to_arrays(self.scale)
+
+    def take(self, start: int, stop: int) -> Float[np.ndarray, "n h w c"]:
+        """The images from `start` up to `stop`, float32 in [-1, 1]."""
+        parts, offset = [], 0
+        for source in self._sources:
+            first, last = max(start - offset, 0), min(stop - offset, len(source))
+            if first < last:
+                parts.append(_coloured(source.take(range(first, last)), self._shape[2]))
+            offset += len(source)
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some images of a data set, by their indices."""
+
+    source: ImageSource
+    indices: range
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, indices: Sequence[int]) -> np.ndarray:
+        return self.source.take([self.indices[index] for index in indices])
+
+
+def _coloured(images: np.ndarray, channels: int) -> np.ndarray:
+    """Images [n h w 1|3] with as many channels as a model has."""
+    if images.shape[-1] == channels:
+        return images
+    return np.repeat(images, channels, axis=-1) if channels == 3 else images @ _LUMINANCE
