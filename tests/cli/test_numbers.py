@@ -23,6 +23,7 @@ NEEDED = {
     "train-cyclegan": "--a five --b seven --out out",
     "train-dcgan": "--data five --out out",
     "diagnose": "five",
+    "evaluate": "here there",
     "plan": "",
     "convert": "five --to ddib --out out",
 }
