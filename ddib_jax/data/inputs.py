@@ -1,12 +1,12 @@
 """What the words of a command line that name images mean, and these images, read lazily."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from ddib_jax.data import (
     DATASETS,
@@ -17,6 +17,7 @@ from ddib_jax.data import (
     load_dataset,
     part_of,
 )
+from ddib_jax.data.fitting import Fit, Fitted, WholePictures, restored
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.pictures import View
 from ddib_jax.data.results import unique_names
@@ -55,8 +56,18 @@ class InputImages:
     and why.
     """
 
-    def __init__(self, items: list[Item], sources: Sequence["Pictures | _Some"], channels: int):
-        self.items, self._sources, self._channels = items, sources, channels
+    def __init__(
+        self,
+        items: list[Item],
+        sources: Sequence["Pictures | WholePictures | _Some"],
+        shape: tuple[int, ...],
+    ):
+        self.items, self._sources, self._channels = items, sources, shape[2]
+        self._places: list[Fitted | None] = []
+        for source in sources:
+            self._places += getattr(source, "places", [None] * len(source))
+        whole = (shape[0], shape[1])
+        self._shapes = [whole if place is None else place.shape for place in self._places]
         self.unreadable = [line for source in sources for line in getattr(source, "unreadable", ())]
 
     def __len__(self) -> int:
@@ -72,8 +83,34 @@ class InputImages:
         """Name -> where the image is from, of those whose own name could not stay."""
         return {item.name: item.origin for item in self.items if item.name != item.stem}
 
+    def runs(self, size: int) -> list[range]:
+        """All images in parts of at most `size` that follow each other and are of one shape."""
+        parts, start = [], 0
+        for index in range(1, len(self) + 1):
+            new = index == len(self) or self._shapes[index] != self._shapes[start]
+            if new or index - start == size:
+                parts.append(range(start, index))
+                start = index
+        return parts
+
+    def restored(
+        self, start: int, results: Float[np.ndarray, "n h w c"]
+    ) -> list[Shaped[np.ndarray, "_ _ _"]]:
+        """The results of the images from `start` on, without what was added to fit the model."""
+        places = self._places[start : start + len(results)]
+        return [restored(image, place) for image, place in zip(results, places, strict=True)]
+
     def take(self, start: int, stop: int) -> Float[np.ndarray, "n h w c"]:
-        """The images from `start` up to `stop`, float32 in [-1, 1]."""
+        """The images from `start` up to `stop`, float32 in [-1, 1]; ValueError for unlike shapes.
+
+        Those are the images' own where they are taken in windows, else the model's.
+        """
+        if len(shapes := set(self._shapes[start:stop])) > 1:
+            found = ", ".join(f"{width}x{height}" for height, width in sorted(shapes))
+            raise ValueError(
+                f"The pictures are of {len(shapes)} sizes ({found}), and are taken together here:"
+                " give those of each size apart, or crop, pad or resize them (--fit)."
+            )
         parts, offset = [], 0
         for source in self._sources:
             first, last = max(start - offset, 0), min(stop - offset, len(source))
@@ -91,13 +128,15 @@ def open_inputs(
     limit: int | None,
     background: str = "white",
     reading: Reading | None = None,
+    fit: Fit = "crop",
     index: int = 0,
     count: int = 1,
 ) -> InputImages:
     """The images of files, folders (`part_of`) and data sets, fitted to a model's shape [h w c].
 
-    Pictures of files are cropped to their central part of that shape and resized, transparency is
-    laid over `background`; for a model of one channel they are made grey. Of the first `limit`
+    Pictures of files are cropped to their central part of that shape and resized, or fitted as
+    `fit` says, transparency is laid over `background`; for a model of one channel they are made
+    grey. Of the first `limit`
     images, part `index` of `count` equal ones is read, that of this host, and no other. Raises
     FileNotFoundError for a path that is not there, ValueError for what cannot be read or does not
     fit.
@@ -137,10 +176,15 @@ def open_inputs(
         view = View((shape[0], shape[1]), part.half, background, max_pixels=reading.max_pixels)
         mine = [part.items[place] for place in own]
         paths = [Path(item.origin) for item in mine]
-        pictures = Pictures(paths, view, read_image, skip_unreadable=reading.skip_unreadable)
+        skip = reading.skip_unreadable
+        if fit == "crop":
+            pictures = Pictures(paths, view, read_image, skip_unreadable=skip)
+        else:
+            view = replace(view, image_size=None)
+            pictures = WholePictures(paths, shape, fit, view, skip_unreadable=skip)
         sources.append(pictures)
         items += [mine[place] for place in pictures.readable]
-    return InputImages(items, sources, shape[2])
+    return InputImages(items, sources, shape)
 
 
 def check_apart(out: str | Path, inputs: Sequence[str]) -> None:

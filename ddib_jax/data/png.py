@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,13 +15,13 @@ def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w
 
 
 def write_images(
-    directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]
+    directory: str | Path, names: Sequence[str], images: Sequence[Any] | np.ndarray
 ) -> list[Path]:
-    """Write images in [-1, 1] of one or three channels as `directory`/NAME.png; their paths."""
+    """Write images [h w c] in [-1, 1], of 1 or 3 channels, as `directory`/NAME.png; their paths."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.png" for name in names]
-    for path, image in zip(paths, to_bytes(images), strict=True):
+    for path, image in zip(paths, map(to_bytes, images), strict=True):
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     return paths
 

@@ -4,9 +4,9 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from ddib_jax.data.folder import write_unreadable
 from ddib_jax.data.png import write_images
@@ -57,10 +57,10 @@ class Results:
         self.out, self.names, self._changed = out, names, changed
         self._part, self._mapped = f"-{part}" if part else "", not changed
 
-    def write(self, start: int, images: Float[np.ndarray, "n h w c"], *, ending: str = "") -> None:
+    def write(self, start: int, images: Sequence[Any] | np.ndarray, *, ending: str = "") -> None:
         """Write the results of the images from `start` on; each file is there wholly or not.
 
-        ending: what follows each name.
+        images: [h w c] in [-1, 1], of any sizes. ending: what follows each name.
         """
         names = self.names[start : start + len(images)]
         if not self._mapped:  # with the first results: what is stopped has its names, too
