@@ -20,7 +20,7 @@ from ddib_jax.solvers import (
     solve_path,
     without_failures,
 )
-from ddib_jax.types import Data, Scalar, Solver
+from ddib_jax.types import Cond, Data, Scalar, Solver
 
 SOLVER = "dpmpp-2m"
 """The solver unless another one is asked for, here and in every command.
@@ -193,6 +193,10 @@ class Bridge:
     def scale(self) -> Scalar:
         """sqrt(1 + sigma_max^2): the deviation of x(sigma_max) for data of unit variance."""
         return jnp.sqrt(1 + self.sigmas[-1] ** 2)
+
+    def under(self, cond: Cond) -> "Bridge":
+        """This bridge with its model under a condition; None leaves the model under its own."""
+        return self if cond is None else replace(self, model=self.model.given(cond))
 
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`, in as many steps.
