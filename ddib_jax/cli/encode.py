@@ -11,6 +11,7 @@ from ddib_jax import pretrained, translation
 from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs, ModelName
 from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.data.inputs import Reading, check_not_read, open_inputs
 from ddib_jax.data.results import write_unreadable
 from ddib_jax.files import check_output
@@ -43,6 +44,7 @@ class Encode:
     model then gives the images back exactly.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
@@ -65,7 +67,10 @@ class Encode:
             limit=self.limit,
             background=self.background,
             reading=self.reading,
+            fit=self.fitting.fit,
         )
+        images.check_alike()
+        source = self.fitting.for_pictures(source, images.take(0, 1).shape[1:3])
         size = min(self.crossing.batch(source, len(images)), len(images))
         told, latents, states, aux = set(), [], [], None
         # Batch by batch: the images are never all in memory as floats.

@@ -15,6 +15,7 @@ from ddib_jax import distributed, translation
 from ddib_jax.bridge import DDIB
 from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.hosts import Hosts, Joined
 from ddib_jax.cli.methods import METHODS, DDIBOptions, MethodOptions, options_of
 from ddib_jax.cli.models import Models
@@ -27,7 +28,7 @@ from ddib_jax.cli.recording import (
     nearest_training_images,
 )
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
-from ddib_jax.data.png import write_grid
+from ddib_jax.data.png import ON_SHEET, write_sheet
 from ddib_jax.data.results import Results, open_folder, unique_names
 from ddib_jax.diagnosis import filmed, translation_record
 from ddib_jax.distributed import Shard
@@ -39,9 +40,6 @@ from ddib_jax.translation.animation import MOST_IMAGES, write_path
 from ddib_jax.translation.batching import costlier
 from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
 from ddib_jax.translation.lattice import states
-
-_ROWS, _COLUMNS = 4, 16
-"""Of pairs of rows, and of images a row, that the sheet shows at most."""
 
 
 def _grouped(options: type) -> Any:
@@ -85,6 +83,7 @@ class Translate:
     that takes half as long again.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: _grouped(MethodOptions) = dataclasses.field(  # pyright: ignore[reportInvalidTypeForm]
         default_factory=MethodOptions  # made of the registry at run time
@@ -131,6 +130,7 @@ class Translate:
             limit=self.limit,
             background=self.background,
             reading=self.reading,
+            fit=self.fitting.fit,
             index=shard.index,
             count=shard.count,
         )
@@ -138,12 +138,13 @@ class Translate:
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
-        for start in progress("translating")(range(0, len(images), size)):
-            part = images.take(start, start + size)
+        for run in progress("translating")(images.runs(size)):
+            start, part = run.start, images.take(run.start, run.stop)
+            method = self.fitting.for_pictures(prepared.translator, part.shape[1:3])
             indices = shard.index + shard.count * np.arange(start, start + len(part))
             with told_once(told):
                 found, latents = translation.translate_with_latents(
-                    prepared.translator,
+                    method,
                     filled(part, size),
                     key=jax.random.key(self.seed),
                     indices=filled(indices, size),
@@ -151,18 +152,22 @@ class Translate:
                 )
             translations = found[: len(part)]
             latents = None if latents is None else latents[: len(part)]
+            results.write(start, images.restored(start, translations))
+            if start >= images.alike:  # page and sheet show what is of the first one's size
+                continue
             recording.kept.add(source=part, translation=translations, latents=latents)
-            results.write(start, translations)
-            if start < _ROWS * _COLUMNS:
+            if start < ON_SHEET:
                 shown.append((part, translations))
         results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
-                _write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
+                write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
-                    write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
-            few = images.take(0, filmed(len(images)))
+                    film = self.fitting.for_pictures(film, shown[0][0].shape[1:3])
+                    write_path(path, *film, images.take(0, min(images.alike, MOST_IMAGES)))
+            few = images.take(0, min(images.alike, filmed(len(images))))
+            prepared = self.fitting.for_pictures(prepared, few.shape[1:3])
             self._record(recording, options, prepared, images.names, few, hosts=shard.count)
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
@@ -204,6 +209,11 @@ class Translate:
                 " perturbations, couplings, the trajectory and further processes."
             )
         source, target = self.models.both(self.crossing)
+        if self.fitting.fit in ("pad", "resize"):
+            raise ValueError(
+                f"--aux gives back what the model was given, to the bit, and no picture that was"
+                f" fitted by --fit {self.fitting.fit}; take crop or tile."
+            )
         if not isinstance(source.solver, LatticeHeun):
             raise ValueError(
                 f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
@@ -224,6 +234,8 @@ class Translate:
                 )
             names = names[: self.limit]
             aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
+            size = aux.value.shape[2:4]
+            source, target = (self.fitting.for_pictures(each, size) for each in (source, target))
             data = states(source, aux, rising=False)
             images = translation.to_images(source.model, data)
             up = translation.hand_on(source, aux, rising=True, **sized(len(names)))
@@ -235,8 +247,11 @@ class Translate:
                 limit=self.limit,
                 background=self.background,
                 reading=self.reading,
+                fit=self.fitting.fit,
             )
             names, images = opened.names, opened.take(0, len(opened))
+            size = images.shape[1:3]
+            source, target = (self.fitting.for_pictures(each, size) for each in (source, target))
             origin = here
             up = translation.encode(source, images, **sized(len(names)))
         down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
@@ -246,7 +261,7 @@ class Translate:
         results.write(0, down.y)
         results.close()
         with drafted(self.out) as draft:
-            _write_sheet(draft / "sheet.png", images, down.y)
+            write_sheet(draft / "sheet.png", images, down.y)
             pairs = PairFile(names, there, origin, down.aux)
             write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
         print(f"{len(names)} translations and their pairs lie in {self.out}.")
@@ -289,18 +304,3 @@ def _changed(options: Any) -> list[str]:
         for field in dataclasses.fields(options)
         if getattr(options, field.name) != field.default
     ]
-
-
-def _write_sheet(path: Path, images: np.ndarray, translations: np.ndarray) -> None:
-    """Write rows of images [n h w c], each above a row of its translations [n h w c]."""
-    columns = min(len(images), _COLUMNS)
-    rows = []
-    for start in range(0, min(len(images), _ROWS * _COLUMNS), columns):
-        for part in (images, translations):
-            rows.append(_filled(part[start : start + columns], columns))
-    write_grid(path, np.concatenate(rows), columns=columns)
-
-
-def _filled(row: np.ndarray, columns: int) -> np.ndarray:
-    """The row [n h w c] with white images behind it, `columns` in all."""
-    return np.concatenate([row, np.ones((columns - len(row), *row.shape[1:]), row.dtype)])

@@ -83,6 +83,21 @@ class InputImages:
         """Name -> where the image is from, of those whose own name could not stay."""
         return {item.name: item.origin for item in self.items if item.name != item.stem}
 
+    @property
+    def alike(self) -> int:
+        """How many images, from the first one on, are of its shape."""
+        others = (i for i, shape in enumerate(self._shapes) if shape != self._shapes[0])
+        return next(others, len(self))
+
+    def check_alike(self, start: int = 0, stop: int | None = None) -> None:
+        """Raise ValueError where the images from `start` up to `stop` are not of one shape."""
+        if len(shapes := set(self._shapes[start:stop])) > 1:
+            found = ", ".join(f"{width}x{height}" for height, width in sorted(shapes)[:5])
+            raise ValueError(
+                f"The pictures are of {len(shapes)} sizes ({found} ...), and are taken together"
+                " here: give those of each size apart, or crop, pad or resize them (--fit)."
+            )
+
     def runs(self, size: int) -> list[range]:
         """All images in parts of at most `size` that follow each other and are of one shape."""
         parts, start = [], 0
@@ -105,12 +120,7 @@ class InputImages:
 
         Those are the images' own where they are taken in windows, else the model's.
         """
-        if len(shapes := set(self._shapes[start:stop])) > 1:
-            found = ", ".join(f"{width}x{height}" for height, width in sorted(shapes))
-            raise ValueError(
-                f"The pictures are of {len(shapes)} sizes ({found}), and are taken together here:"
-                " give those of each size apart, or crop, pad or resize them (--fit)."
-            )
+        self.check_alike(start, stop)
         parts, offset = [], 0
         for source in self._sources:
             first, last = max(start - offset, 0), min(stop - offset, len(source))

@@ -8,6 +8,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+_COLUMNS = 16
+ON_SHEET = 4 * _COLUMNS
+"""Images that a sheet of images and their results shows at most."""
+
 
 def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w c"]:
     """Floats in [-1, 1], clipped, to bytes in [0, 255], rounded to nearest."""
@@ -41,3 +45,17 @@ def write_grid(
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet.squeeze(-1) if channels == 1 else sheet).save(path)
     return path
+
+
+def write_sheet(
+    path: str | Path, images: Float[np.ndarray, "n h w c"], results: Float[np.ndarray, "n h w c"]
+) -> Path:
+    """Write rows of the first `ON_SHEET` images, each above a row of their results, as one PNG."""
+    columns = min(len(images), _COLUMNS)
+    rows = []
+    for start in range(0, min(len(images), ON_SHEET), columns):
+        for part in (images, results):
+            row = part[start : start + columns]
+            white = np.ones((columns - len(row), *row.shape[1:]), row.dtype)
+            rows.append(np.concatenate([row, white]))
+    return write_grid(path, np.concatenate(rows), columns=columns)

@@ -83,6 +83,7 @@ SIGNED = {
 }
 """Numbers that may be negative."""
 FROM_ZERO = {
+    "--overlap",
     "--warmup",
     "--weight-decay",
     "--ema-decay",
