@@ -32,8 +32,9 @@ ARRAYS = "arrays.npz"
 TABLES = "tables"
 FOLDER = "run"
 OVERVIEWS = ("sheet", "path")
-"""Names in a run's directory: its record, its arrays, the folder of its CSV files; its own in a
-folder of results; and there those of pictures of all results."""
+TRUST = "trust"
+"""Names in a run's directory: its record, its arrays, the folder of its CSV files. In a folder of
+results: its own, those of pictures of all of them, and of the folder of their maps of trust."""
 
 _LONGEST = 100
 """Characters of a CSV file's name; file systems take some 250 bytes."""

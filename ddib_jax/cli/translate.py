@@ -12,13 +12,13 @@ import numpy as np
 import tyro
 
 from ddib_jax import distributed, translation
-from ddib_jax.bridge import DDIB
 from ddib_jax.cli.arguments import ColourName, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
 from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.hosts import Hosts, Joined
-from ddib_jax.cli.methods import METHODS, DDIBOptions, MethodOptions, options_of
+from ddib_jax.cli.methods import METHODS, MethodOptions, options_of
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pairs import keep_pairs
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.cli.recording import (
     Recording,
@@ -27,19 +27,16 @@ from ddib_jax.cli.recording import (
     from_to,
     nearest_training_images,
 )
+from ddib_jax.cli.trust import Trust, Trusted, Trusting
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
 from ddib_jax.data.png import ON_SHEET, write_sheet
-from ddib_jax.data.results import Results, open_folder, unique_names
+from ddib_jax.data.results import Results, open_folder
 from ddib_jax.diagnosis import filmed, translation_record
-from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import OptionalCount, Whole
 from ddib_jax.progress import progress
-from ddib_jax.solvers import LatticeHeun
+from ddib_jax.runs import Table
 from ddib_jax.translation.animation import MOST_IMAGES, write_path
-from ddib_jax.translation.batching import costlier
-from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.translation.lattice import states
 
 
 def _grouped(options: type) -> Any:
@@ -84,6 +81,7 @@ class Translate:
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     fitting: Fitted = dataclasses.field(default_factory=Fitting)
+    trusting: Trusted = dataclasses.field(default_factory=Trusting)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: _grouped(MethodOptions) = dataclasses.field(  # pyright: ignore[reportInvalidTypeForm]
         default_factory=MethodOptions  # made of the registry at run time
@@ -115,7 +113,7 @@ class Translate:
             open_folder(self.out)
         recording = Recording(self.out, self)
         if self.aux:
-            return self._keep_pairs(options, shard, recording)
+            return keep_pairs(self, options, shard, recording)
         prepared = options.prepare(self.models, self.crossing)
         film = prepared.film if self.trajectory else None
         if self.trajectory and film is None:
@@ -136,6 +134,14 @@ class Translate:
         )
         results = Results(self.out, images.names, images.changed, part=shard.index)
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
+        trust = Trust.begin(
+            self.trusting,
+            self.fitting,
+            prepared.translator,
+            split=self.split,
+            size=size,
+            seed=self.seed,
+        )
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
         for run in progress("translating")(images.runs(size)):
@@ -150,12 +156,17 @@ class Translate:
                     indices=filled(indices, size),
                     batch_size=size,
                 )
+                maps = trust and trust.of(method, part, indices, images.names[start : run.stop])
             translations = found[: len(part)]
             latents = None if latents is None else latents[: len(part)]
             results.write(start, images.restored(start, translations))
+            if trust and maps is not None:
+                own = images.names[start : run.stop]
+                trust.write(self.out, own, images.restored(start, maps))
             if start >= images.alike:  # page and sheet show what is of the first one's size
                 continue
-            recording.kept.add(source=part, translation=translations, latents=latents)
+            more = {} if maps is None else {"trust": 2 * maps - 1}
+            recording.kept.add(source=part, translation=translations, latents=latents, **more)
             if start < ON_SHEET:
                 shown.append((part, translations))
         results.close(unreadable=images.unreadable)
@@ -168,11 +179,13 @@ class Translate:
                     write_path(path, *film, images.take(0, min(images.alike, MOST_IMAGES)))
             few = images.take(0, min(images.alike, filmed(len(images))))
             prepared = self.fitting.for_pictures(prepared, few.shape[1:3])
-            self._record(recording, options, prepared, images.names, few, hosts=shard.count)
+            tables = {} if trust is None else {"trust": trust.close()}
+            hosts = shard.count
+            self.record(recording, options, prepared, images.names, few, hosts=hosts, **tables)
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
 
-    def _record(
+    def record(
         self,
         recording: Recording,
         options: Method,
@@ -181,6 +194,7 @@ class Translate:
         few: np.ndarray,
         *,
         hosts: int,
+        **tables: Table,
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
         name = None if self.method == "cyclegan" else self.models.target or self.models.model
@@ -194,84 +208,12 @@ class Translate:
                 summary=recording.summary(len(names), "translations", hosts=hosts),
                 cost=[("Images", len(names)), *costs(prepared.translator)],
                 nearest=nearest_training_images(target, recording.kept.floats("translation")),
+                tables=tables,
                 **(crossed(prepared, few) if self.film else {}),
             ),
             groups=[options],
             report=self.report,
         )
-
-    def _keep_pairs(self, options: Method, shard: Shard, recording: Recording) -> None:
-        """As `run`, on a lattice: from images or pairs, whose ways can be undone to the bit."""
-        plain = options == DDIBOptions()
-        if not plain or self.trajectory or shard.count > 1:
-            raise ValueError(
-                "--aux keeps the pairs of a plain DDIB in one process; leave out other methods,"
-                " perturbations, couplings, the trajectory and further processes."
-            )
-        source, target = self.models.both(self.crossing)
-        if self.fitting.fit in ("pad", "resize"):
-            raise ValueError(
-                f"--aux gives back what the model was given, to the bit, and no picture that was"
-                f" fitted by --fit {self.fitting.fit}; take crop or tile."
-            )
-        if not isinstance(source.solver, LatticeHeun):
-            raise ValueError(
-                f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
-                " lattice-heun."
-            )
-        (here, there), path = self.models.marks(), Path(self.input[0] if self.input else "")
-        sized = lambda count: {
-            "batch_size": self.crossing.batch(costlier(source, target), count),
-            "progress": progress("translating"),
-        }
-        if path.suffix == ".npz" and len(self.input) == 1:
-            names, model, origin, aux = read_pairs(path)
-            if model != here:
-                raise ValueError(
-                    f"The pairs in {path} lie at another model, or under another class or guidance,"
-                    f" than the source '{self.models.source or self.models.model}'; the target of"
-                    " the translation that kept them is the source of the way back."
-                )
-            names = names[: self.limit]
-            aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
-            size = aux.value.shape[2:4]
-            source, target = (self.fitting.for_pictures(each, size) for each in (source, target))
-            data = states(source, aux, rising=False)
-            images = translation.to_images(source.model, data)
-            up = translation.hand_on(source, aux, rising=True, **sized(len(names)))
-        else:
-            opened = open_inputs(
-                self.input,
-                source.model.image_shape,
-                split=self.split,
-                limit=self.limit,
-                background=self.background,
-                reading=self.reading,
-                fit=self.fitting.fit,
-            )
-            names, images = opened.names, opened.take(0, len(opened))
-            size = images.shape[1:3]
-            source, target = (self.fitting.for_pictures(each, size) for each in (source, target))
-            origin = here
-            up = translation.encode(source, images, **sized(len(names)))
-        down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
-        safe = unique_names(names)
-        changed = {new: name for new, name in zip(safe, names, strict=True) if new != name}
-        results = Results(self.out, safe, changed)
-        results.write(0, down.y)
-        results.close()
-        with drafted(self.out) as draft:
-            write_sheet(draft / "sheet.png", images, down.y)
-            pairs = PairFile(names, there, origin, down.aux)
-            write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
-        print(f"{len(names)} translations and their pairs lie in {self.out}.")
-        recording.kept.add(source=images, translation=down.y, latents=up.y)
-        prepared = Prepared(images.shape[1:], DDIB(source, target), source, film=(source, target))
-        self._record(
-            recording, options, prepared, names, images[: filmed(len(images))], hosts=shard.count
-        )
-        if origin == there:
-            print(closing(source.solver, down.aux.value))
 
     def _chosen(self) -> Method:
         """The options of the method; ValueError for an unknown one, and for another's options."""
