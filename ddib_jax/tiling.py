@@ -66,7 +66,7 @@ class Tiling:
             _corners(length, side, overlap, part)
             for length, side, part in zip(size, window, shift, strict=True)
         )
-        return cls(jnp.asarray(rows), jnp.asarray(columns), tuple(window), at_once)
+        return cls(jnp.asarray(rows), jnp.asarray(columns), window, at_once)
 
     def __call__(
         self, denoise: Callable[[Array], Array], x: Float[Array, "b h w c"]

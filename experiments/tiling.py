@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import skimage.data
 from jaxtyping import Float
@@ -34,6 +35,7 @@ from ddib_jax.data.sources import to_float
 from ddib_jax.options import cli
 from ddib_jax.parallel import machine
 from ddib_jax.report import write_report
+from ddib_jax.solvers import LatticeHeun
 
 SIDE = 32
 TRAINED_ON = {
@@ -189,8 +191,9 @@ def _lattice(source: Bridge, picture: np.ndarray, steps: int) -> tuple[str, floa
     up = ddib_jax.encode(bridge, picture)
     down = translation.hand_on(bridge, up.aux, rising=False)
     lattice = bridge.solver
+    assert isinstance(lattice, LatticeHeun)
     pairs = np.asarray(down.aux.value)
-    start = np.asarray(lattice.pair(picture, bridge.sigmas[0]))
+    start = np.asarray(lattice.pair(jnp.asarray(picture), bridge.sigmas[0]))
     lost = int((pairs != start).sum())
     print(f"values of {start.size} that a lattice lost: {lost}", flush=True)
     return f"values of {start.size} that a lattice lost", lost

@@ -98,7 +98,7 @@ class Trust:
         return found
 
     def of(
-        self, method: DDIB, part: np.ndarray, indices: np.ndarray, names: list[str]
+        self, method: Any, part: np.ndarray, indices: np.ndarray, names: list[str]
     ) -> np.ndarray | None:
         """The deviations [n h w 1] of a batch of images, None where they are not asked for."""
         count, maps, scores = len(part), None, np.full(len(part), np.nan)
@@ -116,11 +116,11 @@ class Trust:
             features = self._features(method, filled(part, self.size), number=2)[:count]
             scores = self.domain.score(features)
         for index, name in enumerate(names):
-            highest = (None, None)
+            mean, highest = None, None
             if maps is not None:
-                highest = float(maps[index].mean()), float(np.quantile(maps[index], 0.9))
+                mean, highest = float(maps[index].mean()), float(np.quantile(maps[index], 0.9))
             score = None if self.domain is None else float(scores[index])
-            self._rows.append((name, *highest, score))
+            self._rows.append((name, mean, highest, score))
         return maps
 
     def write(self, out: Path, names: list[str], maps: list[np.ndarray]) -> None:

@@ -78,7 +78,8 @@ class WholePictures:
         *,
         skip_unreadable: bool = False,
     ):
-        self._fit, self._shape, self._view = fit, (shape[0], shape[1]), view
+        self._fit: Fit = fit
+        self._shape, self._view = (shape[0], shape[1]), view
         self._noted = Noted()
         self._kept: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
         places, self.readable, self.unreadable, room = [], [], [], _MEMORY
