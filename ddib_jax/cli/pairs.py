@@ -61,7 +61,7 @@ def keep_pairs(command: Any, options: Method, shard: Shard, recording: Recording
             )
         names = names[: command.limit]
         aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: command.limit])
-        size = np.shape(aux.value)[2:4]
+        size = np.asarray(aux.value).shape[2:4]
         source, target = (command.fitting.for_pictures(each, size) for each in (source, target))
         data = states(source, aux, rising=False)
         images = translation.to_images(source.model, data)
