@@ -37,6 +37,7 @@ from ddib_jax.options import OptionalCount, Whole
 from ddib_jax.progress import progress
 from ddib_jax.runs import Table
 from ddib_jax.translation.animation import MOST_IMAGES, write_path
+from ddib_jax.translation.paths import check_path
 
 
 def _grouped(options: type) -> Any:
@@ -121,6 +122,8 @@ class Translate:
                 f"{options.title} with these options has no single way from image to latent to"
                 " translation that a film could show; leave the trajectory out."
             )
+        for bridge in film or ():
+            check_path(bridge)
         images = open_inputs(
             self.input,
             prepared.shape,
