@@ -12,6 +12,7 @@ from ddib_jax import weightings
 from ddib_jax.nets.conditions import check_condition, one_each, repeated
 from ddib_jax.nets.hooks import Hook, read, sites_of
 from ddib_jax.nets.precision import Precision, in_precision, products
+from ddib_jax.tiling import AT_ONCE, OVERLAP, Tiling
 from ddib_jax.types import (
     Codec,
     Cond,
@@ -40,7 +41,8 @@ class DiffusionModel:
     rank is for all images, one of rank + 1, [b ...], has one for each. With a `codec`, a pytree,
     the data are codes of images (latent diffusion), and data_shape is that of a code. precision is
     that of the network and its guidance, static; what stands around them is float32 where one is
-    named, and None leaves all to the network and the device.
+    named, and None leaves all to the network and the device. With a `tiling`, a pytree, the model
+    is that of larger pictures, whose windows its network sees (`tiled`).
     """
 
     params: Params
@@ -48,6 +50,7 @@ class DiffusionModel:
     cond: Cond = None
     guidance: Guidance | None = None
     codec: Codec | None = None
+    tiling: Tiling | None = None
     network: Network = struct.field(pytree_node=False, kw_only=True)
     schedule: NoiseSchedule = struct.field(pytree_node=False, kw_only=True)
     data_shape: tuple[int, ...] = struct.field(pytree_node=False, kw_only=True)
@@ -93,6 +96,14 @@ class DiffusionModel:
         under the model's own condition. Raises as `denoise` does, and for a site that the network
         does not have.
         """
+        if self.tiling is not None:
+            if sites:
+                raise ValueError(
+                    "The layers of a tiled model have values for each window and none for the"
+                    " picture; read those of the model alone."
+                )
+            alone = self._of_windows(self.tiling)
+            return self.tiling(lambda window: alone.denoise(window, sigma, **options), x), {}
         time = jnp.broadcast_to(self.schedule.time(sigma), (len(x),))
         sigma = sigma if jnp.ndim(sigma) == 0 else sigma.reshape(-1, *[1] * (x.ndim - 1))
         network = in_precision(self.network, self.precision)
@@ -157,6 +168,33 @@ class DiffusionModel:
         if cond is not None:
             check_condition(self.network.condition_spec(), cond)
         return dataclasses.replace(self, cond=cond)
+
+    def tiled(
+        self, height: int, width: int, *, overlap: float = OVERLAP, at_once: int = AT_ONCE
+    ) -> "DiffusionModel":
+        """This model of pictures of another size: their windows are denoised and averaged.
+
+        At every noise level, so that the picture has one ODE (`tiling.Tiling`). A model that is
+        tiled is tiled anew; one of the picture's own size is not tiled.
+
+        Raises:
+            ValueError: a window is larger than the picture, or the model is of codes or points.
+        """
+        if self.codec is not None or len(self.data_shape) != 3:
+            raise ValueError(
+                "Windows are those of a model of pictures; one of codes takes other sizes by"
+                " itself (--image-size), and one of points has none."
+            )
+        alone = self if self.tiling is None else self._of_windows(self.tiling)
+        window, channels = (alone.data_shape[0], alone.data_shape[1]), alone.data_shape[2]
+        if (height, width) == window:
+            return alone
+        tiling = Tiling.over((height, width), window, overlap=overlap, at_once=at_once)
+        return dataclasses.replace(alone, tiling=tiling, data_shape=(height, width, channels))
+
+    def _of_windows(self, tiling: Tiling) -> "DiffusionModel":
+        shape = (*tiling.window, *self.data_shape[2:])
+        return dataclasses.replace(self, tiling=None, data_shape=shape)
 
     def at_precision(self, precision: Precision | None) -> "DiffusionModel":
         """This model with its network computed in a precision, or as network and device have it."""

@@ -30,10 +30,10 @@ FORMAT = 1
 RECORD = "run.json"
 ARRAYS = "arrays.npz"
 TABLES = "tables"
-FOLDER = "run"
+FOLDER, TRUST = "run", "trust"
 OVERVIEWS = ("sheet", "path")
-"""Names in a run's directory: its record, its arrays, the folder of its CSV files; its own in a
-folder of results; and there those of pictures of all results."""
+"""Names in a run's directory: its record, arrays, and folder of CSV files. In a folder of results:
+its own, the folder of their maps of trust, and those of pictures of all of them."""
 
 _LONGEST = 100
 """Characters of a CSV file's name; file systems take some 250 bytes."""

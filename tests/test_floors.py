@@ -17,6 +17,7 @@ FLOORS = [
         "preconditioning",
         "weightings",
         "guidance",
+        "tiling",
         "text",
         "transport",
         "solvers",

@@ -14,6 +14,7 @@ from ddib_jax.bridge import check_shape
 from ddib_jax.cli.arguments import ModelName
 from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.pixels import decoded_results, scale_of
 from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.progress import progress
@@ -39,6 +40,7 @@ class Decode:
     trained with a --range.
     """
     condition: Conditioned = dataclasses.field(default_factory=Condition)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
@@ -49,6 +51,11 @@ class Decode:
         names = unique_names(own)
         checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         target = self.crossing.bridge(self.condition.model(checkpoint))
+        if self.fitting.fit in ("pad", "resize"):
+            raise ValueError(
+                f"Latents were fitted when they were encoded; leave out --fit {self.fitting.fit}."
+            )
+        target = self.fitting.for_pictures(target, latents.shape[1:3])
         check_shape(target.model, latents, "latents")
         if aux is not None and model != self.condition.mark(checkpoint):
             print(

@@ -11,6 +11,7 @@ from ddib_jax import pretrained, translation
 from ddib_jax.cli.arguments import ColourName, DeclaredRange, FlatReading, Inputs, ModelName
 from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.pixels import scale_of
 from ddib_jax.data.inputs import Reading, check_not_read, open_inputs
 from ddib_jax.data.results import write_unreadable
@@ -48,6 +49,7 @@ class Encode:
     for a model that does not say so itself: 0 65535, or a pair for each channel.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
     condition: Conditioned = dataclasses.field(default_factory=Condition)
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
@@ -72,7 +74,10 @@ class Encode:
             reading=self.reading,
             scale=scale_of(checkpoint),
             declared=self.declared,
+            fit=self.fitting.fit,
         )
+        images.check_alike()
+        source = self.fitting.for_pictures(source, images.take(0, 1).shape[1:3])
         size = min(self.crossing.batch(source, len(images)), len(images))
         told, latents, states, aux = set(), [], [], None
         # Batch by batch: the images are never all in memory as floats.

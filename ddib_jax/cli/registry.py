@@ -145,6 +145,15 @@ COMMANDS: dict[str, Command] = {
             "ddib diagnose models/photos folder/of/photos --error 1e-2",
         ),
     ),
+    "evaluate": Command(
+        group="examine",
+        summary="Score results beside references, each figure with its interval.",
+        options="evaluate:Evaluate",
+        examples=(
+            "ddib evaluate translations references --dice 128 --out scores",
+            "ddib evaluate sevens seven --unpaired --features efficientnet_lite0.npz --out scores",
+        ),
+    ),
     "report": Command(
         group="examine",
         summary="Make the page of a run, or make it again, without JAX.",

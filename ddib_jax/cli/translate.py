@@ -12,13 +12,14 @@ import numpy as np
 import tyro
 
 from ddib_jax import distributed, translation
-from ddib_jax.bridge import DDIB
 from ddib_jax.cli.arguments import ColourName, DeclaredRange, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.hosts import Hosts, Joined
-from ddib_jax.cli.methods import METHODS, DDIBOptions, MethodOptions, options_of
+from ddib_jax.cli.methods import METHODS, MethodOptions, options_of
 from ddib_jax.cli.models import Models
-from ddib_jax.cli.pixels import decoded_results, open_results, source_scale, target_scale
+from ddib_jax.cli.pairs import keep_pairs
+from ddib_jax.cli.pixels import open_results, source_scale
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.cli.recording import (
     Recording,
@@ -27,19 +28,16 @@ from ddib_jax.cli.recording import (
     from_to,
     nearest_training_images,
 )
+from ddib_jax.cli.trust import Trust, Trusted, Trusting
 from ddib_jax.data.inputs import Reading, check_apart, open_inputs
-from ddib_jax.data.png import COLUMNS, ROWS, write_before_and_after
-from ddib_jax.data.results import open_folder, unique_names
+from ddib_jax.data.png import ON_SHEET, write_sheet
+from ddib_jax.data.results import open_folder
 from ddib_jax.diagnosis import filmed, translation_record
-from ddib_jax.distributed import Shard
 from ddib_jax.files import drafted
 from ddib_jax.options import OptionalCount, Whole
 from ddib_jax.progress import progress
-from ddib_jax.solvers import LatticeHeun
+from ddib_jax.runs import Table
 from ddib_jax.translation.animation import MOST_IMAGES, write_path
-from ddib_jax.translation.batching import costlier
-from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
-from ddib_jax.translation.lattice import states
 from ddib_jax.translation.paths import check_path
 
 
@@ -88,6 +86,8 @@ class Translate:
     that takes half as long again.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
+    trusting: Trusted = dataclasses.field(default_factory=Trusting)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     options: _grouped(MethodOptions) = dataclasses.field(  # pyright: ignore[reportInvalidTypeForm]
         default_factory=MethodOptions  # made of the registry at run time
@@ -119,7 +119,7 @@ class Translate:
             open_folder(self.out)
         recording = Recording(self.out, self)
         if self.aux:
-            return self._keep_pairs(options, shard, recording)
+            return keep_pairs(self, options, shard, recording)
         prepared = options.prepare(self.models, self.crossing)
         film = prepared.film if self.trajectory else None
         if self.trajectory and film is None:
@@ -136,6 +136,7 @@ class Translate:
             limit=self.limit,
             background=self.background,
             reading=self.reading,
+            fit=self.fitting.fit,
             index=shard.index,
             count=shard.count,
             scale=source_scale(self.models),
@@ -145,40 +146,58 @@ class Translate:
             self.out, images, self.models, prepared.result_shape, part=shard.index
         )
         size = min(self.crossing.batch(prepared.bridge, len(images)), len(images))
+        trust = Trust.begin(
+            self.trusting,
+            self.fitting,
+            prepared.translator,
+            split=self.split,
+            size=size,
+            seed=self.seed,
+        )
         told, shown = set(), []
         # Batch by batch, each written as it comes: a translation that is stopped keeps what it has.
-        for start in progress("translating")(range(0, len(images), size)):
-            part = images.take(start, start + size)
+        for run in progress("translating")(images.runs(size)):
+            start, part = run.start, images.take(run.start, run.stop)
+            method = self.fitting.for_pictures(prepared.translator, part.shape[1:3])
             indices = shard.index + shard.count * np.arange(start, start + len(part))
             with told_once(told):
                 found, latents = translation.translate_with_latents(
-                    prepared.translator,
+                    method,
                     filled(part, size),
                     key=jax.random.key(self.seed),
                     indices=filled(indices, size),
                     batch_size=size,
                 )
+                maps = trust and trust.of(method, part, indices, images.names[start : run.stop])
             translations = found[: len(part)]
             latents = None if latents is None else latents[: len(part)]
-            recording.kept.add(source=part, translation=translations, latents=latents)
-            results.write(start, translations)
-            if start < ROWS * COLUMNS:
+            results.write(start, images.restored(start, translations))
+            if trust and maps is not None:
+                own = images.names[start : run.stop]
+                trust.write(self.out, own, images.restored(start, maps))
+            if start >= images.alike:  # page and sheet show what is of the first one's size
+                continue
+            more = {} if maps is None else {"trust": 2 * maps - 1}
+            recording.kept.add(source=part, translation=translations, latents=latents, **more)
+            if start < ON_SHEET:
                 shown.append((part, translations))
         results.close(unreadable=images.unreadable)
         if shard.index == 0:
             with drafted(self.out) as draft:
-                write_before_and_after(
-                    draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True))
-                )
+                write_sheet(draft / "sheet.png", *map(np.concatenate, zip(*shown, strict=True)))
                 if film is not None:
                     path = draft / f"path.{self.trajectory}"
-                    write_path(path, *film, images.take(0, min(len(images), MOST_IMAGES)))
-            few = images.take(0, filmed(len(images)))
-            self._record(recording, options, prepared, images.names, few, hosts=shard.count)
+                    film = self.fitting.for_pictures(film, shown[0][0].shape[1:3])
+                    write_path(path, *film, images.take(0, min(images.alike, MOST_IMAGES)))
+            few = images.take(0, min(images.alike, filmed(len(images))))
+            prepared = self.fitting.for_pictures(prepared, few.shape[1:3])
+            tables = {} if trust is None else {"trust": trust.close()}
+            hosts = shard.count
+            self.record(recording, options, prepared, images.names, few, hosts=hosts, **tables)
         distributed.barrier("translated")
         print(f"{len(images)} translations lie in {self.out}.")
 
-    def _record(
+    def record(
         self,
         recording: Recording,
         options: Method,
@@ -187,6 +206,7 @@ class Translate:
         few: np.ndarray,
         *,
         hosts: int,
+        **tables: Table,
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
         name = None if self.method == "cyclegan" else self.models.target or self.models.model
@@ -200,88 +220,12 @@ class Translate:
                 summary=recording.summary(len(names), "translations", hosts=hosts),
                 cost=[("Images", len(names)), *costs(prepared.translator)],
                 nearest=nearest_training_images(target, recording.kept.floats("translation")),
+                tables=tables,
                 **(crossed(prepared, few) if self.film else {}),
             ),
             groups=[options],
             report=self.report,
         )
-
-    def _keep_pairs(self, options: Method, shard: Shard, recording: Recording) -> None:
-        """As `run`, on a lattice: from images or pairs, whose ways can be undone to the bit."""
-        plain = options == DDIBOptions()
-        if not plain or self.trajectory or shard.count > 1:
-            raise ValueError(
-                "--aux keeps the pairs of a plain DDIB in one process; leave out other methods,"
-                " perturbations, couplings, the trajectory and further processes."
-            )
-        source, target = self.models.both(self.crossing)
-        if source.model.data_shape != target.model.data_shape:
-            raise ValueError(
-                "--aux hands pairs of states on from model to model, and these two have unlike"
-                " numbers of channels; leave it out."
-            )
-        if not isinstance(source.solver, LatticeHeun):
-            raise ValueError(
-                f"'{self.crossing.solver}' is no lattice, whose pairs could be kept; take --solver"
-                " lattice-heun."
-            )
-        (here, there), path = self.models.marks(), Path(self.input[0] if self.input else "")
-        sized = lambda count: {
-            "batch_size": self.crossing.batch(costlier(source, target), count),
-            "progress": progress("translating"),
-        }
-        if path.suffix == ".npz" and len(self.input) == 1:
-            names, model, origin, aux, more = read_pairs(path)
-            if model != here:
-                raise ValueError(
-                    f"The pairs in {path} lie at another model, or under another class or guidance,"
-                    f" than the source '{self.models.source or self.models.model}'; the target of"
-                    " the translation that kept them is the source of the way back."
-                )
-            names, more = names[: self.limit], more if self.limit is None else {}
-            aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: self.limit])
-            data = states(source, aux, rising=False)
-            images = translation.to_images(source.model, data)
-            up = translation.hand_on(source, aux, rising=True, **sized(len(names)))
-        else:
-            opened = open_inputs(
-                self.input,
-                source.model.image_shape,
-                split=self.split,
-                limit=self.limit,
-                background=self.background,
-                reading=self.reading,
-                scale=source_scale(self.models),
-                declared=self.declared,
-            )
-            names, images = opened.names, opened.take(0, len(opened))
-            origin, more = here, opened.to_arrays()
-            up = translation.encode(source, images, **sized(len(names)))
-        down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
-        safe = unique_names(names)
-        changed = {new: name for new, name in zip(safe, names, strict=True) if new != name}
-        results = decoded_results(
-            self.out,
-            safe,
-            changed,
-            shape=target.model.image_shape,
-            kept=(more, path),
-            scale=target_scale(self.models),
-        )
-        results.write(0, down.y)
-        results.close()
-        with drafted(self.out) as draft:
-            write_before_and_after(draft / "sheet.png", images, down.y)
-            pairs = PairFile(names, there, origin, down.aux, more)
-            write_pairs(draft / "pairs.npz", pairs, self.crossing.solver)
-        print(f"{len(names)} translations and their pairs lie in {self.out}.")
-        recording.kept.add(source=images, translation=down.y, latents=up.y)
-        prepared = Prepared(images.shape[1:], DDIB(source, target), source, film=(source, target))
-        self._record(
-            recording, options, prepared, names, images[: filmed(len(images))], hosts=shard.count
-        )
-        if origin == there:
-            print(closing(source.solver, down.aux.value))
 
     def _chosen(self) -> Method:
         """The options of the method; ValueError for an unknown one, and for another's options."""

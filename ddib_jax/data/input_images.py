@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from ddib_jax.data.declared import Outputs
+from ddib_jax.data.fitting import Fitted, WholePictures, restored
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures
 from ddib_jax.data.scale import Scale
 from ddib_jax.data.sources import ImageSource
@@ -47,7 +48,7 @@ class InputImages:
     def __init__(
         self,
         items: list[Item],
-        sources: Sequence["Pictures | Some"],
+        sources: Sequence["Pictures | WholePictures | Some"],
         shape: tuple[int, ...],
         *,
         files: Outputs | None = None,
@@ -55,6 +56,11 @@ class InputImages:
         unreadable: Sequence[str] = (),
     ):
         self.items, self._sources, self._shape = items, sources, shape
+        self._places: list[Fitted | None] = []
+        for source in sources:
+            self._places += getattr(source, "places", [None] * len(source))
+        whole = (shape[0], shape[1])
+        self._shapes = [whole if place is None else place.shape for place in self._places]
         self._files, self.scale = files, scale
         left_out = (getattr(source, "unreadable", ()) for source in sources)
         self.unreadable = [*unreadable, *(line for lines in left_out for line in lines)]
@@ -87,8 +93,44 @@ class InputImages:
             return {}
         return self.outputs(self.scale, self.scale.channels).to_arrays(self.scale)
 
+    @property
+    def alike(self) -> int:
+        """How many images, from the first one on, are of its shape."""
+        others = (i for i, shape in enumerate(self._shapes) if shape != self._shapes[0])
+        return next(others, len(self))
+
+    def check_alike(self, start: int = 0, stop: int | None = None) -> None:
+        """Raise ValueError where the images from `start` up to `stop` are not of one shape."""
+        if len(shapes := set(self._shapes[start:stop])) > 1:
+            found = ", ".join(f"{width}x{height}" for height, width in sorted(shapes)[:5])
+            raise ValueError(
+                f"The pictures are of {len(shapes)} sizes ({found} ...), and are taken together"
+                " here: give those of each size apart, or crop, pad or resize them (--fit)."
+            )
+
+    def runs(self, size: int) -> list[range]:
+        """All images in parts of at most `size` that follow each other and are of one shape."""
+        parts, start = [], 0
+        for index in range(1, len(self) + 1):
+            new = index == len(self) or self._shapes[index] != self._shapes[start]
+            if new or index - start == size:
+                parts.append(range(start, index))
+                start = index
+        return parts
+
+    def restored(
+        self, start: int, results: Float[np.ndarray, "n h w c"]
+    ) -> list[Shaped[np.ndarray, "_ _ _"]]:
+        """The results of the images from `start` on, without what was added to fit the model."""
+        places = self._places[start : start + len(results)]
+        return [restored(image, place) for image, place in zip(results, places, strict=True)]
+
     def take(self, start: int, stop: int) -> Float[np.ndarray, "n h w c"]:
-        """The images from `start` up to `stop`, float32 in [-1, 1]."""
+        """The images from `start` up to `stop`, float32 in [-1, 1]; ValueError for unlike shapes.
+
+        Those are the images' own where they are taken in windows, else the model's.
+        """
+        self.check_alike(start, stop)
         parts, offset = [], 0
         for source in self._sources:
             first, last = max(start - offset, 0), min(stop - offset, len(source))

@@ -1,6 +1,7 @@
 """What the words of a command line that name images mean, and these images, read lazily."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from ddib_jax.data import (
     load_dataset,
     part_of,
 )
+from ddib_jax.data.fitting import Fit, WholePictures
 from ddib_jax.data.folder import read_image
 from ddib_jax.data.input_files import open_files
 from ddib_jax.data.input_images import InputImages, Item, Reading, Some
@@ -30,6 +32,7 @@ def open_inputs(
     limit: int | None,
     background: str = "white",
     reading: Reading | None = None,
+    fit: Fit = "crop",
     index: int = 0,
     count: int = 1,
     scale: Scale | None = None,
@@ -37,9 +40,10 @@ def open_inputs(
 ) -> InputImages:
     """The images of files, folders (`part_of`) and data sets, fitted to a model's shape [h w c].
 
-    Pictures of files are cropped to their central part of that shape and resized, transparency is
-    laid over `background`; for a model of one channel they are made grey. Of the first `limit`
-    images, part `index` of `count` equal ones is read, that of this host, and no other.
+    Pictures of files are cropped to their central part of that shape and resized, or fitted as
+    `fit` says, transparency is laid over `background`; for a model of one channel they are made
+    grey. Of the first `limit` images, part `index` of `count` equal ones is read, that of this
+    host, and no other.
 
     scale: the model's own, where it has one, or `declared`, numbers as of `declared_scale`: files
     are then read in their own units, with the channels that they have, and slices of volumes are
@@ -54,6 +58,10 @@ def open_inputs(
     if any(word.startswith("p") for word in declared):
         raise ValueError("A percentile is of training images; give the range in numbers (--range).")
     if scale is not None or declared:
+        if fit != "crop":
+            raise ValueError(
+                f"Files in their own units are cropped; leave --fit {fit} or the range out."
+            )
         return open_files(
             inputs,
             shape,
@@ -100,7 +108,12 @@ def open_inputs(
         view = View((shape[0], shape[1]), part.half, background, max_pixels=reading.max_pixels)
         mine = [part.items[place] for place in own]
         paths = [Path(item.origin) for item in mine]
-        pictures = Pictures(paths, view, read_image, skip_unreadable=reading.skip_unreadable)
+        skip = reading.skip_unreadable
+        if fit == "crop":
+            pictures = Pictures(paths, view, read_image, skip_unreadable=skip)
+        else:
+            view = replace(view, image_size=None)
+            pictures = WholePictures(paths, shape, fit, view, skip_unreadable=skip)
         sources.append(pictures)
         items += [mine[place] for place in pictures.readable]
     return InputImages(items, sources, shape)

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-ROWS, COLUMNS = 4, 16
-"""Of pairs of rows, and of images a row, that a sheet of translations shows at most."""
+_COLUMNS = 16
+ON_SHEET = 4 * _COLUMNS
+"""Images that a sheet of images and their results shows at most."""
 
 
 def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w c"]:
@@ -31,13 +33,13 @@ def alike(*groups: Float[np.ndarray, "n h w _"]) -> list[Float[np.ndarray, "n h 
 
 
 def write_images(
-    directory: str | Path, names: Sequence[str], images: Float[np.ndarray, "n h w c"]
+    directory: str | Path, names: Sequence[str], images: Sequence[Any] | np.ndarray
 ) -> list[Path]:
-    """Write images in [-1, 1] of one or three channels as `directory`/NAME.png; their paths."""
+    """Write images [h w c] in [-1, 1], of 1 or 3 channels, as `directory`/NAME.png; their paths."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.png" for name in names]
-    for path, image in zip(paths, to_bytes(images), strict=True):
+    for path, image in zip(paths, map(to_bytes, images), strict=True):
         Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(path)
     return paths
 
@@ -62,19 +64,19 @@ def write_grid(
     return path
 
 
-def write_before_and_after(
-    path: Path, images: Float[np.ndarray, "n h w _"], translations: Float[np.ndarray, "n h w _"]
-) -> None:
-    """Write rows of images, each above a row of their translations, as one PNG.
+def write_sheet(
+    path: str | Path, images: Float[np.ndarray, "n h w _"], results: Float[np.ndarray, "n h w _"]
+) -> Path:
+    """Write rows of the first `ON_SHEET` images, each above a row of their results, as one PNG.
 
-    Of the first `ROWS` x `COLUMNS`; grey ones beside colours are shown in these.
+    Grey ones beside colours are shown in these.
     """
-    columns = min(len(images), COLUMNS)
-    images, translations = alike(images, translations)
+    columns = min(len(images), _COLUMNS)
+    images, results = alike(images, results)
     rows = []
-    for start in range(0, min(len(images), ROWS * COLUMNS), columns):
-        for part in (images, translations):
+    for start in range(0, min(len(images), ON_SHEET), columns):
+        for part in (images, results):
             row = part[start : start + columns]
             white = np.ones((columns - len(row), *row.shape[1:]), row.dtype)
             rows.append(np.concatenate([row, white]))
-    write_grid(path, np.concatenate(rows), columns=columns)
+    return write_grid(path, np.concatenate(rows), columns=columns)

@@ -4,9 +4,9 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from ddib_jax.data.declared import Outputs
 from ddib_jax.data.folder import write_unreadable
@@ -71,10 +71,10 @@ class Results:
         self._files, self._scale = files, scale
         self._waiting: dict[tuple[int, str], dict[int, np.ndarray]] = {}
 
-    def write(self, start: int, images: Float[np.ndarray, "n h w c"], *, ending: str = "") -> None:
+    def write(self, start: int, images: Sequence[Any] | np.ndarray, *, ending: str = "") -> None:
         """Write the results of the images from `start` on; each file is there wholly or not.
 
-        ending: what follows each name.
+        images: [h w c] in [-1, 1], of any sizes. ending: what follows each name.
         """
         names = self.names[start : start + len(images)]
         if not self._mapped:  # with the first results: what is stopped has its names, too

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddib_jax.data.captions import METADATA, TEXT, CaptionFiles
 from ddib_jax.data.sources import SPLITS
-from ddib_jax.runs import FOLDER, OVERVIEWS, RECORD
+from ddib_jax.runs import FOLDER, OVERVIEWS, RECORD, TRUST
 
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 """Formats that Pillow recognises, but decodes only with programs or handlers besides."""
@@ -218,7 +218,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], found: _Found) -> No
         path = folder / entry.name
         # Of a run of ours the figures, and of its results the overviews, are no images of the
         # folder.
-        if (path / RECORD).is_file() or (path.stem in made and path.is_file()):
+        of_run = (path.stem in made and path.is_file()) or (made and entry.name == TRUST)
+        if (path / RECORD).is_file() or of_run:
             continue
         if path.is_dir():
             _walk(path, (*above, identity), found)

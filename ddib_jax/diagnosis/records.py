@@ -1,6 +1,6 @@
 """What `ddib translate`, `sweep` and `sample` say of their work: contents of a `runs.Run`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ _WANTED = {
 }
 """Metric of latents -> what white noise has, in words."""
 
+_NONE: Mapping[str, Table] = {}
+
 Cost = Sequence[tuple[str, float | int | None]]
 """What a run took: labels and values."""
 
@@ -38,12 +40,13 @@ def translation_record(
     images: HostImages | None = None,
     codec_error: float | None = None,
     nearest: Nearest | None = None,
+    tables: Mapping[str, Table] = _NONE,
 ) -> dict[str, Any]:
     """Metrics, tables, texts and arrays of a run of the name "translation".
 
     recorder: holds `source` and `translation` [n h w c], and latents or none. names: of all images.
     images: those that the passage is of. codec_error: that of `codec_error`, None without a codec.
-    nearest: to the first translations.
+    nearest: to the first translations. tables: further ones, by name.
     """
     kept = recorder.images()
     texts, arrays = {"summary": summary}, dict(kept)
@@ -51,7 +54,9 @@ def translation_record(
     rows += _inversion_rows(passage, images, codec_error)
     _keep_film(passage, arrays)
     texts["nearest"] = _nearest_words(nearest, arrays)
-    return _contents(rows, {"cost": _cost(cost)}, texts, arrays, names, len(kept["source"]))
+    return _contents(
+        rows, {**tables, "cost": _cost(cost)}, texts, arrays, names, len(kept["source"])
+    )
 
 
 def sample_record(

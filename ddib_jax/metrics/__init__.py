@@ -11,6 +11,8 @@ Samples by name, in one order and of one length where they are per image:
     translation_features        [n d], of the translations
     target_features             [m d], of real images of the target domain
     target_pool_features        [p d], of other real images of it, for real-against-real distances
+
+Those of results beside references that they should equal are named in `FIDELITY`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +22,8 @@ from types import MappingProxyType
 import numpy as np
 
 from ddib_jax.metrics import digits, distributional, latents
+from ddib_jax.metrics.fidelity import dice, histogram_drift, mae, ms_ssim, ncc, psnr, ssim
+from ddib_jax.metrics.fidelity_rows import FIDELITY
 from ddib_jax.metrics.intervals import (
     Estimate,
     bootstrap,
@@ -262,11 +266,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             function=latents.lowest_frequency_deviation_of,
             ideal="1",
         ),
+        **FIDELITY,
     }
 )
 """Name -> metric."""
 
 __all__ = [
+    "FIDELITY",
     "INVERSION",
     "LATENTS",
     "METRICS",
@@ -274,8 +280,15 @@ __all__ = [
     "Metric",
     "bootstrap",
     "correlation",
+    "dice",
+    "histogram_drift",
+    "mae",
+    "ms_ssim",
+    "ncc",
     "pooled_relative_rmse",
     "proportion",
+    "psnr",
     "relative_rmse",
     "rmse",
+    "ssim",
 ]

@@ -1,7 +1,7 @@
 """Distances between sets of feature vectors, and between real sets of the same size."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ddib_jax.metrics.arrays import AnyArray, host
 
@@ -49,11 +49,17 @@ def frechet_distance(first: Float[AnyArray, "n d"], second: Float[AnyArray, "m d
     """
     a, b = _pair(first, second)
     shift = a.mean(axis=0) - b.mean(axis=0)
-    cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    root = _root(cov_a)
-    eigenvalues = np.linalg.eigvalsh(root @ cov_b @ root)
-    root_trace = np.sqrt(np.clip(eigenvalues, 0.0, None)).sum()
-    distance = shift @ shift + np.trace(cov_a) + np.trace(cov_b) - 2 * root_trace
+    # S1 = A^T A and S2 = B^T B of the centred rows over the root of their number less one
+    centred_a, centred_b = ((part - part.mean(axis=0)) / np.sqrt(len(part) - 1) for part in (a, b))
+    variances = np.sum(centred_a**2) + np.sum(centred_b**2)
+    if min(len(a), len(b)) < a.shape[1]:
+        # as many values as rows: the singular values of A B^T are the roots of S1 S2's
+        root_trace = np.linalg.svdvals(centred_a @ centred_b.T).sum()
+    else:
+        root = _root(centred_a.T @ centred_a)
+        eigenvalues = np.linalg.eigvalsh(root @ (centred_b.T @ centred_b) @ root)
+        root_trace = np.sqrt(np.clip(eigenvalues, 0.0, None)).sum()
+    distance = shift @ shift + variances - 2 * root_trace
     return float(max(distance, 0.0))
 
 
@@ -105,6 +111,37 @@ def frechet_real(
     rng = np.random.default_rng(seed)
     draws = (rng.choice(len(others), size=size, replace=False) for _ in range(repeats))
     return np.asarray([frechet_distance(others[rows], target) for rows in draws])
+
+
+def within_manifold(
+    features: Float[AnyArray, "n d"], others: Float[AnyArray, "m d"], *, neighbours: int = 3
+) -> Bool[np.ndarray, " n"]:
+    """Which rows lie within the manifold of other rows, as their neighbours span it.
+
+    A row does where it is no farther from one of the others than that one's `neighbours`-th nearest
+    among the others (Kynkaanniemi et al. 2019, equation 1). The mean over generated rows, of real
+    others, is precision, and that over real rows, of generated others, is recall (equation 2).
+    Shapes: [n, d] and [m, d] -> [n].
+
+    Raises:
+        ValueError: unlike widths, a value that is not finite, or no more than `neighbours` others.
+    """
+    a, b = _pair(features, others)
+    if not 1 <= neighbours < len(b):
+        raise ValueError(
+            f"The manifold of {len(b)} rows was asked by {neighbours} neighbours; give from 1 to"
+            " fewer than there are rows."
+        )
+    # the nearest is the row itself
+    radius = np.partition(_squared_distances(b, b), neighbours, axis=1)[:, neighbours]
+    return np.any(_squared_distances(a, b) <= radius, axis=1)
+
+
+def _squared_distances(
+    first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "m d"]
+) -> Float[np.ndarray, "n m"]:
+    squares = np.sum(first**2, axis=1)[:, None] + np.sum(second**2, axis=1)
+    return np.maximum(squares - 2 * first @ second.T, 0)
 
 
 def split_halves(

@@ -14,10 +14,10 @@ class Metric:
     """One row of `METRICS`: a function of named samples, and of its values an `Estimate`.
 
     takes: the names of the samples that `measure` is called with. measure: gives one value or one
-    row an image, of which `summarise` makes the estimate; or, without `summarise`, a single number,
-    whose estimate has no interval. unit: "" for a plain number, "proportion" for one in [0, 1].
-    better: None where neither direction is. note: a line below a table. group: what kind of figure
-    it is, in a word or two.
+    row an image, of which `summarise` makes the estimate; or, without `summarise`, the estimate
+    itself or a single number, whose estimate has no interval. unit: "" for a plain number,
+    "proportion" for one in [0, 1]. better: None where neither direction is. note: a line below a
+    table. group: what kind of figure it is, in a word or two.
     """
 
     label: str
@@ -46,6 +46,8 @@ class Metric:
                 " missing."
             )
         values = self.measure(*(samples[name] for name in self.takes))
+        if isinstance(values, Estimate):
+            return values
         if self.summarise is None:
             return Estimate(float(values), None, None, len(samples[self.takes[0]]))
         return self.summarise(np.asarray(values))

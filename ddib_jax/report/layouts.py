@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ddib_jax.report.diagnosis import diagnosis
+from ddib_jax.report.evaluation import evaluation
 from ddib_jax.report.page import Section, in_words
 from ddib_jax.report.sheets import contact_sheet
 from ddib_jax.report.style import Picture
@@ -57,6 +58,12 @@ def remaining(run: Run, *, used: Collection[str] = ()) -> list[Section]:
 
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
-    {"diagnosis": diagnosis, "translation": translation, "samples": samples, "sweep": sweep}
+    {
+        "diagnosis": diagnosis,
+        "evaluation": evaluation,
+        "translation": translation,
+        "samples": samples,
+        "sweep": sweep,
+    }
 )
 """The layout of a run by its name; a run of another name is laid out plainly."""

@@ -7,14 +7,16 @@ import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.report.contents import array_of, arrays_of, table_of
+from ddib_jax.report.evaluation import error_map
 from ddib_jax.report.latents import latent_figure
 from ddib_jax.report.page import Section
 from ddib_jax.report.sheets import contact_sheet, to_uint8
 from ddib_jax.report.style import Picture, in_both_themes
 from ddib_jax.report.widgets import before_after, strips, tiled
-from ddib_jax.runs import Run
+from ddib_jax.runs import Run, Table
 
 _COLUMNS = 8
+_LINES = 50
 _SHOWN = "A state x is shown as x / sqrt(1 + sigma²), so that all are of one scale."
 _FILM = (
     "A few images on their way up the source's ODE to a latent, and down the target's; above each"
@@ -47,6 +49,8 @@ def translation(run: Run, figures: Path) -> list[Section]:
         ),
         *_film(run, _FILM, names, ends=("image", "translation")),
     ]
+    if "trust" in run.tables:
+        sections.append(_trust(run, figures))
     if run.metrics:
         sections.append(_measured(run, figures))
     return [*sections, _nearest(run, found, figures), _took(run)]
@@ -147,6 +151,30 @@ def _measured(run: Run, figures: Path) -> Section:
         " translations."
     )
     return Section("Measured", words, pictures, metrics=True)
+
+
+def _trust(run: Run, figures: Path) -> Section:
+    """How far each translation can be trusted: maps where there are some, and the table."""
+    pictures, words = (), ""
+    if "trust" in run.arrays:
+        maps = run.arrays["trust"][:_COLUMNS].astype(np.float32) / 255
+        top = max(float(np.quantile(maps, 0.99)), 1 / 255)
+        rows = {
+            "source": run.arrays["source"][:_COLUMNS],
+            "translation": run.arrays["translation"][:_COLUMNS],
+            "deviation": error_map(maps, top),
+        }
+        sheet = contact_sheet(rows, figures / "trust.png")
+        caption = f"Deviations of the translations, from 0 (black) to {top:.2g} (white)."
+        pictures = (Picture(sheet, caption, wide=True),)
+        words = (
+            "Each image was translated several times, with noise that the model cannot see, other"
+            " levels at which the bridges meet and, in windows, other windows. Where the"
+            " translations differ, a single one says little."
+        )
+    table = table_of(run, "trust")
+    shown = Table(table.columns, table.rows[:_LINES], table.caption)
+    return Section("How far to trust it", words, pictures, (shown,))
 
 
 def _nearest(run: Run, found: np.ndarray, figures: Path) -> Section:

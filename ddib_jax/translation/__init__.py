@@ -10,6 +10,7 @@ from ddib_jax.translation.translations import (
     translate,
     translate_with_latents,
 )
+from ddib_jax.translation.windows import tiled
 
 __all__ = [
     "SweepResult",
@@ -21,6 +22,7 @@ __all__ = [
     "path",
     "sample",
     "sweep",
+    "tiled",
     "to_data",
     "to_images",
     "translate",

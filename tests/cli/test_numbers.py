@@ -24,6 +24,7 @@ NEEDED = {
     "train-dcgan": "--data five --out out",
     "lab": "",
     "diagnose": "five",
+    "evaluate": "here there",
     "plan": "",
     "convert": "five --to ddib --out out",
 }
@@ -83,6 +84,7 @@ SIGNED = {
 }
 """Numbers that may be negative."""
 FROM_ZERO = {
+    "--overlap",
     "--warmup",
     "--weight-decay",
     "--ema-decay",

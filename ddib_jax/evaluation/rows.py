@@ -1,4 +1,4 @@
-"""Figures of a translated data set: a classifier's outputs, and every metric that applies."""
+"""Rows of a run: a classifier's outputs, and every metric that applies to a translated data set."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -57,15 +57,19 @@ def evaluate(
             f" {', '.join(measured)}."
         )
     return tuple(
-        _row(name, metric, metric(samples), targets.get(name)) for name, metric in measured.items()
+        metric_row(name, metric, metric(samples), targets.get(name))
+        for name, metric in measured.items()
     )
 
 
-def _row(name: str, metric: Metric, estimate: Estimate, target: float | str | None) -> MetricRow:
+def metric_row(
+    name: str, metric: Metric, estimate: Estimate, target: float | str | None = None
+) -> MetricRow:
+    """The row of a metric's estimate; target: the value aimed at, or words for the reader."""
     return MetricRow(
         name,
         metric.label,
-        estimate.value,
+        estimate.value if np.isfinite(estimate.value) else None,
         estimate.low,
         estimate.high,
         unit=metric.unit,

@@ -1,0 +1,165 @@
+"""Two sets of pictures beside each other: figures of pairs and of sets, one picture at a time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from ddib_jax.evaluation.rows import Classifier, classify, metric_row
+from ddib_jax.metrics.fidelity_rows import FIDELITY, dice_above, value_distributions
+from ddib_jax.metrics.metric import Metric
+from ddib_jax.nets.efficientnet import SIZE
+from ddib_jax.runs import MetricRow
+
+Picture = Float[np.ndarray, "_ _ _"]
+"""A picture [h w c] in [-1, 1], of any size."""
+_BATCH = 16
+_FEWEST = 5
+"""Pictures of a set at least whose distribution can be told from another's."""
+
+
+@runtime_checkable
+class NamedSet(Protocol):
+    """Pictures by index, with their names."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One for each picture."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Picture: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured of two sets of pictures.
+
+    rows: the figures, each with its interval. values: name of a metric of pairs -> one value for
+    each pair [n], NaN where it is not measured; empty where nothing is paired.
+    """
+
+    rows: tuple[MetricRow, ...]
+    values: dict[str, Float[np.ndarray, " n"]]
+
+
+def compare(
+    results: Iterable[Picture],
+    references: Iterable[Picture],
+    *,
+    paired: bool = True,
+    data_range: float = 255.0,
+    thresholds: Sequence[float] = (),
+    features: tuple[np.ndarray, np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
+) -> Comparison:
+    """Every figure of two sets of pictures [h w c] in [-1, 1], each with its 95 % interval.
+
+    paired: whether the n-th result should equal the n-th reference; pairs are then measured one by
+    one (`metrics.FIDELITY`), and may be of different sizes. data_range: the width of the range of
+    values that [-1, 1] stands for, in whose unit errors are stated. thresholds: in that unit, for
+    Dice's coefficient. features: of results [n d] and references [m d], by one network, for
+    Frechet and kernel distances, precision and recall. names: of the pairs, for errors.
+
+    Both iterables are taken once and one picture at a time.
+
+    Raises:
+        ValueError: the pictures of a pair differ in shape, paired sets in number, or a set is
+            empty.
+    """
+    pairwise = {name: metric for name, metric in FIDELITY.items() if "result" in metric.takes}
+    pairwise |= {f"dice_{threshold:g}": dice_above(threshold) for threshold in thresholds}
+    values: dict[str, list[float]] = {name: [] for name in pairwise} if paired else {}
+    samples: dict[str, Any] = {"data_range": data_range}
+    distributions: tuple[list, list] = ([], [])
+    if paired:
+        for index, (result, reference) in enumerate(zip(results, references, strict=True)):
+            _check_pair(result, reference, str(index) if names is None else names[index])
+            pair = {"result": result, "reference": reference}
+            found = {name: _scaled(picture, data_range) for name, picture in pair.items()}
+            found |= samples
+            for name, metric in pairwise.items():
+                values[name].append(_value(metric, found))
+            _distributed(distributions[0], found["result"], data_range)
+            _distributed(distributions[1], found["reference"], data_range)
+    else:
+        for part, pictures in zip(distributions, (results, references), strict=True):
+            for picture in pictures:
+                _distributed(part, _scaled(picture, data_range), data_range)
+    counts = tuple(map(len, distributions))
+    if 0 in counts:
+        raise ValueError(f"There are {counts[0]} results and {counts[1]} references to compare.")
+    rows = [
+        metric_row(name, pairwise[name], _estimate(pairwise[name], found))
+        for name, found in values.items()
+    ]
+    if min(counts) >= _FEWEST:
+        names = ("result_distributions", "reference_distributions")
+        samples |= dict(zip(names, map(np.concatenate, distributions), strict=True))
+        if features is not None:
+            samples |= dict(zip(("result_features", "reference_features"), features, strict=True))
+        for name, metric in FIDELITY.items():
+            if name not in pairwise and metric.available(samples):
+                rows.append(metric_row(name, metric, metric(samples)))
+    return Comparison(tuple(rows), {name: np.asarray(found) for name, found in values.items()})
+
+
+def network_features(
+    network: Classifier, pictures: NamedSet, *, progress: Callable = iter
+) -> Float[np.ndarray, "n d"]:
+    """The features [n d] of pictures [h w c] in [-1, 1] of any size, resized to 224 x 224.
+
+    Grey is repeated. Pictures are resized with an antialiasing bilinear filter to the size of
+    `nets.EfficientNetLite0`, so that one program serves all.
+    """
+    found = []
+    for start in progress(range(0, len(pictures), _BATCH)):
+        stop = min(start + _BATCH, len(pictures))
+        batch = np.stack([_resized(pictures[index]) for index in range(start, stop)])
+        full = np.resize(batch, (_BATCH, *batch.shape[1:]))
+        found.append(classify(network, full, batch_size=_BATCH)[1][: len(batch)])
+    return np.concatenate(found)
+
+
+def _check_pair(result: np.ndarray, reference: np.ndarray, name: str) -> None:
+    if np.shape(result) != np.shape(reference):
+        found, expected = (" x ".join(map(str, np.shape(each))) for each in (result, reference))
+        raise ValueError(
+            f"The pair '{name}' has a result of {found} and a reference of {expected}; give both in"
+            " one size."
+        )
+
+
+def _resized(picture: Picture) -> Float[np.ndarray, "k l 3"]:
+    channels = np.broadcast_to(picture, (*picture.shape[:2], 3))
+    planes = [
+        Image.fromarray(np.ascontiguousarray(channels[..., c], np.float32)).resize(
+            (SIZE, SIZE), Image.Resampling.BILINEAR
+        )
+        for c in range(3)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+def _scaled(picture: Picture, data_range: float) -> Float[np.ndarray, "1 h w c"]:
+    """A picture of values from 0 to `data_range`, as a set of one."""
+    return (np.asarray(picture, np.float64)[None] + 1) / 2 * data_range
+
+
+def _value(metric: Metric, samples: dict[str, Any]) -> float:
+    return float(metric.measure(*(samples[name] for name in metric.takes))[0])
+
+
+def _estimate(metric: Metric, values: Sequence[float]) -> Any:
+    assert metric.summarise is not None
+    return metric.summarise(np.asarray(values))
+
+
+def _distributed(found: list, picture: np.ndarray, data_range: float) -> None:
+    """Add the distribution of a picture's values; grey has that of three equal channels."""
+    distribution = value_distributions(picture, data_range=data_range)
+    found.append(np.broadcast_to(distribution, (*distribution.shape[:2], 3)).astype(np.float32))

@@ -1,0 +1,25 @@
+"""Methods for pictures of other sizes than their models'."""
+
+from typing import Any, TypeVar
+
+import jax
+
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.tiling import OVERLAP
+
+Tree = TypeVar("Tree")
+
+
+def tiled(tree: Tree, height: int, width: int, *, overlap: float = OVERLAP) -> Tree:
+    """A bridge, a method or any tree of models, each for pictures of another size in windows.
+
+    As `DiffusionModel.tiled` makes them, whose errors it raises; a model of that size stays.
+    """
+
+    def changed(node: Any) -> Any:
+        if not isinstance(node, DiffusionModel):
+            return node
+        return node.tiled(height, width, overlap=overlap)
+
+    is_model = lambda node: isinstance(node, DiffusionModel)
+    return jax.tree.map(changed, tree, is_leaf=is_model)

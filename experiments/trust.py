@@ -1,0 +1,150 @@
+"""Which images are strange to a model, and where a translation is wrong: how well it is told.
+
+    python experiments/trust.py
+
+The score of the shipped model of fives is calibrated on test fives, and said of other fives, of
+sevens and of noise: the areas under the curves, and the shares above the threshold.
+
+Then fives are translated into fives of other colours, whose truth is known: red is made brighter
+by a square root and blue darker by a square, pixel by pixel. The target's model is the Gaussian of
+such fives alone (`preconditioning.Wiener`), so that translations err. The error in the tenth of
+all pixels whose deviation is highest is held beside the mean error, and so it is among the pixels
+of the digits alone, which are easily told from the ground.
+"""
+
+import datetime
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+import ddib_jax
+from ddib_jax import DDIB, Bridge, DiffusionModel, runs
+from ddib_jax.diagnosis.trust import Domain, deviations, domain_features
+from ddib_jax.options import cli
+from ddib_jax.parallel import machine
+from ddib_jax.preconditioning import Wiener
+from ddib_jax.report import write_report
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the study."""
+
+    out: Path = Path("runs/trust")
+    calibrated: int = 400
+    """Fives that the score is calibrated on."""
+    scored: int = 200
+    """Images of each kind that are scored."""
+    pairs: int = 32
+    members: int = 6
+    """Translations of each image."""
+    steps: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A network without weights that answers nothing, so that the prior alone is the denoiser."""
+
+    def init(self, key, x, time, cond):
+        """No variables."""
+        return {"params": {}}
+
+    def apply(self, variables, x, time, cond=None, **options):
+        """Zeros [b h w 3]."""
+        return jnp.zeros((*x.shape[:-1], 3), x.dtype)
+
+    def condition_spec(self):
+        """None."""
+
+
+def other_colours(images: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w 3"]:
+    """The true partners of images in [-1, 1]."""
+    values = np.clip((images + 1) / 2, 0, 1)
+    powers = np.asarray([0.5, 1.0, 2.0], np.float32)
+    return (2 * values**powers - 1).astype(np.float32)
+
+
+def area(own: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]) -> float:
+    """The area under the curve of a score that should be higher of others."""
+    higher = others[:, None] > own[None]
+    return float(higher.mean() + 0.5 * (others[:, None] == own[None]).mean())
+
+
+def main(config: Config) -> None:
+    """Calibrate, score, translate, write a run and its page."""
+    started = datetime.datetime.now(datetime.UTC)
+    source = Bridge.over(ddib_jax.load("five"), steps=config.steps)
+    rows = [*scored(source, config), *told(source, config)]
+    for label, value in rows:
+        print(f"{label}: {value:.3f}")
+    run = runs.Run(
+        name="trust",
+        title="How well it is told what cannot be trusted",
+        **runs.circumstances("experiments/trust.py", started, machine()),
+        config=runs.settings(config),
+        tables={"figures": runs.Table(("", "value"), tuple(rows))},
+    )
+    print(f"The page is {write_report(runs.write_run(config.out, run))}.")
+
+
+def scored(source: Bridge, config: Config) -> list[tuple[str, float]]:
+    """Areas under curves, and shares above the threshold."""
+    fives, sevens = (ddib_jax.load_dataset(name, split="test") for name in ("five", "seven"))
+    noise = np.random.default_rng(config.seed).normal(0, 0.5, (config.scored, 32, 32, 3))
+    look = lambda images, number: domain_features(
+        source, images, key=jax.random.fold_in(jax.random.key(config.seed), number)
+    )
+    domain = Domain.of(look(fives.take(range(config.calibrated)), 0))
+    last = config.calibrated + config.scored
+    kinds = {
+        "other fives": fives.take(range(config.calibrated, last)),
+        "sevens": sevens.take(range(config.scored)),
+        "noise": np.clip(noise, -1, 1).astype(np.float32),
+    }
+    found = {
+        name: domain.score(look(images, number))
+        for number, (name, images) in enumerate(kinds.items(), 1)
+    }
+    own = found["other fives"]
+    rows = [(f"area under the curve, {name}", area(own, found[name])) for name in list(found)[1:]]
+    shares = [
+        (f"share above the threshold, {name}", float(np.mean(scores > domain.threshold)))
+        for name, scores in found.items()
+    ]
+    return rows + shares
+
+
+def told(source: Bridge, config: Config) -> list[tuple[str, float]]:
+    """The error of the pixels of the highest deviations over that of all."""
+    train, test = (ddib_jax.load_dataset("five", split=split) for split in ("train", "test"))
+    prior = Wiener.fit(other_colours(train.take(range(2000))))
+    model: DiffusionModel = replace(source.model, params={}, precondition=prior, network=Nothing())
+    ddib = DDIB(source, replace(source, model=model))
+    images = test.take(range(config.pairs))
+    truth = other_colours(images)
+    error = np.abs(ddib_jax.translate(ddib, images) - truth).mean(axis=-1)
+    key = jax.random.key(config.seed)
+    spread = deviations(ddib, images, config.members, key=key)[..., 0]
+    digit = images.max(axis=-1) > -0.5
+    return [
+        ("mean absolute error of the translations", float(error.mean())),
+        ("error in the tenth of the highest deviation, over the mean", _share(error, spread)),
+        (
+            "the same among the pixels of the digits alone",
+            _share(error[digit], spread[digit]),
+        ),
+    ]
+
+
+def _share(error: np.ndarray, spread: np.ndarray) -> float:
+    worst = spread >= np.quantile(spread, 0.9)
+    return float(error[worst].mean() / error.mean())
+
+
+if __name__ == "__main__":
+    main(cli(Config))
