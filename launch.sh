@@ -11,6 +11,8 @@ usage: ./launch.sh                     do the main job: fives into sevens, and w
                                        experiments/coloured_mnist.py
        ./launch.sh test [ARGUMENT...]  run the tests on all cores; arguments go to pytest
                                        (-n 0: in one process; -m "not slow": the fast ones)
+       ./launch.sh lab [...]           open a page with an image, its latent, its translation and
+                                       sliders between them
        ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, translate, sweep, encode,
                                        decode, sample, diagnose, plan ...; --help after any)
 
@@ -320,6 +322,10 @@ case ${1-} in
     cd "$root" && "$venv/bin/python" experiments/coloured_mnist.py "$@" || exit
     [ $# = 0 ] || exit 0
     exec "$venv/bin/python" experiments/perturbations.py --quick
+    ;;
+  lab)
+    setup lab
+    exec "$venv/bin/ddib" "$@"
     ;;
   *)
     setup

@@ -29,6 +29,7 @@ FLOORS = [
     {"bridge", "pretrained", "analytic"},
     {"translation", "baselines", "trainer", "editing"},
     {"diagnosis", "gan", "palettes"},
+    {"lab"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

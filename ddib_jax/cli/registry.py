@@ -127,6 +127,15 @@ COMMANDS: dict[str, Command] = {
         options="train_dcgan:TrainDcgan",
         examples=("ddib train-dcgan --data five --steps 1200 --out models/fives-gan",),
     ),
+    "lab": Command(
+        group="examine",
+        summary="Open a page with an image, its latent, its translation and sliders between them.",
+        options="lab:Lab",
+        examples=(
+            "ddib lab",
+            "ddib lab photos --source models/photos --target models/paintings",
+        ),
+    ),
     "diagnose": Command(
         group="examine",
         summary="Examine a model and say whether it is fit to bridge.",

@@ -22,6 +22,7 @@ NEEDED = {
     "train-classifier": "--out out",
     "train-cyclegan": "--a five --b seven --out out",
     "train-dcgan": "--data five --out out",
+    "lab": "",
     "diagnose": "five",
     "plan": "",
     "convert": "five --to ddib --out out",
@@ -103,6 +104,7 @@ FROM_ZERO = {
     "--warm-up",
     "--attention-weight",
     "--also-weight",
+    "--port",
 }
 """Numbers that may be zero."""
 
