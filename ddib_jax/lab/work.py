@@ -212,6 +212,11 @@ class Lab:
         source = self._source(state, quick=quick)
         target = self._bridge(self.origin.target, state.target, state, quick=quick)
         check_meeting(source.model, target.model)
+        if source.model.data_shape != target.model.data_shape:
+            raise ValueError(
+                "The lab shows one latent to both models, and these have unlike numbers of"
+                " channels; `ddib translate` lets them meet."
+            )
         return source, target
 
     def _source(self, state: State, *, quick: bool) -> Bridge:

@@ -195,15 +195,25 @@ def _tifffile() -> Any:
     return tifffile
 
 
+class _Told(logging.Handler):
+    """Keeps what a log is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.records.append(record)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The file, open; ValueError where tifffile finds that it ends within a tag.
 
     It says so in its log alone, which is kept off the terminal.
     """
-    tifffile, log, told = _tifffile(), logging.getLogger("tifffile"), []
-    handler = logging.Handler()
-    handler.emit = told.append
+    tifffile, log, handler = _tifffile(), logging.getLogger("tifffile"), _Told()
     with _LOG:
         log.addHandler(handler)
         propagate, log.propagate = log.propagate, False
@@ -215,7 +225,7 @@ def _opened(path: Path) -> Iterator[Any]:
         finally:
             log.removeHandler(handler)
             log.propagate = propagate
-    if any("invalid value offset" in record.getMessage() for record in told):
+    if any("invalid value offset" in record.getMessage() for record in handler.records):
         raise ValueError("it is cut short")
 
 
