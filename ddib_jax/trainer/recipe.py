@@ -125,6 +125,10 @@ class Recipe:
     """Resolutions, in pixels, at which the U-Net attends."""
     patch_size: Size = 2
     """Side of the patches of pixels that the U-Net takes as channels."""
+    groups: Size = 32
+    """Groups of channels that the U-Net normalises together; they divide the channels of every
+    level. With as many as channels the network loses sight of colour; 4 keep it.
+    """
     width: Size = 128
     """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,
     rgb:IMAGE).
@@ -164,6 +168,9 @@ class Recipe:
             ),
             "the network for points": () if points else ("width", "blocks"),
             "the U-Net, and the data are points": (*of_unet, "patch_size") if points else (),
+            "the U-Net of trainings of images without captions": (
+                ("groups",) if points or self.captions else ()
+            ),
             "the EDM and VE schedules": () if self._log_normal else ("sigma_min", "sigma_max"),
             "training with the EDM and VE schedules": (
                 () if self._log_normal else ("noise_mean", "noise_std")
@@ -174,6 +181,12 @@ class Recipe:
                 if getattr(self, name) != getattr(Recipe, name):
                     option = name.replace("_", "-")
                     raise ValueError(f"--{option} is an option of {what}; leave it out.")
+        widths = [self.model_channels * mult for mult in self.channel_mult]
+        if not (points or self.captions) and any(width % self.groups for width in widths):
+            raise ValueError(
+                f"The U-Net's levels have {', '.join(map(str, widths))} channels, which"
+                f" {self.groups} groups do not divide; give other --groups."
+            )
 
     def untrained(
         self,
@@ -261,6 +274,7 @@ class Recipe:
             num_res_blocks=self.num_res_blocks,
             attention_resolutions=self.attention_resolutions,
             patch_size=self.patch_size,
+            norm_num_groups=self.groups,
             dropout=self.dropout,
             num_classes=classes,
             **shared,

@@ -19,6 +19,7 @@ from ddib_jax import pretrained
 from ddib_jax.cli.train import Train
 from ddib_jax.preconditioning import Flow
 from ddib_jax.schedules import RectifiedFlow
+from ddib_jax.trainer import Recipe
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +140,25 @@ def test_a_training_starts_from_a_model(tmp_path, folder):
             init=str(first),
             **SMALL | {"model_channels": 64},
         ).run()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"groups": 5}, "levels have 32, 64, 128 channels, which 5 groups do not divide"),
+        ({"groups": 32, "model_channels": 48}, "levels have 48, 96, 192 channels, which 32"),
+        ({"groups": 4, "captions": True}, "--groups is an option of the U-Net"),
+    ],
+)
+def test_groups_that_the_network_cannot_have(options, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe(**options).check(points=False)
+
+
+def test_groups_reach_the_network():
+    build = lambda **options: Recipe(**options)._network((8, 8, 3), None)
+    assert build(groups=4) == build().clone(norm_num_groups=4)
+    assert build().norm_num_groups == 32
 
 
 def test_a_rectified_flow_is_trained(folder, tmp_path):
