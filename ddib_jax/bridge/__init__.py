@@ -13,6 +13,7 @@ from ddib_jax.bridge.checks import (
 from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse_coupling
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
+from ddib_jax.bridge.switch import Switch
 
 __all__ = [
     "COUPLINGS",
@@ -23,6 +24,7 @@ __all__ = [
     "Auxiliary",
     "Bridge",
     "Coupling",
+    "Switch",
     "as_floats",
     "check_finite",
     "check_meeting",

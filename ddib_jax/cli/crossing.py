@@ -14,7 +14,7 @@ from ddib_jax.cli.arguments import GridName, SolverName
 from ddib_jax.data.inputs import open_inputs
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets.precision import Precision
-from ddib_jax.options import Count, Within
+from ddib_jax.options import Count, OptionalPositive, Within
 from ddib_jax.solvers import SOLVERS, LatticeHeun, get_solver
 from ddib_jax.translation.batching import measured_batch
 
@@ -36,6 +36,11 @@ class Crossing:
     """Noise levels: log-uniform, karras, log-normal, uniform in the model's time; of a model with a
     table of them also those of DDIM's leading or trailing times (ddim, ddim-trailing).
     """
+    switch: OptionalPositive = None
+    """The noise level at which the grid ends, and above which both models are taken for Gaussians,
+    whose ODE needs no network: nearer at few steps, and below 8 a translation that is nearer to its
+    source and less of the target. For DDIB, with models of Wiener preconditioning.
+    """
     precision: Precision | None = None
     """How the network computes: float32 (exact products), tf32 (products of a GPU's tensor cores)
     or bfloat16 (activations too); unless given, as the model says and the device prefers, which for
@@ -50,7 +55,13 @@ class Crossing:
         """The bridge of `model` under these options; raises ValueError for a model of points."""
         check_images(model)
         model = model.at_precision(self.precision)
-        return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+        return Bridge.over(
+            model,
+            steps=self.steps,
+            grid=self.grid,
+            solver=get_solver(self.solver),
+            switch=self.switch,
+        )
 
     @property
     def needs_equal_bits(self) -> bool:

@@ -270,6 +270,8 @@ class Translate:
         useless = [option for option in _changed(self.models) if option not in chosen.takes]
         if self.method == "cyclegan":  # which integrates no ODE
             useless += [option for option in _changed(self.crossing) if option != "batch_size"]
+        elif self.method != "ddib" and self.crossing.switch is not None:
+            useless += ["switch"]
         if useless:
             raise ValueError(
                 f"{chosen.title} has no use for --{useless[0].replace('_', '-')}; leave it out, or"
