@@ -14,6 +14,7 @@ from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
 from ddib_jax.bridge.switch import Switch
+from ddib_jax.bridge.tuned import TunedGrid
 
 __all__ = [
     "COUPLINGS",
@@ -25,6 +26,7 @@ __all__ = [
     "Bridge",
     "Coupling",
     "Switch",
+    "TunedGrid",
     "as_floats",
     "check_finite",
     "check_meeting",

@@ -136,6 +136,15 @@ COMMANDS: dict[str, Command] = {
             "ddib diagnose models/photos folder/of/photos --error 1e-2",
         ),
     ),
+    "tune": Command(
+        group="examine",
+        summary="Find few noise levels that serve the translations of a pair of models best.",
+        options="tune:Tune",
+        examples=(
+            "ddib tune --source five --target seven --data five --steps 10 --out ten.json",
+            "ddib translate five --source five --target seven --grid ten.json --out sevens",
+        ),
+    ),
     "report": Command(
         group="examine",
         summary="Make the page of a run, or make it again, without JAX.",

@@ -23,6 +23,7 @@ NEEDED = {
     "train-cyclegan": "--a five --b seven --out out",
     "train-dcgan": "--data five --out out",
     "diagnose": "five",
+    "tune": "--source five --target seven --data five --out grid.json",
     "plan": "",
     "convert": "five --to ddib --out out",
 }
@@ -103,6 +104,7 @@ FROM_ZERO = {
     "--warm-up",
     "--attention-weight",
     "--also-weight",
+    "--refinements",
 }
 """Numbers that may be zero."""
 

@@ -62,3 +62,24 @@ def test_where_it_is_refused(ddib, models, pictures, tmp_path):
     code, _, err = ddib("bases", *words, "--out", tmp_path / "bases.npz")
     assert code == 1
     assert "Bases are read at all noise levels; leave --switch out" in err
+
+
+def test_a_tuned_grid_from_the_command_line(ddib, pictures, tmp_path):
+    for seed, name in enumerate(("here", "there")):
+        pretrained.save_model(tmp_path / name, with_statistics(seed), facts={})
+    models = ("--source", tmp_path / "here", "--target", tmp_path / "there")
+    grid = tmp_path / "grid.json"
+    words = ("--data", pictures, "--steps 3 --solver unipc-2 --refinements 2 --out")
+    code, out, _ = ddib("tune", *models, *words, grid)
+    assert code == 0
+    assert "the default's by unipc-2" in out
+    assert f"The grid lies in {grid}." in out
+    use = ("translate", pictures, *models, "--grid", grid)
+    assert ddib(*use, "--out", tmp_path / "out")[0] == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 6  # with the sheet
+    code, _, err = ddib(*use, "--steps 3 --out", tmp_path / "no")
+    assert code == 1
+    assert "brings its own solver, steps and switch; leave --steps out" in err
+    code, _, err = ddib(*use[:-1], tmp_path / "missing.json", "--out", tmp_path / "no")
+    assert code == 1
+    assert "expected a grid as `ddib tune` writes it there" in err
