@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.diffusion import DiffusionModel, LogNormal, OffShell, UniformTime, denoising_loss
 from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
 from ddib_jax.options import (
     Count,
@@ -93,6 +93,11 @@ class Recipe:
     """Training images that the target is averaged over where noise hides which one it was (stable
     target field); 0 for none.
     """
+    off_shell: Portion = 0.0
+    """Share of the images that are shown with less noise than their declared noise level, as a
+    model meets images that it encodes; for source models, for it can harm decoding. Needs
+    --reference.
+    """
     conditional: bool = False
     """Tell the network the images' labels (digits; in a folder of folders, the folder): one model
     is then many domains.
@@ -157,6 +162,11 @@ class Recipe:
             raise ValueError("The U-Net has no level; give --channel-mult at least one number.")
         if self.captions and self.conditional:
             raise ValueError("A network is told labels or captions; leave one of them out.")
+        if self.off_shell and (self.captions or not self.reference):
+            raise ValueError(
+                "Images shown with less noise have no other target than an average over a"
+                " reference; leave --off-shell out, or train with --reference and without captions."
+            )
         if self.captions and self.text_width % HEAD:
             raise ValueError(
                 f"The text encoder has heads {HEAD} wide; give a --text-width that is a multiple."
@@ -233,6 +243,8 @@ class Recipe:
         """
         noise_level = self._noise_level(model)
         network = rematerialised(model.network) if self.remat else model.network
+        levels = model.schedule.sigma_range
+        off_shell = OffShell(self.off_shell, *levels) if self.off_shell else None
 
         def loss(params, key, batch, shared):
             precondition, reference = shared
@@ -245,6 +257,7 @@ class Recipe:
                 options |= {
                     "reference": reference.images,
                     "related": reference.related(cond, null),
+                    "off_shell": off_shell,
                 }
             return denoising_loss(key, learner, batch["image"], noise_level, **options)
 

@@ -89,6 +89,7 @@ FROM_ZERO = {
     "--seed",
     "--reference",
     "--label-dropout",
+    "--off-shell",
     "--num-res-blocks",
     "--dropout",
     "--workers",

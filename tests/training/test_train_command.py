@@ -155,6 +155,12 @@ def test_groups_that_the_network_cannot_have(options, said):
         Recipe(**options).check(points=False)
 
 
+@pytest.mark.parametrize("options", [{"reference": 0}, {"captions": True}])
+def test_images_off_the_noisy_shell_without_a_reference(options):
+    with pytest.raises(ValueError, match="leave --off-shell out, or train with --reference"):
+        Recipe(off_shell=0.5, **options).check(points=False)
+
+
 def test_groups_reach_the_network():
     build = lambda **options: Recipe(**options)._network((8, 8, 3), None)
     assert build(groups=4) == build().clone(norm_num_groups=4)
@@ -169,6 +175,7 @@ def test_a_rectified_flow_is_trained(folder, tmp_path):
         batch_size=4,
         warmup=1,
         reference=8,
+        off_shell=0.5,
         channel_mult=(1,),
         attention_resolutions=(),
         schedule="flow",
