@@ -28,7 +28,7 @@ FLOORS = [
     {"diffusion", "conditioning", "evaluation", "report", "codecs"},
     {"bridge", "pretrained", "analytic"},
     {"translation", "baselines", "trainer", "editing"},
-    {"diagnosis", "gan", "palettes"},
+    {"diagnosis", "distillation", "gan", "palettes"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -13,7 +13,7 @@ from ddib_jax.bridge.checks import (
 from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse_coupling
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
-from ddib_jax.bridge.switch import Switch
+from ddib_jax.bridge.switch import Switch, known_gaussian
 from ddib_jax.bridge.tuned import TunedGrid
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "check_solved",
     "decode_coupled",
     "fixed_noise",
+    "known_gaussian",
     "log_likelihood",
     "parse_coupling",
     "warn_of_guidance",

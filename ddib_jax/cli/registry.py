@@ -106,6 +106,15 @@ COMMANDS: dict[str, Command] = {
             "ddib train --data seven --init five --steps 600 --out models/sevens",
         ),
     ),
+    "distill": Command(
+        group="train",
+        summary="Train a network that translates in one evaluation, by the pairs of a DDIB.",
+        options="distill:Distill",
+        examples=(
+            "ddib distill --source five --target seven --data five --out models/five-to-seven",
+            "ddib translate five --method student --model models/five-to-seven --out sevens",
+        ),
+    ),
     "train-classifier": Command(
         group="train",
         summary="Train a classifier of digits, by which translations are measured.",

@@ -23,6 +23,7 @@ NEEDED = {
     "train-cyclegan": "--a five --b seven --out out",
     "train-dcgan": "--data five --out out",
     "diagnose": "five",
+    "distill": "--source five --target seven --data five --out out",
     "tune": "--source five --target seven --data five --out grid.json",
     "plan": "",
     "convert": "five --to ddib --out out",
