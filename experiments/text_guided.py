@@ -23,16 +23,24 @@ import ddib_jax
 from ddib_jax import parallel, runs
 from ddib_jax.baselines import SDEdit
 from ddib_jax.data.png import to_bytes
-from ddib_jax.editing import FreeControl, MasaCtrl, Pix2PixZero, PlugAndPlay, PromptToPrompt
+from ddib_jax.editing import (
+    CtrlX,
+    FreeControl,
+    MasaCtrl,
+    Pix2PixZero,
+    PlugAndPlay,
+    PromptToPrompt,
+)
 from ddib_jax.evaluation import Classifier
 from ddib_jax.metrics.digits import stroke_slant, stroke_thickness
 from ddib_jax.metrics.intervals import bootstrap, proportion
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
-from looks import Drawing, followed, overlap, seen
+from kept import leak, self_similarity
+from looks import Drawing, followed, overlap, seen, taken_apart
 from pages.compare_methods import FIGURES, IMAGES
 from study import RUNS, Study, load_classifier
-from text_tasks import Bench, Task, tasks
+from text_tasks import SITES, Bench, Task, tasks
 
 SDEDIT = (0.5, 1.0, 2.0, 4.0)
 """Noise levels of SDEdit's curve."""
@@ -135,6 +143,10 @@ def methods(config: Config, bench: Bench) -> dict[str, Callable[[Task], Any]]:
         ),
         "pix2pix-zero": lambda task: bench.ddib(Pix2PixZero.of(bench.model)),
         "MasaCtrl": lambda task: bench.ddib(MasaCtrl.of(bench.model)),
+        "Ctrl-X": lambda task: CtrlX.of(bench.model, bench.bridge(bench.guided)),
+        "Ctrl-X, FreeControl's layers": lambda task: CtrlX.of(
+            bench.model, bench.bridge(bench.guided)
+        ).replace(features=SITES, attention=()),
         "FreeControl": control(),
         "FreeControl, appearance": control(appearance=0.2),
         "FreeControl from the image": control(fresh=False),
@@ -183,6 +195,10 @@ def measure(made: Edited, task: Task, judge: Classifier) -> list[Measured]:
     off = lambda measure: np.abs(measure(_grey(found.drawing)) - measure(_grey(task.drawing)))
     apart = ~(found.drawing.drawn | task.drawing.drawn)
     square = np.square((made.images - task.images) / 2).mean(axis=-1)
+    similar = [self_similarity(each.stroke, judge) for each in (found.drawing, task.drawing)]
+    apart_in = np.sqrt(np.square(similar[0] - similar[1]).mean(axis=(1, 2)))
+    leaked = leak(found.drawing, taken_apart(task.images), task.ink, task.background)
+    leaked = leaked[~np.isnan(leaked)]
     elsewhere = np.sqrt((square * apart).sum((1, 2)) / np.maximum(apart.sum((1, 2)), 1))
     return [
         *shares,
@@ -198,6 +214,8 @@ def measure(made: Edited, task: Task, judge: Classifier) -> list[Measured]:
         ),
         Measured("slant off", f"{np.nanmedian(off(stroke_slant)):.1f}°"),
         Measured("width off", f"{np.nanmedian(off(stroke_thickness)):.2f} px"),
+        Measured("self-similarity off", f"{apart_in.mean():.3f}"),
+        Measured("colour of the source", f"{leaked.mean():.2f}" if leaked.size else "-"),
         Measured("changed elsewhere", f"{elsewhere.mean():.3f}"),
     ]
 

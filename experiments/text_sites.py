@@ -7,7 +7,9 @@ shape has the same coordinates in any ink and on any background. Training digits
 looks each, and once in white on black, as a condition image is; at three noise levels the distance
 of the coordinates of one shape in two looks is divided by that of two shapes: 0 is a layer that
 sees shapes alone, 1 one to which a shape is no more than any other thing. Writes
-`runs/text_sites/`: a table of the best layers, and of the keys that published methods take.
+`runs/text_sites/`: a table of the best layers, and of the keys that published methods take; how
+much of a stroke few positions can hold; and how well the attention to a digit's word marks its
+strokes.
 """
 
 from dataclasses import dataclass, replace
@@ -20,11 +22,21 @@ import numpy as np
 
 from ddib_jax import parallel, runs
 from ddib_jax.data import load_dataset
-from ddib_jax.data.captioned_digits import BACKGROUNDS, INKS, Looks, caption, dressed
+from ddib_jax.data.captioned_digits import BACKGROUNDS, INKS, WORDS, Looks, caption, dressed
+from ddib_jax.editing import structure_layers, tokens_of
+from ddib_jax.editing.free_control import MASK
 from ddib_jax.editing.layers import as_positions
+from ddib_jax.editing.masks import at_positions, places_of_words
 from ddib_jax.options import cli
+from ddib_jax.report import markdown_table
+from looks import overlap, taken_apart
 from study import RUNS, Study
 from text_tasks import Bench
+
+POSITIONS = (4, 8, 16)
+"""Positions a side of layers whose resolution is judged."""
+CUTS = np.arange(0.1, 0.8, 0.05)
+"""Shares of ink from which on an enlarged picture counts as drawn; the best is taken."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,66 @@ def main(config: Config) -> Path:
         "Mean square of the difference of one shape's coordinates in two looks, over that of two"
         " shapes; the best layers, by white on black, then the keys of self-attention"
     )
-    return study.publish(tables={"layers": runs.Table(tuple(columns), tuple(rows), caption_)})
+    tables = {
+        "layers": runs.Table(tuple(columns), tuple(rows), caption_),
+        "positions": positions(config),
+        "masks": masks(bench, config),
+    }
+    return study.publish(
+        shown=lambda run: "\n".join(map(markdown_table, run.tables.values())), tables=tables
+    )
+
+
+def positions(config: Config) -> runs.Table:
+    """How well strokes are known from a picture of few positions: what its layer can hold of them.
+
+    The strokes' means over squares, enlarged again, and cut where that is best for all.
+    """
+    strokes = np.asarray(_strokes(config), np.float32)
+    rows = []
+    for side in POSITIONS:
+        step = strokes.shape[1] // side
+        means = strokes.reshape(len(strokes), side, step, side, step).mean(axis=(2, 4))
+        shape = strokes.shape
+        enlarged = np.asarray(jax.image.resize(jnp.asarray(means), shape, "cubic"))
+        found = [overlap(enlarged > cut, strokes > 0.5).mean() for cut in CUTS]
+        rows.append((f"{side} x {side}", float(max(found))))
+    return runs.Table(("positions", "stroke IoU at most"), tuple(rows), "by bicubic enlargement")
+
+
+def masks(bench: Bench, config: Config) -> runs.Table:
+    """Where attention to the digit's word lies: the overlap of FreeControl's mask with the strokes.
+
+    Beside it a mask that is everywhere.
+    """
+    pixels, digits, looks = _chosen(config)
+    images, strokes = dressed(pixels, looks), _strokes(config) > 0.5
+    prompts = _captions(digits, looks)
+    words = [
+        tokens_of(WORDS[digit], bench.checkpoint.conditioner.tokens(prompt))
+        for digit, prompt in zip(digits.tolist(), prompts, strict=True)
+    ]
+    layers = [layer.name for layer in structure_layers(bench.model, cross=True)]
+
+    @jax.jit
+    def mask(cond: Any, x: jax.Array, sigma: jax.Array) -> jax.Array:
+        sites = [f"{layer}.{part}" for layer in layers for part in ("query", "key")]
+        values = replace(bench.model, cond=cond).read(x, sigma, sites)[1]
+        one = lambda values, tokens: places_of_words(
+            {site: value[None] for site, value in values.items()}, layers, tokens
+        )[0]
+        places = jax.vmap(one)(values, jnp.asarray(np.stack(words)))
+        return at_positions(places, strokes[0].size, bench.model.data_shape)
+
+    rows, told = [], bench.told(prompts)
+    noise = jax.random.normal(jax.random.key(config.seed), images.shape)
+    for level in config.levels:
+        found = np.asarray(mask(told, images + level * noise, jnp.asarray(level)))
+        share = overlap(found.reshape(strokes.shape) > MASK, strokes)
+        everywhere = strokes.mean(axis=(1, 2))
+        rows.append((f"{level:g}", float(share.mean()), float(everywhere.mean())))
+    header = ("sigma", "mask of the digit's word", "everywhere")
+    return runs.Table(header, tuple(rows), "overlap with the strokes")
 
 
 def _sites(bench: Bench, positions: int) -> list[str]:
@@ -95,32 +166,45 @@ def _sites(bench: Bench, positions: int) -> list[str]:
 
 def _looks(bench: Bench, config: Config) -> dict[str, tuple[jax.Array, Any]]:
     """Training digits in two looks of their own, and in white on black; and their captions."""
-    source = load_dataset("captioned", split="train", seed=config.seed)
-    rng = np.random.default_rng(config.seed)
-    chosen = rng.permutation(len(source))[: config.count]
-    pixels, digits = source.digits.pixels[chosen], source.labels[chosen]
+    pixels, digits, one = _chosen(config)
     # a step on, the ink and the background are those of another image
-    one, count = source.looks.of(chosen), len(chosen)
     rolled = Looks(*(np.roll(part, 1, axis=0) for part in one))
     other = rolled._replace(weight=one.weight)
-    white = Looks(one.ink, np.zeros(count, int), one.weight, np.ones((count, 3), np.float32))
+    white = Looks(
+        one.ink, np.zeros_like(one.ink), one.weight, np.ones((len(one.ink), 3), np.float32)
+    )
 
-    def told(looks: Looks | None) -> Any:
-        return bench.told(
-            [
-                caption(
-                    digit=digit,
-                    ink=None if looks is None else list(INKS)[looks.ink[place]],
-                    background=list(BACKGROUNDS)[0 if looks is None else looks.background[place]],
-                )
-                for place, digit in enumerate(digits.tolist())
-            ]
-        )
-
+    told = lambda looks: bench.told(_captions(digits, looks))
     return {
         name: (jnp.asarray(dressed(pixels, looks)), told(None if name == "white" else looks))
         for name, looks in (("one", one), ("other", other), ("white", white))
     }
+
+
+def _chosen(config: Config) -> tuple[np.ndarray, np.ndarray, Looks]:
+    """Training digits, grey, their classes, and a look for each."""
+    source = load_dataset("captioned", split="train", seed=config.seed)
+    rng = np.random.default_rng(config.seed)
+    chosen = rng.permutation(len(source))[: config.count]
+    return source.digits.pixels[chosen], source.labels[chosen], source.looks.of(chosen)
+
+
+def _captions(digits: np.ndarray, looks: Looks | None) -> list[str]:
+    """Of digits in their looks; None: on black, in no ink that is named."""
+    return [
+        caption(
+            digit=digit,
+            ink=None if looks is None else list(INKS)[looks.ink[place]],
+            background=list(BACKGROUNDS)[0 if looks is None else looks.background[place]],
+        )
+        for place, digit in enumerate(digits.tolist())
+    ]
+
+
+def _strokes(config: Config) -> np.ndarray:
+    """The strokes of the digits in their looks, [n h w] in [0, 1]."""
+    pixels, _, looks = _chosen(config)
+    return taken_apart(dressed(pixels, looks)).stroke
 
 
 def _coordinates(features: list[np.ndarray], components: int) -> list[np.ndarray]:

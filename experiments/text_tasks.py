@@ -148,8 +148,9 @@ class Bench:
 
     @cached_property
     def guided(self) -> DiffusionModel:
-        """The same under guidance."""
-        return pretrained.guided(self.checkpoint, self.model, self.guidance, None)
+        """The same under guidance, if it is not 1."""
+        scale = None if self.guidance == 1 else self.guidance
+        return pretrained.guided(self.checkpoint, self.model, scale, None)
 
     @cached_property
     def bases(self) -> Bases:

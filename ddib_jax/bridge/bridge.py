@@ -22,7 +22,7 @@ from ddib_jax.solvers import (
     solve_path,
     without_failures,
 )
-from ddib_jax.types import Data, Scalar, Solver
+from ddib_jax.types import Cond, Data, Scalar, Solver
 
 SOLVER = "dpmpp-2m"
 """The solver unless another one is asked for, here and in every command.
@@ -240,6 +240,10 @@ class Bridge:
     def scale(self) -> Scalar:
         """sqrt(1 + end^2): the deviation of x(end) for data of unit variance."""
         return jnp.sqrt(1 + self.end**2)
+
+    def under(self, cond: Cond) -> "Bridge":
+        """This bridge with its model under a condition; None leaves the model under its own."""
+        return self if cond is None else replace(self, model=self.model.given(cond))
 
     def up_to(self, sigma: Scalar) -> "Bridge":
         """The bridge whose latents lie at the noise level `sigma`, in as many steps.

@@ -125,14 +125,7 @@ class DDIB:
 
     def given(self, source: Any, target: Any) -> "DDIB":
         """This DDIB with its models under conditions; None leaves a model under its own."""
-        conditioned = lambda bridge, cond: (
-            bridge if cond is None else replace(bridge, model=bridge.model.given(cond))
-        )
-        return replace(
-            self,
-            source=conditioned(self.source, source),
-            target=conditioned(self.target, target),
-        )
+        return replace(self, source=self.source.under(source), target=self.target.under(target))
 
     def check(self) -> None:
         """Raise ValueError where the models do not meet or the two bridges cannot be coupled.

@@ -156,7 +156,7 @@ class Pix2PixZeroOptions:
             sentences = (_sentences(path) for path in (self.edit_from, self.edit_to))
             direction = edit_direction(_conditioner(models, self.title), *sentences)
             moved = jax.tree.map(jnp.add, target.model.cond, direction)
-            target = replace(target, model=target.model.given(moved))
+            target = target.under(moved)
         coupling = Pix2PixZero.of(target.model, weight=self.attention_weight)
         if self.regularise:
             method = RegularisedInversion(source, target, coupling)

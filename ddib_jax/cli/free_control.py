@@ -188,7 +188,7 @@ class FreeControlOptions:
                         " images; leave --also-prompt out."
                     )
                 cond = jax.tree.map(lambda leaf: leaf[0], conditioner([prompt]))
-                bridge = replace(source, model=source.model.given(cond))
+                bridge = source.under(cond)
             image = read_inputs([name], shape, split="test", limit=1)[1][0]
             further = Further.of(
                 bridge,

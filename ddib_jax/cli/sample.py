@@ -57,6 +57,8 @@ class Sample:
     """Seed of the latents."""
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html."""
+    film: bool = True
+    """Solve a few samples' ways once more, for the film on the page."""
     crossing: Flat = dataclasses.field(default_factory=Crossing)
 
     def run(self) -> None:
@@ -107,7 +109,7 @@ class Sample:
                     ("Samples", self.count),
                     ("Network evaluations a sample", evaluations(target)),
                 ],
-                passage=film_of_samples(target, noise, conds),
+                passage=film_of_samples(target, noise, conds) if self.film else None,
                 nearest=nearest_training_images(checkpoint, images),
             ),
             report=self.report,

@@ -66,6 +66,10 @@ class Sweep:
     """Seed of the noise that perturbations draw."""
     report: bool = False
     """Also make the page of the run at once: OUT/run/index.html."""
+    film: bool = True
+    """Solve a few images' ways once more, for the film and the way back on the page. Of one image
+    that takes half as long again.
+    """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
@@ -131,7 +135,8 @@ class Sweep:
         if shard.index == 0:
             with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")
-            few = None if encoded else images.take(0, filmed(len(images)))
+            filming = self.film and not encoded
+            few = images.take(0, filmed(len(images))) if filming else None
             self._record(recording, ddib, coefficients, images.names, few, hosts=shard.count)
         distributed.barrier("swept")
         print(f"{len(images)} images under {len(labels)} coefficients lie in {self.out}.")

@@ -114,8 +114,7 @@ class CtrlX:
     def given(self, source: Any, target: Any) -> "CtrlX":
         """This method with its model under other conditions; None leaves one as it is."""
         under = lambda model, cond: model if cond is None else model.given(cond)
-        bridge = replace(self.target, model=under(self.target.model, target))
-        return replace(self, source=under(self.source, source), target=bridge)
+        return replace(self, source=under(self.source, source), target=self.target.under(target))
 
 
 @struct.dataclass

@@ -30,6 +30,10 @@ class DirectInversion:
         solution = decode_coupled(clamped, self.source.model, self.target, latent, until=self.until)
         return self.target.model.to_image(solution.y)
 
+    def given(self, source: Cond, target: Cond) -> "DirectInversion":
+        """This edit with its bridges under conditions; None leaves one under its own."""
+        return replace(self, source=self.source.under(source), target=self.target.under(target))
+
 
 @struct.dataclass
 class NullTextEdit:
@@ -56,3 +60,7 @@ class NullTextEdit:
         )
         target = replace(self.target, model=self.target.model.guided(found.guidance))
         return target.decode(self.source.encode(image))
+
+    def given(self, source: Cond, target: Cond) -> "NullTextEdit":
+        """This edit with its bridges under conditions; None leaves one under its own."""
+        return replace(self, source=self.source.under(source), target=self.target.under(target))

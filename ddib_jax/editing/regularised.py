@@ -1,5 +1,6 @@
 """Regularised inversion (Parmar et al. 2023): latents that look like the noise they should be."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import Array, Float
 from ddib_jax.bridge import Bridge, Coupling, as_floats, decode_coupled
 from ddib_jax.diffusion import probability_flow
 from ddib_jax.solvers import solve, without_failures
-from ddib_jax.types import Data, Keys, Latent, Scalar, VectorField
+from ddib_jax.types import Cond, Data, Keys, Latent, Scalar, VectorField
 
 WEIGHT = 20.0
 """Of either term in the paper's code, whose steps of descent are of this length."""
@@ -52,6 +53,10 @@ class RegularisedInversion:
             self.coupling, self.source.model, self.target, latent, until=self.until
         )
         return self.target.model.to_image(solution.y)
+
+    def given(self, source: Cond, target: Cond) -> "RegularisedInversion":
+        """This edit with its bridges under conditions; None leaves one under its own."""
+        return replace(self, source=self.source.under(source), target=self.target.under(target))
 
     def encode(self, keys: Keys, image: Data) -> Latent:
         """The latents [b ...] of images [b h w c], NaN where the solver missed its tolerance."""

@@ -1,7 +1,6 @@
 """What batches share: conditions of single images, and the way through a codec."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 import jax
@@ -22,9 +21,7 @@ def conditions(cond: Any) -> dict[str, Any]:
 
 def under(bridge: Bridge, batch: dict) -> Bridge:
     """The bridge under the batch's own conditions, where it has some."""
-    if "cond" not in batch:
-        return bridge
-    return replace(bridge, model=bridge.model.given(batch["cond"]))
+    return bridge.under(batch.get("cond"))
 
 
 def finite_floats(arrays: Any, kind: str) -> HostImages:

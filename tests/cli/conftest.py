@@ -16,6 +16,19 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import UNet
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly(request):
+    """Programs that run once, on little, take longest to compile.
+
+    Those of the lattice are compiled as users have them: that they keep every bit is tested.
+    """
+    before = jax.config.jax_disable_most_optimizations
+    lattice = request.module.__name__.endswith("test_lattice")
+    jax.config.update("jax_disable_most_optimizations", not lattice)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def tiny_model(seed, size=8, channels=3):
     network = UNet(
         out_channels=channels,

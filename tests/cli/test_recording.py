@@ -71,6 +71,17 @@ def test_a_page_is_made_at_once_or_later_and_no_image_of_the_folder(ddib, ends, 
         assert {path.name for path in image_files(out)} == made - {"sheet.png"}
 
 
+@pytest.mark.parametrize("command", ["translate", "sweep"])
+def test_films_may_be_left_out(ddib, ends, pictures, tmp_path, command):
+    more = "--perturb blur --coefficients 0 1" if command == "sweep" else ""
+    out = tmp_path / "out"
+    code, _, err = ddib(command, pictures, *ends, more, "--no-film --report --out", out)
+    assert (code, err) == (0, "")
+    run = read_run(out / "run")
+    assert "film" not in run.arrays
+    assert "round_trip" not in {row.name for row in run.metrics}
+
+
 @pytest.mark.slow
 def test_ways_without_a_latent_have_none(ddib, models, pictures, tmp_path):
     there = ("--target", models / "there", FEW, "--out")

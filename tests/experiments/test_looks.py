@@ -1,5 +1,6 @@
 """What studies of captions measure in an image, on digits whose looks are known."""
 
+import colorsys
 import dataclasses
 
 import numpy as np
@@ -9,6 +10,7 @@ from ddib_jax.data import load_dataset
 from ddib_jax.data.captioned_digits import BACKGROUNDS, INKS, unseen
 from ddib_jax.data.digits import Digits
 from ddib_jax.metrics.digits import hue_distance
+from kept import leak, self_similarity
 from looks import followed, overlap, seen, taken_apart
 from study import load_classifier
 from text_tasks import tasks
@@ -69,3 +71,31 @@ def test_tasks_ask_for_what_training_had(monkeypatch, source):
     for name in ("from white on black", "from edges"):
         assert given[name].images.min() == -1
         assert all(" on black" in prompt for prompt in given[name].source_prompts)
+
+
+def test_a_leak_is_how_far_colours_stay_the_source_s(source):
+    images, looks = source.take(range(20)), source.looks.of(range(20))
+    drawing = taken_apart(images)
+    ink, ground = (looks.ink + 3) % len(INKS), (looks.background + 1) % len(BACKGROUNDS)
+    assert np.nanmin(leak(drawing, drawing, ink, ground)) > 0.95
+    right = leak(drawing, drawing, looks.ink, looks.background)
+    assert np.isnan(right).mean() > 0.9
+    halfway = drawing._replace(
+        ink=(
+            drawing.ink
+            + np.asarray([colorsys.hsv_to_rgb(h / 360, 1, 1) for h in INKS.values()])[ink]
+        )
+        / 2
+    )
+    same = np.asarray(looks.background)
+    assert np.nanmean(leak(halfway, drawing, ink, same)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_self_similarity_knows_strokes(source):
+    strokes = taken_apart(source.take(range(8))).stroke
+    found = self_similarity(strokes, load_classifier())
+    assert found.shape == (8, 256, 256)
+    np.testing.assert_allclose(np.diagonal(found, axis1=1, axis2=2), 1, atol=1e-6)
+    others = np.square(found - found[::-1]).mean()
+    shifted = self_similarity(np.roll(strokes, 1, axis=2), load_classifier())
+    assert np.square(found - shifted).mean() < others
