@@ -71,7 +71,7 @@ def test_a_student_learns_is_kept_and_is_loaded(teacher, tmp_path):
     told = json.loads((tmp_path / "out" / "model.json").read_text())
     assert told["kind"] == "generator"
     assert told["training"]["pairs"] == 8
-    with pytest.raises(ValueError, match="another"):
+    with pytest.raises(ValueError, match="started with another configuration"):
         distill(brighter, IMAGES, options, tmp_path / "out", data={"teacher": "other"})
 
 
