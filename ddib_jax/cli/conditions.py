@@ -1,10 +1,13 @@
 """The condition that a model is under, and the guidance towards it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
+import numpy as np
 import tyro
 
 from ddib_jax import pretrained
@@ -49,10 +52,19 @@ class Condition:
         return pretrained.conditioned(checkpoint, **self._told)
 
     def mark(self, checkpoint: Checkpoint) -> str:
-        """The model's fingerprint and the condition: equal for latents of equal origin."""
-        told = self._told
-        told = {"class": told.pop("label"), **told}
-        words = [f"{name} {value}" for name, value in told.items() if value is not None]
+        """The model's fingerprint and the condition: equal for latents of equal origin.
+
+        Of a class, and of a file, it holds what they are and not what they are called.
+        """
+        told = {name: value for name, value in self._told.items() if value is not None}
+        if self.classifier is not None:
+            with self.classifier.open("rb") as file:
+                told["classifier"] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        elif self.label is not None:
+            leaves = jax.tree.leaves(pretrained.conditions(checkpoint, (self.label,)))
+            contents = b"".join(np.asarray(leaf).tobytes() for leaf in leaves)
+            told["label"] = hashlib.sha256(contents).hexdigest()[:16]
+        words = [f"{name} {value}" for name, value in told.items()]
         return " ".join([checkpoint.fingerprint, *words])
 
     @property

@@ -39,6 +39,7 @@ from ddib_jax.translation.animation import MOST_IMAGES, write_path
 from ddib_jax.translation.batching import costlier
 from ddib_jax.translation.latent_files import PairFile, closing, read_pairs, write_pairs
 from ddib_jax.translation.lattice import states
+from ddib_jax.translation.paths import check_path
 
 _ROWS, _COLUMNS = 4, 16
 """Of pairs of rows, and of images a row, that the sheet shows at most."""
@@ -124,6 +125,8 @@ class Translate:
                 f"{options.title} with these options has no single way from image to latent to"
                 " translation that a film could show; leave the trajectory out."
             )
+        for bridge in film or ():
+            check_path(bridge)
         images = open_inputs(
             self.input,
             prepared.shape,

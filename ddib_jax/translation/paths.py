@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.bridge import Bridge
+from ddib_jax.solvers import OverGrid
 from ddib_jax.types import Images
 
 
@@ -16,6 +17,15 @@ def path(bridge: Bridge, x: Images, *, rising: bool) -> Float[np.ndarray, "k n .
     solver that has no states between the ends of its grid.
     """
     return np.asarray(_path(bridge, jnp.asarray(x), rising=jnp.asarray(rising)))
+
+
+def check_path(bridge: Bridge) -> None:
+    """Raise ValueError where `path` will: for a solver without states between a grid's ends."""
+    if isinstance(bridge.solver, OverGrid):
+        raise ValueError(
+            f"{type(bridge.solver).__name__} has no states between the ends of a grid; take another"
+            " solver."
+        )
 
 
 _path = jax.jit(Bridge.path)

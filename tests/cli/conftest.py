@@ -22,11 +22,10 @@ def compiled_quickly(request):
 
     Those of the lattice are compiled as users have them: that they keep every bit is tested.
     """
-    before = jax.config.jax_disable_most_optimizations
     lattice = request.module.__name__.endswith("test_lattice")
     jax.config.update("jax_disable_most_optimizations", not lattice)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def tiny_model(seed, size=8, channels=3):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ddib_jax import preconditioning, pretrained, schedules, translation
 from ddib_jax.bridge import Bridge
+from ddib_jax.cli.conditions import Condition
 from ddib_jax.cli.train import Train
 from ddib_jax.data import image_folder
 from ddib_jax.diffusion import DiffusionModel
@@ -108,6 +109,13 @@ def test_a_checkpoint_is_found_once(ddib, animals, pictures, tmp_path, monkeypat
         assert ddib(*command, FEW)[0] == 0
         assert searches == [str(model)]
         searches.clear()
+
+
+def test_latents_are_marked_by_the_class_and_not_by_its_name(animals):
+    opened = pretrained.open(animals / "model")
+    mark = lambda label: Condition(label=label).mark(opened)
+    assert mark("cat") == mark("0") != mark("dog")
+    assert mark(None) != mark("cat")
 
 
 def test_guided_legs(ddib, animals, pictures, tmp_path):

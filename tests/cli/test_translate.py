@@ -30,6 +30,7 @@ def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path)
         ("--couple tie", "'tie' is no coupling; known are low-pass:N, high-pass:N"),
         ("--couple mask:missing.png", "missing.png"),
         ("--couple low-pass:1 --trajectory gif", "leave the trajectory out"),
+        ("--solver exact-dpmpp-2m --trajectory gif", "has no states between the ends of a grid"),
         ("--couple low-pass:1 --method sdedit", "--couple is an option of DDIB"),
         ("--until 1", "no coupling whose end or strength could be set"),
         ("--couple low-pass:1 --until 1000", "between 0 and the end of its bridges at 80, not"),
