@@ -4,13 +4,15 @@
     python experiments/few_evaluations.py --steps 10  # one number of steps
 
 Grids are tuned on training fives (`translation.tuning.tune`) and all is measured on test fives: the
-distance from the converged translation, the proportion called seven, and the hue. A number of steps
-that is done is kept in `runs/few_evaluations/` and not done again. Each step is one evaluation of a
-network, and each leg has as many.
+distance from the converged translation, the proportion called seven, and the hue. What is done is
+kept in `runs/few_evaluations/` and not done again. Each step is one evaluation of a network, and
+each leg has as many.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 import ddib_jax
 from ddib_jax import parallel, runs
 from ddib_jax.bridge import DDIB, Bridge, TunedGrid
+from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.files import drafted_file
 from ddib_jax.metrics import pooled_relative_rmse
@@ -98,25 +101,28 @@ class Pair:
 
 
 def measured(pair: Pair, config: Config, steps: int) -> list[list[Any]]:
-    """The rows of one number of steps, from the folder of the study where they are there."""
+    """The rows of one number of steps; each is kept in the folder of the study as it is known."""
     path = config.out / f"steps-{steps}-of-{config.count}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    over = lambda **options: pair.translated(
-        *(Bridge.over(model, steps=steps, **options) for model in pair.models)
-    )
-    rows = [pair.row(steps, name, over(solver=get_solver(name))) for name in config.solvers]
+    rows: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def add(way: str, bridge: Callable[[DiffusionModel], Bridge]) -> None:
+        if way not in rows:
+            made = pair.translated(*map(bridge, pair.models))
+            rows[way] = pair.row(steps, way, made)
+            print(*rows[way], flush=True)
+            with drafted_file(path) as draft:
+                draft.write_text(json.dumps(rows))
+
+    grid = tuned(pair, config, steps)
+    words = f", switch {grid.sigmas[-1]:.3g}" if grid.switch else ""
+    add(f"tuned: {grid.solver}{words}", grid.bridge)
+    over = partial(Bridge.over, steps=steps)
+    for name in config.solvers:
+        add(name, partial(over, solver=get_solver(name)))
     first = config.solvers[0]
     for level in config.switches:
-        made = over(solver=get_solver(first), switch=level)
-        rows.append(pair.row(steps, f"{first}, switch {level:g}", made))
-    grid = tuned(pair, config, steps)
-    made = pair.translated(*(grid.bridge(model) for model in pair.models))
-    words = f", switch {grid.sigmas[-1]:.3g}" if grid.switch else ""
-    rows.append(pair.row(steps, f"tuned: {grid.solver}{words}", made))
-    with drafted_file(path) as draft:
-        draft.write_text(json.dumps(rows))
-    return rows
+        add(f"{first}, switch {level:g}", partial(over, solver=get_solver(first), switch=level))
+    return list(rows.values())
 
 
 def tuned(pair: Pair, config: Config, steps: int) -> TunedGrid:
