@@ -1,6 +1,6 @@
 """Fives into sevens in few evaluations: solvers, the Gaussian switch, and grids that are tuned.
 
-    python experiments/few_evaluations.py             # everything, a quarter of an hour on one core
+    python experiments/few_evaluations.py             # all of it
     python experiments/few_evaluations.py --steps 10  # one number of steps
 
 Grids are tuned on training fives (`translation.tuning.tune`) and all is measured on test fives: the

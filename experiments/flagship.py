@@ -55,6 +55,7 @@ class Config:
     """Learning rate of the second phase."""
     reference: int = 8192
     """Training images that targets are averaged over."""
+    preconditioning: str = "wiener"
     model_channels: int = 32
     channel_mult: tuple[int, ...] = (1, 2, 4)
     num_res_blocks: int = 1
@@ -115,7 +116,13 @@ def trained(config: Config, digit: str, name: str, steps: int, **more: Any) -> N
     if (home / "model.json").exists():
         return
     names = ("batch_size", "learning_rate", "reference", "groups", "model_channels", "channel_mult")
-    names += ("num_res_blocks", "attention_resolutions", "patch_size", "steps_per_call")
+    names += (
+        "preconditioning",
+        "num_res_blocks",
+        "attention_resolutions",
+        "patch_size",
+        "steps_per_call",
+    )
     options = {key: value for key, value in asdict(config).items() if key in names} | more
     every = max(config.steps_per_call, steps // 4)
     training = ddib_jax.Training(
