@@ -44,7 +44,7 @@ from ddib_jax.training import (
     read_log,
 )
 from ddib_jax.translation import translate
-from ddib_jax.types import HostImages, Image, Keys, Params
+from ddib_jax.types import GeneratorNetwork, HostImages, Image, Keys, Params
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FLOWS = ("up", "down")
@@ -56,7 +56,7 @@ class Student:
     """A distilled DDIB: one evaluation, no latent and no noise."""
 
     params: Params
-    network: StudentNetwork = struct.field(pytree_node=False, kw_only=True)
+    network: GeneratorNetwork = struct.field(pytree_node=False, kw_only=True)
 
     def __call__(self, keys: Keys, image: Image) -> Image:
         """Images [b h w c] in [-1, 1] -> translations [b h w c]."""

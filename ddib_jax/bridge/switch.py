@@ -1,5 +1,7 @@
 """The upper end of a bridge in closed form: above a noise level, data are a Gaussian's."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -34,7 +36,8 @@ class Switch:
         found, triangle = np.linalg.qr(flat)
         found = (found * np.sign(np.diag(triangle))).T.reshape(directions.shape)
         kind = gaussian.mean.dtype
-        return cls(gaussian.replace(directions=jnp.asarray(found, kind)), jnp.asarray(sigma, kind))
+        own = replace(gaussian, directions=jnp.asarray(found, kind))
+        return cls(own, jnp.asarray(sigma, kind))
 
     def up(self, x: Data, sigma: Scalar) -> Data:
         """Data x [b ...] of the noise level `sigma` at that of the latents."""

@@ -62,10 +62,10 @@ class TunedGrid:
     def read(cls, path: Path) -> "TunedGrid":
         """The grid of a file; raises FileNotFoundError, and ValueError for anything else in it."""
         what = "a grid as `ddib tune` writes it"
-        told = read_json(path, what)
+        told: Any = read_json(path, what)
         if not isinstance(told, dict) or told.pop("format", None) != FORMAT:
             raise ValueError(f"{path} is not {what}: it is not of the format '{FORMAT}'.")
-        sigmas = told.get("sigmas")
+        sigmas: Any = told.get("sigmas")
         numbers = isinstance(sigmas, list) and all(type(level) is float for level in sigmas)
         rising = numbers and len(sigmas) > 1 and sigmas == sorted(set(sigmas)) and sigmas[0] > 0
         sound = (
@@ -79,4 +79,4 @@ class TunedGrid:
                 f"{path} is not {what}: it needs rising noise levels, a known solver, whether there"
                 " is a switch, and what was found."
             )
-        return cls(**told | {"sigmas": tuple(sigmas)})
+        return cls(tuple(sigmas), told["solver"], told["switch"], told["found"])

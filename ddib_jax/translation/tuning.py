@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge import GRID, SOLVER, Bridge, TunedGrid, check_shape
 from ddib_jax.bridge.checks import check_meeting
-from ddib_jax.bridge.switch import Switch
+from ddib_jax.bridge.switch import Switch, known_gaussian
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.grids import make_grid
 from ddib_jax.preconditioning import Wiener
@@ -143,9 +143,9 @@ def _fine_solution(
         else Wiener.fit(np.asarray(ends), rank=min(_RANK, len(ends) - 1, ends[0].size - 1))
         for model, ends in zip(models, (data, truth), strict=True)
     )
-    return truth, FineSolution(
-        np.asarray(levels[::_EVERY], np.float64), *paths[0][1:], *paths[1][1:], gaussians
-    )
+    (_, up, up_denoised), (_, down, down_denoised) = paths
+    coarse, (own, other) = np.asarray(levels[::_EVERY], np.float64), gaussians
+    return truth, FineSolution(coarse, up, up_denoised, down, down_denoised, (own, other))
 
 
 _path = jax.jit(Bridge.path)
@@ -174,7 +174,7 @@ def _through(
 
 def _switches(models: tuple[DiffusionModel, DiffusionModel]) -> tuple[Switch, ...]:
     high = models[0].schedule.sigma_range[1]
-    return tuple(Switch.of(model.precondition, high) for model in models)
+    return tuple(Switch.of(known_gaussian(model), high) for model in models)
 
 
 def _translated(models, data, sigmas, solver, *, switch: bool) -> Array:
@@ -218,5 +218,5 @@ def _refined(
         if value < best_loss:
             best, best_loss = gaps, value
         change, state = tx.update(gradient, state)
-        gaps = optax.apply_updates(gaps, change)
+        gaps = jnp.add(gaps, jnp.asarray(change))
     return np.asarray(levels(best))
