@@ -242,6 +242,37 @@ class UniformTime:
         return self.schedule.sigma(self.t_min + (self.t_max - self.t_min) * u)
 
 
+@struct.dataclass
+class OffShell:
+    """Some images of a training are shown with less noise than the noise level that is declared.
+
+    An encoder's ODE starts from images without noise, and stays below the deviation that its noise
+    levels name: at points that training never shows where each has all of its noise. Of the images
+    a `share` is given a level log-uniform in [low, high] and the noise of deviation factor x level,
+    factor = max(0, 1.3 u - 0.3) of a uniform u. E[data | x] is defined at those points as at
+    others, and `stable_target` gives it.
+    """
+
+    share: float = struct.field(pytree_node=False)
+    low: float = struct.field(pytree_node=False)
+    high: float = struct.field(pytree_node=False)
+
+    def __call__(
+        self, key: PRNGKey, index: Int[Array, " b"], sigma: Float[Array, " b"]
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """The declared noise levels [b], and the factors [b] of the noise that is shown.
+
+        index, sigma: the images' places in the global batch, by which they draw, and the levels of
+        those that are shown all of their noise.
+        """
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+        chosen, level, factor = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(keys).T
+        chosen = chosen < self.share
+        drawn = self.low * (self.high / self.low) ** level
+        less = jnp.maximum(0, 1.3 * factor - 0.3)
+        return jnp.where(chosen, drawn, sigma), jnp.where(chosen, less, 1.0)
+
+
 def denoising_loss(
     key: PRNGKey,
     model: DiffusionModel,
@@ -251,6 +282,7 @@ def denoising_loss(
     index: Int[Array, " b"] | None = None,
     reference: Float[Array, "n ..."] | None = None,
     related: Bool[Array, "b n"] | None = None,
+    off_shell: OffShell | None = None,
     weighting: Callable[[Array, Preconditioning], Array] = _UNWEIGHTED,
     **options,
 ) -> Float[Array, ""]:
@@ -263,8 +295,11 @@ def denoising_loss(
     that of each image in the global batch, by default 0 ... b-1; the image's noise depends on key
     and index alone, so that a batch split over devices has the noise of one that is not. reference
     [n ...]: images of the domain, whose `stable_target` then takes the place of x. related [b n]:
-    which of them share an image's label.
+    which of them share an image's label. off_shell: which images are shown less noise; only with a
+    reference, or ValueError is raised, for the image itself is no target there.
     """
+    if off_shell is not None and reference is None:
+        raise ValueError("Images shown with less noise need a reference for their targets.")
     index = jnp.arange(len(image)) if index is None else index
     level_key, noise_key, network_key = jax.random.split(key, 3)
     # the golden-ratio sequence, shifted at random: it covers the quantiles of a batch evenly
@@ -272,8 +307,12 @@ def denoising_loss(
     sigma = noise_level(jnp.clip(u - jnp.floor(u), 1e-6, 1 - 1e-6))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(noise_key, index)
     noise = jax.vmap(lambda k: jax.random.normal(k, image.shape[1:], image.dtype))(keys)
-    column = sigma.reshape(-1, *[1] * (image.ndim - 1))
-    noisy = image + column * noise
+    shown = sigma
+    if off_shell is not None:
+        sigma, factor = off_shell(jax.random.fold_in(key, 1), index, sigma)
+        shown = factor * sigma
+    column, shown = (a.reshape(-1, *[1] * (image.ndim - 1)) for a in (sigma, shown))
+    noisy = image + shown * noise
     target = (
         image
         if reference is None

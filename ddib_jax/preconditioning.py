@@ -211,6 +211,22 @@ class Wiener:
         filtered = rest * centred + (gains * (centred @ basis.T)) @ basis
         return self.mean[None] + filtered.reshape(x.shape)
 
+    def flow(self, x: Array, sigma: Array, to: Array) -> Array:
+        """The probability flow of the believed Gaussian from the noise level `sigma` to another.
+
+        x [b ...] at sigma -> [b ...] at `to`, both scalars. Along a direction of variance v it is
+        the distance from the mean times sqrt((v + to^2) / (v + sigma^2)), which solves dx/dsigma =
+        (x - prior(x, sigma)) / sigma. The directions must be orthonormal to be undone by the way
+        back.
+        """
+        ratio = lambda variance: jnp.sqrt((variance + to**2) / (variance + sigma**2))
+        basis = self.directions.reshape(len(self.variances), -1)
+        centred = (x - self.mean[None]).reshape(len(x), -1)
+        gains = (ratio(self.variances) - ratio(self.rest))[None]
+        along = jnp.matmul(centred, basis.T, precision="highest")
+        flowed = ratio(self.rest) * centred + jnp.matmul(gains * along, basis, precision="highest")
+        return self.mean[None] + flowed.reshape(x.shape)
+
     def scale(self, sigma: Array) -> Array:
         """The root mean posterior variance: sqrt(trace(Sigma sigma^2 (Sigma + sigma^2)^-1) / d)."""
         square = jnp.reshape(sigma, (-1, 1)) ** 2

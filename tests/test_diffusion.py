@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ddib_jax import preconditioning, schedules
-from ddib_jax.analytic import mixture_model
+from ddib_jax.analytic import MixtureDenoiser, mixture_model
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.diffusion import (
     DiffusionModel,
     LogNormal,
+    OffShell,
     UniformTime,
     denoising_loss,
     probability_flow,
@@ -250,3 +251,66 @@ def test_stable_target_leads_to_the_same_denoiser_with_less_noise():
     assert float(stable.std()) < 0.25 * float(plain.std())
     shifted = slopes(batches + 0.3, reference=reference + 0.3)
     assert abs(float(stable.mean())) < 0.1 * abs(float(shifted.mean()))
+
+
+SHOWN = []
+"""Inputs and times that a `Witness` was called with."""
+
+
+class Witness(MixtureDenoiser):
+    """A denoiser that is known, and keeps what it is shown."""
+
+    def apply(self, variables, x, time, cond=None, **options):
+        SHOWN.append((np.asarray(x), np.asarray(self.schedule.sigma(time))))
+        return super().apply(variables, x, time)
+
+
+def test_the_target_off_the_noisy_shell_is_the_known_denoiser(double):
+    """Of a finite data set, whose denoiser is exact at all points and not on the shell alone."""
+    data = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 1)))
+    model = mixture_model(data, jnp.zeros(6))
+    model = model.replace(network=Witness(model.schedule))
+    off_shell = OffShell(1.0, 0.1, 20.0)
+    for seed in range(20):
+        image, others = data[seed % 6][None], jnp.delete(data, seed % 6, axis=0)
+        key = jax.random.key(seed)
+        given = {"reference": others, "off_shell": off_shell}
+        loss = denoising_loss(key, model, image, LogNormal(0.2, 1.5), **given)
+        assert float(loss) < 1e-20
+        x, sigma = SHOWN[-1]
+        x = x * np.sqrt(1 + sigma**2)  # as the network has it, of unit variance
+        noise_left = np.sqrt(np.mean((x - image) ** 2)) / float(sigma[0])
+        assert noise_left < 1.8
+    levels = np.asarray([sigma[0] for _, sigma in SHOWN])
+    assert 0.1 < levels.min() < 1 < 5 < levels.max() < 20
+
+
+def test_the_share_of_images_off_the_shell_and_their_noise():
+    index, sigma = jnp.arange(4000), jnp.full(4000, 3.0)
+    levels, factors = OffShell(0.25, 0.1, 80.0)(jax.random.key(0), index, sigma)
+    off = np.asarray(levels != 3.0)
+    assert off.mean() == pytest.approx(0.25, abs=0.03)
+    assert (np.asarray(factors)[~off] == 1).all()
+    logs, less = np.log(np.asarray(levels)[off]), np.asarray(factors)[off]
+    assert logs.mean() == pytest.approx(np.log(0.1 * 80) / 2, abs=0.2)
+    assert (less == 0).mean() == pytest.approx(0.3 / 1.3, abs=0.04)
+    assert less.mean() == pytest.approx(1 / 2.6, abs=0.03)
+    assert less.max() <= 1
+    # what an image is shown depends on its place in the global batch alone
+    half, others = (
+        OffShell(0.25, 0.1, 80.0)(jax.random.key(0), index[part], sigma[part])
+        for part in (slice(0, 2000), slice(2000, None))
+    )
+    np.testing.assert_array_equal(np.concatenate([half[0], others[0]]), levels)
+
+
+def test_images_off_the_shell_need_a_reference():
+    model = mixture_model(jnp.zeros((1, 2, 2, 1)), jnp.ones(1))
+    with pytest.raises(ValueError, match="need a reference for their targets"):
+        denoising_loss(
+            jax.random.key(0),
+            model,
+            jnp.zeros((1, 2, 2, 1)),
+            LogNormal(),
+            off_shell=OffShell(0.5, 0.1, 80.0),
+        )

@@ -29,7 +29,7 @@ FLOORS = [
     {"diffusion", "conditioning", "evaluation", "report", "codecs"},
     {"bridge", "pretrained", "analytic"},
     {"translation", "baselines", "trainer", "editing"},
-    {"diagnosis", "gan", "palettes"},
+    {"diagnosis", "distillation", "gan", "palettes"},
     {"lab"},
     {"cli"},
 ]

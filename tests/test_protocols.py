@@ -123,6 +123,7 @@ def test_our_networks_of_diffusion_models_are_networks(name):
         "resnet-generator",
         "unet-generator",
         "dcgan-generator",
+        "student",
     }
     assert isinstance(NETWORKS[name](), Network) == (name not in others)
 

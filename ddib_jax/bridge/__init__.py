@@ -14,6 +14,8 @@ from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
 from ddib_jax.bridge.meeting import dropped, meet, meeting_noise, warn_of_meeting
+from ddib_jax.bridge.switch import Switch, known_gaussian
+from ddib_jax.bridge.tuned import TunedGrid
 
 __all__ = [
     "COUPLINGS",
@@ -24,6 +26,8 @@ __all__ = [
     "Auxiliary",
     "Bridge",
     "Coupling",
+    "Switch",
+    "TunedGrid",
     "as_floats",
     "check_finite",
     "check_meeting",
@@ -32,6 +36,7 @@ __all__ = [
     "decode_coupled",
     "dropped",
     "fixed_noise",
+    "known_gaussian",
     "log_likelihood",
     "meet",
     "meeting_noise",

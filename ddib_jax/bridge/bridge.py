@@ -9,9 +9,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from ddib_jax.bridge.checks import as_floats
+from ddib_jax.bridge.switch import Switch, known_gaussian
 from ddib_jax.diffusion import DiffusionModel, probability_flow
 from ddib_jax.grids import make_grid
 from ddib_jax.nets.precision import Precision
+from ddib_jax.preconditioning import Wiener
 from ddib_jax.solvers import (
     LatticeHeun,
     Solution,
@@ -96,12 +98,14 @@ class Bridge:
     """Images of one domain to latents and back (Su et al. 2023, section 3).
 
     sigmas [n]: ascending noise levels, all positive. Encoding integrates the probability-flow ODE
-    upward along them, decoding downward along the same ones, with the same solver.
+    upward along them, decoding downward along the same ones, with the same solver. With a `switch`
+    the latents lie higher than the grid ends, and the way between is a Gaussian's, in closed form.
     """
 
     model: DiffusionModel
     sigmas: Float[Array, " n"]
     solver: Solver = struct.field(pytree_node=False, default=_SOLVER)
+    switch: Switch | None = None
 
     @classmethod
     def over(
@@ -111,13 +115,33 @@ class Bridge:
         steps: int = STEPS,
         grid: str = GRID,
         solver: Solver = _SOLVER,
+        switch: float | None = None,
+        gaussian: Wiener | None = None,
     ) -> "Bridge":
         """A bridge over the schedule's whole range of noise levels, in `steps` of a named grid.
 
-        A lattice whose bits are open is made as fine as the noise levels allow.
+        A lattice whose bits are open is made as fine as the noise levels allow. switch: the noise
+        level at which the grid ends, and above which the model is taken for a Gaussian: the one of
+        its Wiener preconditioning, or `gaussian`. Raises ValueError for a level outside of the
+        schedule's range, for a model without such statistics, and for a lattice, which could not be
+        crossed to the bit.
         """
-        sigmas = make_grid(grid, model.schedule, steps)
-        return cls(model, sigmas, _fitted(solver, sigmas))
+        if switch is None:
+            sigmas = make_grid(grid, model.schedule, steps)
+            return cls(model, sigmas, _fitted(solver, sigmas))
+        low, high = model.schedule.sigma_range
+        if not low < switch < high:
+            raise ValueError(
+                f"The Gaussian switch lies between the model's noise levels, {low:g} and {high:g},"
+                f" not at {switch:g}."
+            )
+        if isinstance(solver, LatticeHeun):
+            raise ValueError(
+                "A lattice is crossed to the bit, and the Gaussian switch is not; leave one out."
+            )
+        above = Switch.of(gaussian or known_gaussian(model), high)
+        sigmas = make_grid(grid, model.schedule, steps, sigma_max=switch)
+        return cls(model, sigmas, solver, above)
 
     def encode(self, image: Data) -> Data:
         """Images [b h w c] in [-1, 1], or points [b d], to their latents x(sigma_max) / `scale`.
@@ -144,7 +168,7 @@ class Bridge:
         return self.model.to_image(self.model.denoise(data, self.sigmas[0]))
 
     def solve(self, x: Data, *, rising: bool, aux: Auxiliary | None = None) -> Solution[Array]:
-        """The ODE's solution from data x [b ...], up from sigmas[0] or down from sigmas[-1].
+        """The ODE's solution from data x [b ...] at sigmas[0], or from the latents' level downward.
 
         With a reversible solver the solution's `aux` is an `Auxiliary`, and where it is given the
         state that it came from is met again. Raises ValueError for that of another solver or grid.
@@ -157,6 +181,8 @@ class Bridge:
             inverse = aux.check(self)
             value, solver_rises = aux.value, aux.rising
             solver = self.solver if solver_rises == rising else inverse
+        if self.switch is not None and not rising:
+            x = self.switch.down(x, self.sigmas[-1])
         solution = solve(
             solver,
             probability_flow(self.model),
@@ -173,10 +199,13 @@ class Bridge:
                 precision=self.model.precision,
             )
             solution = replace(solution, aux=kept)
-        return without_failures(self.solver, solution)
+        solution = without_failures(self.solver, solution)
+        if self.switch is not None and rising:
+            return replace(solution, y=self.switch.up(solution.y, self.sigmas[-1]))
+        return solution
 
     def path(self, x: Data, *, rising: bool | Bool[Array, ""]) -> Float[Array, "n b ..."]:
-        """The states between data and their latent, both included, from x to the other.
+        """The states at `levels`, data and their latent included, from x to the other end.
 
         x: data (images, or codes) where the path rises, else a latent. States between are divided
         by sqrt(1 + sigma^2), as a latent is; the data are as they are. A traced `rising` makes one
@@ -185,14 +214,32 @@ class Bridge:
         x = jnp.asarray(as_floats(x, "data"))
         ts = jnp.where(rising, self.sigmas, self.sigmas[::-1])
         scale = jnp.sqrt(1 + ts**2).reshape(-1, *[1] * x.ndim)
-        start = jnp.where(rising, x, x * scale[0])
+        above, start = self.switch, x
+        if above is not None:
+            start = jnp.where(rising, x, above.down(x * self.scale, ts[0]) / scale[0])
+        start = jnp.where(rising, start, start * scale[0])
         states = solve_path(self.solver, probability_flow(self.model), start, ts) / scale
-        return jnp.where(rising, states.at[0].set(x), states.at[-1].multiply(scale[-1]))
+        states = jnp.where(rising, states.at[0].set(x), states.at[-1].multiply(scale[-1]))
+        if above is None:
+            return states
+        top = above.up(states[-1] * scale[-1], ts[-1]) / self.scale
+        before, after = (jnp.concatenate([states, top[None]]), jnp.concatenate([x[None], states]))
+        return jnp.where(rising, before, after)
+
+    @property
+    def end(self) -> Scalar:
+        """The noise level of the latents: that of the switch, or the last of the grid."""
+        return self.sigmas[-1] if self.switch is None else self.switch.sigma
+
+    @property
+    def levels(self) -> Float[Array, " m"]:
+        """The noise levels of a rising path: those of the grid, and the latents' above a switch."""
+        return self.sigmas if self.switch is None else jnp.append(self.sigmas, self.end)
 
     @property
     def scale(self) -> Scalar:
-        """sqrt(1 + sigma_max^2): the deviation of x(sigma_max) for data of unit variance."""
-        return jnp.sqrt(1 + self.sigmas[-1] ** 2)
+        """sqrt(1 + end^2): the deviation of x(end) for data of unit variance."""
+        return jnp.sqrt(1 + self.end**2)
 
     def under(self, cond: Cond) -> "Bridge":
         """This bridge with its model under a condition; None leaves the model under its own."""
@@ -203,8 +250,14 @@ class Bridge:
 
         The grid is compressed evenly in log sigma, from its lowest level on. Raises ValueError for
         a level that is not above the lowest one, or beyond the highest; under `jit`, where it has
-        no value to look at, the grid is NaN then.
+        no value to look at, the grid is NaN then. Also for a bridge with a switch, whose grid does
+        not go as far as its latents.
         """
+        if self.switch is not None:
+            raise ValueError(
+                "A bridge with a Gaussian switch has latents at its own noise level alone; leave"
+                " the switch out."
+            )
         low, high = self.sigmas[0], self.sigmas[-1] * (1 + _ROUNDING)
         within = (sigma > low) & (sigma <= high)
         if not isinstance(within, Tracer) and not within:

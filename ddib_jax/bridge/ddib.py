@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ddib_jax.bridge.bridge import Bridge
 from ddib_jax.bridge.checks import as_floats, check_meeting
-from ddib_jax.bridge.couplings import Coupling, decode_coupled
+from ddib_jax.bridge.couplings import Coupling, check_no_switch, decode_coupled
 from ddib_jax.bridge.meeting import meet, meeting_noise
 from ddib_jax.perturbations import PERTURBATIONS, at, needs, stage_of, steps_of
 from ddib_jax.solvers import Solution
@@ -164,7 +164,8 @@ class DDIB:
                 " unlike numbers of them; leave the coupling out."
             )
         self.coupling.check(self.target.model.data_shape)
-        source_end, target_end = float(source.sigmas[-1]), float(target.sigmas[-1])
+        check_no_switch(target)
+        source_end, target_end = float(source.end), float(target.end)
         if abs(np.log(source_end / target_end)) > _SAME_END:
             raise ValueError(
                 f"Coupled bridges end at one noise level; the source's ends at {source_end:g}, the"

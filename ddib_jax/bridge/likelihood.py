@@ -23,11 +23,15 @@ def log_likelihood(
     price of one derivative of the network a dimension; with one it is Hutchinson's estimate,
     without bias, from `probes` random signs a datum. Exponential solvers suit the data and not the
     divergence, which then needs many more steps. Raises ValueError for an implicit solver, whose
-    residual would go unnoticed.
+    residual would go unnoticed, and for a bridge with a switch.
     """
     if bridge.solver.tolerance is not None:
         raise ValueError(
             f"A likelihood needs an explicit solver; {type(bridge.solver).__name__} is implicit."
+        )
+    if bridge.switch is not None:
+        raise ValueError(
+            "A likelihood needs the ODE up to its end; take a bridge without a Gaussian switch."
         )
     x = jnp.asarray(as_floats(x, "data"))
     count, size = len(x), math.prod(x.shape[1:])

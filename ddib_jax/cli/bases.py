@@ -63,6 +63,8 @@ class MakeBases:
             raise ValueError(f"Bases are written as .npz; name {self.out}.npz, for example.")
         check_output(self.out.parent)
         checkpoint = pretrained.open(self.model, image_size=self.condition.size)
+        if self.crossing.switch is not None:
+            raise ValueError("Bases are read at all noise levels; leave --switch out.")
         bridge = self.crossing.bridge(self.condition.model(checkpoint))
         shape = (self.seeds, *bridge.model.data_shape)
         latents = jax.random.normal(jax.random.key(self.seed), shape)

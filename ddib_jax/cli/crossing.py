@@ -4,18 +4,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge
+from ddib_jax.bridge import GRID, SOLVER, STEPS, Bridge, TunedGrid
 from ddib_jax.cli.arguments import GridName, SolverName
 from ddib_jax.data.inputs import open_inputs
 from ddib_jax.data.scale import Scale
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets.precision import Precision
-from ddib_jax.options import Count, Within
+from ddib_jax.options import Count, OptionalPositive, Within
 from ddib_jax.solvers import SOLVERS, LatticeHeun, get_solver
 from ddib_jax.translation.batching import measured_batch
 
@@ -35,7 +36,13 @@ class Crossing:
     """
     grid: GridName = GRID
     """Noise levels: log-uniform, karras, log-normal, uniform in the model's time; of a model with a
-    table of them also those of DDIM's leading or trailing times (ddim, ddim-trailing).
+    table of them also those of DDIM's leading or trailing times (ddim, ddim-trailing). A FILE.json
+    of `ddib tune` brings its own solver, steps and switch.
+    """
+    switch: OptionalPositive = None
+    """The noise level at which the grid ends, and above which both models are taken for Gaussians,
+    whose ODE needs no network: nearer at few steps, and below 8 a translation that is nearer to its
+    source and less of the target. For DDIB, with models of Wiener preconditioning.
     """
     precision: Precision | None = None
     """How the network computes: float32 (exact products), tf32 (products of a GPU's tensor cores)
@@ -51,7 +58,24 @@ class Crossing:
         """The bridge of `model` under these options; raises ValueError for a model of points."""
         check_images(model)
         model = model.at_precision(self.precision)
-        return Bridge.over(model, steps=self.steps, grid=self.grid, solver=get_solver(self.solver))
+        if self.grid.endswith(".json"):
+            return self._tuned().bridge(model)
+        return Bridge.over(
+            model,
+            steps=self.steps,
+            grid=self.grid,
+            solver=get_solver(self.solver),
+            switch=self.switch,
+        )
+
+    def _tuned(self) -> TunedGrid:
+        """The grid of a file; ValueError where its options are given besides."""
+        for option in ("steps", "solver", "switch"):
+            if getattr(self, option) != getattr(Crossing, option):
+                raise ValueError(
+                    f"{self.grid} brings its own solver, steps and switch; leave --{option} out."
+                )
+        return TunedGrid.read(Path(self.grid))
 
     @property
     def needs_equal_bits(self) -> bool:

@@ -19,6 +19,7 @@ from ddib_jax.cli.models import Models
 from ddib_jax.cli.pixels import source_scale
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.data.scale import Scale
+from ddib_jax.distillation import load_student
 from ddib_jax.gan import CycleGAN
 from ddib_jax.options import (
     Count,
@@ -202,11 +203,28 @@ class CycleGANOptions:
         return Prepared(shape, method, None)
 
 
+@dataclass(frozen=True)
+class StudentOptions:
+    """Student: as --model what `ddib distill` wrote, one evaluation in place of two ODEs."""
+
+    title: ClassVar[str] = "Student"
+    takes: ClassVar[tuple[str, ...]] = ("model",)
+
+    def prepare(self, models: Models, crossing: Crossing) -> Prepared:
+        """The network."""
+        if models.model is None:
+            raise ValueError(f"{self.title} needs a distilled network as --model.")
+        checkpoint = pretrained.open(models.model)
+        shape = tuple(checkpoint.facts["image_shape"])
+        return Prepared(shape, load_student(checkpoint.path), None)
+
+
 METHODS: dict[str, type[Method]] = {
     "ddib": DDIBOptions,
     "sdedit": SDEditOptions,
     "ilvr": ILVROptions,
     "cyclegan": CycleGANOptions,
+    "student": StudentOptions,
     **EDITING,
 }
 """Name -> the options of a method, which make it."""

@@ -106,6 +106,15 @@ COMMANDS: dict[str, Command] = {
             "ddib train --data seven --init five --steps 600 --out models/sevens",
         ),
     ),
+    "distill": Command(
+        group="train",
+        summary="Train a network that translates in one evaluation, by the pairs of a DDIB.",
+        options="distill:Distill",
+        examples=(
+            "ddib distill --source five --target seven --data five --out models/five-to-seven",
+            "ddib translate five --method student --model models/five-to-seven --out sevens",
+        ),
+    ),
     "train-classifier": Command(
         group="train",
         summary="Train a classifier of digits, by which translations are measured.",
@@ -152,6 +161,15 @@ COMMANDS: dict[str, Command] = {
         examples=(
             "ddib evaluate translations references --dice 128 --out scores",
             "ddib evaluate sevens seven --unpaired --features efficientnet_lite0.npz --out scores",
+        ),
+    ),
+    "tune": Command(
+        group="examine",
+        summary="Find few noise levels that serve the translations of a pair of models best.",
+        options="tune:Tune",
+        examples=(
+            "ddib tune --source five --target seven --data five --steps 10 --out ten.json",
+            "ddib translate five --source five --target seven --grid ten.json --out sevens",
         ),
     ),
     "report": Command(

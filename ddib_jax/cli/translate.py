@@ -209,7 +209,11 @@ class Translate:
         **tables: Table,
     ) -> None:
         """Write the run: few are the first images [n h w c], of which there are films."""
-        name = None if self.method == "cyclegan" else self.models.target or self.models.model
+        name = (
+            None
+            if self.method in ("cyclegan", "student")
+            else self.models.target or self.models.model
+        )
         target = None if name is None else self.models.opened(name)
         recording.write(
             "translation",
@@ -241,8 +245,10 @@ class Translate:
                     )
         chosen: Method = getattr(self.options, self.method.replace("-", "_"))
         useless = [option for option in _changed(self.models) if option not in chosen.takes]
-        if self.method == "cyclegan":  # which integrates no ODE
+        if self.method in ("cyclegan", "student"):  # which integrate no ODE
             useless += [option for option in _changed(self.crossing) if option != "batch_size"]
+        elif self.method != "ddib" and self.crossing.switch is not None:
+            useless += ["switch"]
         if useless:
             raise ValueError(
                 f"{chosen.title} has no use for --{useless[0].replace('_', '-')}; leave it out, or"

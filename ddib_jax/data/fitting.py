@@ -101,7 +101,7 @@ class WholePictures:
             )
         self._paths = [paths[index] for index in self.readable]
         self.places: list[Fitted] = places
-        self._noted.warn(len(paths))
+        self._noted.warn(len(paths), None)
 
     def __len__(self) -> int:
         return len(self.places)

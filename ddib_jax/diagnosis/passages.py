@@ -107,7 +107,7 @@ def _filmed(
         return None
     last = len(states) - 1
     chosen = np.unique(np.linspace(0, last, min(last, _BETWEEN + 1) + 1).round().astype(int))
-    sigmas = np.asarray(bridge.sigmas if rising else bridge.sigmas[::-1])
+    sigmas = np.asarray(bridge.levels if rising else bridge.levels[::-1])
     levels = sigmas[chosen].astype(np.float64)
     levels[0 if rising else -1] = 0.0
     pictures = [translation.to_images(bridge.model, states[index]) for index in chosen]

@@ -13,6 +13,7 @@ from ddib_jax.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from ddib_jax.nets.edm_unet import DhariwalUNet, SongUNet
 from ddib_jax.nets.encoder import NoisyClassifier
 from ddib_jax.nets.mlp import MLP
+from ddib_jax.nets.student import Student
 from ddib_jax.nets.unet import UNet
 from ddib_jax.nets.unet2d import UNet2D
 from ddib_jax.nets.unet2d_condition import UNet2DCondition
@@ -31,6 +32,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "noisy-classifier": NoisyClassifier,
     "resnet-generator": ResnetGenerator,
     "unet-generator": UnetGenerator,
+    "student": Student,
     "dcgan-generator": DCGANGenerator,
 }
 """Name of a network in `model.json` -> its class; the class's fields are the network's options."""
@@ -70,6 +72,7 @@ __all__ = [
     "PatchDiscriminator",
     "ResnetGenerator",
     "SongUNet",
+    "Student",
     "UNet",
     "UNet2D",
     "UNet2DCondition",

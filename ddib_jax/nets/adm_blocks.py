@@ -5,6 +5,7 @@ parameter's path, joined with dots, is its key in a state dict; only layouts dif
 throughout.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,12 +45,13 @@ class ResBlock(nn.Module):
     dtype: Any = jnp.float32
     # A field and no argument of the call: `nn.remat` would trace it.
     train: bool = False
+    groups: int = 32
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"]
     ) -> Float[Array, "b k l f"]:
-        h = nn.silu(group_norm("in_layers.0")(x)).astype(self.dtype)
+        h = nn.silu(group_norm("in_layers.0", groups=self.groups)(x)).astype(self.dtype)
         if self.resample:
             resample = {"down": halve, "up": double}[self.resample]
             h, x = resample(h), resample(x)
@@ -57,7 +59,7 @@ class ResBlock(nn.Module):
         width = self.features * (2 if self.scale_shift else 1)
         shift = nn.Dense(width, dtype=self.dtype, name="emb_layers.1")(nn.silu(embedding))
         shift = shift[:, None, None]
-        norm = group_norm("out_layers.0")
+        norm = group_norm("out_layers.0", groups=self.groups)
         if self.scale_shift:
             scale, shift = jnp.split(shift, 2, axis=-1)
             h = norm(h) * (1 + scale) + shift
@@ -80,11 +82,12 @@ class AttentionBlock(Attending):
     heads: int
     split_qkv_first: bool = False
     dtype: Any = jnp.float32
+    groups: int = 32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, height, width, c = x.shape
-        normed = group_norm("norm")(x).reshape(b, height * width, c)
+        normed = group_norm("norm", groups=self.groups)(x).reshape(b, height * width, c)
         qkv = nn.Dense(3 * c, dtype=self.dtype, name="qkv")(normed)
         # The 3c channels are [3 heads c/heads] in the new order, [heads 3 c/heads] in the old one.
         # Weights of one order would load into the other without complaint, and mean nothing.
@@ -134,6 +137,8 @@ class ADM(nn.Module):
     time_scale: float = 1.0
     dtype: str = "float32"
     remat: bool = False
+    # told in model.json only where it is another than the reference's 32
+    norm_num_groups: int = dataclasses.field(default=32, metadata={"unless_default": True})
 
     @property
     def bottleneck(self) -> str:
@@ -175,6 +180,7 @@ class ADM(nn.Module):
             resample,
             jnp.dtype(self.dtype),
             train,
+            self.norm_num_groups,
             name=name,
         )
         return block(h, embedding)
@@ -183,7 +189,8 @@ class ADM(nn.Module):
         """Self-attention over all positions."""
         block = nn.remat(AttentionBlock) if self.remat else AttentionBlock
         heads, dtype = self.heads(h.shape[-1]), jnp.dtype(self.dtype)
-        return block(heads, self.use_new_attention_order, dtype, name=name)(h)
+        groups = self.norm_num_groups
+        return block(heads, self.use_new_attention_order, dtype, groups, name=name)(h)
 
     def resample(
         self, name: str, h: Array, embedding: Array, direction: str, *, train: bool

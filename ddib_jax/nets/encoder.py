@@ -40,7 +40,7 @@ class NoisyClassifier(ADM):
         h = self.middle(maps[-1], embedding, train=train)
         if self.pool.startswith("spatial"):
             return self._spatial([*maps, h])
-        h = nn.silu(group_norm("out.0")(h)).astype(dtype)
+        h = nn.silu(group_norm("out.0", groups=self.norm_num_groups)(h)).astype(dtype)
         if self.pool == "attention":
             return AttentionPool(self.num_classes, self.heads(h.shape[-1]), name="out.2")(h)
         # A convolution of width 1, not a dense layer: so is its weight stored.
@@ -52,7 +52,8 @@ class NoisyClassifier(ADM):
         hidden = nn.Dense(_SPATIAL_WIDTH, name="out.0")(means)
         if self.pool == "spatial":
             return nn.Dense(self.num_classes, name="out.2")(nn.relu(hidden))
-        return nn.Dense(self.num_classes, name="out.3")(nn.silu(group_norm("out.1")(hidden)))
+        norm = group_norm("out.1", groups=self.norm_num_groups)
+        return nn.Dense(self.num_classes, name="out.3")(nn.silu(norm(hidden)))
 
 
 class AttentionPool(Attending):

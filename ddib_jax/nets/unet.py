@@ -19,6 +19,9 @@ class UNet(ADM):
     before its embedding (1 for time steps of a thousand, 16 for log(sigma) / 4). dtype is that of
     the computation; parameters stay float32. remat computes every block anew on the way back
     instead of keeping what it held (jax.checkpoint): less memory, a third more time.
+    norm_num_groups, another addition, are the groups of every group normalisation, 32 in the
+    reference. Of as many channels as groups the mean of each is divided out, and with it how much
+    of a colour the first convolution put there; few groups keep it.
     """
 
     out_channels: int = 3
@@ -69,7 +72,7 @@ class UNet(ADM):
                     h = self.resample(f"{name}.{layer}", h, embedding, "up", train=train)
                 block += 1
         channels = self.out_channels * (2 if self.learn_sigma else 1) * self.patch_size**2
-        h = nn.silu(group_norm("out.0")(h)).astype(dtype)
+        h = nn.silu(group_norm("out.0", groups=self.norm_num_groups)(h)).astype(dtype)
         return depth_to_space(conv(channels, 3, dtype, "out.2", zero=True)(h), self.patch_size)
 
     def _check(self, x: Array, cond: Array | None) -> None:

@@ -26,8 +26,15 @@ def to_json(
     """The object of a part of a model; `arrays` are fields that are stored elsewhere."""
     name = next(name for name, kind in registry.items() if type(part) is kind)
     aside = _LINEN_FIELDS | set(arrays)
-    options = [field.name for field in dataclasses.fields(part) if field.name not in aside]
-    return {"name": name, **{option: getattr(part, option) for option in options}}
+    fields = [field for field in dataclasses.fields(part) if field.name not in aside]
+    told = {field.name: getattr(part, field.name) for field in fields if not _left_out(part, field)}
+    return {"name": name, **told}
+
+
+def _left_out(part: Any, field: dataclasses.Field) -> bool:
+    """Whether an option that came later is at its default: older releases then read the model."""
+    marked = field.metadata.get("unless_default", False)
+    return marked and getattr(part, field.name) == field.default
 
 
 def class_of(

@@ -66,8 +66,8 @@ def to_diffusers(
         "freq_shift": 0,
         "downsample_padding": 1,
         "norm_eps": 1e-5,
-        "norm_num_groups": 32,
-        "attn_norm_num_groups": 32,
+        "norm_num_groups": network.norm_num_groups,
+        "attn_norm_num_groups": network.norm_num_groups,
     }
     names = block_names(len(widths), network.num_res_blocks, attends)
     state = {}

@@ -123,11 +123,12 @@ def to_guided_diffusion(model: DiffusionModel) -> tuple[dict[str, np.ndarray], d
     if (
         not isinstance(network, UNet)
         or network.patch_size != 1
+        or network.norm_num_groups != 32
         or network.time_scale not in (1.0, 1000 / steps)
     ):
         raise ValueError(
-            "guided-diffusion holds its own U-Net alone, without a patch stem and with time in"
-            " steps."
+            "guided-diffusion holds its own U-Net alone, without a patch stem, with norms of 32"
+            " groups and with time in steps."
         )
     if not isinstance(model.precondition, Epsilon | Sample):
         raise ValueError("guided-diffusion holds models that predict epsilon or the clean image.")

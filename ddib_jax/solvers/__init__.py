@@ -6,6 +6,7 @@ from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
 from ddib_jax.solvers.lattice import LatticeHeun
 from ddib_jax.solvers.multistep import AdamsBashforth, DPMSolverPP2M, DPMSolverPP3M
+from ddib_jax.solvers.noise_multistep import DEIS, IPNDM
 from ddib_jax.solvers.reversible import EDICT, Coupled, ReversibleHeun, TwoStep
 from ddib_jax.solvers.runge_kutta import EULER, HEUN, MIDPOINT, RK4, RungeKutta
 from ddib_jax.solvers.solve import (
@@ -19,6 +20,7 @@ from ddib_jax.solvers.solve import (
     threshold,
     without_failures,
 )
+from ddib_jax.solvers.unipc import UniPC
 from ddib_jax.types import Ending, Solver
 
 SOLVERS: dict[str, Solver] = {
@@ -33,6 +35,10 @@ SOLVERS: dict[str, Solver] = {
     "ab3": AdamsBashforth(3),
     "dpmpp-2m": DPMSolverPP2M(),
     "dpmpp-3m": DPMSolverPP3M(),
+    "unipc-2": UniPC(2),
+    "unipc-3": UniPC(3),
+    "deis": DEIS(),
+    "ipndm": IPNDM(),
     "o-belm": TwoStep(),
     "bdia": TwoStep(0.96),
     "edict": EDICT(),
@@ -56,9 +62,11 @@ def get_solver(name: str) -> Solver:
 
 
 __all__ = [
+    "DEIS",
     "EDICT",
     "EULER",
     "HEUN",
+    "IPNDM",
     "MIDPOINT",
     "RK4",
     "SOLVERS",
@@ -81,6 +89,7 @@ __all__ = [
     "Solution",
     "Solver",
     "TwoStep",
+    "UniPC",
     "backward",
     "get_solver",
     "solve",

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.diffusion import DiffusionModel, LogNormal, OffShell, UniformTime, denoising_loss
 from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
 from ddib_jax.options import (
     Count,
@@ -93,6 +93,11 @@ class Recipe:
     """Training images that the target is averaged over where noise hides which one it was (stable
     target field); 0 for none.
     """
+    off_shell: Portion = 0.0
+    """Share of the images that are shown with less noise than their declared noise level, as a
+    model meets images that it encodes; for source models, for it can harm decoding. Needs
+    --reference.
+    """
     conditional: bool = False
     """Tell the network the images' labels (digits; in a folder of folders, the folder): one model
     is then many domains.
@@ -125,6 +130,10 @@ class Recipe:
     """Resolutions, in pixels, at which the U-Net attends."""
     patch_size: Size = 2
     """Side of the patches of pixels that the U-Net takes as channels."""
+    groups: Size = 32
+    """Groups of channels that the U-Net normalises together; they divide the channels of every
+    level. With as many as channels the network loses sight of colour; 4 keep it.
+    """
     width: Size = 128
     """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,
     rgb:IMAGE).
@@ -153,6 +162,11 @@ class Recipe:
             raise ValueError("The U-Net has no level; give --channel-mult at least one number.")
         if self.captions and self.conditional:
             raise ValueError("A network is told labels or captions; leave one of them out.")
+        if self.off_shell and (self.captions or not self.reference):
+            raise ValueError(
+                "Images shown with less noise have no other target than an average over a"
+                " reference; leave --off-shell out, or train with --reference and without captions."
+            )
         if self.captions and self.text_width % HEAD:
             raise ValueError(
                 f"The text encoder has heads {HEAD} wide; give a --text-width that is a multiple."
@@ -164,6 +178,9 @@ class Recipe:
             ),
             "the network for points": () if points else ("width", "blocks"),
             "the U-Net, and the data are points": (*of_unet, "patch_size") if points else (),
+            "the U-Net of trainings of images without captions": (
+                ("groups",) if points or self.captions else ()
+            ),
             "the EDM and VE schedules": () if self._log_normal else ("sigma_min", "sigma_max"),
             "training with the EDM and VE schedules": (
                 () if self._log_normal else ("noise_mean", "noise_std")
@@ -174,6 +191,12 @@ class Recipe:
                 if getattr(self, name) != getattr(Recipe, name):
                     option = name.replace("_", "-")
                     raise ValueError(f"--{option} is an option of {what}; leave it out.")
+        widths = [self.model_channels * mult for mult in self.channel_mult]
+        if not (points or self.captions) and any(width % self.groups for width in widths):
+            raise ValueError(
+                f"The U-Net's levels have {', '.join(map(str, widths))} channels, which"
+                f" {self.groups} groups do not divide; give other --groups."
+            )
 
     def untrained(
         self,
@@ -220,6 +243,8 @@ class Recipe:
         """
         noise_level = self._noise_level(model)
         network = rematerialised(model.network) if self.remat else model.network
+        levels = model.schedule.sigma_range
+        off_shell = OffShell(self.off_shell, *levels) if self.off_shell else None
 
         def loss(params, key, batch, shared):
             precondition, reference = shared
@@ -232,6 +257,7 @@ class Recipe:
                 options |= {
                     "reference": reference.images,
                     "related": reference.related(cond, null),
+                    "off_shell": off_shell,
                 }
             return denoising_loss(key, learner, batch["image"], noise_level, **options)
 
@@ -261,6 +287,7 @@ class Recipe:
             num_res_blocks=self.num_res_blocks,
             attention_resolutions=self.attention_resolutions,
             patch_size=self.patch_size,
+            norm_num_groups=self.groups,
             dropout=self.dropout,
             num_classes=classes,
             **shared,

@@ -25,6 +25,8 @@ NEEDED = {
     "lab": "",
     "diagnose": "five",
     "evaluate": "here there",
+    "distill": "--source five --target seven --data five --out out",
+    "tune": "--source five --target seven --data five --out grid.json",
     "plan": "",
     "convert": "five --to ddib --out out",
 }
@@ -91,6 +93,7 @@ FROM_ZERO = {
     "--seed",
     "--reference",
     "--label-dropout",
+    "--off-shell",
     "--num-res-blocks",
     "--dropout",
     "--workers",
@@ -107,6 +110,7 @@ FROM_ZERO = {
     "--attention-weight",
     "--also-weight",
     "--port",
+    "--refinements",
 }
 """Numbers that may be zero."""
 

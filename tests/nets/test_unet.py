@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from ddib_jax.nets import DigitClassifier, UNet
+from ddib_jax.nets.adm_blocks import AttentionBlock, ResBlock
 from ddib_jax.nets.layers import depth_to_space, space_to_depth, timestep_embedding
 
 SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
@@ -49,6 +51,46 @@ def test_output_shapes(options, channels):
     x = jnp.ones((2, 8, 8, 3))
     network, params = build(x, **options)
     assert network.apply({"params": params}, x, jnp.ones(2)).shape == (2, 8, 8, channels)
+
+
+@pytest.mark.parametrize("block", [ResBlock, AttentionBlock])
+def test_as_many_groups_as_channels_do_not_see_how_large_a_channel_is(block):
+    """And fewer do: of two channels in a group, the share of each is left."""
+    x = jax.random.normal(jax.random.key(1), (1, 4, 4, 32))
+    louder = x.at[..., 3].multiply(5.0)
+    arguments = (jnp.ones((1, 8)),) if block is ResBlock else ()
+    change = {}
+    for groups in (32, 16, 1):
+        network = block(32, groups=groups) if block is ResBlock else block(1, groups=groups)
+        params = network.init(jax.random.key(0), x, *arguments)
+        filled = jax.tree.map(lambda leaf: jnp.where(leaf == 0, 0.1, leaf), params)
+        inner = lambda x, network=network, filled=filled: (
+            network.apply(filled, x, *arguments) - x  # without the residual
+        )
+        change[groups] = float(jnp.abs(inner(louder) - inner(x)).max())
+    assert change[32] < 1e-4
+    assert min(change[16], change[1]) > 0.1
+
+
+def test_groups_are_those_of_every_norm_and_change_no_parameter():
+    x = jax.random.normal(jax.random.key(1), (1, 8, 8, 3))
+    usual, params = build(x)
+    outputs = []
+    for groups in (32, 8):
+        network, own = build(x, norm_num_groups=groups)
+        assert jax.tree.map(jnp.shape, own) == jax.tree.map(jnp.shape, params)
+        norms = []
+
+        def noted(call, args, kwargs, context, norms=norms):
+            if isinstance(context.module, nn.GroupNorm):
+                norms.append(context.module.num_groups)
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(noted):
+            outputs.append(network.apply({"params": params}, x, jnp.ones(1)))
+        assert set(norms) == {groups}
+    np.testing.assert_array_equal(outputs[0], usual.apply({"params": params}, x, jnp.ones(1)))
+    assert jnp.abs(outputs[0] - outputs[1]).max() > 1e-3
 
 
 def test_bfloat16_computes_in_half_and_keeps_float32_parameters():

@@ -243,8 +243,10 @@ def test_diffusers_there_and_back(tmp_path, precondition, schedule):
     assert same(pretrained.load(tmp_path / "native"), model)
 
 
-def test_an_adm_network_goes_to_diffusers(tmp_path):
+@pytest.mark.parametrize("groups", [32, 8])
+def test_an_adm_network_goes_to_diffusers(tmp_path, groups):
     model = adm_model().replace(schedule=Discrete.linear(1000))
+    model = model.replace(network=model.network.clone(norm_num_groups=groups))
     pretrained.save_diffusers(tmp_path / "folder", model)
     loaded, sigma = pretrained.load(tmp_path / "folder"), jnp.asarray(1.5)
     x = jax.random.normal(jax.random.key(0), (2, *SHAPE))
@@ -259,6 +261,14 @@ def test_what_others_cannot_hold_is_refused(writer):
     model = pretrained.load("five")
     with pytest.raises(ValueError, match="patch stem"):
         writer(model)
+
+
+def test_few_groups_are_not_written_for_guided_diffusion():
+    model = adm_model()
+    with pytest.raises(ValueError, match="norms of 32 groups"):
+        pretrained.to_guided_diffusion(
+            model.replace(network=model.network.clone(norm_num_groups=8))
+        )
 
 
 class GaussianFlow:

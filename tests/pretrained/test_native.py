@@ -26,6 +26,7 @@ NETWORKS = {
         resblock_updown=True,
         dtype="bfloat16",
     ),
+    "few groups": UNet(**SMALL, norm_num_groups=4),
 }
 SCHEDULES = {
     "linear-vp": schedules.LinearVP(beta_max=15.0),
@@ -85,6 +86,13 @@ def test_every_model_comes_back(tmp_path, index):
     assert save_model(directory, model, facts={"data": {"name": "five"}}) == directory
     same(load_model(directory), model)
     assert describe(directory)["data"] == {"name": "five"}
+
+
+def test_groups_are_told_only_where_they_are_not_the_reference_s(tmp_path):
+    """Releases that did not know the option read the other models."""
+    for network, told in (("plain", None), ("few groups", 4)):
+        save_model(tmp_path / network, diffusion(network), facts={})
+        assert describe(tmp_path / network)["network"].get("norm_num_groups") == told
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -19,6 +19,7 @@ from ddib_jax import pretrained
 from ddib_jax.cli.train import Train
 from ddib_jax.preconditioning import Flow
 from ddib_jax.schedules import RectifiedFlow
+from ddib_jax.trainer import Recipe
 from ddib_jax.training import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,6 +142,31 @@ def test_a_training_starts_from_a_model(tmp_path, folder):
         ).run()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"groups": 5}, "levels have 32, 64, 128 channels, which 5 groups do not divide"),
+        ({"groups": 32, "model_channels": 48}, "levels have 48, 96, 192 channels, which 32"),
+        ({"groups": 4, "captions": True}, "--groups is an option of the U-Net"),
+    ],
+)
+def test_groups_that_the_network_cannot_have(options, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe(**options).check(points=False)
+
+
+@pytest.mark.parametrize("options", [{"reference": 0}, {"captions": True}])
+def test_images_off_the_noisy_shell_without_a_reference(options):
+    with pytest.raises(ValueError, match="leave --off-shell out, or train with --reference"):
+        Recipe(off_shell=0.5, **options).check(points=False)
+
+
+def test_groups_reach_the_network():
+    build = lambda **options: Recipe(**options)._network((8, 8, 3), None)
+    assert build(groups=4) == build().clone(norm_num_groups=4)
+    assert build().norm_num_groups == 32
+
+
 def test_a_rectified_flow_is_trained(folder, tmp_path):
     Train(
         data=str(folder),
@@ -149,6 +175,7 @@ def test_a_rectified_flow_is_trained(folder, tmp_path):
         batch_size=4,
         warmup=1,
         reference=8,
+        off_shell=0.5,
         channel_mult=(1,),
         attention_resolutions=(),
         schedule="flow",

@@ -9,6 +9,7 @@ from ddib_jax.bridge.couplings.coupling import (
     Rows,
     SideBySide,
     StraightPath,
+    check_no_switch,
     decode_coupled,
 )
 from ddib_jax.bridge.couplings.features import InjectFusion
@@ -154,6 +155,7 @@ __all__ = [
     "Rows",
     "SideBySide",
     "StraightPath",
+    "check_no_switch",
     "decode_coupled",
     "parse_coupling",
     "waves",

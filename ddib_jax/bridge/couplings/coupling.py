@@ -103,8 +103,9 @@ def decode_coupled(
     The coupling lasts down to the last noise level of the grid that is not below `until`; from
     there the target's ODE goes on by itself, with a fresh start of its solver, so that no step
     spans the jump of the slope. None: it lasts to the end. A member's y is NaN where the solver did
-    not reach its tolerance.
+    not reach its tolerance. Raises ValueError for a target with a Gaussian switch.
     """
+    check_no_switch(target)
     perturbed = latent if perturbed is None else perturbed
     levels, scale = target.sigmas[::-1], target.scale
     last, held = len(levels) - 1, None
@@ -128,3 +129,12 @@ def decode_coupled(
         together.evaluations + alone.evaluations,
     )
     return without_failures(target.solver, end)
+
+
+def check_no_switch(target: Bridge) -> None:
+    """Raise ValueError for a bridge whose upper end is a Gaussian's, where nothing is coupled."""
+    if target.switch is not None:
+        raise ValueError(
+            "Under a coupling both ODEs are solved from the latents' noise level on; leave the"
+            " Gaussian switch out."
+        )

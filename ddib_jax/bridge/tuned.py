@@ -1,0 +1,82 @@
+"""A grid of noise levels found for a pair of models, with its solver, as a small JSON file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from ddib_jax.bridge.bridge import Bridge
+from ddib_jax.bridge.switch import Switch, known_gaussian
+from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.files import drafted_file, read_json
+from ddib_jax.preconditioning import Wiener
+from ddib_jax.solvers import SOLVERS, get_solver
+
+FORMAT = "ddib_jax grid, version 1"
+_ROUNDING = 1e-4
+"""By which the ends of a grid may differ from those of a model's noise levels, relative."""
+
+
+@dataclass(frozen=True)
+class TunedGrid:
+    """Noise levels for both legs of a translation, and the solver that they were found for.
+
+    sigmas: ascending. switch: whether the levels between the last one and the models' highest are
+    crossed by the Gaussian switch. found: what is told of the search, JSON values.
+    """
+
+    sigmas: tuple[float, ...]
+    solver: str
+    switch: bool
+    found: dict[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """Steps each way."""
+        return len(self.sigmas) - 1
+
+    def bridge(self, model: DiffusionModel, *, gaussian: Wiener | None = None) -> Bridge:
+        """The bridge of a model on this grid; gaussian: as of `Bridge.over`.
+
+        Raises ValueError for a model of other noise levels, and as `known_gaussian`.
+        """
+        low, high = model.schedule.sigma_range
+        first, last = self.sigmas[0], self.sigmas[-1]
+        near = lambda a, b: abs(a / b - 1) < _ROUNDING
+        if not near(first, low) or not (last < high if self.switch else near(last, high)):
+            raise ValueError(
+                f"The grid goes from {first:g} to {last:g}, and the model's noise levels from"
+                f" {low:g} to {high:g}; tune a grid for this model."
+            )
+        above = Switch.of(gaussian or known_gaussian(model), high) if self.switch else None
+        return Bridge(model, jnp.asarray(self.sigmas), get_solver(self.solver), above)
+
+    def write(self, path: Path) -> None:
+        """Write the grid as JSON."""
+        with drafted_file(path) as draft:
+            draft.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "TunedGrid":
+        """The grid of a file; raises FileNotFoundError, and ValueError for anything else in it."""
+        what = "a grid as `ddib tune` writes it"
+        told: Any = read_json(path, what)
+        if not isinstance(told, dict) or told.pop("format", None) != FORMAT:
+            raise ValueError(f"{path} is not {what}: it is not of the format '{FORMAT}'.")
+        sigmas: Any = told.get("sigmas")
+        numbers = isinstance(sigmas, list) and all(type(level) is float for level in sigmas)
+        rising = numbers and len(sigmas) > 1 and sigmas == sorted(set(sigmas)) and sigmas[0] > 0
+        sound = (
+            set(told) == {"sigmas", "solver", "switch", "found"}
+            and rising
+            and told["solver"] in SOLVERS
+            and isinstance(told["switch"], bool)
+        )
+        if not sound:
+            raise ValueError(
+                f"{path} is not {what}: it needs rising noise levels, a known solver, whether there"
+                " is a switch, and what was found."
+            )
+        return cls(tuple(sigmas), told["solver"], told["switch"], told["found"])

@@ -1,0 +1,169 @@
+"""Grids that are tuned: the dynamic programme, the search, the file and the command."""
+
+import itertools
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddib_jax.analytic import mixture_model
+from ddib_jax.bridge import Bridge, TunedGrid
+from ddib_jax.solvers import get_solver
+from ddib_jax.translation import shortest_grid as module
+from ddib_jax.translation import tuning
+from ddib_jax.translation.shortest_grid import shortest_grid
+from ddib_jax.translation.tuning import _fine_solution, tune
+from tests.test_switch import gaussian
+
+SHAPE = (4, 4, 1)
+
+
+@pytest.fixture
+def mixtures(double):
+    """Two mixtures of Gaussians whose denoisers are known, and images of the first."""
+    rng = np.random.default_rng(1)
+    models = [
+        mixture_model(
+            jnp.asarray(rng.normal(size=(3, *SHAPE)) * 0.7), jnp.asarray([0.05, 0.1, 0.2])
+        )
+        for _ in range(2)
+    ]
+    centres = np.asarray(models[0].params["means"])
+    images = centres[rng.integers(3, size=12)] + 0.3 * rng.normal(size=(12, *SHAPE))
+    return *models, images
+
+
+def fine_of(models, images, *, steps=9):
+    levels = jnp.geomspace(*models[0].schedule.sigma_range, 4 * steps + 1)
+    return _fine_solution(tuple(models), jnp.asarray(images), levels)[1]
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_no_other_grid_has_a_smaller_sum(mixtures, switch):
+    """Against all grids of three steps among ten levels."""
+    *models, images = mixtures
+    fine = fine_of(models, images)
+    up = module._step_errors(fine, rising=True)
+    down = module._step_errors(fine, rising=False)
+    top = module._switch_errors(fine)
+    sums = {}
+    for inner in itertools.combinations(range(1, 10), 3):
+        if inner[-1] != 9 and not switch:
+            continue
+        indices = (0, *inner)
+        total = up.first[0, inner[0]] + down.first[inner[-1], inner[-2]]
+        total += top[inner[-1]] if switch else 0
+        for a, b, c in zip(indices, indices[1:], indices[2:], strict=False):
+            total += up.later[a, b, c] + down.later[a, b, c]
+        sums[indices] = total
+    best = min(sums, key=sums.get)
+    grid, found = shortest_grid(fine, 3, switch=switch)
+    np.testing.assert_allclose(grid, fine.levels[list(best)])
+    assert found == pytest.approx(sums[best] + (0 if switch else top[-1]))
+
+
+def test_the_errors_of_steps_are_those_of_the_solver(mixtures):
+    """One step of DPM-Solver++(2M) from the fine states: it misses the fine one by as much."""
+    *models, images = mixtures
+    fine = fine_of(models, images)
+    errors = module._step_errors(fine, rising=True)
+    levels, solver = fine.levels, get_solver("dpmpp-2m")
+    slope = lambda sigma, x: (x - flat_denoised(x, sigma)) / sigma
+    flat_denoised = lambda x, sigma: (
+        models[0].denoise(x.reshape(-1, *SHAPE), sigma).reshape(x.shape)
+    )
+    a, b, c = 2, 4, 7
+    t = [jnp.asarray(levels[index]) for index in (a, b, c)]
+    state = solver.init(slope, t[0], jnp.asarray(fine.source[a]), None)
+    for begin, end in ((0, 1), (1, 2)):
+        x = jnp.asarray(fine.source[(a, b)[begin]])
+        y, state = solver.step(slope, t[begin], t[end], x, state)
+        if begin == 0:
+            missed = np.asarray(y - fine.source[b])[None]
+            expected = np.mean(module._arriving(fine, missed, b, rising=True) ** 2)
+            assert errors.first[a, b] == pytest.approx(expected, rel=1e-6)
+    missed = np.asarray(y - fine.source[c])[None]
+    expected = np.mean(module._arriving(fine, missed, c, rising=True) ** 2)
+    assert errors.later[a, b, c] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_tuned_grid_is_nearer(mixtures):
+    source, target, images = mixtures
+    tuned = tune(source, target, images, steps=6, refinements=20)
+    found = tuned.grid.found
+    assert found["better_than_the_default"]
+    assert found["error_held_out"] < 0.7 * found["error_of_the_default_held_out"]
+    assert tuned.grid.steps == 6
+    assert len(tuned.table) == 7
+    halves = [tuned.grid.bridge(model) for model in (source, target)]
+    truth = [
+        Bridge.over(model, steps=100, solver=get_solver("unipc-3")) for model in (source, target)
+    ]
+    made, expected = (b.decode(a.encode(jnp.asarray(images))) for a, b in (halves, truth))
+    off = jnp.sqrt(jnp.mean((made - expected)[1::2] ** 2) / jnp.mean(expected[1::2] ** 2))
+    assert float(off) == pytest.approx(found["error_held_out"], rel=0.02)
+
+
+def test_what_is_worse_on_held_out_images_is_not_taken(mixtures, monkeypatch):
+    """Grids that are good for the images that they were chosen by alone."""
+    source, target, images = mixtures
+
+    def spoilt(made, truth):
+        calls.append(1)
+        return 1.0 if len(calls) % 2 == 0 and len(calls) < 13 else 0.5
+
+    calls = []
+    monkeypatch.setattr(tuning, "_relative", spoilt)
+    tuned = tuning.tune(source, target, images, steps=3, refinements=0)
+    assert not tuned.grid.found["better_than_the_default"]
+    default = Bridge.over(source, steps=3)
+    np.testing.assert_allclose(tuned.grid.sigmas, default.sigmas, rtol=1e-6)
+    assert get_solver(tuned.grid.solver) == default.solver
+
+
+def test_gaussians_need_no_network_and_switch_low(double):
+    """Where the switch is exact the best grid ends at once, with the solver's error alone."""
+    models = gaussian(0, 0.3), gaussian(1, -0.4)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 4, 4, 2))
+    tuned = tune(*models, images, steps=2, solver="dpmpp-2m", refinements=0)
+    assert tuned.grid.switch
+    assert tuned.grid.sigmas[-1] < 1.0
+    assert tuned.grid.found["error_held_out"] < 0.01
+
+
+def test_the_file(tmp_path):
+    grid = TunedGrid((0.1, 1.0, 80.0), "unipc-2", switch=False, found={"error": 0.01})
+    grid.write(tmp_path / "grid.json")
+    assert TunedGrid.read(tmp_path / "grid.json") == grid
+    told = json.loads((tmp_path / "grid.json").read_text())
+    for changed in (
+        {"sigmas": [1.0, 0.1]},
+        {"sigmas": [0.1]},
+        {"sigmas": ["low", 1.0]},
+        {"solver": "magic"},
+        {"switch": 1},
+        {"more": 1},
+        {"format": "another"},
+    ):
+        (tmp_path / "other.json").write_text(json.dumps(told | changed))
+        with pytest.raises(ValueError, match="is not a grid as `ddib tune` writes it"):
+            TunedGrid.read(tmp_path / "other.json")
+    model = mixture_model(jnp.zeros((1, *SHAPE)), jnp.ones(1))
+    with pytest.raises(
+        ValueError, match=r"from 0.1 to 80, and the model's noise levels from 0.002"
+    ):
+        grid.bridge(model)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "said"),
+    [
+        (3, SHAPE, "4 images or more, half of them held out, not 3"),
+        (4, (5, 5, 1), "images of 4 x 4"),
+    ],
+)
+def test_images_that_do_not_do(count, size, said):
+    model = mixture_model(jnp.zeros((1, *SHAPE)), jnp.ones(1))
+    with pytest.raises(ValueError, match=said):
+        tune(model, model, np.zeros((count, *size), np.float32), steps=3)
