@@ -8,7 +8,8 @@ import numpy as np
 from flax import linen as nn
 
 from ddib_jax import parallel, schedules
-from ddib_jax.diffusion import DiffusionModel, LogNormal, denoising_loss
+from ddib_jax.diffusion import DiffusionModel, denoising_loss
+from ddib_jax.noise_levels import LogNormal
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.training import TrainState, adamw, fit, gradients
 

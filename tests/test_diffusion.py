@@ -8,15 +8,8 @@ import pytest
 from ddib_jax import preconditioning, schedules
 from ddib_jax.analytic import MixtureDenoiser, mixture_model
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.diffusion import (
-    DiffusionModel,
-    LogNormal,
-    OffShell,
-    UniformTime,
-    denoising_loss,
-    probability_flow,
-    stable_target,
-)
+from ddib_jax.diffusion import DiffusionModel, denoising_loss, probability_flow, stable_target
+from ddib_jax.noise_levels import LogNormal, OffShell, UniformTime
 from ddib_jax.preconditioning import Epsilon, Flow, Velocity
 from ddib_jax.schedules import Cosine, Discrete, LinearVP, RectifiedFlow
 from ddib_jax.solvers import RK4, SOLVERS

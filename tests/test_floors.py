@@ -15,6 +15,7 @@ FLOORS = [
         "schedules",
         "grids",
         "preconditioning",
+        "noise_levels",
         "weightings",
         "guidance",
         "tiling",

@@ -16,9 +16,10 @@ from ddib_jax import diagnosis, translation
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge, warn_of_guidance
 from ddib_jax.cli.plan import Plan
-from ddib_jax.diffusion import DiffusionModel, LogNormal, UniformTime, denoising_loss
+from ddib_jax.diffusion import DiffusionModel, denoising_loss
 from ddib_jax.grids import GRIDS, make_grid
 from ddib_jax.nets import NETWORKS, example_condition
+from ddib_jax.noise_levels import LogNormal, UniformTime
 from ddib_jax.preconditioning import EDM
 from ddib_jax.solvers import get_solver
 from ddib_jax.trainer import Recipe, preview

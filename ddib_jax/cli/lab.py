@@ -57,7 +57,7 @@ class Lab:
         origin = open_lab(
             source,
             target,
-            self.images,
+            words=self.images,
             split=self.split,
             limit=self.limit,
             image_size=size_of(self.image_size),

@@ -86,7 +86,7 @@ class ReferenceOptions:
     """
 
     def image(
-        self, shape: tuple[int, ...], scale: Scale | None = None
+        self, shape: tuple[int, ...], *, scale: Scale | None = None
     ) -> Float[np.ndarray, "h w c"] | None:
         """The reference [h w c] in a model's shape and scale, or None; raises as `read_inputs`."""
         if self.reference is None:
@@ -122,7 +122,7 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
             perturb=perturb,
             coupling=self.coupling(source.model.data_shape),
             until=self.until,
-            reference=self.image(shape, source_scale(models)),
+            reference=self.image(shape, scale=source_scale(models)),
         )
         as_it_is = self.couple is None and not self.perturb and ddib.alike
         film = (source, target) if as_it_is else None

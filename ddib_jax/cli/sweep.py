@@ -105,7 +105,7 @@ class Sweep:
             perturb=perturb,
             coupling=self.coupling.coupling(source.model.data_shape),
             until=self.coupling.until,
-            reference=self.look_at.image(source.model.image_shape, source_scale(self.models)),
+            reference=self.look_at.image(source.model.image_shape, scale=source_scale(self.models)),
         )
         labels = _labels(coefficients)
         size = min(self.crossing.batch(costlier(source, target), len(images)), len(images))

@@ -99,7 +99,7 @@ class InputImages:
         others = (i for i, shape in enumerate(self._shapes) if shape != self._shapes[0])
         return next(others, len(self))
 
-    def check_alike(self, start: int = 0, stop: int | None = None) -> None:
+    def check_alike(self, *, start: int = 0, stop: int | None = None) -> None:
         """Raise ValueError where the images from `start` up to `stop` are not of one shape."""
         if len(shapes := set(self._shapes[start:stop])) > 1:
             found = ", ".join(f"{width}x{height}" for height, width in sorted(shapes)[:5])
@@ -130,7 +130,7 @@ class InputImages:
 
         Those are the images' own where they are taken in windows, else the model's.
         """
-        self.check_alike(start, stop)
+        self.check_alike(start=start, stop=stop)
         parts, offset = [], 0
         for source in self._sources:
             first, last = max(start - offset, 0), min(stop - offset, len(source))
@@ -151,6 +151,7 @@ class Some:
         return len(self.indices)
 
     def take(self, indices: Sequence[int]) -> np.ndarray:
+        """Those of them at some indices, as the data set gives them."""
         return self.source.take([self.indices[index] for index in indices])
 
 

@@ -57,13 +57,13 @@ def evaluate(
             f" {', '.join(measured)}."
         )
     return tuple(
-        metric_row(name, metric, metric(samples), targets.get(name))
+        metric_row(name, metric, metric(samples), target=targets.get(name))
         for name, metric in measured.items()
     )
 
 
 def metric_row(
-    name: str, metric: Metric, estimate: Estimate, target: float | str | None = None
+    name: str, metric: Metric, estimate: Estimate, *, target: float | str | None = None
 ) -> MetricRow:
     """The row of a metric's estimate; target: the value aimed at, or words for the reader."""
     return MetricRow(

@@ -68,8 +68,8 @@ class Origin:
 def open_lab(
     source: str,
     target: str,
-    words: Sequence[str] = (),
     *,
+    words: Sequence[str] = (),
     split: str = "test",
     limit: int = SHOWN,
     image_size: tuple[int, int] | None = None,

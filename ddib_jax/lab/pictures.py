@@ -30,7 +30,7 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def add(self, content: bytes, name: str = "") -> str:
+    def add(self, content: bytes, *, name: str = "") -> str:
         """Read the bytes of a picture's file; its word in a state.
 
         They are read as the command line reads a file, from a temporary folder that is gone

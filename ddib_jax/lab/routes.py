@@ -67,7 +67,7 @@ def make_app(answers: Answers, line: Line) -> Starlette:
         client, position = _from(request)
         content = await request.body()
         name = unquote(request.headers.get("x-name", "")[:400])
-        work = partial(answers.lab.shelf.add, content, name)
+        work = partial(answers.lab.shelf.add, content, name=name)
         asked = line.ask(client, "picture", position, work)
         return JSONResponse({"image": await asyncio.wrap_future(asked)})
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddib_jax.diffusion import DiffusionModel, LogNormal, OffShell, UniformTime, denoising_loss
+from ddib_jax.diffusion import DiffusionModel, denoising_loss
 from ddib_jax.nets import MLP, UNet, example_condition, rematerialised
+from ddib_jax.noise_levels import LogNormal, OffShell, UniformTime
 from ddib_jax.options import (
     Count,
     NonNegative,

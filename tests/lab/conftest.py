@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def origin(folder):
-    return open_lab(str(folder / "here"), str(folder / "there"), (str(folder / "pictures"),))
+    return open_lab(str(folder / "here"), str(folder / "there"), words=(str(folder / "pictures"),))
 
 
 @pytest.fixture(scope="package")

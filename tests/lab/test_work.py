@@ -136,7 +136,7 @@ def png(pixels):
 def test_a_given_picture_is_fitted_and_kept_by_what_it_shows():
     shelf = Shelf((8, 8, 3), most=2)
     wide = np.random.default_rng(1).integers(0, 256, (16, 40, 3), np.uint8)
-    word = shelf.add(png(wide), "../../../etc/a photo.png")
+    word = shelf.add(png(wide), name="../../../etc/a photo.png")
     assert shelf.take(word).shape == (1, 8, 8, 3)
     assert shelf.add(png(wide)) == word
     for grey in (0, 90):
@@ -162,7 +162,7 @@ def test_a_given_picture_is_fitted_and_kept_by_what_it_shows():
 )
 def test_a_wrong_picture_is_one_sentence(content, said):
     with pytest.raises(ValueError, match=r"[a-z]") as error:
-        Shelf((8, 8, 3)).add(content, "a.png")
+        Shelf((8, 8, 3)).add(content, name="a.png")
     assert str(error.value).startswith(said)
     assert "ddib-lab-" not in str(error.value)
     assert "--" not in str(error.value)
