@@ -114,6 +114,9 @@ FROM_ZERO = {
 }
 """Numbers that may be zero."""
 
+NOT_ONE = {"--trust": "2", "--false-alarms": "0.5"}
+"""What numbers may be that may not be one: a deviation takes two, and a share is of others."""
+
 
 @pytest.mark.parametrize(("name", "flag", "whole"), OPTIONS)
 def test_the_lower_border(name, flag, whole, capsys):
@@ -121,7 +124,7 @@ def test_the_lower_border(name, flag, whole, capsys):
     assert refused(name, flag, "-1", capsys) == (flag not in SIGNED)
     assert refused(name, flag, "0", capsys) != zero_is_fine
     if not zero_is_fine or flag in SIGNED:
-        assert not refused(name, flag, "1", capsys)
+        assert not refused(name, flag, NOT_ONE.get(flag, "1"), capsys)
 
 
 @pytest.mark.parametrize("flag", ["--ema-decay", "--label-dropout", "--dropout"])
