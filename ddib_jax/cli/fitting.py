@@ -18,10 +18,10 @@ class Fitting:
     """How pictures fit a model of one size."""
 
     fit: Fit = "crop"
-    """crop takes a picture's central part; pad the whole, shrunk if it is larger, in a mirrored
-    border that results are without; resize stretches it there and back; tile leaves it as it is
-    and averages the model's answers in overlapping windows at every noise level, so that a
-    picture of any size has one ODE and no seams.
+    """How pictures of other sizes fit the model: crop takes the central part; pad the whole, shrunk
+    if it is larger, in a mirrored border that results are without; resize stretches it there and
+    back; tile leaves it as it is and averages the model's answers in overlapping windows at every
+    noise level, so that a picture of any size has one ODE and no seams.
     """
     overlap: Portion = OVERLAP
     """How far windows overlap at least, as a share of their side; a half takes four evaluations of

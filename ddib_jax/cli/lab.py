@@ -39,7 +39,7 @@ class Lab:
     """Offer only so many images, the first ones."""
     state: OptionalText = None
     """A state to begin with: what the address of such a page has after its question mark."""
-    address: str = LOOPBACK[0]
+    address: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = LOOPBACK[0]
     """Where to listen: by default for this machine alone. Elsewhere the page has a token, which the
     address that is printed holds; 0.0.0.0 is everywhere.
     """
