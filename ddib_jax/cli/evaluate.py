@@ -17,7 +17,7 @@ from ddib_jax.data.pictures import MAX_PIXELS
 from ddib_jax.evaluation import Classifier, Comparison
 from ddib_jax.evaluation.record import RANKINGS, evaluation_record
 from ddib_jax.files import check_output
-from ddib_jax.options import Count, OptionalCount, Positive, one_of
+from ddib_jax.options import Count, OptionalCount, Positive, Within, one_of
 from ddib_jax.parallel import machine
 from ddib_jax.progress import progress
 from ddib_jax.report import text_table, write_report
@@ -46,7 +46,8 @@ class Evaluate:
     errors are stated: 255 for bytes, 1, 3000 for Hounsfield units from -1000 to 2000.
     """
     dice: Annotated[
-        tuple[Positive, ...],
+        tuple[float, ...],
+        Within(-1e6, 1e6),
         tyro.conf.arg(metavar="THRESHOLD ...", help_behavior_hint="(default: none)"),
     ] = ()
     """Also Dice's coefficient of the pixels whose mean is above each of these values, in the same

@@ -77,6 +77,7 @@ def test_no_option_takes_what_is_no_number(name, flag, whole, capsys):
 
 
 SIGNED = {
+    "--dice",
     "--noise-mean",
     "--source-guidance",
     "--target-guidance",
