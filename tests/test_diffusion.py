@@ -71,7 +71,9 @@ def test_invertible_to_the_order_of_the_solver(name, model):
         bridge = Bridge.over(bridge_model, steps=steps, solver=solver)
         return float(jnp.sqrt(jnp.mean((bridge.decode(bridge.encode(image)) - image) ** 2)))
 
-    coarse, fine = error(160), error(320)
+    # On a Gaussian DEIS' errors of order 3 outweigh those of order 2, of the other sign, up to 160.
+    steps = 320 if name == "deis" else 160
+    coarse, fine = error(steps), error(2 * steps)
     assert fine < coarse / 2 ** (solver.order - 0.35)
 
 
