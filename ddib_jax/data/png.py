@@ -18,7 +18,7 @@ def to_bytes(images: Float[np.ndarray, "*n h w c"]) -> UInt8[np.ndarray, "*n h w
     return np.rint((np.clip(np.asarray(images), -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-def displayed(images: Float[np.ndarray, "*n h w c"]) -> Float[np.ndarray, "*n h w c"]:
+def displayed(images: Float[np.ndarray, "*n h w _"]) -> Float[np.ndarray, "*n h w c"]:
     """Images of any channels as people see them: of two the first, of four or more three."""
     channels = images.shape[-1]
     return images if channels in (1, 3) else images[..., : 1 if channels == 2 else 3]
