@@ -21,7 +21,7 @@ import jax
 import ddib_jax
 from ddib_jax import parallel, runs
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.data.png import write_grid
+from ddib_jax.data.png import write_sheet
 from ddib_jax.evaluation import classify, evaluate
 from ddib_jax.files import drafted_file
 from ddib_jax.options import cli
@@ -161,11 +161,7 @@ def judged(config: Config) -> list[tuple]:
         samples |= {"translation_logits": logits, "translation_features": found}
         measured = {row.name: row.value for row in evaluate(samples)}
         rows.append((*names, *(float(measured[name]) for name in METRICS)))
-        columns = min(16, config.count)
-        shown = [part[:columns] for part in (images, made)]
-        write_grid(
-            config.out / f"{'-to-'.join(names)}.png", jax.numpy.concatenate(shown), columns=columns
-        )
+        write_sheet(config.out / f"{'-to-'.join(names)}.png", images[:16], made[:16])
         print(*rows[-1], flush=True)
     return rows
 

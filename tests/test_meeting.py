@@ -48,7 +48,8 @@ def test_grey_meets_the_mean_of_colours():
 
 
 def test_a_translation_of_unlike_channels_and_back():
-    grey, colour = (Bridge.over(gaussian(4, 4, c, mean=m), steps=30) for c, m in ((1, 0.2), (3, 0.0)))
+    grey = Bridge.over(gaussian(4, 4, 1, mean=0.2), steps=30)
+    colour = Bridge.over(gaussian(4, 4, 3, mean=0.0), steps=30)
     images = np.asarray(0.2 + 0.5 * normal(2, 5, 4, 4, 1))
     with pytest.warns(UserWarning, match="have 1 and the target's 3 channels"):
         there = translation.translate(DDIB(grey, colour), images, key=jax.random.key(3))
