@@ -12,7 +12,7 @@ Nothing is chosen by test images here. Models, previews and the table lie in `ru
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,9 @@ class Config:
 
 def main(config: Config) -> Path:
     """Train what is not trained yet, judge; returns the path of the page."""
-    study = Study("flagship", "Few groups, and an encoder trained off the noisy shell", config)
+    # The run lies beside the models, in a folder of its own.
+    home = replace(config, out=config.out / runs.FOLDER)
+    study = Study("flagship", "Few groups, and an encoder trained off the noisy shell", home)
     steps = planned(config)
     for digit in ("five", "seven"):
         trained(config, digit, digit, steps["first"])
