@@ -17,7 +17,6 @@ number of values that were lost. It takes some twenty minutes on one slow core, 
 way back; models that are there already are not trained again.
 """
 
-import datetime
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,9 @@ from ddib_jax.data import ALL
 from ddib_jax.data.png import to_bytes
 from ddib_jax.data.sources import to_float
 from ddib_jax.options import cli
-from ddib_jax.parallel import machine
-from ddib_jax.report import write_report
+from ddib_jax.report import markdown_table
 from ddib_jax.solvers import LatticeHeun
+from study import RUNS, Study
 
 SIDE = 32
 TRAINED_ON = {
@@ -49,7 +48,7 @@ TRANSLATED = "coffee"
 class Config:
     """Options of the study."""
 
-    out: Path = Path("runs/tiling")
+    out: Path = RUNS / "tiling"
     height: int = 384
     width: int = 512
     crops: int = 4096
@@ -132,7 +131,7 @@ def jump_ratio(image: Float[np.ndarray, "h w c"], period: int) -> float:
 
 def main(config: Config) -> None:
     """Translate, measure, invert, write a run and its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("tiling", "A large picture through a model of small ones", config)
     size = (config.height, config.width)
     picture = to_float(getattr(skimage.data, TRANSLATED)()[: size[0], : size[1]])[None]
     source, target = (
@@ -158,11 +157,8 @@ def main(config: Config) -> None:
         _explicit(source, picture, config.inverted_steps),
         _lattice(source, picture, config.lattice_steps),
     ]
-    run = runs.Run(
-        name="tiling",
-        title="A large picture through a model of small ones",
-        **runs.circumstances("experiments/tiling.py", started, machine()),
-        config=runs.settings(config),
+    study.publish(
+        shown=lambda run: "\n".join(map(markdown_table, run.tables.values())),
         tables={
             "seams": runs.Table(
                 ("", "seam energy", "second differences", "source's", "source's second", "s"),
@@ -173,7 +169,6 @@ def main(config: Config) -> None:
         },
         arrays=arrays,
     )
-    print(f"The page is {write_report(runs.write_run(config.out, run))}.")
 
 
 def _explicit(source: Bridge, picture: np.ndarray, steps: int) -> tuple[str, float]:

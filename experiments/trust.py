@@ -12,7 +12,6 @@ all pixels whose deviation is highest is held beside the mean error, and so it i
 of the digits alone, which are easily told from the ground.
 """
 
-import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,16 +24,16 @@ import ddib_jax
 from ddib_jax import DDIB, Bridge, DiffusionModel, runs
 from ddib_jax.diagnosis.trust import Domain, deviations, domain_features
 from ddib_jax.options import cli
-from ddib_jax.parallel import machine
 from ddib_jax.preconditioning import Wiener
-from ddib_jax.report import write_report
+from ddib_jax.report import markdown_table
+from study import RUNS, Study
 
 
 @dataclass(frozen=True)
 class Config:
     """Options of the study."""
 
-    out: Path = Path("runs/trust")
+    out: Path = RUNS / "trust"
     calibrated: int = 400
     """Fives that the score is calibrated on."""
     scored: int = 200
@@ -77,19 +76,13 @@ def area(own: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]) -> float
 
 def main(config: Config) -> None:
     """Calibrate, score, translate, write a run and its page."""
-    started = datetime.datetime.now(datetime.UTC)
+    study = Study("trust", "How well it is told what cannot be trusted", config)
     source = Bridge.over(ddib_jax.load("five"), steps=config.steps)
     rows = [*scored(source, config), *told(source, config)]
-    for label, value in rows:
-        print(f"{label}: {value:.3f}")
-    run = runs.Run(
-        name="trust",
-        title="How well it is told what cannot be trusted",
-        **runs.circumstances("experiments/trust.py", started, machine()),
-        config=runs.settings(config),
+    study.publish(
+        shown=lambda run: markdown_table(run.tables["figures"]),
         tables={"figures": runs.Table(("", "value"), tuple(rows))},
     )
-    print(f"The page is {write_report(runs.write_run(config.out, run))}.")
 
 
 def scored(source: Bridge, config: Config) -> list[tuple[str, float]]:

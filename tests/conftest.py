@@ -1,6 +1,7 @@
 """Shared by all tests: annotations checked at run time, and numerics under strict rules."""
 
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -25,6 +26,19 @@ def programs_forgotten():
     yield
     if MAPS.exists() and MAPS.read_text().count("\n") > MANY:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; without it, or without playwright, tests of pages are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium on the path")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

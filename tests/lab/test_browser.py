@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shutil
 import threading
 import time
 
@@ -14,11 +13,7 @@ from ddib_jax.data.png import to_bytes
 from ddib_jax.lab import Guard, Line, State, listen
 from ddib_jax.lab.answers import Answers
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("there is no chromium on the path", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +29,6 @@ def served(lab):
     yield f"http://127.0.0.1:{listening.getsockname()[1]}/", line
     server.should_exit = True
     thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

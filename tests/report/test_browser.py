@@ -1,26 +1,12 @@
 """Pages in a browser: sliders and arrow keys do what they say, and nothing is fetched."""
 
 import re
-import shutil
 
 import pytest
 
 from ddib_jax.report import EXPLORER, write_report
 from ddib_jax.runs import write_run
 from tests.report.test_work import swept, translated
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("there is no chromium on the path", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
