@@ -7,7 +7,7 @@ import tyro
 
 from ddib_jax.cli.arguments import ImageSize, OptionalText
 from ddib_jax.cli.conditions import size_of
-from ddib_jax.lab import LOOPBACK, PORT, SHOWN, State, open_lab, serve
+from ddib_jax.lab import LOOPBACK, PORT, SHOWN, State, listen, open_lab, serve
 from ddib_jax.options import Count, OptionalModelName, Within
 
 
@@ -54,15 +54,16 @@ class Lab:
         """Load the models, then serve until the process is told to stop."""
         query = "" if self.state is None else State.from_query(self.state.lstrip("?")).to_query()
         source, target = self._names()
-        origin = open_lab(
-            source,
-            target,
-            words=self.images,
-            split=self.split,
-            limit=self.limit,
-            image_size=size_of(self.image_size),
-        )
-        serve(origin, host=self.address, port=self.port, hosts=self.host, query=query)
+        with listen(self.address, self.port) as listening:
+            origin = open_lab(
+                source,
+                target,
+                words=self.images,
+                split=self.split,
+                limit=self.limit,
+                image_size=size_of(self.image_size),
+            )
+            serve(origin, listening, hosts=(self.address, *self.host), query=query)
 
     def _names(self) -> tuple[str, str]:
         """The names of both models; ValueError where one is missing or too much."""

@@ -39,9 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(
     origin: Origin,
+    listening: socket.socket,
     *,
-    host: str = "127.0.0.1",
-    port: int = PORT,
     hosts: Collection[str] = (),
     token: str | None = "",
     framed: bool = False,
@@ -49,30 +48,26 @@ def serve(
 ) -> None:
     """Serve the page until the process is told to stop, and print its address.
 
-    host: the address that is listened at; hosts: further names by which the page may be called.
-    token: what a browser must know where the host is not loopback; "" draws one, None asks for
+    listening: what `listen` opened, which is closed at the end; it comes first so that a port in
+    use is told before models are read. hosts: further names by which the page may be called.
+    token: what a browser must know where the port is not loopback's; "" draws one, None asks for
     none, which is for a page that is meant for everybody. framed: whether other pages may frame
-    this one. query: a state that the address begins with. Raises OSError where the port cannot be
-    had and ImportError without the extra `lab`.
+    this one. query: a state that the address begins with. Raises ImportError without the extra
+    `lab`.
     """
-    try:
-        import uvicorn
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "The page needs a server; install it with: pip install 'ddib_jax[lab]'."
-        ) from error
-    listening = listen(host, port)
-    local = host in LOOPBACK
-    token = None if local else (secrets.token_urlsafe(16) if token == "" else token)
     with listening, closing(Line()) as line:
-        app = Guard(
-            _begun(origin, line),
-            hosts=(*LOOPBACK, host, *hosts),
-            token=token,
-            framed=framed,
-        )
-        number = listening.getsockname()[1]
-        print(f"The page is {_address(host, number, token, query)} (Ctrl-C ends it).", flush=True)
+        try:
+            import uvicorn
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "The page needs a server; install it with: pip install 'ddib_jax[lab]'."
+            ) from error
+        host, port = listening.getsockname()[:2]
+        local = host in LOOPBACK
+        token = None if local else (secrets.token_urlsafe(16) if token == "" else token)
+        names = (*LOOPBACK, host, *hosts)
+        app = Guard(_begun(origin, line), hosts=names, token=token, framed=framed)
+        print(f"The page is {_address(host, port, token, query)} (Ctrl-C ends it).", flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
         uvicorn.Server(config).run([listening])
 

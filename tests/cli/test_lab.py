@@ -1,6 +1,7 @@
 """`ddib lab`: what is wrong is one sentence before anything is served."""
 
 import runpy
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,10 @@ def test_a_wrong_command_is_one_sentence(ddib, words, said):
     assert err.count("\n") == 1
 
 
-def test_a_port_that_is_in_use_is_one_sentence(ddib, models, pictures):
-    names = ("--source", models / "here", "--target", models / "there")
+def test_a_port_that_is_in_use_is_one_sentence_before_models_are_read(ddib):
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        code, out, err = ddib("lab", pictures, *names, "--port", port)
+        code, out, err = ddib("lab", "--source", "no", "--target", "model", "--port", port)
     assert (code, out) == (1, "")
     assert err.startswith(f"ddib: Port {port} of 127.0.0.1 cannot be opened (address already in")
     assert err.count("\n") == 1
@@ -53,13 +53,14 @@ def test_defaults_and_borders():
 
 def test_the_space_serves_the_same_page(monkeypatch):
     served = {}
-    monkeypatch.setattr("ddib_jax.lab.serve", lambda origin, **options: served.update(options))
+    asked = lambda origin, port, **options: served.update(options, port=port)
+    monkeypatch.setattr("ddib_jax.lab.serve", asked)
+    monkeypatch.setattr("ddib_jax.lab.listen", lambda *address: nullcontext(address))
     monkeypatch.setattr("ddib_jax.parallel.keep_compiled", lambda: None)
     monkeypatch.setenv("SPACE_HOST", "somebody-lab.hf.space")
     runpy.run_path(str(ROOT / "space" / "app.py"), run_name="__main__")
     assert served == {
-        "host": "0.0.0.0",
-        "port": 7860,
+        "port": ("0.0.0.0", 7860),
         "hosts": ["somebody-lab.hf.space"],
         "token": None,
         "framed": True,
