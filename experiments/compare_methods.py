@@ -41,6 +41,7 @@ from ddib_jax.report.tables import value_text
 from ddib_jax.runs import MetricRow, Run, Table
 from ddib_jax.solvers import get_solver
 from ddib_jax.types import Translator
+from one_model import edits
 from pages.compare_methods import FIGURES, IMAGES
 from study import Study
 from tasks import FEATURES, Config, Task, digits, partners, pets
@@ -74,7 +75,7 @@ def main(config: Config) -> Path:
         for name, result in results.items():
             array = IMAGES.format(task=task.title, method=name)
             pictures[array] = to_bytes(result.images[:COLUMNS])
-        row = measured["DDIB"]["frechet_real"]
+        row = next(iter(measured.values()))["frechet_real"]
         metrics.append(
             dataclasses.replace(
                 row, name=f"floor_{len(metrics)}", label=f"{task.title}: {row.label}"
@@ -186,6 +187,8 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
     results = {}
 
     def timed(name: str, method: Translator, back: Translator | None, *facts) -> None:
+        if not config.wants(name):
+            return
         translated = lambda method, images: ddib_jax.translate(
             method, images, batch_size=config.batch_size, progress=progress(name)
         )
@@ -235,6 +238,15 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
         )
     coupled = [DDIB(*pair, coupling=coupling) for pair in ((here, there), (there, here))]
     timed(f"DDIB, coupled by {config.couple}", *coupled, 3 * evaluations, *both)
+    if task.classes is not None and config.one_model is not None:
+        own = pretrained.open(config.one_model)
+        weights = sum(leaf.size for leaf in jax.tree.leaves(own.model().params)) / 1e6
+        facts = (weights, _seconds(own.facts["training"]), "its class in the model")
+        rows = edits(config.one_model, *task.classes, steps=config.steps, solver=config.solver)
+        for name, make in rows.items():
+            if config.wants(name):
+                method, back, evaluations = make()
+                timed(name, method, back, evaluations, *facts)
     for name, (home, way) in task.gans.items():
         loaded = [pretrained.load_network(home / part, "generator") for part in (way, way[::-1])]
         gans = [CycleGAN(params, network=network) for params, network in loaded]

@@ -2,10 +2,11 @@
 
     python experiments/control_ablations.py        # needs MNIST (DDIB_DATA)
 
-White strokes on black are dressed in the ink and background of a text, as in text_guided.py, whose
-settings are the first row; each other row changes one of them: the weight and how far it may push,
-where it ends, the layers and how many directions of each, the seeds behind them, coordinates scaled
-or not, drift or kick, appearance, steps and solver. Writes `runs/control_ablations/`.
+White strokes on black are dressed in the ink and background of a text, as in text_guided.py. Each
+row changes one setting of the first: the weight and how far it may push, where it ends, the layers
+and how many directions of each, the seeds behind them, coordinates scaled or not, drift or kick,
+appearance, steps and solver. Some change weight and end together, among them what text_guided.py
+takes. Writes `runs/control_ablations/`.
 """
 
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ class Config:
 
 
 class Setting(NamedTuple):
-    """How FreeControl is set; the defaults are those of text_guided.py.
+    """How FreeControl is set; the defaults are the first row's.
 
     kick: the size of a kick after every step of Euler's method, in place of a drift.
     """
@@ -67,12 +68,17 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "as in the study": Setting(),
+    "weight 2000, until sigma 0.3": Setting(),
     "no control": Setting(structure=0.0),
     "weight 500": Setting(structure=500.0),
     "weight 5000": Setting(structure=5000.0),
     "weight 5000, pushed twice as far": Setting(structure=5000.0, longest=2.0),
     "weight 20000": Setting(structure=20000.0),
+    "weight 5000, until sigma 1, as in text_guided.py": Setting(structure=5000.0, until=1.0),
+    "weight 10000, until sigma 2": Setting(structure=10000.0, until=2.0),
+    "weight 20000, until sigma 4": Setting(structure=20000.0, until=4.0),
+    "weight 5000, until sigma 1, 32 directions": Setting(5000.0, 1.0, components=32),
+    "weight 10000, until sigma 2, a layer of 16 x 16": Setting(10000.0, 2.0, sites=FINER),
     "until sigma 0.1": Setting(until=0.1),
     "until sigma 1": Setting(until=1.0),
     "until sigma 3": Setting(until=3.0),

@@ -51,6 +51,10 @@ class Config:
     """EfficientNet-Lite0's weights (.pth, .safetensors or .npz), which classifies them."""
     count: int = 256
     """Test images of each task."""
+    methods: tuple[str, ...] = ()
+    """Words of the names of methods; all by default."""
+    one_model: str | None = "digits"
+    """A model of ten classes, by which fives become sevens in rows of their own."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Noise levels that SDEdit starts from."""
     factor: int = 4
@@ -81,6 +85,10 @@ class Config:
     pet_cyclegan_steps: int = 6000
     batch_size: int = 64
     out: Path = RUNS / "compare_methods"
+
+    def wants(self, name: str) -> bool:
+        """Whether a method of this name is asked for."""
+        return not self.methods or any(word in name.lower() for word in self.methods)
 
     @property
     def home(self) -> Path:
@@ -118,6 +126,8 @@ class Task(NamedTuple):
     figures: tuple[str, ...]
     """The metrics of the table."""
     blur: float | None = None
+    classes: tuple[int, int] | None = None
+    """Source and target among the classes of `Config.one_model`, where it knows them."""
     species: Callable | None = None
     """Features -> logits of two species, where the classifier's own classes are others."""
     note: str = ""
@@ -129,13 +139,11 @@ def digits(config: Config) -> Task:
         ddib_jax.load_dataset(name, split=split)
         for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
     )
-    gans = {
-        "CycleGAN": (cyclegan(config.home / "cyclegan", "five", "seven", **config.cyclegan), "ab")
-    }
-    for seed in range(1, config.seeds):
-        home = config.home / f"cyclegan-{seed}"
+    gans = {}
+    for seed in range(config.seeds if config.wants("CycleGAN") else 0):
+        home = config.home / (f"cyclegan-{seed}" if seed else "cyclegan")
         gan = cyclegan(home, "five", "seven", seed=seed, **config.cyclegan)
-        gans[f"CycleGAN, seed {seed}"] = (gan, "ab")
+        gans[f"CycleGAN, seed {seed}" if seed else "CycleGAN"] = (gan, "ab")
     classifier = load_classifier()
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
@@ -150,6 +158,7 @@ def digits(config: Config) -> Task:
         {"target_class": 7},
         FIGURES["digits"],
         config.blur,
+        (5, 7) if config.one_model else None,
     )
 
 

@@ -67,9 +67,9 @@ class Config:
     steps: int = 40
     solver: str = "ddim"
     grid: str = "log-uniform"
-    structure: float = 2000.0
-    """Weight of FreeControl's structure."""
-    until: float = 0.3
+    structure: float = 5000.0
+    """Weight of FreeControl's structure, chosen in control_ablations.py."""
+    until: float = 1.0
     """The noise level at which FreeControl ends."""
     seed: int = 0
     out: Path = RUNS / "text_guided"
