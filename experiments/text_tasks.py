@@ -30,7 +30,7 @@ from ddib_jax.editing import (
     word_replacement,
 )
 from ddib_jax.evaluation import Classifier
-from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.perturbations import FRESH_NOISE, PERTURBATIONS
 from ddib_jax.solvers import get_solver
 from looks import Drawing, seen
 
@@ -175,11 +175,10 @@ class Bench:
         fresh: bool = False,
     ) -> ddib_jax.DDIB:
         """A DDIB from prompt to prompt, its target guided; fresh: that starts from noise."""
-        perturbation = parse_perturbation(("slerp-noise=1",) if fresh else ("none",), ())
         return ddib_jax.DDIB(
             self.bridge(self.model),
             self.bridge(self.guided),
-            perturb=perturbation,
+            perturb=FRESH_NOISE if fresh else PERTURBATIONS["none"],
             coupling=coupling,
             until=until,
             denoised=fresh,

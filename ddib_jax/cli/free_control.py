@@ -28,7 +28,7 @@ from ddib_jax.editing import (
     warmed_up,
 )
 from ddib_jax.options import NonNegative, Positive, Text, Whole, Within
-from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.perturbations import FRESH_NOISE, PERTURBATIONS
 from ddib_jax.translation.batching import costlier
 
 ONE_MODEL = (
@@ -59,7 +59,7 @@ def edited(
     if clamp:
         direct = DirectInversion(source, target, coupling, until)
         return Prepared(source.model.image_shape, direct, costlier(source, target))
-    perturb = parse_perturbation(("slerp-noise=1",) if fresh else ("none",), ())
+    perturb = FRESH_NOISE if fresh else PERTURBATIONS["none"]
     ddib = DDIB(source, target, perturb=perturb, coupling=coupling, until=until, denoised=fresh)
     ddib.check()
     return Prepared(source.model.image_shape, ddib, costlier(source, target))

@@ -26,7 +26,7 @@ class Condition(NamedTuple):
 def _edges(picture: np.ndarray) -> np.ndarray:
     from skimage.feature import canny
 
-    return _in_three(canny(_grey(picture), sigma=_sigma(picture)).astype(np.float32))
+    return _in_three(canny(_contrast(picture), sigma=_sigma(picture)).astype(np.float32))
 
 
 def _skeleton(picture: np.ndarray) -> np.ndarray:
@@ -95,8 +95,16 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"There is no condition '{kind}'; known are {', '.join(CONDITIONS)}.")
 
 
-def _grey(picture: np.ndarray) -> np.ndarray:
-    return picture @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+def _contrast(picture: np.ndarray) -> np.ndarray:
+    """A picture's values [h w] along the direction in which its colours differ most, from 0 on.
+
+    Not brightness, by which yellow on white has no edge: of a grey picture it is the same up to its
+    sign, as wide as a single channel's range.
+    """
+    colours = picture.reshape(-1, 3)
+    direction = np.linalg.eigh(np.cov(colours, rowvar=False))[1][:, -1]
+    values = picture @ (direction / np.abs(direction).sum())
+    return values - values.min()
 
 
 def _sigma(picture: np.ndarray) -> float:

@@ -249,7 +249,11 @@ def parse_perturbation(
     return sequence(steps)
 
 
+FRESH_NOISE = parse_perturbation(("slerp-noise=1", "normalise=1"), ())
+"""The fixed noise in the latent's place, of variance 1 however long the latent was."""
+
 __all__ = [
+    "FRESH_NOISE",
     "PERTURBATIONS",
     "Fixed",
     "Sequence",

@@ -8,7 +8,7 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from ddib_jax.perturbations import PERTURBATIONS, Fixed, at, parse_perturbation
+from ddib_jax.perturbations import FRESH_NOISE, PERTURBATIONS, Fixed, at, parse_perturbation
 
 RNG = np.random.default_rng(0)
 LATENT = jnp.asarray(RNG.normal(size=(2, 8, 8, 3)), jnp.float32)
@@ -84,6 +84,14 @@ def test_slerp_stays_on_the_sphere_and_ends_at_its_partner():
     np.testing.assert_allclose(lengths[1:], [lengths[0]] * 2, rtol=1e-4)
     scale = lengths[0] / np.sqrt((np.asarray(NOISE) ** 2).sum(axis=(1, 2, 3)))
     np.testing.assert_allclose(end, np.asarray(NOISE) * scale[:, None, None, None], atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [0.2, 1.0, 3.0])
+def test_fresh_noise_is_as_long_as_noise_whatever_the_latents_length(length):
+    found = np.asarray(FRESH_NOISE(length * LATENT, jnp.asarray(0.0), CONTEXT))
+    expected = NOISE - NOISE.mean(axis=(1, 2, 3), keepdims=True)
+    expected /= NOISE.std(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_frequencies_kept_are_the_latents():
