@@ -19,11 +19,11 @@ from ddib_jax.editing.layers import as_positions, structure_layers
 from ddib_jax.editing.masks import places_of_words, stretched
 from ddib_jax.types import Cond, Latent, Scalar, VectorField
 
-STRUCTURE = 3000.0
-"""Weight of the structure energy, which is a mean over positions and components."""
+STRUCTURE = 5000.0
+"""Weight of the structure energy, a mean over positions and components: control_ablations.py."""
 APPEARANCE = 0.2
 """Weight of the appearance energy, in units of that of structure."""
-UNTIL = 0.5
+UNTIL = 1.0
 """The noise level at which guidance ends."""
 MASK = 0.3
 """Share of the most attended position's attention from which on a position is the concept's."""
