@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,12 +125,19 @@ class Outputs:
 
     @classmethod
     def like(
-        cls, names: Sequence[str], files: Sequence[PictureFile], kept: Iterable[Slice], view: View
+        cls,
+        names: Sequence[str],
+        files: Sequence[PictureFile],
+        kept: Iterable[Slice],
+        part_of: Callable[[Header], Window],
     ) -> "Outputs":
-        """Files as `files`, of the names, for the pictures of them that are `kept`."""
+        """Files as `files`, of the names, for the pictures of them that are `kept`.
+
+        part_of: the part of a file's pictures that results are of, and its size there.
+        """
         headers = []
         for file in files:
-            header, part = file.header, window(file.header, view)
+            header, part = file.header, part_of(file.header)
             if part.shape != header.shape[:2] or not part.whole:
                 header = format_named(header).moved(header, part)
             headers.append(header)
@@ -155,7 +162,7 @@ class Outputs:
 
         Raises ValueError, which names the file `where`, for arrays that do not go together.
         """
-        if not arrays:
+        if not any(name.startswith("pixels/") for name in arrays):
             return None, None
         try:
             headers = [Header.from_json(str(text)) for text in arrays["pixels/headers"]]
