@@ -17,7 +17,7 @@ Fit = Literal["crop", "pad", "resize", "tile"]
 """How a picture is made to fit a model: its central part alone, wholly with a border, stretched, or
 in windows of its own size.
 """
-_KINDS: tuple[Fit, ...] = get_args(Fit)
+_KINDS: dict[str, Fit] = {kind: kind for kind in get_args(Fit)}
 _WORKERS = 4
 _MEMORY = 2**31
 
@@ -101,7 +101,7 @@ class Fits:
         if not any(name.startswith("fit/") for name in arrays):
             return None
         try:
-            [fit] = [kind for kind in _KINDS if kind == str(arrays["fit/kind"])]
+            fit = _KINDS[str(arrays["fit/kind"])]
             overlap = float(arrays["fit/overlap"])
             rows = np.asarray(arrays["fit/places"]).astype(int).tolist()
             places = tuple(
