@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.data.png import to_bytes
+from ddib_jax.data.png import displayed, to_bytes
 from ddib_jax.evaluation.comparison import Comparison, NamedSet
 from ddib_jax.metrics.fidelity_rows import FIDELITY
 from ddib_jax.runs import MetricRow, Table
@@ -56,7 +56,7 @@ def evaluation_record(
     else:
         for name, pictures in (("results", results), ("references", references)):
             count = min(2 * CASES, len(pictures))
-            arrays[name] = _framed([to_bytes(_small(pictures[i])) for i in range(count)])
+            arrays[name] = _framed([_shown(pictures[i]) for i in range(count)])
     return {"metrics": comparison.rows, "tables": tables, "texts": texts, "arrays": arrays}
 
 
@@ -96,10 +96,15 @@ def _cases(
         for a, b in pairs
     ]
     return {
-        f"{kind}_result": _framed([to_bytes(_small(a)) for a, _ in pairs]),
-        f"{kind}_reference": _framed([to_bytes(_small(b)) for _, b in pairs]),
+        f"{kind}_result": _framed([_shown(a) for a, _ in pairs]),
+        f"{kind}_reference": _framed([_shown(b) for _, b in pairs]),
         f"{kind}_error": _framed([error.astype(np.float32) for error in errors]),
     }
+
+
+def _shown(picture: np.ndarray) -> np.ndarray:
+    """A picture as bytes that people can see, small enough for a page."""
+    return to_bytes(displayed(_small(picture)))
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -153,11 +153,14 @@ FIDELITY: Mapping[str, Metric] = {
 """
 
 
-def dice_above(threshold: float) -> Metric:
-    """Dice's coefficient of the pixels above a threshold, as a metric of pairs."""
+def dice_above(threshold: float, *, low: float = 0.0) -> Metric:
+    """Dice's coefficient of the pixels above a threshold, as a metric of pairs.
+
+    low: what 0 of the samples is in the threshold's unit.
+    """
     return _of_pairs(
         f"Dice above {threshold:g}",
-        partial(fidelity.dice, threshold=threshold),
+        partial(fidelity.dice, threshold=threshold - low),
         _PAIR,
         better="higher",
         note="of pairs of which either exceeds it",
