@@ -197,6 +197,67 @@ def test_what_files_of_latents_keep_of_fits():
         Fits.from_arrays(arrays, 3, "l.npz")
 
 
+def full_tiff(writer, *args, **options):
+    writer._fh.write(b"a part")
+    raise OSError(28, "No space left on device")
+
+
+def full_npy(file, *args):
+    file.write(b"a part")
+    raise OSError("270 requested and 6 written")  # as NumPy says it
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "write", "full"),
+    [("a.tif", tifffile.TiffWriter, "write", full_tiff), ("scan.npy", np, "save", full_npy)],
+)
+def test_a_disk_that_fills_up_leaves_nothing_unfinished(
+    ddib, wide, scenes, tmp_path, monkeypatch, name, place, write, full
+):
+    """A part of a file was written; what is complete before it stays."""
+    out, pixels = tmp_path / "out", np.random.default_rng(2).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(pixels).save(scenes / "0.png")
+    monkeypatch.setattr(place, write, full)
+    code, _, said = ddib(
+        "translate", scenes / "0.png", scenes / name, "--source", wide, "--target", wide,
+        "--fit tile --batch-size 1 --out", out, QUICK,
+    )  # fmt: skip
+    assert code == 1
+    line = said.splitlines()[-1]
+    assert str(out) in line
+    assert "what is complete stays" in line.lower()
+    assert [path.name for path in out.iterdir()] == ["0.png"]
+
+
+def test_a_window_of_another_model_that_is_larger_than_the_picture(ddib, models, large, tmp_path):
+    (large / "a.png").unlink()
+    way = "--solver ddim --steps 2 --out"
+    code, _, said = ddib(
+        "encode", large, "--model", models / "here", "--fit tile", way, tmp_path / "z.npz"
+    )
+    assert code == 0, said
+    code, _, said = ddib(
+        "decode", tmp_path / "z.npz", "--model", models / "large", way, tmp_path / "out"
+    )
+    assert code == 1
+    assert "window of 16 x 16 pixels is larger than a picture of 9 x 10; enlarge it" in said
+    assert said.count("\n") == 1
+
+
+def test_a_volume_of_unequal_slices_is_refused(ddib, wide, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "scan.tif") as writer:
+        for side in (9, 10):
+            writer.write(np.ones((side, 10), np.uint16), metadata=None)
+    code, _, said = ddib(
+        "translate", tmp_path / "scan.tif", "--source", wide, "--target", wide,
+        "--fit tile --out", tmp_path / "out", QUICK,
+    )  # fmt: skip
+    assert code == 1
+    assert "its pages are not of one size and type (10x10, 9x10)" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("size", [(20, 12), (5, 6), (8, 8), (3, 30), (16, 16)])
 @pytest.mark.parametrize("fit", ["pad", "resize"])
 def test_a_result_is_where_its_picture_was(size, fit):
