@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ddib_jax.data.formats import Header, PictureFile, Slice, find_files, is_file, slices_of
 from ddib_jax.data.formats.registry import format_named, read_slice
 from ddib_jax.data.pictures import Pictures, View, listing
 from ddib_jax.data.resizing import Window, central, resized
 from ddib_jax.data.scale import Scale, check_range, declared_scale
-from ddib_jax.data.walk import image_files
+from ddib_jax.data.walk import image_files, labels_of
 
 
 def declared_folder(
@@ -40,7 +40,7 @@ def declared_folder(
     scale = declared_scale(
         declared, header.dtype, header.shape[2], _values(slices, skip_unreadable=skip_unreadable)
     )
-    labels, classes = _labels(directory, slices)
+    labels, classes = labels_of(directory, [one.file.path for one in slices])
     pictures = Pictures(
         slices,
         replace(view, scale=scale),
@@ -197,14 +197,3 @@ def _values(slices: Sequence[Slice], *, skip_unreadable: bool) -> Iterable[np.nd
             yield read_slice(one)
         except (ValueError, OSError, ImportError):  # `Pictures` names all of them
             continue
-
-
-def _labels(
-    directory: Path, slices: Sequence[Slice]
-) -> tuple[Int[np.ndarray, " n"] | None, tuple[str, ...]]:
-    """The labels of pictures and the names of their classes, where every file lies in a folder."""
-    within = [one.file.path.relative_to(directory).parts for one in slices]
-    if not all(len(parts) > 1 for parts in within):
-        return None, ()
-    classes = tuple(sorted({parts[0] for parts in within}))
-    return np.asarray([classes.index(parts[0]) for parts in within], np.int32), classes

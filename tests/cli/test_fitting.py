@@ -183,6 +183,26 @@ def test_pictures_and_their_latents_are_swept(ddib, wide, scenes, tmp_path, fit)
     assert (tmp_path / "out" / "run" / "run.json").is_file()
 
 
+@pytest.mark.slow
+def test_a_training_on_windows_of_large_files(ddib, scenes, tmp_path):
+    """In worker processes too; the model that it makes takes the files whole, in windows."""
+    (scenes / "scan.npy").unlink()
+    network = (
+        "--channel-mult 1 --num-res-blocks 0 --attention-resolutions 1 --rank 4 --steps 2"
+        " --batch-size 2 --warmup 1 --reference 0"
+    )
+    data = "--range 0 65535 --crop window --image-size 8 --workers 1"
+    out = tmp_path / "model"
+    code, _, said = ddib("train --data", scenes, "--out", out, data, network)
+    assert code == 0, said
+    code, _, said = ddib(
+        "translate", scenes, "--source", out, "--target", out, "--fit tile --out",
+        tmp_path / "out", QUICK,
+    )  # fmt: skip
+    assert code == 0, said
+    assert tifffile.imread(tmp_path / "out" / "a.tif").shape == (12, 20)
+
+
 def test_what_files_of_latents_keep_of_fits():
     fits = Fits("tile", 0.25, (placed((12, 20), (8, 8), "tile"), placed((9, 8), (8, 8), "resize")))
     arrays = fits.to_arrays()
