@@ -15,7 +15,7 @@ from ddib_jax.data.inputs import check_apart
 from ddib_jax.data.pairs import NamedPictures, Sets, by_name, open_sets
 from ddib_jax.data.pictures import MAX_PIXELS
 from ddib_jax.data.units import Unit
-from ddib_jax.evaluation import Classifier, Comparison
+from ddib_jax.evaluation import Classifier, Comparison, Perceptual
 from ddib_jax.evaluation.record import RANKINGS, evaluation_record
 from ddib_jax.files import check_output
 from ddib_jax.options import Count, OptionalCount, OptionalPositive, Within, one_of
@@ -41,6 +41,13 @@ class Evaluate:
     features: Path | None = None
     """EfficientNet-Lite0's weights (.pth, .safetensors, .npz), by whose features the sets are
     compared: Frechet and kernel distances, precision and recall.
+    """
+    lpips: Annotated[
+        tuple[Path, ...],
+        tyro.conf.arg(metavar="ALEXNET HEADS", help_behavior_hint="(default: none)"),
+    ] = ()
+    """Weights of LPIPS, by which pairs are compared as the eye does: torchvision's
+    alexnet-owt-7be5be79.pth, and weights/v0.1/alex.pth of the package lpips.
     """
     declared: DeclaredRange = ()
     """Read files as they are, with all their channels and slices, and take these values, in the
@@ -78,7 +85,7 @@ class Evaluate:
         check_output(directory)
         check_apart(directory, (self.results, self.reference))
         runs.check_directory(directory)
-        network = None
+        network, perceptual = None, self._perceptual()
         if self.features is not None:
             network = Classifier(*pretrained.load_efficientnet(self.features))
         results, references, unit, warn = self._pictures()
@@ -88,7 +95,7 @@ class Evaluate:
                 " which values are black and white (--range LOW HIGH) instead."
             )
         unit = unit or Unit(0.0, self.data_range or 255.0)
-        found = self._compared(results, references, unit, network)
+        found = self._compared(results, references, unit, network, perceptual)
         warn()
         paired = "" if self.unpaired else " in pairs"
         summary = (
@@ -112,12 +119,26 @@ class Evaluate:
             name="evaluation",
             title=f"{Path(self.results).name} beside {Path(self.reference).name}",
             **runs.circumstances("ddib", started, machine()),
-            config=config | {"features": str(self.features or "none")},
+            config=config
+            | {
+                "features": str(self.features or "none"),
+                "lpips": " ".join(map(str, self.lpips)) or "none",
+            },
             **contents,
         )
         home = runs.write_run(directory, run)
         print(f"{summary}\n\n{text_table(run)}\n")
         print(f"Tables lie in {home / runs.TABLES}; the page is {write_report(home)}.")
+
+    def _perceptual(self) -> Perceptual | None:
+        if not self.lpips:
+            return None
+        if len(self.lpips) != 2 or self.unpaired:
+            raise ValueError(
+                "LPIPS is of pairs, and of two files of weights; give --lpips ALEXNET HEADS, or"
+                " leave it out."
+            )
+        return Perceptual(*pretrained.load_lpips(*self.lpips))
 
     def _pictures(self) -> Sets:
         """Both sets: of pairs those that have a partner, else all, up to the limit."""
@@ -144,6 +165,7 @@ class Evaluate:
         references: NamedPictures,
         unit: Unit,
         network: Classifier | None,
+        perceptual: Perceptual | None,
     ) -> Comparison:
         features: tuple[np.ndarray, np.ndarray] | None = None
         if network is not None:
@@ -159,6 +181,7 @@ class Evaluate:
             low=unit.low,
             thresholds=self.dice,
             features=features,
+            perceptual=perceptual,
             names=results.names,
             files=(results.files, references.files),
         )

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ddib_jax.evaluation.perceptual import Perceptual
 from ddib_jax.evaluation.rows import Classifier, classify, metric_row
-from ddib_jax.metrics.fidelity_rows import FIDELITY, dice_above, value_distributions
+from ddib_jax.metrics.fidelity_rows import FIDELITY, PAIRS, dice_above, value_distributions
 from ddib_jax.metrics.metric import Metric
 from ddib_jax.nets.efficientnet import SIZE
 from ddib_jax.runs import MetricRow
@@ -56,6 +57,7 @@ def compare(
     low: float = 0.0,
     thresholds: Sequence[float] = (),
     features: tuple[np.ndarray, np.ndarray] | None = None,
+    perceptual: Perceptual | None = None,
     names: Sequence[str] | None = None,
     files: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Comparison:
@@ -76,17 +78,19 @@ def compare(
         ValueError: the pictures of a pair differ in shape, those of a set in their number of
             channels, paired sets in number, or a set is empty.
     """
-    pairwise = {name: metric for name, metric in FIDELITY.items() if "result" in metric.takes}
+    pairwise = {name: metric for name, metric in FIDELITY.items() if metric.group == PAIRS}
+    if perceptual is None:
+        del pairwise["lpips"]
     pairwise |= {f"dice_{threshold:g}": dice_above(threshold, low=low) for threshold in thresholds}
     values: dict[str, list[float]] = {name: [] for name in pairwise} if paired else {}
-    samples: dict[str, Any] = {"data_range": data_range}
+    samples: dict[str, Any] = {"data_range": data_range, "perceptual": perceptual}
     distributions: tuple[list, list] = ([], [])
     if paired:
         for index, (result, reference) in enumerate(zip(results, references, strict=True)):
             _check_pair(result, reference, str(index) if names is None else names[index])
             pair = {"result": result, "reference": reference}
             found = {name: _scaled(picture, data_range) for name, picture in pair.items()}
-            found |= samples
+            found |= samples | {f"{name}_unit": picture[None] for name, picture in pair.items()}
             for name, metric in pairwise.items():
                 values[name].append(_value(metric, found))
             _distributed(distributions[0], found["result"], data_range)
@@ -109,7 +113,7 @@ def compare(
         if features is not None:
             samples |= dict(zip(("result_features", "reference_features"), features, strict=True))
         for name, metric in FIDELITY.items():
-            if name not in pairwise and metric.available(samples):
+            if metric.group != PAIRS and metric.available(samples):
                 rows.append(metric_row(name, metric, metric(samples)))
     return Comparison(tuple(rows), {name: np.asarray(found) for name, found in values.items()})
 
