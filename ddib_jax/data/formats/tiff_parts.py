@@ -2,7 +2,7 @@
 
 import itertools
 import math
-import os
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,6 +84,7 @@ class _Segments:
         segments: list[tuple[tuple[int, ...], tuple[int, ...]]],
     ):
         self._file: BinaryIO = path.open("rb")
+        self._reading = threading.Lock()
         self._page, self._segments = page, segments
         self._axes, self._shape = axes, shape
         self._of_pages = [axis for axis in axes if axis not in page.axes]
@@ -152,13 +153,19 @@ class _Segments:
         """The values of a tile or strip; None of one that the file leaves out."""
         if not counts[number]:
             return None
-        data = os.pread(self._file.fileno(), counts[number], offsets[number])
-        if len(data) < counts[number]:
-            raise ValueError("it is cut short")
-        values, _, shape = self._page.decode(data, number)
+        values, _, shape = self._page.decode(self._read(offsets[number], counts[number]), number)
         if values is None:
             return None
         return values[0, : shape[1], : shape[2]]
+
+    def _read(self, offset: int, count: int) -> bytes:
+        """Bytes of the file; ValueError where it has fewer."""
+        with self._reading:  # threads share one place in the file
+            self._file.seek(offset)
+            data = self._file.read(count)
+        if len(data) < count:
+            raise ValueError("it is cut short")
+        return data
 
 
 class _ByRasterio:
