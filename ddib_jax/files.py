@@ -65,9 +65,11 @@ def drafted(directory: str | os.PathLike[str]) -> Iterator[Path]:
                 place.mkdir(exist_ok=True)
             else:
                 _move(source, place)
-    except BaseException:
+    except BaseException as error:
         _remove(draft)
         _unmake(made)
+        if isinstance(error, OSError) and error.filename is None:
+            raise _with_place(error, directory) from error
         raise
     _remove(draft)
 
@@ -219,6 +221,18 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); expected {what}.") from error
+
+
+def _with_place(error: OSError, directory: str | os.PathLike[str]) -> OSError:
+    """An error of a file in a directory that does not say which, as one that does."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        return OSError(error.errno, error.strerror, str(directory))
+    if error.errno is None and str(error).endswith(" written"):  # NumPy's words, without a number
+        return OSError(
+            f"A file in {directory} could not be written ({error}); is the disk full? What is"
+            " complete stays."
+        )
+    return error
 
 
 def _missing(directory: Path) -> list[Path]:

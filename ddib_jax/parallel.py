@@ -150,7 +150,8 @@ def data_parallel(step: Callable, *, devices: Sequence | None = None) -> Mapped:
 
 def mapped(fn: Callable, *, devices: Sequence | None = None) -> Mapped:
     """`fn(tree, batch)` on every device (default: local ones); tree replicated, batch sharded."""
-    return jax.pmap(fn, in_axes=(None, 0), devices=devices or jax.local_devices())
+    devices = devices or jax.local_devices()
+    return jax.pmap(fn, axis_name=BATCH_AXIS, in_axes=(None, 0), devices=devices)
 
 
 @functools.lru_cache(maxsize=256)
@@ -170,6 +171,7 @@ def map_batches(
     *,
     batch_size: int,
     at_least: bool = False,
+    together: bool = False,
     progress: Callable = iter,
 ) -> Any:
     """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
@@ -179,7 +181,8 @@ def map_batches(
     same function. `batch_size` is rounded up to a multiple of the device count, and where there are
     fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
     program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
-    bar).
+    bar). together: every device is given the whole batch, for an `fn` that shares its work among
+    them by itself, over `BATCH_AXIS`, and gives all of them one result.
 
     Where the compiler says that the program needs more memory than is free, batches are made
     smaller, with a warning; MemoryError where they may not be (`at_least`), and where a device has
@@ -190,33 +193,48 @@ def map_batches(
         raise ValueError(
             f"Expected arrays of one length, at least 1; found {', '.join(map(str, lengths))}."
         )
-    count, total = jax.local_device_count(), lengths[0]
+    count, place = (1, _copies) if together else (jax.local_device_count(), shard)
+    total = lengths[0]
     size = -(-(batch_size if at_least else min(batch_size, total)) // count) * count
     leaves, structure = jax.tree.flatten(tree)
     on_devices, results, running = _mapped(fn, structure), [], None
-    size = _fitting(on_devices, leaves, batch, size, fixed=at_least)
+    size = _fitting(on_devices, leaves, batch, size, fixed=at_least, together=together)
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
         # One batch is computed while the one before it is fetched; more would only fill the
         # devices' memory, and progress would tell of what has merely been asked for.
-        running, before = on_devices(leaves, shard(part)), running
+        running, before = on_devices(leaves, place(part)), running
         if before is not None:
             results.append(jax.tree.map(np.asarray, before))
     results.append(jax.tree.map(np.asarray, running))
 
     def joined(*leaves):
-        flat = [leaf.reshape(size, *leaf.shape[2:]) for leaf in leaves]
+        parts = [leaf[:1] if together else leaf for leaf in leaves]
+        flat = [part.reshape(size, *part.shape[2:]) for part in parts]
         return np.concatenate(flat)[:total]
 
     return jax.tree.map(joined, *results)
 
 
-def _fitting(on_devices: Mapped, leaves: list, batch: Any, size: int, *, fixed: bool) -> int:
+def _copies(tree: Any) -> Any:
+    """Leaves [b, ...] -> [devices, b, ...], one copy for each local device."""
+    count = jax.local_device_count()
+    return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count, *np.shape(leaf))), tree)
+
+
+def _fitting(
+    on_devices: Mapped, leaves: list, batch: Any, size: int, *, fixed: bool, together: bool
+) -> int:
     """The size of batches [devices x n], or a smaller one whose program fits in free memory."""
-    devices, said = jax.local_device_count(), ""
+    devices, place = (1, _copies) if together else (jax.local_device_count(), shard)
+    said = ""
     while True:
         part = jax.tree.map(functools.partial(_part, start=0, size=size), batch)
-        needed, free, each = _needed(on_devices, leaves, part), free_memory(), size // devices
+        needed, free, each = (
+            _needed(on_devices, leaves, place(part)),
+            free_memory(),
+            size // devices,
+        )
         if needed <= free:
             if said:
                 warnings.warn(f"{said} {each} are taken.", UserWarning, stacklevel=3)
@@ -239,13 +257,13 @@ def _fitting(on_devices: Mapped, leaves: list, batch: Any, size: int, *, fixed: 
 
 
 def _needed(on_devices: Mapped, leaves: list, part: Any) -> float:
-    """Bytes of a device's memory that a batch needs besides its arguments, by XLA's own plan.
+    """Bytes of a device's memory that a placed batch needs besides its arguments, by XLA's plan.
 
     Infinity where the compiler finds no room, and 0 where it does not say. The program is kept: a
     call with the same shapes does not compile it again.
     """
     try:
-        memory = on_devices.lower(leaves, shard(part)).compile().memory_analysis()
+        memory = on_devices.lower(leaves, part).compile().memory_analysis()
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -31,9 +31,9 @@ RECORD = "run.json"
 ARRAYS = "arrays.npz"
 TABLES = "tables"
 FOLDER, TRUST = "run", "trust"
-OVERVIEWS = ("sheet", "path")
+OVERVIEWS = ("sheet", "path", "pairs")
 """Names in a run's directory: its record, arrays, and folder of CSV files. In a folder of results:
-its own, the folder of their maps of trust, and those of pictures of all of them."""
+its own, the folder of their maps of trust, and those of files of all of them."""
 
 _LONGEST = 100
 """Characters of a CSV file's name; file systems take some 250 bytes."""

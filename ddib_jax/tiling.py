@@ -28,12 +28,15 @@ class Tiling:
     rows [r] and columns [k]: the upper left corners of windows, which are leaves: other ones of the
     same number never retrace. window: height and width of one. at_once: how many windows of all
     images are denoised together; memory grows with it, and with the picture only by its own size.
+    axis: of devices that all hold the same pictures, by its name; each then denoises its share of
+    the windows. None for one device alone.
     """
 
     rows: Int[Array, " r"]
     columns: Int[Array, " k"]
     window: tuple[int, int] = struct.field(pytree_node=False)
     at_once: int = struct.field(pytree_node=False, default=AT_ONCE)
+    axis: str | None = struct.field(pytree_node=False, default=None)
 
     @classmethod
     def over(
@@ -81,11 +84,15 @@ class Tiling:
         )
         corners = jnp.stack(jnp.meshgrid(self.rows, self.columns, indexing="ij"), -1).reshape(-1, 2)
         count = len(corners)
-        together = max(1, min(count, self.at_once // len(x)))
-        missing = -count % together
-        # those that fill up the last group are seen and not counted
-        corners = jnp.concatenate([corners, jnp.repeat(corners[-1:], missing, axis=0)])
-        counted = (jnp.arange(count + missing) < count).astype(x.dtype)
+        devices = 1 if self.axis is None else jax.lax.psum(1, self.axis)
+        share = -(-count // devices)
+        together = max(1, min(share, self.at_once // len(x)))
+        # of every so many windows one is this device's; those that fill up are seen, not counted
+        chosen = devices * jnp.arange(share + -share % together)
+        if self.axis is not None:
+            chosen += jax.lax.axis_index(self.axis)
+        counted = (chosen < count).astype(x.dtype)
+        corners = corners[jnp.minimum(chosen, count - 1)]
         size = (len(x), *self.window, x.shape[-1])
         profile = (weight[0][:, None] * weight[1])[..., None]
 
@@ -105,6 +112,8 @@ class Tiling:
 
         groups = (corners.reshape(-1, together, 2), counted.reshape(-1, together))
         canvas, _ = jax.lax.scan(add, jnp.zeros_like(x), groups)
+        if self.axis is not None:
+            canvas = jax.lax.psum(canvas, self.axis)
         return canvas / (spread[0][:, None] * spread[1])[..., None]
 
     def _weights(self, dtype: jnp.dtype) -> tuple[Array, Array]:

@@ -91,19 +91,19 @@ def _write(path: Path) -> None:
 
 def _load(path: Path) -> str:
     jnp.zeros(1).block_until_ready()
-    before, clock = _memory("VmRSS"), time.perf_counter()
+    before, clock = memory("VmRSS"), time.perf_counter()
     model = pretrained.load(path)
     jax.block_until_ready(model.params)
     costs = {
         "seconds": time.perf_counter() - clock,
-        "bytes": _memory("VmHWM") - before,
+        "bytes": memory("VmHWM") - before,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
     }
     print(json.dumps(costs))
     return json.dumps(costs)
 
 
-def _memory(word: str) -> int:
+def memory(word: str) -> int:
     """Bytes of memory that this process holds (VmRSS) or has held at most (VmHWM).
 
     Elsewhere than on Linux both are the most that it has held.

@@ -1,13 +1,14 @@
 """What a number of devices computes, in a process of its own: `python -m tests.on_devices FILE`."""
 
 import sys
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from ddib_jax import parallel, schedules
+from ddib_jax import Bridge, parallel, schedules, translation
 from ddib_jax.diffusion import DiffusionModel, denoising_loss
 from ddib_jax.noise_levels import LogNormal
 from ddib_jax.preconditioning import Wiener
@@ -71,6 +72,23 @@ def translated(matrix, batch):
     }
 
 
+def large_pictures(shape: tuple[int, ...], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents of pictures in windows, and the images that they are decoded to."""
+    statistics, network = Wiener.fit(IMAGES, rank=4), Tiny()
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 6)), jnp.zeros(1))
+    model = DiffusionModel(
+        params["params"],
+        statistics,
+        network=network,
+        schedule=schedules.EDM(0.1, 5.0),
+        data_shape=(8, 8, 3),
+    )
+    bridge = translation.tiled(Bridge.over(model, steps=3), *shape)
+    images = np.random.default_rng(1).uniform(-1, 1, (count, *shape, 3)).astype(np.float32)
+    latents = translation.encode(bridge, images).y
+    return latents, translation.decode(bridge, latents)
+
+
 def main(file: str) -> None:
     matrix, scale = (
         np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32),
@@ -79,7 +97,15 @@ def main(file: str) -> None:
     mapped = parallel.map_batches(
         translated, matrix, {"image": IMAGES[:13], "scale": scale}, batch_size=6
     )
+    together, shared = [], parallel.map_batches
+    with patch.object(
+        parallel,
+        "map_batches",
+        lambda *args, **named: together.append(named["together"]) or shared(*args, **named),
+    ):
+        large = {"one": large_pictures((20, 12), 1), "nine": large_pictures((9, 8), 9)}
     results = {"devices": jax.local_device_count(), "trained": trained(5, 16), "mapped": mapped}
+    results |= {"large": large, "together": np.asarray(together)}
     try:
         trained(1, 12)
     except ValueError as error:

@@ -61,6 +61,17 @@ def test_long_inputs_are_those_of_one_device(runs):
         np.testing.assert_allclose(eight[name], one[name], rtol=1e-5, atol=1e-5)
 
 
+def test_windows_of_one_picture_are_spread_over_devices(runs):
+    """Of nine pictures each device has some whole; either way the results are those of one."""
+    (one, _), (eight, _) = runs[1], runs[8]
+    assert eight["['together']"].tolist() == [True, True, False, False]
+    assert not one["['together']"].any()
+    names = [name for name in one if name.startswith("['large']")]
+    assert len(names) == 4
+    for name in names:
+        np.testing.assert_allclose(eight[name], one[name], atol=1e-4, err_msg=name)
+
+
 def test_a_batch_that_does_not_divide_is_one_sentence(runs):
     assert runs[1][1] == ""
     assert runs[8][1] == "A batch of 12 does not divide over 8 devices; choose a multiple of 8.\n"

@@ -16,6 +16,7 @@ from ddib_jax.cli.conditions import Condition, Conditioned
 from ddib_jax.cli.crossing import Crossing, Flat, filled
 from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.pixels import decoded_results, scale_of
+from ddib_jax.data.fitting import Fits
 from ddib_jax.data.results import open_folder, unique_names
 from ddib_jax.progress import progress
 from ddib_jax.solvers import LatticeHeun
@@ -51,11 +52,9 @@ class Decode:
         names = unique_names(own)
         checkpoint = pretrained.open(self.model, image_size=self.condition.size)
         target = self.crossing.bridge(self.condition.model(checkpoint))
-        if self.fitting.fit in ("pad", "resize"):
-            raise ValueError(
-                f"Latents were fitted when they were encoded; leave out --fit {self.fitting.fit}."
-            )
-        target = self.fitting.for_pictures(target, latents.shape[1:3])
+        fits = Fits.from_arrays(encoded.more, len(names), self.input)
+        fitting = self.fitting.of_latents(fits, self.input)
+        target = fitting.for_pictures(target, latents.shape[1:3])
         check_shape(target.model, latents, "latents")
         if aux is not None and model != self.condition.mark(checkpoint):
             print(
@@ -92,7 +91,8 @@ class Decode:
                 images = end.y
             else:
                 images = translation.decode(target, part, aux=own_aux, batch_size=size)
-            results.write(start, images[:count])
+            images = images[:count]
+            results.write(start, images if fits is None else fits.restored(start, images))
         results.close()
         if lattice is not None:
             print(closing(lattice, np.concatenate(pairs)))

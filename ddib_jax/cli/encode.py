@@ -92,7 +92,8 @@ class Encode:
         if aux is not None:
             aux = dataclasses.replace(aux, value=np.concatenate(states))
         mark = self.condition.mark(checkpoint)
-        encoded = LatentFile(images.names, np.concatenate(latents), mark, aux, images.to_arrays())
+        kept = images.to_arrays(overlap=self.fitting.share)
+        encoded = LatentFile(images.names, np.concatenate(latents), mark, aux, kept)
         write_latents(self.out, encoded, self.crossing.solver)
         write_unreadable(self.out.with_suffix(".unreadable.txt"), images.unreadable)
         print(f"{len(images)} latents lie in {self.out}.")

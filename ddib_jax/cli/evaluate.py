@@ -10,14 +10,15 @@ import numpy as np
 import tyro
 
 from ddib_jax import evaluation, pretrained, runs
-from ddib_jax.cli.arguments import ColourName
+from ddib_jax.cli.arguments import ColourName, DeclaredRange
 from ddib_jax.data.inputs import check_apart
-from ddib_jax.data.pairs import NamedPictures, by_name, open_pictures
+from ddib_jax.data.pairs import NamedPictures, Sets, by_name, open_sets
 from ddib_jax.data.pictures import MAX_PIXELS
-from ddib_jax.evaluation import Classifier, Comparison
+from ddib_jax.data.units import Unit
+from ddib_jax.evaluation import Classifier, Comparison, Perceptual
 from ddib_jax.evaluation.record import RANKINGS, evaluation_record
 from ddib_jax.files import check_output
-from ddib_jax.options import Count, OptionalCount, Positive, Within, one_of
+from ddib_jax.options import Count, OptionalCount, OptionalPositive, Within, one_of
 from ddib_jax.parallel import machine
 from ddib_jax.progress import progress
 from ddib_jax.report import text_table, write_report
@@ -41,9 +42,21 @@ class Evaluate:
     """EfficientNet-Lite0's weights (.pth, .safetensors, .npz), by whose features the sets are
     compared: Frechet and kernel distances, precision and recall.
     """
-    data_range: Positive = 255.0
-    """The width of the range of values that a picture's black to white stands for, in whose unit
-    errors are stated: 255 for bytes, 1, 3000 for Hounsfield units from -1000 to 2000.
+    lpips: Annotated[
+        tuple[Path, ...],
+        tyro.conf.arg(metavar="ALEXNET HEADS", help_behavior_hint="(default: none)"),
+    ] = ()
+    """Weights of LPIPS, by which pairs are compared as the eye does: torchvision's
+    alexnet-owt-7be5be79.pth, and weights/v0.1/alex.pth of the package lpips.
+    """
+    declared: DeclaredRange = ()
+    """Read files as they are, with all their channels and slices, and take these values, in the
+    files' own units, for black and white: 0 65535, -1000 2000, or a pair for each channel. Unless
+    given, files of 16 bits are read so by the range of their type, and pictures of 8 bits as RGB.
+    """
+    data_range: OptionalPositive = None
+    """Of pictures of 8 bits the width of the range that black to white stands for, in whose unit
+    errors are stated; 255 unless given. Of others it is that of --range.
     """
     dice: Annotated[
         tuple[float, ...],
@@ -56,7 +69,7 @@ class Evaluate:
     rank_by: Annotated[str, one_of(RANKINGS)] = "mae"
     """Which figure of a pair says how bad it is."""
     limit: OptionalCount = None
-    """Take only this many results, the first ones; unpaired, as many references."""
+    """Take only this many files of results, the first ones; unpaired, as many references."""
     background: ColourName = "white"
     """What transparency is laid over: a colour by name or as #rrggbb."""
     split: Literal["train", "test"] = "test"
@@ -72,22 +85,29 @@ class Evaluate:
         check_output(directory)
         check_apart(directory, (self.results, self.reference))
         runs.check_directory(directory)
-        network = None
+        network, perceptual = None, self._perceptual()
         if self.features is not None:
             network = Classifier(*pretrained.load_efficientnet(self.features))
-        results, references = self._pictures()
-        found = self._compared(results, references, network)
+        results, references, unit, warn = self._pictures()
+        if unit is not None and self.data_range is not None:
+            raise ValueError(
+                "--data-range is of pictures of 8 bits, and these are in units of their own; say"
+                " which values are black and white (--range LOW HIGH) instead."
+            )
+        unit = unit or Unit(0.0, self.data_range or 255.0)
+        found = self._compared(results, references, unit, network, perceptual)
+        warn()
         paired = "" if self.unpaired else " in pairs"
         summary = (
-            f"{len(results)} results beside {len(references)} references{paired}; values from 0 to"
-            f" {self.data_range:g}."
+            f"{len(results)} results beside {len(references)} references{paired}; values from"
+            f" {unit.low:g} to {unit.low + unit.width:g}."
         )
         contents = evaluation_record(
             found,
             results,
             references,
             rank_by=self.rank_by,
-            data_range=self.data_range,
+            data_range=unit.width,
             summary=summary,
         )
         config = {
@@ -99,33 +119,53 @@ class Evaluate:
             name="evaluation",
             title=f"{Path(self.results).name} beside {Path(self.reference).name}",
             **runs.circumstances("ddib", started, machine()),
-            config=config | {"features": str(self.features or "none")},
+            config=config
+            | {
+                "features": str(self.features or "none"),
+                "lpips": " ".join(map(str, self.lpips)) or "none",
+            },
             **contents,
         )
         home = runs.write_run(directory, run)
         print(f"{summary}\n\n{text_table(run)}\n")
         print(f"Tables lie in {home / runs.TABLES}; the page is {write_report(home)}.")
 
-    def _pictures(self) -> tuple[NamedPictures, NamedPictures]:
-        """Both sets: of pairs those that have a partner, else all, up to the limit."""
-        results, references = (
-            open_pictures(
-                word,
-                split=self.split,
-                background=self.background,
-                max_pixels=self.max_pixels,
-                limit=self.limit if self.unpaired else None,
+    def _perceptual(self) -> Perceptual | None:
+        if not self.lpips:
+            return None
+        if len(self.lpips) != 2 or self.unpaired:
+            raise ValueError(
+                "LPIPS is of pairs, and of two files of weights; give --lpips ALEXNET HEADS, or"
+                " leave it out."
             )
-            for word in (self.results, self.reference)
+        return Perceptual(*pretrained.load_lpips(*self.lpips))
+
+    def _pictures(self) -> Sets:
+        """Both sets: of pairs those that have a partner, else all, up to the limit."""
+        both = open_sets(
+            self.results,
+            self.reference,
+            split=self.split,
+            background=self.background,
+            max_pixels=self.max_pixels,
+            declared=self.declared,
         )
+        results, references = both[:2]
         if self.unpaired:
-            return results, references
-        results, references = by_name(results, references)
-        first = range(len(results))[: self.limit]
-        return results.chosen(first), references.chosen(first)
+            results, references = results.first(self.limit), references.first(self.limit)
+        else:
+            results, references = by_name(results, references)
+            results = results.first(self.limit)
+            references = references.chosen(range(len(results)))
+        return both._replace(results=results, references=references)
 
     def _compared(
-        self, results: NamedPictures, references: NamedPictures, network: Classifier | None
+        self,
+        results: NamedPictures,
+        references: NamedPictures,
+        unit: Unit,
+        network: Classifier | None,
+        perceptual: Perceptual | None,
     ) -> Comparison:
         features: tuple[np.ndarray, np.ndarray] | None = None
         if network is not None:
@@ -137,8 +177,11 @@ class Evaluate:
             results,
             references,
             paired=not self.unpaired,
-            data_range=self.data_range,
+            data_range=unit.width,
+            low=unit.low,
             thresholds=self.dice,
             features=features,
+            perceptual=perceptual,
             names=results.names,
+            files=(results.files, references.files),
         )

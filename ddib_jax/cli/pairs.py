@@ -12,6 +12,7 @@ from ddib_jax.cli.methods import DDIBOptions
 from ddib_jax.cli.pixels import decoded_results, source_scale, target_scale
 from ddib_jax.cli.prepared import Method, Prepared
 from ddib_jax.cli.recording import Recording
+from ddib_jax.data.fitting import Fits
 from ddib_jax.data.inputs import open_inputs
 from ddib_jax.data.png import write_sheet
 from ddib_jax.data.results import unique_names
@@ -65,10 +66,15 @@ def keep_pairs(command: Any, options: Method, shard: Shard, recording: Recording
                 f" than the source '{command.models.source or command.models.model}'; the target of"
                 " the translation that kept them is the source of the way back."
             )
-        names, more = names[: command.limit], more if command.limit is None else {}
+        fits = Fits.from_arrays(more, len(names), path)
+        fitting = command.fitting.of_latents(fits, path)
+        if command.limit is not None:
+            names, more = names[: command.limit], {}
+            if fits is not None:
+                more = fits.chosen(slice(command.limit)).to_arrays()
         aux = dataclasses.replace(aux, value=np.asarray(aux.value)[: command.limit])
         size = np.asarray(aux.value).shape[2:4]
-        source, target = (command.fitting.for_pictures(each, size) for each in (source, target))
+        source, target = (fitting.for_pictures(each, size) for each in (source, target))
         data = states(source, aux, rising=False)
         images = translation.to_images(source.model, data)
         up = translation.hand_on(source, aux, rising=True, **sized(len(names)))
@@ -87,7 +93,7 @@ def keep_pairs(command: Any, options: Method, shard: Shard, recording: Recording
         names, images = opened.names, opened.take(0, len(opened))
         size = images.shape[1:3]
         source, target = (command.fitting.for_pictures(each, size) for each in (source, target))
-        origin, more = here, opened.to_arrays()
+        origin, more = here, opened.to_arrays(overlap=command.fitting.share)
         up = translation.encode(source, images, **sized(len(names)))
     down = translation.hand_on(target, up.aux, rising=False, **sized(len(names)))
     safe = unique_names(names)

@@ -11,14 +11,16 @@ import numpy as np
 import tyro
 
 from ddib_jax import distributed
-from ddib_jax.bridge import DDIB
+from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.cli.arguments import DeclaredRange, FlatReading, Inputs
 from ddib_jax.cli.crossing import Crossing, Flat, filled, told_once
+from ddib_jax.cli.fitting import Fitted, Fitting
 from ddib_jax.cli.hosts import Hosts, Joined
 from ddib_jax.cli.methods import CouplingOptions, ReferenceOptions
 from ddib_jax.cli.models import Models
 from ddib_jax.cli.pixels import decoded_results, open_results, source_scale, target_scale
 from ddib_jax.cli.recording import Recording, costs, from_to, measured
+from ddib_jax.data.fitting import Fits
 from ddib_jax.data.inputs import InputImages, Reading, check_apart, open_inputs
 from ddib_jax.data.results import Results, open_folder, unique_names
 from ddib_jax.diagnosis import filmed, sweep_record
@@ -31,6 +33,7 @@ from ddib_jax.report import contact_sheet
 from ddib_jax.translation import translate_sweep
 from ddib_jax.translation.batching import costlier
 from ddib_jax.translation.latent_files import read_latents
+from ddib_jax.types import Perturbation
 
 _COLUMNS = 16
 """Images that the sheet shows in a row."""
@@ -76,6 +79,7 @@ class Sweep:
     that takes half as long again.
     """
     reading: FlatReading = dataclasses.field(default_factory=Reading)
+    fitting: Fitted = dataclasses.field(default_factory=Fitting)
     models: Annotated[Models, tyro.conf.OmitArgPrefixes] = dataclasses.field(default_factory=Models)
     coupling: Annotated[CouplingOptions, tyro.conf.OmitArgPrefixes] = dataclasses.field(
         default_factory=CouplingOptions
@@ -96,28 +100,23 @@ class Sweep:
         words = (self.perturb, *self.then)
         coefficients = self._coefficients(words)
         perturb = parse_perturbation(words, coefficients)
-        source, target = self.models.both(self.crossing)
-        images = self._read(source.model.image_shape, shard)
+        bridges = self.models.both(self.crossing)
+        images = self._read(bridges[0].model.image_shape, shard)
         encoded = isinstance(images, Latents)
-        ddib = DDIB(
-            source,
-            target,
-            perturb=perturb,
-            coupling=self.coupling.coupling(source.model.data_shape),
-            until=self.coupling.until,
-            reference=self.look_at.image(source.model.image_shape, scale=source_scale(self.models)),
-        )
         labels = _labels(coefficients)
-        size = min(self.crossing.batch(costlier(source, target), len(images)), len(images))
-        results = self._results(images, target.model.image_shape, shard)
-        told, rows = set(), {}
-        for start in progress("sweeping")(range(0, len(images), size)):
-            part = images.take(start, start + size)
+        size = min(self.crossing.batch(costlier(*bridges), len(images)), len(images))
+        results = self._results(images, bridges[1].model.image_shape, shard)
+        told, rows, shape, methods = set(), {}, None, []
+        for run in progress("sweeping")(images.runs(size)):
+            start, part = run.start, images.take(run.start, run.stop)
+            if part.shape[1:3] != shape:
+                shape = (part.shape[1], part.shape[2])
+                methods.append(self._method(bridges, images, shape, perturb))
             indices = shard.index + shard.count * np.arange(start, start + len(part))
             whole = filled(part, size)
             with told_once(told):
                 result = translate_sweep(
-                    ddib,
+                    methods[-1],
                     None if encoded else whole,
                     coefficients,
                     latents=whole if encoded else None,
@@ -127,7 +126,9 @@ class Sweep:
                 )
             translations = dict(zip(labels, result.images[:, : len(part)], strict=True))
             for label, found in translations.items():
-                results.write(start, found, ending=f"_{label}")
+                results.write(start, images.restored(start, found), ending=f"_{label}")
+            if start >= images.alike:  # page and sheet show what is of the first one's size
+                continue
             recording.kept.add(
                 **({} if encoded else {"source": part}),
                 translation=result.images[:, : len(part)].swapaxes(0, 1),
@@ -140,11 +141,32 @@ class Sweep:
         if shard.index == 0:
             with drafted(self.out) as draft:
                 contact_sheet(rows, draft / "sheet.png")
-            filming = self.film and not encoded
-            few = images.take(0, filmed(len(images))) if filming else None
-            self._record(recording, ddib, coefficients, images.names, few, hosts=shard.count)
+            few = None
+            if self.film and not encoded:
+                few = images.take(0, min(images.alike, filmed(len(images))))
+            self._record(recording, methods[0], coefficients, images.names, few, hosts=shard.count)
         distributed.barrier("swept")
         print(f"{len(images)} images under {len(labels)} coefficients lie in {self.out}.")
+
+    def _method(
+        self,
+        bridges: tuple[Bridge, Bridge],
+        images: "InputImages | Latents",
+        size: tuple[int, int],
+        perturb: Perturbation,
+    ) -> DDIB:
+        """The DDIB of pictures of a size, height and width."""
+        fitting = images.fitting if isinstance(images, Latents) else self.fitting
+        source, target = fitting.for_pictures(bridges, size)
+        shape = source.model.image_shape
+        return DDIB(
+            source,
+            target,
+            perturb=perturb,
+            coupling=self.coupling.coupling(source.model.data_shape),
+            until=self.coupling.until,
+            reference=self.look_at.image(shape, scale=source_scale(self.models)),
+        )
 
     def _record(
         self,
@@ -193,6 +215,7 @@ class Sweep:
                 split=self.split,
                 limit=self.limit,
                 reading=self.reading,
+                fit=self.fitting.fit,
                 index=shard.index,
                 count=shard.count,
                 scale=source_scale(self.models),
@@ -212,8 +235,12 @@ class Sweep:
                 " than there are latents."
             )
         own = slice(shard.index, self.limit, shard.count)
+        fits = Fits.from_arrays(more, len(names), path)
+        fitting = self.fitting.of_latents(fits, Path(path))
         kept = more if len(names[own]) == len(names) else {}
-        return Latents(unique_names(names)[own], names[own], latents[own], (kept, Path(path)))
+        fits = None if fits is None else fits.chosen(own)
+        safe, where = unique_names(names)[own], (kept, Path(path))
+        return Latents(safe, names[own], latents[own], where, fits, fitting)
 
     def _results(
         self, images: "InputImages | Latents", shape: tuple[int, ...], shard: Shard
@@ -230,7 +257,8 @@ class Sweep:
 class Latents:
     """Latents of a file, in the place of images: their names, safe ones and own, and arrays.
 
-    kept: what the file keeps besides them, and the file.
+    kept: what the file keeps besides them, and the file. fits: how their images were fitted, None
+    where the file does not say. fitting: what models of other sizes are fitted by.
     """
 
     unreadable: tuple[str, ...] = ()
@@ -241,16 +269,33 @@ class Latents:
         own: list[str],
         latents: np.ndarray,
         kept: tuple[Mapping[str, Any], Path],
+        fits: Fits | None,
+        fitting: Fitting,
     ):
         self.names, self._latents, self.kept = names, latents, kept
+        self._fits, self.fitting = fits, fitting
         self.changed = {safe: name for safe, name in zip(names, own, strict=True) if safe != name}
 
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def alike(self) -> int:
+        """How many latents are of the first one's shape: all."""
+        return len(self)
+
+    def runs(self, size: int) -> list[range]:
+        """All latents in parts of at most `size`."""
+        starts = range(0, len(self), size)
+        return [range(start, min(start + size, len(self))) for start in starts]
+
     def take(self, start: int, stop: int) -> np.ndarray:
         """The latents from `start` up to `stop`."""
         return self._latents[start:stop]
+
+    def restored(self, start: int, results: np.ndarray) -> list[Any]:
+        """The results of the latents from `start` on, as their images were before they fitted."""
+        return list(results) if self._fits is None else self._fits.restored(start, results)
 
 
 def _by_image(latents: np.ndarray | None, count: int) -> np.ndarray | None:

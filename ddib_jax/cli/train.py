@@ -20,9 +20,11 @@ class Train(Training, TrainingData):
     """A data set (five, seven, digits:3, mnist:1,2, tfds:cifar10 ...) or a folder of images."""
     out: Path
     """The model directory to write; checkpoints, log and previews go to OUT/training."""
-    crop: Literal["centre", "random"] = "centre"
-    """The central square of a folder's images, or a random part of it (CycleGAN's: resized to
-    286/256 of the size, then cropped).
+    crop: Literal["centre", "random", "window"] = "centre"
+    """The central square of a folder's images; a random part of it (CycleGAN's: resized to 286/256
+    of the size, then cropped); or a window of --image-size anywhere in the whole picture as it is,
+    for large pictures that are then translated with --fit tile: of TIFF and .npy nothing else is
+    read.
     """
 
     declared: DeclaredRange = ()

@@ -108,7 +108,7 @@ class Trust:
                 filled(part, self.size),
                 self.options.trust,
                 key=jax.random.key(self.seed),
-                overlap=self.fitting.overlap,
+                overlap=self.fitting.share,
                 indices=filled(indices, self.size),
                 batch_size=self.size,
             )[:count]

@@ -5,6 +5,7 @@ from ddib_jax.data.batches import batch_at, captions_at
 from ddib_jax.data.captioned_digits import CaptionedDigits
 from ddib_jax.data.captions import CaptionedPictures, CaptionFiles
 from ddib_jax.data.colouring import enot_colour
+from ddib_jax.data.crops import Crops, crop_folder
 from ddib_jax.data.datasets import DATASETS, is_named, load_dataset
 from ddib_jax.data.digit_sets import bundled_digits, find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits, Digits
@@ -31,6 +32,7 @@ __all__ = [
     "CaptionedDigits",
     "CaptionedPictures",
     "ColouredDigits",
+    "Crops",
     "Digits",
     "ImageSource",
     "Pictures",
@@ -41,6 +43,7 @@ __all__ = [
     "captions_at",
     "check_split",
     "colour_space",
+    "crop_folder",
     "draw_points",
     "enot_colour",
     "find_digits",

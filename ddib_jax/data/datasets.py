@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ddib_jax.data.arrays import ArrayImages
 from ddib_jax.data.captioned_digits import CaptionedDigits
+from ddib_jax.data.crops import crop_folder
 from ddib_jax.data.digit_sets import find_digits, parse_digits
 from ddib_jax.data.digits import ColouredDigits
 from ddib_jax.data.folder import image_folder
@@ -128,7 +129,8 @@ def load_dataset(
     `split` is "train" or "test". `directory` holds MNIST's IDX files (see `find_digits`) or the
     data of tensorflow-datasets. `seed` fixes the hues of coloured digits in evaluation and the
     points of a shape. `image_size` crops images to a square and resizes them to that side; with
-    `crop` "random" instead of "centre", training draws a random part of the square.
+    `crop` "random" instead of "centre", training draws a random part of the square, and with
+    "window" a part of that size of the whole picture as it is (see `crop_folder`).
     `skip_unreadable`, `max_pixels` and `declared` are of folders, as in `image_folder`.
 
     Raises:
@@ -159,15 +161,16 @@ def load_dataset(
             f" {', '.join(sorted(DATASETS))}, {', '.join(_FORMS)}."
         )
     folder, half = part
-    return image_folder(
-        folder,
-        image_size=image_size,
-        half=half,
-        crop=crop,
-        skip_unreadable=skip_unreadable,
-        max_pixels=max_pixels,
-        declared=declared,
-    )
+    options = {
+        "image_size": image_size,
+        "half": half,
+        "skip_unreadable": skip_unreadable,
+        "max_pixels": max_pixels,
+        "declared": declared,
+    }
+    if crop == "window":
+        return crop_folder(folder, **options)
+    return image_folder(folder, crop=crop, **options)
 
 
 def is_named(name: str | Path) -> bool:

@@ -2,19 +2,19 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ddib_jax.data.formats import Header, PictureFile, Slice, find_files, is_file, slices_of
 from ddib_jax.data.formats.registry import format_named, read_slice
 from ddib_jax.data.pictures import Pictures, View, listing
 from ddib_jax.data.resizing import Window, central, resized
 from ddib_jax.data.scale import Scale, check_range, declared_scale
-from ddib_jax.data.walk import image_files
+from ddib_jax.data.walk import image_files, labels_of
 
 
 def declared_folder(
@@ -40,7 +40,7 @@ def declared_folder(
     scale = declared_scale(
         declared, header.dtype, header.shape[2], _values(slices, skip_unreadable=skip_unreadable)
     )
-    labels, classes = _labels(directory, slices)
+    labels, classes = labels_of(directory, [one.file.path for one in slices])
     pictures = Pictures(
         slices,
         replace(view, scale=scale),
@@ -125,12 +125,19 @@ class Outputs:
 
     @classmethod
     def like(
-        cls, names: Sequence[str], files: Sequence[PictureFile], kept: Iterable[Slice], view: View
+        cls,
+        names: Sequence[str],
+        files: Sequence[PictureFile],
+        kept: Iterable[Slice],
+        part_of: Callable[[Header], Window],
     ) -> "Outputs":
-        """Files as `files`, of the names, for the pictures of them that are `kept`."""
+        """Files as `files`, of the names, for the pictures of them that are `kept`.
+
+        part_of: the part of a file's pictures that results are of, and its size there.
+        """
         headers = []
         for file in files:
-            header, part = file.header, window(file.header, view)
+            header, part = file.header, part_of(file.header)
             if part.shape != header.shape[:2] or not part.whole:
                 header = format_named(header).moved(header, part)
             headers.append(header)
@@ -155,7 +162,7 @@ class Outputs:
 
         Raises ValueError, which names the file `where`, for arrays that do not go together.
         """
-        if not arrays:
+        if not any(name.startswith("pixels/") for name in arrays):
             return None, None
         try:
             headers = [Header.from_json(str(text)) for text in arrays["pixels/headers"]]
@@ -190,14 +197,3 @@ def _values(slices: Sequence[Slice], *, skip_unreadable: bool) -> Iterable[np.nd
             yield read_slice(one)
         except (ValueError, OSError, ImportError):  # `Pictures` names all of them
             continue
-
-
-def _labels(
-    directory: Path, slices: Sequence[Slice]
-) -> tuple[Int[np.ndarray, " n"] | None, tuple[str, ...]]:
-    """The labels of pictures and the names of their classes, where every file lies in a folder."""
-    within = [one.file.path.relative_to(directory).parts for one in slices]
-    if not all(len(parts) > 1 for parts in within):
-        return None, ()
-    classes = tuple(sorted({parts[0] for parts in within}))
-    return np.asarray([classes.index(parts[0]) for parts in within], np.int32), classes

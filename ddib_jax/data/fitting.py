@@ -1,23 +1,23 @@
 """Whole pictures for a model of one size: padded, resized, or as they are; and their results."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 from PIL import Image
 
-from ddib_jax.data.folder import read_image
-from ddib_jax.data.pictures import Noted, View, listing
-from ddib_jax.data.png import to_bytes
-from ddib_jax.data.sources import to_float
+from ddib_jax.data.pictures import Noted, Pixels, View, floats, listing
+from ddib_jax.data.resizing import Window, resized
 
 Fit = Literal["crop", "pad", "resize", "tile"]
 """How a picture is made to fit a model: its central part alone, wholly with a border, stretched, or
 in windows of its own size.
 """
+_KINDS: dict[str, Fit] = {kind: kind for kind in get_args(Fit)}
 _WORKERS = 4
 _MEMORY = 2**31
 
@@ -60,33 +60,93 @@ def placed(size: tuple[int, int], shape: tuple[int, int], fit: Fit) -> Fitted:
     return Fitted(size, size, size)
 
 
+@dataclass(frozen=True)
+class Fits:
+    """How the images of a file of latents were fitted: what whoever decodes them has to know.
+
+    overlap: of windows, as a share of their side; None without windows. places: one an image.
+    """
+
+    fit: Fit
+    overlap: float | None
+    places: tuple[Fitted, ...]
+
+    def restored(self, start: int, results: Float[np.ndarray, "n h w c"]) -> list[Any]:
+        """The results [h w c] of the images from `start` on, without what was added to them."""
+        places = self.places[start : start + len(results)]
+        return [restored(image, place) for image, place in zip(results, places, strict=True)]
+
+    def chosen(self, part: slice) -> "Fits":
+        """How those of a part were fitted."""
+        return replace(self, places=self.places[part])
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """This as arrays, as a file of latents keeps it."""
+        rows = [(*p.size, *p.shape, *p.inner, p.stretched) for p in self.places]
+        overlap = np.nan if self.overlap is None else self.overlap
+        return {
+            "fit/kind": np.asarray(self.fit),
+            "fit/overlap": np.asarray(overlap, np.float64),
+            "fit/places": np.asarray(rows, np.int64).reshape(-1, 7),
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], count: int, where: str | Path
+    ) -> "Fits | None":
+        """What `to_arrays` made, of so many images; None where there is nothing of it.
+
+        Raises ValueError, which names the file `where`, for anything else.
+        """
+        if not any(name.startswith("fit/") for name in arrays):
+            return None
+        try:
+            fit = _KINDS[str(arrays["fit/kind"])]
+            overlap = float(arrays["fit/overlap"])
+            rows = np.asarray(arrays["fit/places"]).astype(int).tolist()
+            places = tuple(
+                Fitted((a, b), (c, d), (e, f), bool(back)) for a, b, c, d, e, f, back in rows
+            )
+            if len(places) != count:
+                raise ValueError("they are those of other latents")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{where} says in a way that cannot be read how its images were fitted ({error});"
+                " encode anew."
+            ) from error
+        return cls(fit, None if np.isnan(overlap) else overlap, places)
+
+
 class WholePictures:
     """Whole pictures of files as a model of one size is given them, float32 in [-1, 1].
 
-    shape: the model's [h w c]. Every file is read once at the start, so that a bad one is named
-    before any work is done; if all together need at most 2 GiB they stay in memory. `readable` and
-    `unreadable` as of `Pictures`. Raises ValueError that names all that cannot be read or are
-    smaller than a window.
+    shape: the model's [h w c]. `read(item, view)` gives a picture's pixels, bytes or floats in
+    [-1, 1], by a view without a size. Every item is read once at the start, so that a bad one is
+    named before any work is done; if all together need at most 2 GiB they stay in memory.
+    `readable` and `unreadable` as of `Pictures`. Raises ValueError that names all that cannot be
+    read or are smaller than a window.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        items: Sequence[Any],
         shape: tuple[int, ...],
         fit: Fit,
         view: View,
+        read: Callable[[Any, View], Pixels],
         *,
         skip_unreadable: bool = False,
     ):
         self._fit: Fit = fit
-        self._shape, self._view = (shape[0], shape[1]), view
-        self._noted = Noted()
-        self._kept: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
+        self._shape, self._view, self._reader = (shape[0], shape[1]), view, read
+        noted = Noted()
+        first = replace(view, noted=noted)
+        self._kept: dict[int, Pixels] = {}
         places, self.readable, self.unreadable, room = [], [], [], _MEMORY
         with ThreadPoolExecutor(_WORKERS) as pool:
-            for index, result in enumerate(pool.map(self._attempt, paths)):
+            for index, result in enumerate(pool.map(lambda i: self._attempt(i, first), items)):
                 if isinstance(result, Exception):
-                    self.unreadable.append(f"{paths[index]} ({result})")
+                    self.unreadable.append(f"{items[index]} ({result})")
                     continue
                 picture, place = result
                 room -= picture.nbytes
@@ -96,37 +156,36 @@ class WholePictures:
                 self.readable.append(index)
         if self.unreadable and not (skip_unreadable and places):
             raise ValueError(
-                f"{len(self.unreadable)} of {len(paths)} images cannot be read:"
+                f"{len(self.unreadable)} of {len(items)} images cannot be read:"
                 f" {listing(self.unreadable)}."
             )
-        self._paths = [paths[index] for index in self.readable]
+        self._items = [items[index] for index in self.readable]
         self.places: list[Fitted] = places
-        self._noted.warn(len(paths), None)
+        noted.warn(len(items), view.scale)
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def take(self, indices: Sequence[int]) -> Float[np.ndarray, "n h w 3"]:
+    def take(self, indices: Sequence[int]) -> Float[np.ndarray, "n h w c"]:
         """What the model is given at some indices, of one shape."""
         pictures = []
         for index in indices:
             kept = self._kept.get(index)
-            pictures.append(self._read(self._paths[index])[0] if kept is None else kept)
-        return to_float(np.stack(pictures))
+            again = self._items[index]
+            pictures.append(self._read(again, self._view)[0] if kept is None else kept)
+        return floats(np.stack(pictures))
 
-    def _attempt(self, path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], Fitted] | Exception:
+    def _attempt(self, item: Any, view: View) -> tuple[Pixels, Fitted] | Exception:
         try:
-            return self._read(path)
+            return self._read(item, view)
         # Decoders raise anything on a damaged file; all such files are named in one error.
         except Exception as error:
             return error
 
-    def _read(self, path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], Fitted]:
-        pixels = read_image(path, self._view)
+    def _read(self, item: Any, view: View) -> tuple[Pixels, Fitted]:
+        pixels = self._reader(item, view)
         place = placed((pixels.shape[0], pixels.shape[1]), self._shape, self._fit)
-        if place.inner != place.size:
-            size = place.inner[1], place.inner[0]
-            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        pixels = _stretched(pixels, place.inner)
         return np.pad(pixels, (*_borders(place), (0, 0)), mode="symmetric"), place
 
 
@@ -141,14 +200,21 @@ def restored(
         return image
     (top, _), (left, _) = _borders(place)
     image = image[top : top + place.inner[0], left : left + place.inner[1]]
-    if not place.stretched or place.size == place.shape:
-        return image
-    height, width = place.size
-    planes = [
-        Image.fromarray(plane).resize((width, height), Image.Resampling.LANCZOS)
-        for plane in np.moveaxis(to_bytes(image), -1, 0)
-    ]
-    return to_float(np.stack([np.asarray(plane) for plane in planes], axis=-1))
+    return _stretched(image, place.size) if place.stretched else image
+
+
+def _stretched(
+    pixels: Shaped[np.ndarray, "h w c"], size: tuple[int, int]
+) -> Shaped[np.ndarray, "k l c"]:
+    """Bytes or floats in [-1, 1] at another height and width, by Lanczos' filter."""
+    if pixels.shape[:2] == size:
+        return pixels
+    height, width, _ = pixels.shape
+    if pixels.dtype == np.uint8:
+        picture = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return np.asarray(picture)
+    window = Window(0, 0, height, width, size)
+    return np.clip(resized(np.asarray(pixels, np.float32), window), -1, 1)
 
 
 def _borders(place: Fitted) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -11,7 +11,7 @@ from PIL import Image
 from ddib_jax.data.captions import CaptionedPictures
 from ddib_jax.data.declared import declared_folder
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures, View
-from ddib_jax.data.walk import captioned_files
+from ddib_jax.data.walk import captioned_files, labels_of
 from ddib_jax.files import drafted_file
 
 
@@ -57,11 +57,7 @@ def image_folder(
     directory = Path(directory)
     paths, files = captioned_files(directory)
     paths = paths[:limit]
-    within = [path.relative_to(directory).parts for path in paths]
-    labels, classes = None, ()
-    if all(len(parts) > 1 for parts in within):
-        classes = tuple(sorted({parts[0] for parts in within}))
-        labels = np.asarray([classes.index(parts[0]) for parts in within], np.int32)
+    labels, classes = labels_of(directory, paths)
     kind = partial(CaptionedPictures, files=files) if files else Pictures
     return kind(
         paths, view, read_image, labels=labels, classes=classes, skip_unreadable=skip_unreadable
@@ -88,20 +84,30 @@ def read_image(path: str | Path, view: View) -> UInt8[np.ndarray, "h w 3"]:
     Raises OSError or ValueError if it is damaged, has more pixels than `view` takes, or holds
     floats or integers wider than 16 bits.
     """
+    with opened_picture(path, view) as file:
+        # A phone's MPO holds a photograph and its previews.
+        if view.noted and getattr(file, "is_animated", False) and file.format != "MPO":
+            view.noted.several.append(str(path))
+        file.load()
+        return view.fitted(file)
+
+
+def opened_picture(path: str | Path, view: View) -> Image.Image:
+    """An image file, to be closed, of which nothing is decoded yet.
+
+    Raises OSError or ValueError if it is none, or has more pixels than `view` takes.
+    """
     # Pillow has one bound for a process, below which it only warns: the view's own is kept here.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, view.max_pixels)
     try:
         file = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large(view)) from error
-    with file:
-        if file.width * file.height > view.max_pixels:
-            raise ValueError(f"{file.width}x{file.height}: {_too_large(view)}")
-        # A phone's MPO holds a photograph and its previews.
-        if view.noted and getattr(file, "is_animated", False) and file.format != "MPO":
-            view.noted.several.append(str(path))
-        file.load()
-        return view.fitted(file)
+    if file.width * file.height > view.max_pixels:
+        size = f"{file.width}x{file.height}"
+        file.close()
+        raise ValueError(f"{size}: {_too_large(view)}")
+    return file
 
 
 def _too_large(view: View) -> str:

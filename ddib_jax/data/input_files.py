@@ -2,14 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ddib_jax.data.declared import Outputs, read_scaled
-from ddib_jax.data.formats import PictureFile, find_files, is_file, slices_of, stem
+from ddib_jax.data.declared import Outputs, read_scaled, window
+from ddib_jax.data.fitting import Fit, WholePictures, placed
+from ddib_jax.data.formats import Header, PictureFile, find_files, is_file, slices_of, stem
 from ddib_jax.data.input_images import InputImages, Item, Reading
 from ddib_jax.data.pictures import Pictures, View
+from ddib_jax.data.resizing import Window
 from ddib_jax.data.results import unique_names
 from ddib_jax.data.scale import Scale, declared_scale
 from ddib_jax.data.walk import image_files, part_of
@@ -26,6 +30,7 @@ def open_files(
     count: int,
     scale: Scale | None,
     declared: Sequence[str],
+    fit: Fit,
 ) -> InputImages:
     """The images of files in their own units, as `inputs.open_inputs` says."""
     groups: list[tuple[list[PictureFile], str | None]] = []
@@ -65,9 +70,14 @@ def open_files(
         if not own:
             continue
         files, named = [files[i] for i in own], [named[i] for i in own]
-        view = View((shape[0], shape[1]), half, max_pixels=reading.max_pixels, scale=scale)
-        slices = slices_of(files)
-        pictures = Pictures(slices, view, read_scaled, skip_unreadable=reading.skip_unreadable)
+        size, slices = (shape[0], shape[1]), slices_of(files)
+        view = View(None, half, max_pixels=reading.max_pixels, scale=scale)
+        skip = reading.skip_unreadable
+        if fit == "crop":
+            view = replace(view, image_size=size)
+            pictures = Pictures(slices, view, read_scaled, skip_unreadable=skip)
+        else:
+            pictures = WholePictures(slices, shape, fit, view, read_scaled, skip_unreadable=skip)
         kept = [slices[place] for place in pictures.readable]
         broken = {id(one.file) for one in slices} - {id(one.file) for one in kept}
         for place, one in enumerate(slices):
@@ -76,7 +86,7 @@ def open_files(
         files, named = zip(
             *((f, n) for f, n in zip(files, named, strict=True) if id(f) not in broken), strict=True
         )
-        new = Outputs.like(named, files, kept, view)
+        new = Outputs.like(named, files, kept, partial(_of_result, view=view, size=size, fit=fit))
         sources.append(pictures)
         for one, (place, number) in zip(kept, new.places, strict=True):
             several = one.file.header.slices > 1
@@ -84,7 +94,17 @@ def open_files(
             own_name = stem(one.file.path) + ending
             items.append(Item(new.names[place] + ending, own_name, str(one)))
         outputs = outputs.joined(new)
-    return InputImages(items, sources, shape, files=outputs, scale=scale, unreadable=unreadable)
+    return InputImages(
+        items, sources, shape, files=outputs, scale=scale, unreadable=unreadable, fit=fit
+    )
+
+
+def _of_result(header: Header, *, view: View, size: tuple[int, int], fit: Fit) -> Window:
+    """The part of a file's pictures that results are of, and its height and width in these."""
+    part = window(header, view)
+    if fit != "pad":  # cropped by the view, or of the picture's own size
+        return part
+    return part._replace(shape=placed((part.height, part.width), size, fit).inner)
 
 
 def _paths(word: str, split: str) -> tuple[list[Path], str | None]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from ddib_jax.data.declared import Outputs
-from ddib_jax.data.fitting import Fitted, WholePictures, restored
+from ddib_jax.data.fitting import Fit, Fits, Fitted, WholePictures, restored
 from ddib_jax.data.pictures import MAX_PIXELS, Pictures
 from ddib_jax.data.scale import Scale
 from ddib_jax.data.sources import ImageSource
@@ -54,8 +54,10 @@ class InputImages:
         files: Outputs | None = None,
         scale: Scale | None = None,
         unreadable: Sequence[str] = (),
+        fit: Fit = "crop",
     ):
         self.items, self._sources, self._shape = items, sources, shape
+        self._fit: Fit = fit
         self._places: list[Fitted | None] = []
         for source in sources:
             self._places += getattr(source, "places", [None] * len(source))
@@ -87,11 +89,20 @@ class InputImages:
             return self._files
         return Outputs.plain(self.names, (*self._shape[:2], channels), scale)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """What results in the images' own units need besides them, as arrays; {} for 8-bit RGB."""
-        if self.scale is None:
-            return {}
-        return self.outputs(self.scale, self.scale.channels).to_arrays(self.scale)
+    def to_arrays(self, *, overlap: float) -> dict[str, np.ndarray]:
+        """What whoever decodes the images' latents needs besides these, as arrays.
+
+        The files of results in their own units, and how pictures were fitted; {} for 8-bit RGB that
+        is cropped. overlap: of the windows, where they are taken in some.
+        """
+        found: dict[str, np.ndarray] = {}
+        if self.scale is not None:
+            found |= self.outputs(self.scale, self.scale.channels).to_arrays(self.scale)
+        if self._fit != "crop":
+            whole = (self._shape[0], self._shape[1])
+            places = tuple(place or Fitted(whole, whole, whole) for place in self._places)
+            found |= Fits(self._fit, overlap if self._fit == "tile" else None, places).to_arrays()
+        return found
 
     @property
     def alike(self) -> int:

@@ -58,10 +58,6 @@ def open_inputs(
     if any(word.startswith("p") for word in declared):
         raise ValueError("A percentile is of training images; give the range in numbers (--range).")
     if scale is not None or declared:
-        if fit != "crop":
-            raise ValueError(
-                f"Files in their own units are cropped; leave --fit {fit} or the range out."
-            )
         return open_files(
             inputs,
             shape,
@@ -72,6 +68,7 @@ def open_inputs(
             count=count,
             scale=scale,
             declared=declared,
+            fit=fit,
         )
     reading = Reading() if reading is None else reading
     if not inputs or (limit is not None and limit < 1):
@@ -113,10 +110,10 @@ def open_inputs(
             pictures = Pictures(paths, view, read_image, skip_unreadable=skip)
         else:
             view = replace(view, image_size=None)
-            pictures = WholePictures(paths, shape, fit, view, skip_unreadable=skip)
+            pictures = WholePictures(paths, shape, fit, view, read_image, skip_unreadable=skip)
         sources.append(pictures)
         items += [mine[place] for place in pictures.readable]
-    return InputImages(items, sources, shape)
+    return InputImages(items, sources, shape, fit=fit)
 
 
 def check_apart(out: str | Path, inputs: Sequence[str]) -> None:

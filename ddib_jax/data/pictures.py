@@ -210,7 +210,7 @@ class Pictures:
         indices = np.asarray(indices)
         loaded = self._view.loaded
         if loaded is None or self._view.crop != "random":
-            return _floats(self._read_again(indices[part]))
+            return floats(self._read_again(indices[part]))
         height, width = self.image_shape[:2]
         room = loaded[0] - height
         # Drawn for the whole batch and then cut, as `part` demands.
@@ -223,7 +223,7 @@ class Pictures:
             image[y : y + height, x : x + width]
             for image, (y, x) in zip(pixels, corners[part], strict=True)
         ]
-        return _floats(np.stack(crops))
+        return floats(np.stack(crops))
 
     def _read_again(self, indices: Int[np.ndarray, " m"]) -> Pixels:
         """The fitted pixels of some items, from memory where they are kept."""
@@ -284,7 +284,8 @@ class Pictures:
             return error
 
 
-def _floats(pixels: Pixels) -> Float[np.ndarray, "n h w c"]:
+def floats(pixels: Pixels) -> Float[np.ndarray, "n h w c"]:
+    """Bytes or floats as float32 in [-1, 1]."""
     return to_float(pixels) if pixels.dtype == np.uint8 else pixels
 
 

@@ -4,11 +4,13 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from ddib_jax.data.captions import METADATA, TEXT, CaptionFiles
@@ -86,6 +88,17 @@ def captioned_files(
     if not captions and directory.name.casefold() in _SPLIT_OF and above.is_file():
         captions = CaptionFiles((above,), within=directory)
     return sorted(found.images, key=lambda path: path.parts), captions
+
+
+def labels_of(
+    directory: Path, paths: Sequence[Path]
+) -> tuple[Int[np.ndarray, " n"] | None, tuple[str, ...]]:
+    """The labels of files and the names of their classes, where every one lies in a folder."""
+    within = [path.relative_to(directory).parts for path in paths]
+    if not all(len(parts) > 1 for parts in within):
+        return None, ()
+    classes = tuple(sorted({parts[0] for parts in within}))
+    return np.asarray([classes.index(parts[0]) for parts in within], np.int32), classes
 
 
 def part_of(word: str, split: str) -> tuple[Path, str | None] | None:

@@ -4,11 +4,13 @@
 """
 
 from ddib_jax.evaluation.comparison import Comparison, compare, network_features
+from ddib_jax.evaluation.perceptual import Perceptual
 from ddib_jax.evaluation.rows import Classifier, classify, evaluate, metric_row
 
 __all__ = [
     "Classifier",
     "Comparison",
+    "Perceptual",
     "classify",
     "compare",
     "evaluate",

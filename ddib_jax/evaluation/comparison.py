@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ddib_jax.evaluation.perceptual import Perceptual
 from ddib_jax.evaluation.rows import Classifier, classify, metric_row
-from ddib_jax.metrics.fidelity_rows import FIDELITY, dice_above, value_distributions
+from ddib_jax.metrics.fidelity_rows import FIDELITY, PAIRS, dice_above, value_distributions
 from ddib_jax.metrics.metric import Metric
 from ddib_jax.nets.efficientnet import SIZE
 from ddib_jax.runs import MetricRow
@@ -53,35 +54,43 @@ def compare(
     *,
     paired: bool = True,
     data_range: float = 255.0,
+    low: float = 0.0,
     thresholds: Sequence[float] = (),
     features: tuple[np.ndarray, np.ndarray] | None = None,
+    perceptual: Perceptual | None = None,
     names: Sequence[str] | None = None,
+    files: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Comparison:
     """Every figure of two sets of pictures [h w c] in [-1, 1], each with its 95 % interval.
 
     paired: whether the n-th result should equal the n-th reference; pairs are then measured one by
     one (`metrics.FIDELITY`), and may be of different sizes. data_range: the width of the range of
-    values that [-1, 1] stands for, in whose unit errors are stated. thresholds: in that unit, for
-    Dice's coefficient. features: of results [n d] and references [m d], by one network, for
-    Frechet and kernel distances, precision and recall. names: of the pairs, for errors.
+    values that [-1, 1] stands for, in whose unit errors are stated, and low what -1 is there.
+    thresholds: in that unit, for Dice's coefficient. features: of results [n d] and references
+    [m d], by one network, for Frechet and kernel distances, precision and recall. names: of the
+    pairs, for errors. files: of each result [n] and of each reference [m] the number of its file;
+    pictures of one file, slices of a volume, are not independent of each other, and count together
+    as one, their mean, but for their features.
 
     Both iterables are taken once and one picture at a time.
 
     Raises:
-        ValueError: the pictures of a pair differ in shape, paired sets in number, or a set is
-            empty.
+        ValueError: the pictures of a pair differ in shape, those of a set in their number of
+            channels, paired sets in number, or a set is empty.
     """
-    pairwise = {name: metric for name, metric in FIDELITY.items() if "result" in metric.takes}
-    pairwise |= {f"dice_{threshold:g}": dice_above(threshold) for threshold in thresholds}
+    pairwise = {name: metric for name, metric in FIDELITY.items() if metric.group == PAIRS}
+    if perceptual is None:
+        del pairwise["lpips"]
+    pairwise |= {f"dice_{threshold:g}": dice_above(threshold, low=low) for threshold in thresholds}
     values: dict[str, list[float]] = {name: [] for name in pairwise} if paired else {}
-    samples: dict[str, Any] = {"data_range": data_range}
+    samples: dict[str, Any] = {"data_range": data_range, "perceptual": perceptual}
     distributions: tuple[list, list] = ([], [])
     if paired:
         for index, (result, reference) in enumerate(zip(results, references, strict=True)):
             _check_pair(result, reference, str(index) if names is None else names[index])
             pair = {"result": result, "reference": reference}
             found = {name: _scaled(picture, data_range) for name, picture in pair.items()}
-            found |= samples
+            found |= samples | {f"{name}_unit": picture[None] for name, picture in pair.items()}
             for name, metric in pairwise.items():
                 values[name].append(_value(metric, found))
             _distributed(distributions[0], found["result"], data_range)
@@ -94,16 +103,17 @@ def compare(
     if 0 in counts:
         raise ValueError(f"There are {counts[0]} results and {counts[1]} references to compare.")
     rows = [
-        metric_row(name, pairwise[name], _estimate(pairwise[name], found))
+        metric_row(name, pairwise[name], _estimate(pairwise[name], found, files and files[0]))
         for name, found in values.items()
     ]
-    if min(counts) >= _FEWEST:
-        names = ("result_distributions", "reference_distributions")
-        samples |= dict(zip(names, map(np.concatenate, distributions), strict=True))
+    if min(counts if files is None else [len(set(own)) for own in files]) >= _FEWEST:
+        kinds = ("result_distributions", "reference_distributions")
+        for kind, part, own in zip(kinds, distributions, files or (None, None), strict=True):
+            samples[kind] = _by_file(_joined(part), own)
         if features is not None:
             samples |= dict(zip(("result_features", "reference_features"), features, strict=True))
         for name, metric in FIDELITY.items():
-            if name not in pairwise and metric.available(samples):
+            if metric.group != PAIRS and metric.available(samples):
                 rows.append(metric_row(name, metric, metric(samples)))
     return Comparison(tuple(rows), {name: np.asarray(found) for name, found in values.items()})
 
@@ -135,6 +145,11 @@ def _check_pair(result: np.ndarray, reference: np.ndarray, name: str) -> None:
 
 
 def _resized(picture: Picture) -> Float[np.ndarray, "k l 3"]:
+    if picture.shape[2] not in (1, 3):
+        raise ValueError(
+            f"The network's features are of grey and RGB pictures, and these have"
+            f" {picture.shape[2]} channels; leave the features out."
+        )
     channels = np.broadcast_to(picture, (*picture.shape[:2], 3))
     planes = [
         Image.fromarray(np.ascontiguousarray(channels[..., c], np.float32)).resize(
@@ -154,12 +169,39 @@ def _value(metric: Metric, samples: dict[str, Any]) -> float:
     return float(metric.measure(*(samples[name] for name in metric.takes))[0])
 
 
-def _estimate(metric: Metric, values: Sequence[float]) -> Any:
+def _estimate(metric: Metric, values: Sequence[float], files: Sequence[int] | None) -> Any:
     assert metric.summarise is not None
-    return metric.summarise(np.asarray(values))
+    return metric.summarise(_by_file(np.asarray(values)[:, None], files)[:, 0])
+
+
+def _by_file(
+    rows: Float[np.ndarray, "n ..."], files: Sequence[int] | None
+) -> Float[np.ndarray, "m ..."]:
+    """The means of rows by their file; of values that are not finite none where others are."""
+    if files is None or len(set(files)) == len(files):
+        return rows
+    found = []
+    for file in dict.fromkeys(files):
+        own = rows[np.asarray(files) == file]
+        finite = np.isfinite(own).reshape(len(own), -1).all(axis=1)
+        found.append(own[finite].mean(axis=0) if finite.any() else own[0])
+    return np.stack(found)
 
 
 def _distributed(found: list, picture: np.ndarray, data_range: float) -> None:
     """Add the distribution of a picture's values; grey has that of three equal channels."""
     distribution = value_distributions(picture, data_range=data_range)
-    found.append(np.broadcast_to(distribution, (*distribution.shape[:2], 3)).astype(np.float32))
+    if distribution.shape[2] == 1:
+        distribution = np.broadcast_to(distribution, (*distribution.shape[:2], 3))
+    found.append(distribution.astype(np.float32))
+
+
+def _joined(distributions: Sequence[np.ndarray]) -> np.ndarray:
+    """Distributions [1 bins c] as one array; ValueError for unlike numbers of channels."""
+    if len(channels := {each.shape[2] for each in distributions}) > 1:
+        found = " and ".join(map(str, sorted(channels)))
+        raise ValueError(
+            f"The pictures of one set have {found} channels, grey ones counted as 3; compare those"
+            " of each number by themselves."
+        )
+    return np.concatenate(distributions)

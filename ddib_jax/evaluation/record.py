@@ -1,21 +1,21 @@
 """What `ddib evaluate` says of two sets of pictures: contents of a `runs.Run`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from ddib_jax.data.png import to_bytes
+from ddib_jax.data.png import displayed, to_bytes
 from ddib_jax.evaluation.comparison import Comparison, NamedSet
-from ddib_jax.metrics.fidelity_rows import FIDELITY
+from ddib_jax.metrics.fidelity_rows import FIDELITY, PAIRS
 from ddib_jax.runs import MetricRow, Table
 
 CASES = 6
 """Worst pairs of a page, and as many best ones."""
 _SIDE = 256
 """Pixels of a side of a case's pictures at most."""
-RANKINGS = tuple(name for name in FIDELITY if "result" in FIDELITY[name].takes)
+RANKINGS = tuple(name for name in FIDELITY if FIDELITY[name].group == PAIRS)
 """Metrics of pairs by which cases may be ranked."""
 
 
@@ -42,7 +42,7 @@ def evaluation_record(
     arrays: dict[str, np.ndarray] = {}
     texts = {"summary": summary}
     if comparison.values:
-        order = _ranked(comparison.values[rank_by], rank_by)
+        order = _ranked(comparison.values, rank_by)
         tables["images"] = _per_image(comparison.values, results.names, order)
         count = min(CASES, (len(order) + 1) // 2)
         for kind, chosen in (("worst", order[:count]), ("best", order[::-1][:count])):
@@ -56,7 +56,7 @@ def evaluation_record(
     else:
         for name, pictures in (("results", results), ("references", references)):
             count = min(2 * CASES, len(pictures))
-            arrays[name] = _framed([to_bytes(_small(pictures[i])) for i in range(count)])
+            arrays[name] = _framed([_shown(pictures[i]) for i in range(count)])
     return {"metrics": comparison.rows, "tables": tables, "texts": texts, "arrays": arrays}
 
 
@@ -76,8 +76,9 @@ def _per_image(
     return Table(("image", *values), tuple(rows), "Every pair, the worst first")
 
 
-def _ranked(values: Float[np.ndarray, " n"], name: str) -> list[int]:
-    """The indices of pairs, the worst first; those without a value are left to the end."""
+def _ranked(found: Mapping[str, Float[np.ndarray, " n"]], name: str) -> list[int]:
+    """The indices of pairs that have a value, the worst first."""
+    values = found.get(name, np.full(1, np.nan))
     measured = np.flatnonzero(~np.isnan(values))
     if not len(measured):
         raise ValueError(
@@ -96,10 +97,15 @@ def _cases(
         for a, b in pairs
     ]
     return {
-        f"{kind}_result": _framed([to_bytes(_small(a)) for a, _ in pairs]),
-        f"{kind}_reference": _framed([to_bytes(_small(b)) for _, b in pairs]),
+        f"{kind}_result": _framed([_shown(a) for a, _ in pairs]),
+        f"{kind}_reference": _framed([_shown(b) for _, b in pairs]),
         f"{kind}_error": _framed([error.astype(np.float32) for error in errors]),
     }
+
+
+def _shown(picture: np.ndarray) -> np.ndarray:
+    """A picture as bytes that people can see, small enough for a page."""
+    return to_bytes(displayed(_small(picture)))
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -104,6 +104,13 @@ FIDELITY: Mapping[str, Metric] = {
     "histogram_drift": _of_pairs(
         "Histogram drift of a picture", fidelity.histogram_drift, _PAIR, better="lower"
     ),
+    "lpips": _of_pairs(
+        "LPIPS",
+        lambda result, reference, perceptual: perceptual(result, reference),
+        ("result_unit", "reference_unit", "perceptual"),
+        better="lower",
+        note="of pictures of at least 31 pixels a side",
+    ),
     "set_histogram_drift": Metric(
         "Histogram drift of the sets",
         ("result_distributions", "reference_distributions", "data_range"),
@@ -148,16 +155,20 @@ FIDELITY: Mapping[str, Metric] = {
     ),
 }
 """Name -> metric, of the samples `result` and `reference` [n h w c], `data_range`, the features
-`result_features` and `reference_features` [n d], and `result_distributions` and
-`reference_distributions` (`value_distributions`).
+`result_features` and `reference_features` [n d], `result_distributions` and
+`reference_distributions` (`value_distributions`), and for LPIPS `result_unit` and `reference_unit`
+[n h w c] in [-1, 1] with `perceptual`, which is called with both.
 """
 
 
-def dice_above(threshold: float) -> Metric:
-    """Dice's coefficient of the pixels above a threshold, as a metric of pairs."""
+def dice_above(threshold: float, *, low: float = 0.0) -> Metric:
+    """Dice's coefficient of the pixels above a threshold, as a metric of pairs.
+
+    low: what 0 of the samples is in the threshold's unit.
+    """
     return _of_pairs(
         f"Dice above {threshold:g}",
-        partial(fidelity.dice, threshold=threshold),
+        partial(fidelity.dice, threshold=threshold - low),
         _PAIR,
         better="higher",
         note="of pairs of which either exceeds it",

@@ -15,6 +15,7 @@ from ddib_jax.pretrained.guided_diffusion import (
     load_noisy_classifier,
     to_guided_diffusion,
 )
+from ddib_jax.pretrained.lpips import load_lpips
 from ddib_jax.pretrained.native import (
     describe,
     load_model,
@@ -41,6 +42,7 @@ __all__ = [
     "load_diffusers",
     "load_efficientnet",
     "load_guided_diffusion",
+    "load_lpips",
     "load_model",
     "load_network",
     "load_noisy_classifier",

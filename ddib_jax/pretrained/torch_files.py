@@ -1,7 +1,7 @@
 """Tensors of a file, one at a time, without torch.
 
-Files are safetensors, or the zip files of `torch.save`, whose pickle is read by an unpickler that
-runs nothing.
+Files are safetensors, or those of `torch.save`, whose pickle is read by an unpickler that runs
+nothing.
 """
 
 import json
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ddib_jax.pretrained.torch_legacy import is_legacy, read_legacy
 from ddib_jax.pretrained.wrapped import contained, unwrapped
 
 INDEX = ".index.json"
@@ -78,6 +79,10 @@ class _Unpickler(pickle.Unpickler):
     functions of our own for them, and refuses every other one before it is called.
     """
 
+    def __init__(self, file: Any):
+        super().__init__(file)
+        self.dtypes: dict[str, Any] = {}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
@@ -92,11 +97,12 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, reference: tuple) -> tuple[str, Any]:
         """The entry of a storage and its type, in place of the storage."""
         _, storage, entry, *_ = reference
+        self.dtypes[entry] = _STORAGES[storage]
         return entry, _STORAGES[storage]
 
 
 class TorchFile(Mapping):
-    """A state dict that `torch.save` wrote (torch 1.6 and later).
+    """A state dict that `torch.save` wrote, as zip files or as before torch 1.6.
 
     It may lie within another dict, as a training keeps it (`contained`). A tensor is read from disk
     when it is asked for. Raises ValueError for a damaged file, one that
@@ -105,20 +111,12 @@ class TorchFile(Mapping):
     """
 
     def __init__(self, path: Path, weights: str | None = None):
-        self.path = path
+        self.path, self._root = path, ""
+        self._places: dict[str, tuple[int, int]] | None = None
         try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-                pickled = next((name for name in names if name.endswith("/data.pkl")), None)
-                if pickled is None:
-                    raise ValueError("it is a zip file that torch did not write")
-                self._root = pickled.removesuffix("data.pkl")
-                with archive.open(pickled) as file:
-                    state = _Unpickler(file).load()
+            state = self._load()
         except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{path} cannot be read: it is cut short, or not of torch 1.6 or later ({error})."
-            ) from error
+            raise ValueError(f"{path} cannot be read: it is cut short ({error}).") from error
         except _UNPICKLABLE as error:
             raise ValueError(f"{path} is refused: {error}.") from error
         if not isinstance(state, dict):
@@ -143,11 +141,34 @@ class TorchFile(Mapping):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def _load(self) -> Any:
+        """The pickled object, with records in place of tensors."""
+        if is_legacy(self.path):
+            state, self._places = read_legacy(self.path, _Unpickler)
+            return state
+        with zipfile.ZipFile(self.path) as archive:
+            names = archive.namelist()
+            pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+            if pickled is None:
+                raise ValueError("it is a zip file that torch did not write")
+            self._root = pickled.removesuffix("data.pkl")
+            with archive.open(pickled) as file:
+                return _Unpickler(file).load()
+
+    def _stored(self, entry: str) -> bytes:
+        """The values of a storage."""
+        if self._places is None:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(f"{self._root}data/{entry}")
+        offset, length = self._places[entry]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                flat = np.frombuffer(archive.read(f"{self._root}data/{tensor.entry}"), tensor.dtype)
+            flat = np.frombuffer(self._stored(tensor.entry), tensor.dtype)
         except (zipfile.BadZipFile, *_UNREADABLE) as error:
             raise ValueError(
                 f"{self.path} is damaged: '{name}' cannot be read ({error})."

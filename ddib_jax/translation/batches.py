@@ -11,6 +11,8 @@ from jaxtyping import Float
 from ddib_jax import parallel
 from ddib_jax.bridge import Bridge, as_floats, check_shape
 from ddib_jax.diffusion import DiffusionModel
+from ddib_jax.parallel import BATCH_AXIS
+from ddib_jax.tiling import Tiling
 from ddib_jax.types import AnyArray, HostImages, Images
 
 
@@ -54,6 +56,30 @@ def to_images(
     return parallel.map_batches(
         DiffusionModel.to_image, model, data, batch_size=batch_size, progress=progress
     )
+
+
+def over_devices(
+    fn: Callable, tree: Any, batch: Any, *, batch_size: int, progress: Callable = iter
+) -> Any:
+    """`parallel.map_batches` over images, and where there are more devices, over their windows.
+
+    Of models of large pictures (`tiling.Tiling`) each device then denoises a share of the windows
+    of every picture, and all follow one ODE together.
+    """
+    length = len(jax.tree.leaves(batch)[0])
+    nodes, structure = jax.tree.flatten(tree, is_leaf=_is_tiling)
+    few = min(length, batch_size) < jax.local_device_count()
+    together = few and any(map(_is_tiling, nodes))
+    if together:
+        nodes = [node.replace(axis=BATCH_AXIS) if _is_tiling(node) else node for node in nodes]
+        tree = jax.tree.unflatten(structure, nodes)
+    return parallel.map_batches(
+        fn, tree, batch, batch_size=batch_size, together=together, progress=progress
+    )
+
+
+def _is_tiling(node: Any) -> bool:
+    return isinstance(node, Tiling)
 
 
 def moments(latents: Float[AnyArray, "n ..."]) -> Float[AnyArray, "n 2"]:

@@ -10,7 +10,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ddib_jax import parallel
 from ddib_jax.bridge import (
     Auxiliary,
     Bridge,
@@ -25,6 +24,7 @@ from ddib_jax.translation.batches import (
     conditions,
     finite_floats,
     moments,
+    over_devices,
     to_data,
     to_images,
     under,
@@ -63,7 +63,7 @@ def encode(
             ),
         )
     batch = {"image": images} | conditions(cond)
-    latents, value, residual, evaluations = parallel.map_batches(
+    latents, value, residual, evaluations = over_devices(
         _encode_batch, bridge, batch, batch_size=batch_size, progress=progress
     )
     check_solved(bridge.solver, residual)
@@ -123,7 +123,7 @@ def decode(
                 f" {len(latents)}; give those that came with it."
             )
         batch["value"], aux = aux.value, replace(aux, value=None)
-    images, residual = parallel.map_batches(
+    images, residual = over_devices(
         _decode_batch, (bridge, aux), batch, batch_size=batch_size, progress=progress
     )
     check_solved(bridge.solver, residual)
@@ -165,13 +165,11 @@ def sample(
     latents = finite_floats(latents, "latents")
     check_shape(bridge.model, latents, "latents")
     batch = {"latent": latents} | conditions(cond)
-    images = parallel.map_batches(
-        _sample_batch, bridge, batch, batch_size=batch_size, progress=progress
-    )
+    images = over_devices(_sample_batch, bridge, batch, batch_size=batch_size, progress=progress)
     return check_finite(images, "images")
 
 
-# The functions below are mapped over batches: `parallel.map_batches` compiles each once.
+# The functions below are mapped over batches: `over_devices` compiles each once.
 
 
 def _encode_batch(bridge, batch):

@@ -23,7 +23,7 @@ class LatentFile(NamedTuple):
     """Names and latents [n h w c], the mark of their model, an auxiliary state or none.
 
     The mark is `Condition.mark`: the model's fingerprint and its condition. more: arrays of other
-    names that are kept beside them, "pixels/..." (`Outputs.to_arrays`).
+    names that are kept beside them, "pixels/..." and "fit/..." (`InputImages.to_arrays`).
     """
 
     names: list[str]
@@ -149,7 +149,7 @@ def _auxiliary(arrays: Any) -> Auxiliary:
 
 
 def _kept(arrays: Any) -> dict[str, np.ndarray]:
-    return {name: arrays[name] for name in arrays if name.startswith("pixels/")}
+    return {name: arrays[name] for name in arrays if name.startswith(("pixels/", "fit/"))}
 
 
 def _check_arrays(path: Path, what: str) -> None:

@@ -22,7 +22,7 @@ from ddib_jax.bridge import (
     warn_of_meeting,
 )
 from ddib_jax.perturbations import acts_before_latent, at, needs
-from ddib_jax.translation.batches import finite_floats, to_data
+from ddib_jax.translation.batches import finite_floats, over_devices, to_data
 from ddib_jax.translation.driver import decode, encode
 from ddib_jax.translation.translations import image_keys, translate
 from ddib_jax.types import Image, Images, Keys, Perturbation, PRNGKey, Scalar, Translator
@@ -229,6 +229,6 @@ def _decoded(ddib: DDIB, latents: Images, perturbed: np.ndarray, **options) -> n
     if ddib.coupling is None:
         return decode(ddib.bridges()[1], perturbed, **options)
     batch = {"latent": latents, "perturbed": perturbed}
-    images, residual = parallel.map_batches(_decode_latents, ddib, batch, **options)
+    images, residual = over_devices(_decode_latents, ddib, batch, **options)
     check_solved(ddib.target.solver, residual)
     return check_finite(images, "translations")

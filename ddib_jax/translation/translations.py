@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from ddib_jax import parallel
 from ddib_jax.bridge import (
     DDIB,
     check_finite,
@@ -23,7 +22,7 @@ from ddib_jax.bridge import (
     warn_of_latents,
     warn_of_meeting,
 )
-from ddib_jax.translation.batches import finite_floats, moments
+from ddib_jax.translation.batches import finite_floats, moments, over_devices
 from ddib_jax.types import Checked, HostImages, Images, Keys, PRNGKey, Translator
 
 
@@ -127,7 +126,7 @@ def _translated(
     if conds is not None:
         batch["conds"] = tuple(conds)
     method, own = _split_references(method, len(images), apart=conds is not None)
-    translations, latents, residuals = parallel.map_batches(
+    translations, latents, residuals = over_devices(
         batched,
         (method, jax.random.key(0) if key is None else key),
         batch | own,
@@ -140,7 +139,7 @@ def _translated(
     return check_finite(translations, "translations"), latents
 
 
-# The functions below are mapped over batches: `parallel.map_batches` compiles each once.
+# The functions below are mapped over batches: `over_devices` compiles each once.
 
 
 def _translate_with_latents_batch(tree, batch):

@@ -49,6 +49,13 @@ def tiny_model(seed, size=8, channels=3):
     )
 
 
+def scaled(folder, name, seed, scale, size=8):
+    """A tiny model that says what its values mean."""
+    model = tiny_model(seed, size=size, channels=scale.channels)
+    facts = {"pixels": scale.to_json(), "data": {}, "training": {}}
+    return pretrained.save_model(folder / name, model, facts=facts)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A folder of tiny models: here, there (8 x 8 colour), grey (8 x 8), large (16 x 16)."""

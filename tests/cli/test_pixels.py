@@ -13,16 +13,9 @@ from ddib_jax.cli.pixels import scale_of
 from ddib_jax.data.formats import find_files, read_file
 from ddib_jax.data.scale import Scale
 
-from .conftest import tiny_model
+from .conftest import scaled, tiny_model
 
 OPTIONS = "--steps 4 --grid uniform --batch-size 4"
-
-
-def scaled(folder, name, seed, scale, size=8):
-    """A tiny model that says what its values mean."""
-    model = tiny_model(seed, size=size, channels=scale.channels)
-    facts = {"pixels": scale.to_json(), "data": {}, "training": {}}
-    return pretrained.save_model(folder / name, model, facts=facts)
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,7 @@ def test_a_volume_is_written_when_its_last_slice_is_there(tmp_path):
 def test_what_files_of_latents_keep(tmp_path):
     np.save(tmp_path / "scan.npy", np.zeros((3, 20, 20), np.uint16))
     images = inputs_of(tmp_path / "scan.npy")
-    arrays = images.to_arrays()
+    arrays = images.to_arrays(overlap=0.5)
     files, scale = Outputs.from_arrays(arrays, 3, "l.npz")
     assert (files, scale) == (images.outputs(images.scale, 1), images.scale)
     assert Outputs.from_arrays({}, 3, "l.npz") == (None, None)

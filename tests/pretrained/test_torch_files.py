@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ddib_jax.pretrained.torch_files import open_weights
+from ddib_jax.pretrained.torch_legacy import MAGIC
 from ddib_jax.pretrained.torch_writer import save_state_dict
 
 STATE = {
@@ -50,8 +51,9 @@ def test_torch_reads_what_is_written(file):
     assert all(np.array_equal(weights[key].numpy(), STATE[key]) for key in STATE)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int64", "bool"])
-def test_what_torch_wrote_is_read(tmp_path, dtype):
+def test_what_torch_wrote_is_read(tmp_path, dtype, zipped):
     torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
     whole = torch.arange(24).reshape(4, 6).to(getattr(torch, dtype))
     state = {
@@ -61,13 +63,31 @@ def test_what_torch_wrote_is_read(tmp_path, dtype):
         "parameter": torch.nn.Parameter(whole.float()),
         "none": whole[:0],
     }
-    torch.save(state, tmp_path / "model.pt")
+    torch.save(state, tmp_path / "model.pt", _use_new_zipfile_serialization=zipped)
     weights = open_weights(tmp_path / "model.pt")
     for key, value in state.items():
         assert weights[key].shape == tuple(value.shape)
         assert np.array_equal(
             weights[key].astype(np.float64), value.detach().to(torch.float64).numpy()
         )
+
+
+def test_an_old_file_that_is_cut_short_or_runs_code_is_refused(tmp_path, monkeypatch):
+    """Of torch before 1.6."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra 'parity')")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "old.pt"
+    torch.save({"a": torch.ones(100)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    for length in (len(data) - 1, len(data) - 300, 40, 20):
+        path.write_bytes(data[:length])
+        with pytest.raises(ValueError, match=r"old\.pt is refused: "):
+            open_weights(path)
+    parts = [pickle.dumps(part, protocol=2) for part in (MAGIC, 1001, {}, {"a": Runs()}, [])]
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(ValueError, match=r"old\.pt is refused: it wants to run (posix|nt)\.system"):
+        open_weights(path)
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_a_pickle_that_wants_to_run_code_is_refused(file, tmp_path, monkeypatch):

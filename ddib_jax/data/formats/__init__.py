@@ -1,7 +1,7 @@
 """Files of pictures and volumes as they are: values in their own units, type and header kept."""
 
 from ddib_jax.data.formats.dicom import DICOM
-from ddib_jax.data.formats.header import FileFormat, Header, Values, rescaled, stored
+from ddib_jax.data.formats.header import Box, FileFormat, Header, Parts, Values, rescaled, stored
 from ddib_jax.data.formats.nifti import NIfTI
 from ddib_jax.data.formats.numpy_files import NPY, NPZ
 from ddib_jax.data.formats.pictures import Picture
@@ -10,10 +10,12 @@ from ddib_jax.data.formats.registry import (
     FORMATS,
     PictureFile,
     Slice,
+    can_be_parted,
     find_files,
     format_named,
     is_file,
     read_file,
+    read_part,
     slices_of,
     stem,
     write_file,
@@ -27,17 +29,21 @@ __all__ = [
     "NPZ",
     "PNG",
     "TIFF",
+    "Box",
     "FileFormat",
     "Header",
     "NIfTI",
+    "Parts",
     "Picture",
     "PictureFile",
     "Slice",
     "Values",
+    "can_be_parted",
     "find_files",
     "format_named",
     "is_file",
     "read_file",
+    "read_part",
     "rescaled",
     "slices_of",
     "stem",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -56,6 +56,34 @@ class Header:
             return cls(shape=(int(height), int(width), int(channels)), **values)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ValueError(f"A file's header cannot be read ({error}).") from error
+
+
+class Box(NamedTuple):
+    """A part of a slice, in its pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """Its columns."""
+        return slice(self.left, self.left + self.width)
+
+
+@runtime_checkable
+class Parts(Protocol):
+    """A file that gives parts of its slices without the rest being read."""
+
+    def part(self, number: int, box: Box) -> Shaped[np.ndarray, "h w c"]:
+        """A part of slice `number`, as its values are stored; ValueError where it is damaged."""
+        ...
 
 
 @runtime_checkable

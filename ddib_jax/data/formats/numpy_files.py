@@ -6,8 +6,17 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from jaxtyping import Shaped
 
-from ddib_jax.data.formats.header import Header, Plain, Values, checked_dtype, in_units, stored
+from ddib_jax.data.formats.header import (
+    Box,
+    Header,
+    Plain,
+    Values,
+    checked_dtype,
+    in_units,
+    stored,
+)
 
 _MOST = 16
 """Channels: the last axis of three is taken for them up to here, for columns beyond."""
@@ -45,6 +54,18 @@ class NPY(Plain):
         height, width, channels, slices = (sizes[axis] for axis in "hwcs")
         fields |= {"layout": layout}
         return Header("npy", suffix, dtype, (height, width, channels), slices, fields=fields)
+
+
+class NPYParts:
+    """Parts of an array that is mapped into memory."""
+
+    def __init__(self, path: Path, header: Header):
+        array = _loaded(path, mapped=True)
+        self._values = array.reshape(header.slices, *header.shape)
+
+    def part(self, number: int, box: Box) -> Shaped[np.ndarray, "h w c"]:
+        """A part of a slice, as its values are stored."""
+        return np.asarray(self._values[number, box.rows, box.columns])
 
 
 class NPZ(NPY):

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +13,21 @@ import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.data.formats.dicom import DICOM
-from ddib_jax.data.formats.header import FileFormat, Header, Values, rescaled
+from ddib_jax.data.formats.header import (
+    Box,
+    FileFormat,
+    Header,
+    Parts,
+    Values,
+    in_units,
+    rescaled,
+)
 from ddib_jax.data.formats.nifti import NIfTI
-from ddib_jax.data.formats.numpy_files import NPY, NPZ
+from ddib_jax.data.formats.numpy_files import NPY, NPZ, NPYParts
 from ddib_jax.data.formats.pictures import Picture
 from ddib_jax.data.formats.png import PNG
 from ddib_jax.data.formats.tiff import TIFF
+from ddib_jax.data.formats.tiff_parts import tiff_parts
 from ddib_jax.data.scale import Scale
 
 FORMATS: dict[str, FileFormat] = {
@@ -31,6 +40,9 @@ FORMATS: dict[str, FileFormat] = {
     "dicom": DICOM(),
 }
 """Name -> reader and writer of a kind of file."""
+
+PARTS: dict[str, Callable[[Path, Header], Parts]] = {"tiff": tiff_parts, "npy": NPYParts}
+"""Formats of which parts are read without the rest -> what reads them."""
 
 _NAMED = 10
 _SLOPED = ("nifti", "dicom")
@@ -153,6 +165,25 @@ def read_slice(one: Slice) -> Float[np.ndarray, "h w c"]:
         return _volume(_Hashed(one.file))[one.number]
 
 
+def can_be_parted(header: Header) -> bool:
+    """Whether parts of a file are read without the rest of it."""
+    return header.format in PARTS
+
+
+def read_part(one: Slice, box: Box) -> Float[np.ndarray, "h w c"] | None:
+    """A part of a picture in its file's units, of which nothing else is read where that can be.
+
+    None where the part holds NaN, infinity or what the file calls no data. Files are kept open.
+    Raises as `read_file` does.
+    """
+    header = one.file.header
+    if not can_be_parted(header):
+        return read_slice(one)[box.rows, box.columns]
+    values = in_units(header, _parts(_Hashed(one.file)).part(one.number, box))
+    none = header.nodata is not None and (values == np.float32(header.nodata)).any()
+    return None if none or not np.isfinite(values).all() else values
+
+
 def write_file(folder: Path, name: str, header: Header, values: Values, scale: Scale) -> Path:
     """Write values [s h w c] as `folder`/`name` with the header's suffix; the path.
 
@@ -214,6 +245,12 @@ class _Hashed:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+
+@lru_cache(maxsize=64)
+def _parts(key: _Hashed) -> Parts:
+    """The parts of a file, which stays open."""
+    return PARTS[key.file.header.format](key.file.path, key.file.header)
 
 
 @lru_cache(maxsize=2)

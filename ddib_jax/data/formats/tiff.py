@@ -31,6 +31,10 @@ _PLAIN = {1, 8, 32946, 34925}
 """Compressions that tifffile packs by Python's own library: none, deflate, LZMA."""
 _LOSSLESS = _PLAIN | {5, 32773, 50000}
 _LOG = threading.Lock()
+NO_CODEC = (
+    "its compression needs imagecodecs: install ddib_jax[tiff], or save it with deflate or without"
+    " compression"
+)
 _DESCRIBED = ("ome", "imagej")
 """Kinds of files whose description says how their pages are ordered."""
 
@@ -46,7 +50,7 @@ class TIFF(Plain):
 
     def header(self, path: Path) -> Header:
         """Type, shape and tags."""
-        with _opened(path) as file:
+        with opened_tiff(path) as file:
             series = file.series[0]
             page: Any = series.keyframe
             _check(file)
@@ -87,16 +91,13 @@ class TIFF(Plain):
 
     def read(self, path: Path, header: Header) -> Values:
         """All slices."""
-        with _opened(path) as file:
+        with opened_tiff(path) as file:
             try:
                 array = file.series[0].asarray()
             except (ValueError, KeyError) as error:
                 if "imagecodecs" not in str(error):
                     raise
-                raise ImportError(
-                    "its compression needs imagecodecs: install ddib_jax[tiff], or save it with"
-                    " deflate or without compression"
-                ) from error
+                raise ImportError(NO_CODEC) from error
         order = _order(header.fields["axes"])
         array = array.transpose(order).reshape(header.slices, *header.shape)
         return in_units(header, array)
@@ -208,7 +209,7 @@ class _Told(logging.Handler):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened_tiff(path: Path) -> Iterator[Any]:
     """The file, open; ValueError where tifffile finds that it ends within a tag.
 
     It says so in its log alone, which is kept off the terminal.
