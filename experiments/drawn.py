@@ -77,7 +77,7 @@ def _head(rng: np.random.Generator) -> Pair:
     ct = _pixels(ct[tissue]) + rng.normal(0, _CT_NOISE, mr.shape)
     return (
         np.rint(np.clip(_GAIN * mr, 0, 65535)).astype(np.uint16)[..., None],
-        np.rint(ct).astype(np.int16)[..., None],
+        np.rint(np.maximum(ct, _CT[0])).astype(np.int16)[..., None],
     )
 
 

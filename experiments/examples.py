@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import ddib_jax
@@ -54,7 +55,7 @@ class Config:
     """Images of each domain's training."""
     pairs: int = 128
     """Pairs of the test; of the stains there are 64."""
-    steps: int = 600
+    steps: int = 900
     """Training steps of each diffusion model."""
     batch_size: int = 32
     rank: int = 512
@@ -90,7 +91,6 @@ def models(subject: Subject, config: Config) -> Path:
             steps=config.steps,
             batch_size=config.batch_size,
             rank=config.rank,
-            reference=0,
             ema_decay=0.99,
             warmup=50,
             **NETWORK,
@@ -118,9 +118,9 @@ class Way:
         """Images of the source domain, translated."""
         here, there = bridges[self.source], bridges[target]
         if not self.drawn:
-            latents = ddib_jax.encode(here, images).y
-            noise = np.zeros((len(images), *there.model.data_shape), np.float32)
-            return ddib_jax.decode(there, np.asarray(meet(latents, noise)))
+            latents = jnp.asarray(ddib_jax.encode(here, images).y)
+            shared = meet(latents, jnp.zeros((len(images), *there.model.data_shape)))
+            return ddib_jax.decode(there, np.asarray(shared))
         ddib = DDIB(here, there)
         if self.perturb:
             ddib = ddib.replace(perturb=parse_perturbation(self.perturb, ()))
@@ -174,12 +174,12 @@ FIGURES = ("mae", "psnr", "ssim", "set_histogram_drift")
 def measured(subject: Subject, images: HostImages, truth: HostImages) -> dict[str, MetricRow]:
     """Every figure of translations beside their true partners, in the unit of the target."""
     domain = subject.domains[subject.ends[1]]
-    width = domain.high - domain.low
+    width = float(domain.high - domain.low)
     rows = {row.name: row for row in compare(images, truth, data_range=width).rows}
     rows = {name: rows[name] for name in FIGURES}
     if subject.threshold is not None:
         sign = -1 if subject.below else 1
-        dice = dice_above(sign * subject.threshold)
+        dice = dice_above(float(sign * subject.threshold))
         pair = {"result": sign * domain.values(images), "reference": sign * domain.values(truth)}
         label = f"Dice of {subject.thresholded}"
         rows["dice"] = dataclasses.replace(metric_row("dice", dice, dice(pair)), label=label)
@@ -235,11 +235,8 @@ def main(config: Config) -> Path | None:
     pictures = {subject.ends[0]: given, "truth": truth, **results}
     chosen = np.linspace(0, len(truth) - 1, min(config.columns, len(truth))).round().astype(int)
     rows = alike(*(images[chosen] for images in pictures.values()))
-    write_grid(
-        config.out / config.subject / "pictures.png", np.concatenate(rows), columns=len(chosen)
-    )
     unit = f", in {subject.unit}" if subject.unit else ""
-    return study.publish(
+    page = study.publish(
         shown=lambda run: "\n".join(
             f"{name}\n\n{markdown_table(table, digits=3)}" for name, table in run.tables.items()
         ),
@@ -255,6 +252,8 @@ def main(config: Config) -> Path | None:
         },
         arrays={name: to_bytes(images[chosen]) for name, images in pictures.items()},
     )
+    write_grid(page.parent / "pictures.png", np.concatenate(rows), columns=len(chosen))
+    return page
 
 
 if __name__ == "__main__":
