@@ -64,7 +64,7 @@ class Config:
     gan_width: int = 16
     gan_blocks: int = 4
     ode_steps: int = 30
-    columns: int = 12
+    columns: int = 8
     """Pairs that the picture shows."""
     files: Path = RUNS / "examples-files"
     out: Path = RUNS / "examples"
@@ -233,6 +233,7 @@ def main(config: Config) -> Path | None:
         }.items()
     }
     pictures = {subject.ends[0]: given, "truth": truth, **results}
+    del pictures["as it is"]
     chosen = np.linspace(0, len(truth) - 1, min(config.columns, len(truth))).round().astype(int)
     rows = alike(*(images[chosen] for images in pictures.values()))
     unit = f", in {subject.unit}" if subject.unit else ""

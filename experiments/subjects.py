@@ -154,9 +154,9 @@ SUBJECTS = {
     "phantoms": Subject(
         phantoms,
         {
-            "mr": Domain(0, 0, 3000),
             "inverted": Domain(0, 0, 3000, prepare=inverted),
             "ct": Domain(1, -1000, 2000),
+            "mr": Domain(0, 0, 3000),
         },
         ("inverted", "ct"),
         unit="HU",
