@@ -54,7 +54,7 @@ class Config:
     methods: tuple[str, ...] = ()
     """Words of the names of methods; all by default."""
     one_model: str | None = "digits"
-    """A model of ten classes, by which fives become sevens in rows of their own."""
+    """A model of ten classes, which makes rows of its own."""
     noise: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Noise levels that SDEdit starts from."""
     factor: int = 4
@@ -135,16 +135,14 @@ class Task(NamedTuple):
 
 def digits(config: Config) -> Task:
     """Coloured fives into sevens."""
-    fives, sevens, others = (
-        ddib_jax.load_dataset(name, split=split)
-        for name, split in (("five", "test"), ("seven", "test"), ("seven", "train"))
-    )
+    load = ddib_jax.load_dataset
+    fives, sevens = (load(name, split="test") for name in ("five", "seven"))
+    others = load("seven", split="train")
     gans = {}
     for seed in range(config.seeds if config.wants("CycleGAN") else 0):
         home = config.home / (f"cyclegan-{seed}" if seed else "cyclegan")
         gan = cyclegan(home, "five", "seven", seed=seed, **config.cyclegan)
         gans[f"CycleGAN, seed {seed}" if seed else "CycleGAN"] = (gan, "ab")
-    classifier = load_classifier()
     source = fives.take(range(min(config.count, len(fives))))
     real, pool = (data.take(range(len(data))) for data in (sevens, others))
     return Task(
@@ -154,7 +152,7 @@ def digits(config: Config) -> Task:
         pool,
         ("five", "seven"),
         gans,
-        classifier,
+        load_classifier(),
         {"target_class": 7},
         FIGURES["digits"],
         config.blur,
