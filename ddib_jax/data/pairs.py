@@ -4,9 +4,10 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,9 +120,9 @@ class _Listed(NamedTuple):
     """What a word names: files with their names, or a data set; half: of pictures side by side."""
 
     word: str
-    paths: list[Path] = []  # noqa: RUF012 - never changed
-    stems: list[str] = []  # noqa: RUF012
-    renamed: dict[str, str] = {}  # noqa: RUF012
+    paths: Sequence[Path] = ()
+    stems: Sequence[str] = ()
+    renamed: Mapping[str, str] = MappingProxyType({})
     half: str | None = None
     source: ImageSource | None = None
 
