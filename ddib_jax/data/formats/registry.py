@@ -41,7 +41,10 @@ FORMATS: dict[str, FileFormat] = {
 }
 """Name -> reader and writer of a kind of file."""
 
-PARTS: dict[str, Callable[[Path, Header], Parts]] = {"tiff": tiff_parts, "npy": NPYParts}
+PARTS: dict[str, Callable[[Path, Header], Parts]] = {
+    "tiff": lambda path, _header: tiff_parts(path),
+    "npy": NPYParts,
+}
 """Formats of which parts are read without the rest -> what reads them."""
 
 _NAMED = 10

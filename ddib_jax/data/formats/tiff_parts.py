@@ -3,26 +3,24 @@
 import itertools
 import math
 import threading
-import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
 
-from ddib_jax.data.formats.header import Box, Header, Parts
+from ddib_jax.data.formats.header import Box, Parts
 from ddib_jax.data.formats.tiff import NO_CODEC, opened_tiff
 
 MOST_UNPACKED = 2**28
 """Bytes of a tile or a strip that may have to be unpacked for a part."""
 
 
-def tiff_parts(path: Path, header: Header) -> Parts:
+def tiff_parts(path: Path) -> Parts:
     """The parts of a file: mapped into memory where it is not packed, else by tiles and strips.
 
-    Packings that need imagecodecs are read by rasterio where that is installed instead. Raises
-    ValueError where a tile or strip is larger than `MOST_UNPACKED` or cannot be unpacked,
-    ImportError where neither package is there.
+    Raises ValueError where a tile or strip is larger than `MOST_UNPACKED` or cannot be unpacked,
+    ImportError where imagecodecs is not installed and the packing needs it.
     """
     with opened_tiff(path) as file:
         series = file.series[0]
@@ -44,9 +42,7 @@ def tiff_parts(path: Path, header: Header) -> Parts:
     except (ValueError, KeyError) as error:
         if "imagecodecs" not in str(error):
             raise
-        if header.slices > 1 or not _has_rasterio():
-            raise ImportError(NO_CODEC) from error
-        return _ByRasterio(path, header.shape[2])
+        raise ImportError(NO_CODEC) from error
     return found
 
 
@@ -166,34 +162,6 @@ class _Segments:
         if len(data) < count:
             raise ValueError("it is cut short")
         return data
-
-
-class _ByRasterio:
-    """A file that GDAL unpacks."""
-
-    def __init__(self, path: Path, channels: int):
-        self._path, self._channels = path, channels
-
-    def part(self, number: int, box: Box) -> Shaped[np.ndarray, "h w c"]:
-        """A part of the picture, as its values are stored."""
-        import rasterio
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pictures without a place on Earth
-            with rasterio.open(self._path) as file:
-                window = (box.rows.start, box.rows.stop), (box.columns.start, box.columns.stop)
-                values = file.read(window=window)
-        if len(values) != self._channels:
-            raise ValueError(f"GDAL finds {len(values)} channels in it and not {self._channels}")
-        return np.moveaxis(values, 0, -1)
-
-
-def _has_rasterio() -> bool:
-    try:
-        import rasterio  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def _leading(axes: str, shape: tuple[int, ...], number: int) -> tuple[int, ...]:
