@@ -130,7 +130,7 @@ class Way:
 
 
 WAYS = {
-    "stains": {"DDIB": Way("ihc")},
+    "stains": {"DDIB": Way("ihc"), "DDIB, details coupled": Way("ihc", couple="high-pass:3")},
     "phantoms": {"DDIB": Way("inverted"), "DDIB, of MR not inverted": Way("mr")},
     "lands": {"DDIB": Way("sar"), "DDIB, colours not drawn": Way("sar", drawn=False)},
 }
