@@ -81,6 +81,7 @@ def test_new_weights_and_scales_do_not_trace_anew():
     np.testing.assert_allclose(second, 2 * first, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_one():
     network = AutoencoderKL(
         block_out_channels=(4, 8),

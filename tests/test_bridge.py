@@ -22,6 +22,8 @@ from ddib_jax.solvers import (
     get_solver,
 )
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (8, 8, 1)
 
 
@@ -236,7 +238,6 @@ def test_latents_far_from_gaussian_are_warned_of(recwarn):
             run()
 
 
-@pytest.mark.slow
 def test_shipped_models_give_the_image_back():
     """Eight test fives encoded and decoded by Heun's method in 40 steps."""
     five = Bridge.over(ddib_jax.load("five"), steps=40)
@@ -245,7 +246,6 @@ def test_shipped_models_give_the_image_back():
     assert np.sqrt(np.sum((back - images) ** 2) / np.sum(images**2)) < 1e-3
 
 
-@pytest.mark.slow
 def test_shipped_models_give_the_image_back_exactly_with_the_auxiliary_state():
     """At 10 steps in float32: a reversible solver to 1e-5, where DDIM is off by some hundredths."""
     images, error = ddib_jax.load_dataset("five", split="test").take(range(4)), {}

@@ -99,6 +99,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_it_is_crossed_at_the_borders_alone(name):
     """A translation of images is that of their codes by the models of codes, decoded."""
@@ -112,6 +113,7 @@ def test_it_is_crossed_at_the_borders_alone(name):
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["blend-image", "blur-image", "slerp-other", "partial-noise"])
 def test_every_road_is_one_translation(name):
     """Of images and of references, through the call, the driver and both sweeps."""
@@ -128,6 +130,7 @@ def test_every_road_is_one_translation(name):
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_ode_is_exact_and_the_codec_is_not():
     source = bridges(solver="rex-midpoint")[0]
     end = translation.encode(source, IMAGES)
@@ -142,6 +145,7 @@ def test_the_ode_is_exact_and_the_codec_is_not():
     assert [trip.error < 1e-9 for trip in trips if trip.with_aux] == [True]
 
 
+@pytest.mark.slow
 def test_samples_and_latents_of_a_check():
     target = bridges()[1]
     noise = np.random.default_rng(3).normal(size=(6, *CODE))

@@ -106,6 +106,7 @@ def test_a_padded_grid_has_the_end_of_the_grid():
     assert seconds > 0
 
 
+@pytest.mark.slow
 def test_round_trips():
     trips = round_trips(
         gaussian(),

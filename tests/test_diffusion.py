@@ -14,6 +14,8 @@ from ddib_jax.preconditioning import Epsilon, Flow, Velocity
 from ddib_jax.schedules import Cosine, Discrete, LinearVP, RectifiedFlow
 from ddib_jax.solvers import RK4, SOLVERS
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (2, 2, 1)
 SCHEDULES = {
     "edm": schedules.EDM(),

@@ -37,6 +37,7 @@ def teacher():
     )
 
 
+@pytest.mark.slow
 def test_untrained_it_is_the_translation_of_gaussians(teacher):
     network = Network(out_channels=2, rank=6, **{name: TOY[name] for name in NAMES})
     params = jax.jit(network.init)(jax.random.key(0), jnp.asarray(IMAGES))["params"]
@@ -50,6 +51,7 @@ def test_untrained_it_is_the_translation_of_gaussians(teacher):
 NAMES = ("model_channels", "channel_mult", "attention_resolutions")
 
 
+@pytest.mark.slow
 def test_a_student_learns_is_kept_and_is_loaded(teacher, tmp_path):
     """Of a teacher whose translations are brighter than any Gaussian's, by a fifth."""
     brighter = teacher.replace(perturb=lambda latent, coefficient, context: latent + 0.2)

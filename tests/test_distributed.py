@@ -17,6 +17,8 @@ from ddib_jax import distributed
 from ddib_jax.cli.hosts import Hosts
 from ddib_jax.training import read_log
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -86,7 +88,6 @@ def two(tmp_path_factory):
     return place
 
 
-@pytest.mark.slow
 def test_two_hosts_are_one(tmp_path, two):
     """Each sees its half of the batch; parameters are those of one process of 8 devices, or 1."""
     for devices in (8, 1):
@@ -105,14 +106,12 @@ def test_two_hosts_are_one(tmp_path, two):
     assert all(written), "each host writes its part of a checkpoint"
 
 
-@pytest.mark.slow
 def test_a_host_that_compiles_slowly_is_waited_for(tmp_path, two):
     """gloo gives up after 30 s."""
     ended(training(tmp_path, 2, 4, each=({}, {"LATE": "40"})), timeout=600)
     same(final(tmp_path, 1), final(two, 1))
 
 
-@pytest.mark.slow
 def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
     first, second = training(tmp_path, 2, 4, each=({}, {"DIE_AT": "14"}))
     try:
@@ -134,7 +133,6 @@ def test_a_killed_host_is_told_by_the_other_and_both_go_on(tmp_path, two):
     same(final(two), final(tmp_path))
 
 
-@pytest.mark.slow
 def test_sigterm_to_one_host_stops_both_at_one_step_and_other_devices_go_on(tmp_path, two):
     processes = training(tmp_path, 2, 2, PAUSE="0.5", STEPS_PER_CALL="3")
     deadline = time.monotonic() + 90
@@ -152,7 +150,6 @@ def test_sigterm_to_one_host_stops_both_at_one_step_and_other_devices_go_on(tmp_
         np.testing.assert_allclose(final(tmp_path)[name], leaf, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.slow
 def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
     port = free_port()
     shared = [
@@ -189,7 +186,6 @@ def test_two_hosts_translate_a_data_set_without_a_gap_or_a_duplicate(tmp_path):
     ]
 
 
-@pytest.mark.slow
 def test_two_hosts_play_a_game_as_one_does(tmp_path):
     """A CycleGAN of two processes is that of one process with as many devices.
 

@@ -20,6 +20,8 @@ from ddib_jax.solvers import get_solver, solve, solve_path
 from ddib_jax.translation import decode, encode, image_keys, sample, sweep, translate
 from ddib_jax.translation import translate_sweep as swept
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
 IMAGES = BYTES.astype(np.float32) / 127.5 - 1
@@ -148,7 +150,6 @@ def command(*words, **environment):
     )
 
 
-@pytest.mark.slow
 def test_a_device_that_is_missing_is_told(tmp_path):
     words = ("translate five --limit 1 --source five --target seven --out", tmp_path / "out")
     for platform in ("tpu", "rocm", "gpus"):
@@ -159,7 +160,6 @@ def test_a_device_that_is_missing_is_told(tmp_path):
         assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_double_precision_changes_no_picture(tmp_path):
     made = []
     for enabled in ("0", "1"):

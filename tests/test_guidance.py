@@ -64,6 +64,7 @@ def x():
     return np.random.default_rng(0).normal(size=(5, *SHAPE))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("label", [0, 1])
@@ -76,6 +77,7 @@ def test_a_classifier_of_scale_1_leads_to_its_class(x, sigma, label):
     np.testing.assert_allclose(guided.denoise(x, per_image), truth, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("null", [2, [2, 1, 2, 0, 2]], ids=["one", "each"])
@@ -139,6 +141,7 @@ class Counting(Conditional):
         return super().apply(variables, x, time, cond)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("joint", "batches"), [(True, [10]), (False, [5, 5])])
 def test_the_branches_share_a_call_of_the_network(x, joint, batches):
     network, guidance = Counting(), ClassifierFreeGuidance(jnp.asarray(2), 3.0, joint=joint)
@@ -185,6 +188,7 @@ def test_a_new_scale_or_label_or_null_does_not_retrace():
     assert traces == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 def test_a_guided_bridge_is_guided_in_both_directions(x):
     """Decoded under the guidance of its encoding the image comes back; without, it does not."""
@@ -197,6 +201,7 @@ def test_a_guided_bridge_is_guided_in_both_directions(x):
     assert float(jnp.abs(plain.decode(latent) - x).max()) > 0.05
 
 
+@pytest.mark.slow
 def test_bridges_that_are_guided_unalike_are_warned_of(x, recwarn):
     def guidance(scale):
         return ClassifierGuidance({}, jnp.asarray(0), jnp.asarray(scale), network=NoisyClassifier())

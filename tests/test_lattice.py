@@ -71,6 +71,7 @@ def lattice(half) -> LatticeHeun:
     return half.solver
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision"),
     [("lattice-heun", "float32"), ("lattice-heun", "bfloat16"), ("exponential", "bfloat16")],
@@ -96,6 +97,7 @@ def test_an_image_comes_back_to_the_bit(models, name, precision):
     assert not lattice(here).is_start(down.aux.value).any()
 
 
+@pytest.mark.slow
 def test_without_the_lattice_bfloat16_loses_the_image(models):
     """What the lattice is for: undone in floating point, rounding meets another step of the net."""
     half = over(models[0], "reversible-heun", precision="bfloat16")
@@ -182,6 +184,7 @@ def test_the_lattice_is_as_fine_as_the_noise_levels_allow(name, ends, bits):
     assert Bridge.over(gaussian(*ends), solver=chosen).solver == chosen
 
 
+@pytest.mark.slow
 def test_what_the_lattice_cannot_hold_is_refused_and_never_wraps():
     with pytest.raises(ValueError, match="lattice of 29 bits: expected 0 to 28"):
         LatticeHeun(29)
@@ -235,6 +238,7 @@ def test_an_auxiliary_state_of_another_kind_is_refused(models, unchecked):
         solve(LatticeHeun(), lambda t, y: y, jnp.asarray(IMAGES), jnp.ones(2), after=lambda y: y)
 
 
+@pytest.mark.slow
 def test_a_precision_reaches_network_and_products(models):
     x, sigma = jnp.asarray(IMAGES), jnp.asarray(1.0)
     text = lambda precision: str(
@@ -251,6 +255,7 @@ def test_a_precision_reaches_network_and_products(models):
     assert jnp.array_equal(denoised, models[0].at_precision("float32").denoise(x, sigma))
 
 
+@pytest.mark.slow
 def test_a_padded_grid_gives_the_image_back(models):
     padded = PaddedGrid.of(over(models[0]).sigmas, 10)
     solver, model = LatticeHeun(), models[0].at_precision("bfloat16")

@@ -36,6 +36,7 @@ def test_a_mixture_integrates_to_one(strict):
     assert float(density.sum()) * 0.1**2 == pytest.approx(1, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_hutchinson_has_no_bias(strict):
     model = mixture_model(
         jnp.asarray([[-1.0, 0.5, 0.0], [1.0, 0.0, 0.3]]), jnp.asarray([0.05, 0.2])

@@ -26,6 +26,7 @@ def test_cosines_are_orthonormal_and_begin_with_the_mean(channels):
     np.testing.assert_allclose(rows[0], 1 / np.sqrt(channels), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("s", "t"), [(1, 3), (3, 1), (2, 5), (13, 3), (3, 3)])
 def test_gaussian_latents_meet_as_gaussian_ones(s, t):
     found = meet(normal(0, 40_000, s), normal(1, 40_000, t))
@@ -47,6 +48,7 @@ def test_grey_meets_the_mean_of_colours():
     np.testing.assert_allclose(colours.sum(-1) / np.sqrt(3), latent[:, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_translation_of_unlike_channels_and_back():
     grey = Bridge.over(gaussian(4, 4, 1, mean=0.2), steps=30)
     colour = Bridge.over(gaussian(4, 4, 3, mean=0.0), steps=30)
@@ -59,6 +61,7 @@ def test_a_translation_of_unlike_channels_and_back():
     np.testing.assert_allclose(back, images, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The source's latents")
 def test_what_is_drawn_is_each_images_own():
     grey, colour = (Bridge.over(gaussian(4, 4, c), steps=4) for c in (1, 3))

@@ -43,6 +43,7 @@ def runs(tmp_path_factory):
     return results
 
 
+@pytest.mark.slow
 def test_training_is_that_of_one_device(runs):
     (one, _), (eight, _) = runs[1], runs[8]
     assert one["['devices']"] == 1

@@ -17,6 +17,7 @@ def bridge(name):
     return Bridge(model, make_grid("log-normal", model.schedule, 12), get_solver("exp-rk4"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_samples_are_as_near_as_other_points(shape):
     pytest.importorskip("scipy")

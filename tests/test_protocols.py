@@ -130,6 +130,7 @@ def test_our_networks_of_diffusion_models_are_networks(name):
     assert isinstance(NETWORKS[name](), Network) == (name not in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [grid for grid in GRIDS if not grid.startswith("ddim")])
 def test_bridges(model, images, grid):
     there = Bridge.over(model, steps=30, grid=grid)
@@ -181,6 +182,7 @@ def test_a_new_condition_or_another_of_the_guidance_does_not_retrace(model, x):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_diagnosis(model, images):
     trips = diagnosis.round_trips(model, images, ("heun",), (20,))
     assert trips[0].error < 0.1
@@ -189,6 +191,7 @@ def test_diagnosis(model, images):
     assert len(diagnosis.latent_checks(latents)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("work", ["training", "translation"])
 def test_costs(model, work):
@@ -204,6 +207,7 @@ def test_a_batch_is_measured(model, monkeypatch):
     assert measured_batch(Bridge.over(model, steps=3), 2) >= 2
 
 
+@pytest.mark.slow
 def test_training(model, images):
     """A loss of the denoiser, minimised by `fit` with a condition for each image."""
     plain, tx, key = model.guided(None), optax.adam(1e-2), jax.random.key(1)

@@ -139,6 +139,7 @@ def test_readme_is_short():
     assert len(README.read_text().splitlines()) <= MOST_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", cases(commands))
 def test_commands_parse(line):
     parse(shlex.split(line)[1:])

@@ -77,6 +77,7 @@ def test_translations_come_with_the_latents_of_their_encoding():
     assert translation.translate_with_latents(Identity(), taken).latents is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_a_film_leads_from_image_to_latent_to_translation_and_back():
     source, target = bridges(steps=40)

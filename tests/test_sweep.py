@@ -12,6 +12,8 @@ from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.perturbations import PERTURBATIONS, get_perturbation, parse_perturbation
 from ddib_jax.translation import image_keys, sweep, translate_sweep
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("double")
 
 SHAPE = (8, 8, 3)

@@ -55,6 +55,7 @@ def images():
     return jnp.asarray(np.random.default_rng(2).uniform(-1, 1, (3, *SHAPE)))
 
 
+@pytest.mark.slow
 def test_the_flow_solves_the_ode_of_the_prior(models, images):
     model, _ = models
     exact = model.replace(precondition=Bridge.over(model, switch=2.0).switch.gaussian)
@@ -65,6 +66,7 @@ def test_the_flow_solves_the_ode_of_the_prior(models, images):
     assert jnp.abs(back - x).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.5, 3.0, 12.0])
 def test_translations_of_gaussians_are_exact_wherever_it_is(models, images, level):
     whole = [Bridge.over(model, steps=300, solver=FINE) for model in models]
@@ -77,6 +79,7 @@ def test_translations_of_gaussians_are_exact_wherever_it_is(models, images, leve
     assert float(switched[0].sigmas[-1]) == pytest.approx(level)
 
 
+@pytest.mark.slow
 def test_latents_lie_at_the_end_of_the_noise_levels(models, images):
     """And are of unit variance there, so that a perturbation means the same."""
     source, target = models
@@ -102,6 +105,7 @@ def test_latents_lie_at_the_end_of_the_noise_levels(models, images):
     assert jnp.abs(perturbed[0] - perturbed[1]).max() < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["rex-midpoint", "o-belm"])
 def test_the_pair_gives_the_images_back(models, images, solver):
     bridge = Bridge.over(models[0], steps=5, solver=get_solver(solver), switch=8.0)

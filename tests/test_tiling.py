@@ -57,6 +57,7 @@ SEEING = DiffusionModel(
 """A model whose every answer depends on its whole window."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overlap", "at_once"), [(0.0, 1), (0.25, 6), (0.8, 64)])
 def test_what_sees_pixels_alone_is_not_changed(overlap, at_once):
     x = jax.random.normal(jax.random.key(1), (2, 11, 6, 3))
@@ -67,6 +68,7 @@ def test_what_sees_pixels_alone_is_not_changed(overlap, at_once):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_image_has_its_own_condition_and_noise_level():
     x, labels = jax.random.normal(jax.random.key(1), (2, 8, 8, 3)), jnp.asarray([0, 2])
     sigma = jnp.asarray([0.3, 2.0])
@@ -75,6 +77,7 @@ def test_every_image_has_its_own_condition_and_noise_level():
     np.testing.assert_allclose(tiled.denoise(x, sigma), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_neighbouring_windows_are_mixed_smoothly():
     """Between two windows the answer goes from one's own to the other's, by their weights."""
     x = jax.random.normal(jax.random.key(2), (1, 4, 6, 3))
@@ -88,6 +91,7 @@ def test_neighbouring_windows_are_mixed_smoothly():
     np.testing.assert_allclose(found[:, :, 2:4], mixed, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_large_picture_comes_back():
     tiled = SEEING.tiled(6, 5)
     images = 0.5 * np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
@@ -96,6 +100,7 @@ def test_a_large_picture_comes_back():
     assert np.abs(back - images).max() < 0.05 * np.abs(images).max()
 
 
+@pytest.mark.slow
 def test_a_large_picture_comes_back_to_the_bit():
     tiled = SEEING.tiled(10, 7)
     images = 0.5 * np.random.default_rng(0).normal(size=(2, 10, 7, 3)).astype(np.float32)

@@ -35,6 +35,7 @@ def methods():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("name", ["ddib", "sdedit", "ilvr", "identity"])
 def test_an_image_is_translated_as_if_it_were_alone(name):
@@ -77,6 +78,7 @@ def test_an_image_without_a_key_of_its_own_is_refused(unchecked):
             method(KEY, jnp.asarray(IMAGES, jnp.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpmpp-2m", "rex-midpoint", "implicit-midpoint"])
 def test_a_solution_says_what_it_took(name):
     source = ends()[0].replace(solver=get_solver(name))

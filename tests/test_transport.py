@@ -34,6 +34,7 @@ def test_reinhard_gives_means_and_deviations():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAPS)
 def test_every_map_brings_a_cloud_nearer(name):
     library = {"sinkhorn": "ott", "histograms": "skimage"}.get(name, "scipy")

@@ -33,6 +33,7 @@ def test_false_alarms_are_as_many_as_stated():
     assert 0.07 < np.mean(shares) < 0.12
 
 
+@pytest.mark.slow
 def test_what_the_model_does_not_know_is_strange():
     look = lambda images, seed: domain_features(BRIDGE, images, key=jax.random.key(seed))
     domain = Domain.of(look(drawn(200, 0), 0))
@@ -50,6 +51,7 @@ def test_what_the_model_does_not_know_is_strange():
     assert strange(domain, np.asarray([0.1]), ["plain"]) == ""
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_batch():
     images = drawn(6, 0)
     whole, parts = (

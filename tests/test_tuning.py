@@ -88,6 +88,7 @@ def test_the_errors_of_steps_are_those_of_the_solver(mixtures):
     assert errors.later[a, b, c] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_tuned_grid_is_nearer(mixtures):
     source, target, images = mixtures
     tuned = tune(source, target, images, steps=6, refinements=20)
@@ -122,6 +123,7 @@ def test_what_is_worse_on_held_out_images_is_not_taken(mixtures, monkeypatch):
     assert get_solver(tuned.grid.solver) == default.solver
 
 
+@pytest.mark.slow
 def test_gaussians_need_no_network_and_switch_low(double):
     """Where the switch is exact the best grid ends at once, with the solver's error alone."""
     models = gaussian(0, 0.3), gaussian(1, -0.4)

@@ -36,6 +36,7 @@ def test_identity_and_nearest(images):
     np.testing.assert_allclose(nearest, images + 0.01, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_sdedit_goes_from_source_to_target(images, target):
     """A little noise leaves the source as it is; much leaves nothing of it, but N(.5, .01)."""
     little, much = (
@@ -59,6 +60,7 @@ def test_a_noise_level_that_the_bridge_does_not_reach_is_refused(images, target)
         assert np.isnan(jax.jit(baselines.SDEdit.__call__)(edited, keys, images)).all()
 
 
+@pytest.mark.slow
 def test_ilvr_has_the_sources_low_frequencies_and_the_targets_detail():
     """Of domains that differ in a checkerboard of pixels alone, the average over 2 x 2 is kept."""
     board = jnp.asarray(np.indices((8, 8)).sum(0) % 2 * 1.0 - 0.5, jnp.float32)[None, :, :, None]
@@ -113,6 +115,7 @@ def batch(step):
     }
 
 
+@pytest.mark.slow
 def test_discriminators_and_generators_learn_apart(cyclegan):
     """Each gradient is that of its own loss, and reaches no parameters of the other networks."""
     _, params, grad_fn = cyclegan

@@ -21,6 +21,8 @@ from ddib_jax.pretrained.torch_writer import save_state_dict
 from ddib_jax.trainer import Batches, Reference
 from ddib_jax.translation.batching import measured_batch
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (8, 8, 3)
 FEW = "--steps 3 --batch-size 4"
 
@@ -158,7 +160,6 @@ def saved(network, place, facts=None):
     return pretrained.save_model(place, model, facts={"data": {}, "training": {}, **(facts or {})})
 
 
-@pytest.mark.slow
 def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
     small = {
         "img_resolution": 8,
@@ -185,7 +186,6 @@ def test_edm_networks_are_guided_where_labels_were_dropped(ddib, tmp_path):
         pretrained.conditioned(pretrained.open(kept), label="1", guidance=3.0)
 
 
-@pytest.mark.slow
 def test_diffusers_networks_without_a_table_of_classes(ddib, pictures, tmp_path):
     small = {
         "block_out_channels": (32,),
@@ -468,7 +468,6 @@ def test_a_reference_of_the_same_class(classes):
     assert related[2].all()
 
 
-@pytest.mark.slow
 def test_a_conditional_training(classes, tmp_path):
     small = {
         "batch_size": 4,

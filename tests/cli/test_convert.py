@@ -33,6 +33,7 @@ def plain(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_there_and_back(ddib, plain, tmp_path):
     assert ddib("convert", plain, "--to guided-diffusion --out", tmp_path / "guided")[0] == 0
     code, *_ = ddib(

@@ -12,6 +12,7 @@ from ddib_jax.pretrained import SHIPPED
 FEW = "--steps 3 --batch-size 4"
 
 
+@pytest.mark.slow
 def test_shipped_models_translate_a_data_set(ddib, tmp_path):
     code, out, err = ddib(
         "translate five --source five --target seven --limit 3 --out", tmp_path / "out", FEW
@@ -23,6 +24,7 @@ def test_shipped_models_translate_a_data_set(ddib, tmp_path):
     assert Image.open(tmp_path / "out" / names[0]).size == (32, 32)
 
 
+@pytest.mark.slow
 def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     here, there = models / "here", models / "there"
     code, _out, err = ddib(
@@ -34,6 +36,7 @@ def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_latents_travel(ddib, models, pictures, tmp_path):
     """Encoding and decoding by two parties is translation; decoding by the first gives all back."""
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
@@ -69,6 +72,7 @@ def test_latents_travel(ddib, models, pictures, tmp_path):
     assert 0.3 < stored["latents"].std() < 3
 
 
+@pytest.mark.slow
 def test_an_auxiliary_state_travels_with_its_latents(ddib, models, pictures, tmp_path):
     """Its own model gives the pictures back to the byte; another one uses the latents alone."""
     here, there, latents = models / "here", models / "there", tmp_path / "latents.npz"
@@ -120,6 +124,7 @@ def test_sample(ddib, models, tmp_path):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -45,6 +45,7 @@ def domain(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_healthy_model(ddib, domain, tmp_path):
     code, out, err = ddib(
         "diagnose",
@@ -70,6 +71,7 @@ def test_a_healthy_model(ddib, domain, tmp_path):
     assert (tmp_path / "page" / "figures" / "round-trips.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_sick_model(ddib, domain, tmp_path):
     """The prior of another contrast and no training at all: found out, with what to do."""
     code, out, _ = ddib(

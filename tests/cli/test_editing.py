@@ -20,6 +20,8 @@ from ddib_jax.text import learn_tokenizer
 from ddib_jax.trainer import Recipe
 from tests.nets.small import COMPILED_QUICKLY
 
+pytestmark = pytest.mark.slow
+
 FEW = "--steps 2 --solver ddim --batch-size 2 --limit 1"
 # A path is one word of a command line, whatever it holds.
 RED, BLUE = Path("a red cat"), Path("a blue cat")
@@ -101,7 +103,6 @@ def made(told, bases, method, *options):
     return np.asarray(applied(translator, keys, image.astype(np.float32)))
 
 
-@pytest.mark.slow
 def test_every_method_is_its_own(told, bases):
     """Each translates, and no two alike."""
     guided = ("--target-guidance", 2)
@@ -164,7 +165,6 @@ def test_bases_of_layers_that_are_named(ddib, told, tmp_path):
     assert "The network has no site 'nowhere'" in said[-1]
 
 
-@pytest.mark.slow
 def test_a_picture_under_control(ddib, told, bases, pictures, tmp_path):
     words = ("translate", pictures, "--model", told, FEW, "--method freecontrol", *FREE)
     code, *said = ddib(*words, "--bases", bases, "--out", tmp_path / "out")

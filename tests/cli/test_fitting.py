@@ -45,6 +45,7 @@ def scenes(tmp_path):
 QUICK = "--solver ddim --steps 2 --no-film"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "sizes"),
     [("crop", ((8, 8), (8, 8))), ("pad", ((8, 5), (8, 7))), ("resize", ((20, 12), (10, 9)))],
@@ -104,6 +105,7 @@ def test_what_cannot_be_fitted_is_refused(ddib, models, large, tmp_path):
     assert "of 2 sizes (10x9, 20x12" in said or "of 2 sizes" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "sizes"),
     [("pad", ((5, 8), (7, 8))), ("resize", ((12, 20), (9, 10))), ("tile", ((12, 20), (9, 10)))],
@@ -130,6 +132,7 @@ def test_files_in_their_own_units_are_fitted(ddib, wide, scenes, tmp_path, fit, 
     assert new[33550][1] * sizes[0][0] == pytest.approx(old[33550][1] * 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["pad", "resize", "tile"])
 def test_latents_know_how_their_images_were_fitted(ddib, wide, scenes, tmp_path, fit):
     """Decoding needs no option, and gives pictures of their own size and kind."""
@@ -227,6 +230,7 @@ def full_npy(file, *args):
     raise OSError("270 requested and 6 written")  # as NumPy says it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place", "write", "full"),
     [("a.tif", tifffile.TiffWriter, "write", full_tiff), ("scan.npy", np, "save", full_npy)],

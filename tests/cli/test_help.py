@@ -117,6 +117,7 @@ def test_an_unknown_command_is_one_sentence(capsys, word, guess):
     assert captured.err == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_help_text(name):
     for options, field in fields(COMMANDS[name].load()):
@@ -160,6 +161,7 @@ def test_kinds_of_options_have_their_words(capsys):
     assert "--channel-mult INT ..." in rendered_help("train", capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_examples_parse(name, example):
     program, *words = shlex.split(example.replace("\\\n", " "))
@@ -173,6 +175,7 @@ def translate(*words):
     return parse(["translate", "five", "--out", "out", *words])
 
 
+@pytest.mark.slow
 def test_options_may_be_none():
     assert translate().limit is None
     assert translate("--limit", "none").limit is None
@@ -189,6 +192,7 @@ def test_a_batch_is_a_number_or_auto():
     assert translate("--batch-size", "8").crossing.batch_size == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -58,6 +58,7 @@ def test_a_way_back_that_lost_bits_is_told(ddib, ends, encoded, tmp_path):
     assert "4 of 5 images came back to the bit. The network" in ddib(*words)[1]
 
 
+@pytest.mark.slow
 def test_there_and_back_is_the_identity_to_the_bit(ddib, ends, pictures, tmp_path):
     ways = [
         ("--source", ends / a, "--target", ends / b, ODE, "--aux --out", tmp_path / b)
@@ -79,6 +80,7 @@ def test_there_and_back_is_the_identity_to_the_bit(ddib, ends, pictures, tmp_pat
         assert np.array_equal(there, twice)
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded, tmp_path):
     here, no = ends / "here", tmp_path / "no"
 

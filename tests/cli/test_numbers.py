@@ -68,6 +68,7 @@ def refused(name, flag, word, capsys):
     return code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "flag", "whole"), OPTIONS)
 def test_no_option_takes_what_is_no_number(name, flag, whole, capsys):
     for word in ("nan", HUGE, "few"):
@@ -119,6 +120,7 @@ NOT_ONE = {"--trust": "2", "--false-alarms": "0.5"}
 """What numbers may be that may not be one: a deviation takes two, and a share is of others."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "flag", "whole"), OPTIONS)
 def test_the_lower_border(name, flag, whole, capsys):
     zero_is_fine = flag in SIGNED | FROM_ZERO or (name, flag) == ("train-cyclegan", "--blocks")

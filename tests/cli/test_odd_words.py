@@ -58,6 +58,7 @@ def test_a_home_folder_behind_an_equals_sign():
     assert options.model == str(Path.home() / "models" / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["a.png", "new/a.JPG", "model.pt", "latents.npz"])
 @pytest.mark.parametrize(
     "command", ["translate five --source five --target five", "sample --model five"]
@@ -130,6 +131,7 @@ def test_a_name_of_a_class_may_hold_a_comma():
         assert sample._words(checkpoint) == found  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 def test_a_file_of_arrays_is_no_picture(ddib, tmp_path, models):
     path = tmp_path / "latents.npz"
     np.savez(path, a=np.zeros(1))
@@ -163,6 +165,7 @@ def test_arrays_of_no_name_are_not_those_of_the_working_folder(tmp_path, monkeyp
     assert len(open_inputs(["npz:."], (8, 8, 3), split="test", limit=None)) == 1
 
 
+@pytest.mark.slow
 def test_pictures_of_one_stem_keep_their_results(ddib, tmp_path, models):
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -177,6 +180,7 @@ def test_pictures_of_one_stem_keep_their_results(ddib, tmp_path, models):
     assert "2 names could not stay as they were" in out
 
 
+@pytest.mark.slow
 def test_what_a_stopped_decoding_has_made_stays(ddib, tmp_path, models, pictures, monkeypatch):
     here = ("--model", models / "here")
     latents, alike = tmp_path / "latents.npz", tmp_path / "alike.npz"

@@ -43,6 +43,7 @@ def greys(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_sixteen_bits_come_back_to_the_bit(ddib, wide, greys, tmp_path):
     way = f"--model {wide / 'grey'} --solver lattice-heun --steps 4 --batch-size 4"
     code, out, err = ddib("encode", greys, "--out", tmp_path / "l.npz", "--aux", way)
@@ -76,6 +77,7 @@ def test_a_translation_is_in_the_targets_units(ddib, wide, greys, tmp_path):
     assert (tmp_path / "out" / "run" / "run.json").is_file()
 
 
+@pytest.mark.slow
 def test_grey_becomes_colour_and_the_other_way(ddib, wide, greys, tmp_path):
     models = f"--source {wide / 'grey'} --target {wide / 'colour'}"
     code, _, err = ddib("translate", greys / "a.tif", "--out", tmp_path / "to", models, OPTIONS)

@@ -82,6 +82,7 @@ def test_a_pmapped_mean_has_its_all_reduce():
     assert found == {"all-reduce": (1, 400)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["training", "translation"])
 def test_a_plan_for_these_devices(capsys, work, unchecked):
     Plan(**SMALL, work=work, grid_steps=5).run()
@@ -116,6 +117,7 @@ def test_what_is_short_is_said_whole(error, said):
     assert shortage(error) == said
 
 
+@pytest.mark.slow
 def test_classes_are_planned_for(capsys, unchecked):
     """The table of ten classes and of the one that means any: 11 x 4 x 32 weights more."""
     said = []
@@ -127,6 +129,7 @@ def test_classes_are_planned_for(capsys, unchecked):
     assert "8 images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_known_networks_have_their_papers_size(unchecked):
     """Stable Diffusion's are those of the published weights."""
     sizes = {"adm-64": 295, "adm-256": 552, "sd15": 859.520964, "sdxl": 2567.463684}
@@ -137,6 +140,7 @@ def test_the_known_networks_have_their_papers_size(unchecked):
         assert weights / 1e6 == pytest.approx(millions, rel=1e-9 if millions > 600 else 0.01)
 
 
+@pytest.mark.slow
 def test_a_training_with_captions_is_planned(capsys, unchecked):
     Plan(**SMALL | {"captions": True, "text_width": 16, "label_dropout": 0.1}).run()
     said = capsys.readouterr().out
@@ -144,6 +148,7 @@ def test_a_training_with_captions_is_planned(capsys, unchecked):
     assert "TFLOP a device for a step" in said
 
 
+@pytest.mark.slow
 def test_guidance_doubles_the_arithmetic(capsys, unchecked):
     costs = []
     for guided in (False, True):

@@ -23,6 +23,7 @@ def ends(models):
     return ("--source", models / "here", "--target", models / "there", FEW)
 
 
+@pytest.mark.slow
 def test_a_translation_is_a_run(ddib, ends, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my pictures").symlink_to(pictures)
@@ -54,6 +55,7 @@ def test_a_translation_is_a_run(ddib, ends, pictures, tmp_path, monkeypatch):
     assert "is not known" in run.texts["nearest"]
 
 
+@pytest.mark.slow
 def test_a_page_is_made_at_once_or_later_and_no_image_of_the_folder(ddib, ends, pictures, tmp_path):
     out = tmp_path / "out"
     code, said, _ = ddib("translate", pictures, *ends, "--out", out, "--report")
@@ -71,6 +73,7 @@ def test_a_page_is_made_at_once_or_later_and_no_image_of_the_folder(ddib, ends, 
         assert {path.name for path in image_files(out)} == made - {"sheet.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["translate", "sweep"])
 def test_films_may_be_left_out(ddib, ends, pictures, tmp_path, command):
     more = "--perturb blur --coefficients 0 1" if command == "sweep" else ""

@@ -24,6 +24,7 @@ def content(folder):
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["pictures", "pictures/", "pictures/new", ".", "pictures/../link"])
 def test_results_among_their_images_are_refused(ddib, ends, pictures, tmp_path, out, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -61,6 +62,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_models_are_read(ddib, 
     assert err.startswith("ddib: Nothing can be written to /proc/there")
 
 
+@pytest.mark.slow
 def test_the_users_sheet_and_equal_names_are_kept(ddib, ends, tmp_path, pictures):
     folder = tmp_path / "mine"
     for place in ("cats/1.png", "dogs/1.png", "sheet.png", "con.png"):

@@ -15,6 +15,7 @@ def pixels(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, tmp_path):
     legs = ("--source", models / "here", "--target", models / "there")
     command = (

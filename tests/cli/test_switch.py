@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 from ddib_jax import pretrained
@@ -11,6 +12,8 @@ from ddib_jax.cli.crossing import read_inputs
 from ddib_jax.data.png import to_bytes
 from ddib_jax.preconditioning import Wiener
 from tests.cli.conftest import tiny_model
+
+pytestmark = pytest.mark.slow
 
 
 def with_statistics(seed):

@@ -11,6 +11,8 @@ from ddib_jax.cli.crossing import read_inputs
 from ddib_jax.data.png import to_bytes
 from ddib_jax.perturbations import get_perturbation
 
+pytestmark = pytest.mark.slow
+
 
 def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path):
     words = (

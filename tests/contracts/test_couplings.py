@@ -112,6 +112,7 @@ def lowest(images, count):
     return np.asarray(low(count)(jnp.asarray(images)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLINGS)
 def test_it_keeps_the_contract(models, images, made, name):
     """Nothing at strength 0; something at 1; each image for itself; and it is a `Coupling`."""
@@ -129,6 +130,7 @@ def test_it_keeps_the_contract(models, images, made, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLINGS)
 def test_new_strengths_and_ends_do_not_retrace(models, images, made, name):
     ends, traces = [Bridge.over(model, steps=8) for model in models(name)], []
@@ -149,6 +151,7 @@ def test_new_strengths_and_ends_do_not_retrace(models, images, made, name):
         assert float(jnp.abs(one - two).max()) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLINGS)
 @pytest.mark.parametrize("solver", ["heun", "dpmpp-2m"])
 def test_a_solver_keeps_its_order(models, made, name, solver):
@@ -168,6 +171,7 @@ def test_a_solver_keeps_its_order(models, made, name, solver):
     assert np.log2(errors[0] / errors[1]) > 1.6, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_is_kept_is_the_sources_and_the_rest_is_not(ends, images, count):
     free, coupled = (
@@ -215,6 +219,7 @@ def test_ended_it_is_the_targets_again(ends, images):
     assert distances[2] < 1e-4
 
 
+@pytest.mark.slow
 def test_one_ended_at_the_start_changes_nothing_of_a_perturbed_latent(ends, images):
     noisy = DDIB(*ends, 1.0, perturb=get_perturbation("add-noise"))
     level = DDIB(*ends, 1.0, perturb=get_perturbation("partial-noise"))
@@ -230,6 +235,7 @@ def test_a_domain_coupled_to_itself_gives_the_image_back(ends, images):
     np.testing.assert_allclose(translation.translate(ddib, images), images, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
     """Isotropic Gaussians never mix frequencies: the low ones are exchanged and no others."""
     ends = [
@@ -248,6 +254,7 @@ def test_gaussians_part_into_the_sources_low_and_the_targets_high_frequencies():
     np.testing.assert_allclose(coupled, lowest(images, 2) + free - lowest(free, 2), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_pair_is_led_back_to_the_latents(ends, images):
     source, target = ends
     coupling, latent = Linear(low(2)), source.encode(jnp.asarray(images))
@@ -258,6 +265,7 @@ def test_the_pair_is_led_back_to_the_latents(ends, images):
     np.testing.assert_allclose(back.y, rows, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_implicit_solver_solves_for_each_pair(ends, images):
     """A pair is one member of the batch: its residual is its own, and the cycle closes exactly."""
     source, target = (end.replace(solver=get_solver("implicit-midpoint")) for end in ends)
@@ -304,6 +312,7 @@ def test_a_layer_that_is_not_there_is_refused_with_the_nearest(networks, images)
         translation.translate(DDIB(*ends, coupling=InjectFusion("iner")), images)
 
 
+@pytest.mark.slow
 def test_sweeps_are_coupled_too(ends, images):
     ddib = DDIB(*ends, perturb=get_perturbation("blur"), coupling=Linear(low(1)))
     swept = translation.translate_sweep(ddib, images, (0.0, 1.0), batch_size=2).images
@@ -339,6 +348,7 @@ def test_what_cannot_be_coupled_is_said(ends, images):
     assert bridge.COUPLINGS is COUPLINGS
 
 
+@pytest.mark.slow
 def test_what_the_solver_does_not_solve_is_no_result(ends, images):
     """NaN from the DDIB itself, and one sentence from the driver, whichever side iterates."""
     hopeless = ImplicitMidpoint(FixedPoint(passes=1, newton=0))
@@ -373,6 +383,7 @@ def test_ends_are_those_that_a_perturbation_leaves(ends, images):
         translation.translate(lowered, images)
 
 
+@pytest.mark.slow
 def test_a_last_denoising(ends, images):
     """A target that starts from noise keeps that of the lowest level, unless it is taken away."""
     keys, fresh = jax.random.split(jax.random.key(0), len(images)), get_perturbation("slerp-noise")

@@ -20,6 +20,7 @@ def context_of(seed=0, shape=SHAPE):
     return {"latent": latent, "noise": noise, "reference": reference, "data": image}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", LATENT)
 def test_eager_jitted_and_vmapped_agree(name):
@@ -58,6 +59,7 @@ def test_it_does_something_elsewhere(name):
     assert max(float(jnp.abs(change).max()) for change in changes) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", CLAIMING)
 def test_variance_is_kept_where_that_is_claimed(name):
@@ -70,6 +72,7 @@ def test_variance_is_kept_where_that_is_claimed(name):
         assert float(jnp.mean(result**2)) == pytest.approx(1, abs=0.02), coefficient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_looks_at_no_more_than_it_says(name):
     perturb, context = PERTURBATIONS[name], context_of()
@@ -89,6 +92,7 @@ def test_range_of_coefficients(name):
     assert perturb.neutral is None or perturb.low <= perturb.neutral <= perturb.high
 
 
+@pytest.mark.slow
 def test_partial_noise_lowers_the_level_and_never_raises_it():
     perturb = PERTURBATIONS["partial-noise"]
     assert [float(perturb(jnp.asarray(80.0), jnp.asarray(c), {})) for c in (2.0, 80.0, 1e6)] == [

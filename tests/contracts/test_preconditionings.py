@@ -107,6 +107,7 @@ def test_the_papers_targets(name):
         np.testing.assert_allclose(precondition.inputs(x, level), x_t, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRECONDITIONINGS)
 def test_one_sigma_an_image_is_as_good_as_one_for_all(name):
     precondition, _, _ = examples()[name]

@@ -34,6 +34,7 @@ def test_every_registered_schedule_has_an_example():
     assert {type(schedule) for schedule, _ in EXAMPLES.values()} == set(SCHEDULES.values())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_bijection(name):
@@ -48,6 +49,7 @@ def test_bijection(name):
     assert float(jnp.abs(schedule.sigma(schedule.time(levels)) / levels - 1).max()) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_bijection_in_single_precision(name):
     """As exact as time in float32 is: a few of its last digits, times the slope of log sigma."""
@@ -79,6 +81,7 @@ def test_tables_of_the_reference(kind, steps):
     np.testing.assert_allclose(getattr(Discrete, kind)(steps).alphas_cumprod, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize(
     "schedule", [schedule for schedule, _ in EXAMPLES.values()], ids=list(EXAMPLES)
@@ -109,6 +112,7 @@ def test_grids_of_a_table_rise_within_it_or_are_refused(name, schedule):
     assert grid[-1] <= high * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 def test_ddim_steps_along_whole_times():
     schedule = Discrete.linear(1000)

@@ -17,6 +17,8 @@ from ddib_jax.solvers import (
     solve_path,
 )
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("strict")
 
 

@@ -168,6 +168,7 @@ class {name}(tfds.core.GeneratorBasedBuilder):
 """A data set of pictures of unequal sizes, whose PNGs need no TensorFlow to be prepared."""
 
 
+@pytest.mark.slow
 @needs_tfds
 @pytest.mark.parametrize(("name", "channels"), [("Blobs", 3), ("Stains", 1)])
 def test_any_data_set_of_tensorflow_datasets(tmp_path, monkeypatch, name, channels):

@@ -80,6 +80,7 @@ def slopes(*methods):
     return along(states(8, 3, 2))
 
 
+@pytest.mark.slow
 def test_without_control_rows_are_samples(model):
     """Structure and appearance off: the slope of each row is its own model's."""
     method = replace(made(model), features=(), attention=(), appearance=())

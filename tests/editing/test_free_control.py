@@ -69,6 +69,7 @@ def states(seed, *shape):
     return 2 * jax.random.normal(jax.random.key(seed), (*shape, 4, 4, 3))
 
 
+@pytest.mark.slow
 def test_layers_are_told_apart():
     """Those to the text and to the image, of the decoder and before it, in their order."""
     model = told_model(**PLACES)
@@ -102,6 +103,7 @@ def test_bases_are_principal_directions(model, bases):
     assert not np.allclose(other, bases.directions[0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_bases_have_a_picture(model, bases):
     """Seeds above, then their first directions from the highest level down, each of full range."""
     bridge = Bridge.over(model, steps=4, solver=EULER)
@@ -137,6 +139,7 @@ def test_bases_belong_to_their_model(model, bases, tmp_path):
         replace(bases, sites=("out",), means=(jnp.zeros((3, 32)),)).check(model)
 
 
+@pytest.mark.slow
 def test_energy_is_none_where_both_are_alike(model, bases):
     """Zero with a zero gradient at the example itself, and more elsewhere, image by image."""
     control = FreeControl.of(model, bases, appearance=0.3)
@@ -224,6 +227,7 @@ def looked_at(seed):
     return {site: jnp.asarray(numbers.normal(size=shape)) for site, shape in shapes.items()}
 
 
+@pytest.mark.slow
 def test_energies_of_several_conditions_are_summed():
     """Each with its own mask and weight, above the noise level at which it ends."""
     directions = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (8, 8)))[0][None, :, :3]

@@ -65,6 +65,7 @@ def constant(null, *, scale=7.5):
     return LevelledNull(nulls, SIGMAS[:0:-1], jnp.asarray(scale))
 
 
+@pytest.mark.slow
 def test_the_loss_falls_at_every_level_where_it_is_not_small_enough():
     loss = np.asarray(result()[0].loss)
     assert loss.shape == (16, 11, 2)
@@ -75,6 +76,7 @@ def test_the_loss_falls_at_every_level_where_it_is_not_small_enough():
     assert (loss[-1, -1] < 0.5 * np.asarray(result(rate=0.0)[0].loss)[-1, -1]).all()
 
 
+@pytest.mark.slow
 def test_images_come_back_under_guidance_nearer_than_without_it():
     """And as near as the last level's loss says: Euler's steps are those that were optimised."""
     found = result()[0]
@@ -99,6 +101,7 @@ def test_an_image_does_not_depend_on_its_batch():
     assert np.abs(found.loss[:, :, 1] - whole.loss[:, :, 1]).max() > 0
 
 
+@pytest.mark.slow
 def test_under_its_own_prompt_as_null_a_source_is_what_it_is_without_guidance():
     guidance = negative_prompt(bridge().model)
     assert isinstance(guidance, ClassifierFreeGuidance)
@@ -131,6 +134,7 @@ class Looking(SideBySide):
         return lambda sigma, rows: rows
 
 
+@pytest.mark.slow
 def test_a_clamped_row_is_on_the_path_of_its_encoding():
     shape = (2, 2, 1)
     model = mixture_model(0.5 * jnp.ones((1, *shape)), jnp.asarray([0.2]))

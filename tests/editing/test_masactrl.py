@@ -36,6 +36,7 @@ def slopes(coupling, rows, target=None):
     return np.asarray(along(coupling, *ends, SIGMA, rows))
 
 
+@pytest.mark.slow
 def test_mutual_self_attention():
     """The source's keys and values below a level; above it, the target on its own."""
     coupling = MasaCtrl.of(model(), below=jnp.asarray(2.0))
@@ -50,6 +51,7 @@ def test_mutual_self_attention():
     assert np.abs(held - above).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_mutual_self_attention_begins_behind_the_first_block_of_structure():
     layers = MasaCtrl.of(told_model(**PLACES)).layers
     assert layers
@@ -97,6 +99,7 @@ def test_an_object_attends_to_the_object():
     np.testing.assert_allclose(attend(inside, held=0), own, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_objects_apart():
     """They change the slope below the level alone, and an image's does not depend on its batch."""
     plain = MasaCtrl.of(model(), below=jnp.asarray(2.0))

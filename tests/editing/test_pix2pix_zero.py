@@ -6,6 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddib_jax.bridge.couplings import Coupling
 from ddib_jax.conditioning import Prompts
@@ -59,6 +60,7 @@ def zero(weight, *, longest=1e6):
     )
 
 
+@pytest.mark.slow
 def test_a_condition_onto_itself_gives_the_source():
     assert isinstance(zero(1.0), Coupling)
     found = slopes(zero(5.0), ALIKE, text(0))
@@ -89,6 +91,7 @@ def test_an_image_does_not_depend_on_its_batch():
     np.testing.assert_allclose(found[0], whole[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_guidance_goes_around_the_condition_and_the_energy_is_its_alone():
     """A third of the weight under a guidance of 3 is no third of the move: it is outside of it."""
     plain, pushed = (slopes(zero(weight), APART)[:, 1] for weight in (0.0, 50.0))

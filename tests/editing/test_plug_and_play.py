@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddib_jax.editing import PlugAndPlay
 from tests.editing.told import PLACES, sharp, text, told_model
@@ -14,6 +15,7 @@ from tests.nets.small import COMPILED_QUICKLY
 quickly = partial(jax.jit, compiler_options=COMPILED_QUICKLY)
 
 
+@pytest.mark.slow
 def test_a_picture_plugged_into_itself():
     """Equal prompts and no guidance: the target is the source, while both are held and after."""
     model = told_model(**PLACES)
@@ -26,6 +28,7 @@ def test_a_picture_plugged_into_itself():
         np.testing.assert_allclose(target, source, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_plugged_in():
     """Features count at every level, attention down to its own end alone."""
     model = sharp(told_model(**PLACES))

@@ -66,6 +66,7 @@ ALIKE = jnp.repeat(states(3, 2, 1), 2, axis=1)
 APART = states(4, 2, 2)
 
 
+@pytest.mark.slow
 def test_the_layers_of_the_paper():
     coupling = made()
     assert isinstance(coupling, Coupling)

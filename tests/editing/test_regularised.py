@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
@@ -58,6 +59,7 @@ def test_noise_becomes_whiter():
     np.testing.assert_array_equal(off, BLURRED)
 
 
+@pytest.mark.slow
 def test_an_encoding_is_regularised():
     """Without weights it is the bridge's own; an image's does not depend on its batch."""
     bridge = Bridge.over(mixture_model(jnp.zeros((1, 8, 8, 1)), jnp.ones(1)), steps=6, solver=EULER)

@@ -147,6 +147,7 @@ def test_models_are_trained_where_they_are_not(tmp_path, small):
     assert told == pretrained.describe(home / "sar")
 
 
+@pytest.mark.slow
 def test_files_are_written_once(tmp_path):
     subject = SUBJECTS["phantoms"]
     write_files(subject, tmp_path, images=3, pairs=2)

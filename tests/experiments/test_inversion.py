@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from ddib_jax.report import write_report
 from ddib_jax.runs import Table, write_run
 from pages.inversion import QUANTITIES, layout
@@ -46,6 +48,7 @@ def inversion_run():
     )
 
 
+@pytest.mark.slow
 def test_the_inversion_page(tmp_path):
     page = write_report(write_run(tmp_path / "run", inversion_run()), layout=layout).read_text()
     assert "The shipped models" in page

@@ -35,6 +35,7 @@ def asked(client, kind, query, position=1, **headers):
     )
 
 
+@pytest.mark.slow
 def test_the_page_and_its_files_come_from_here_alone(client):
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
@@ -55,6 +56,7 @@ def test_facts_have_the_whole_registry(client, lab):
     json.dumps(facts, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_translation_with_all_that_belongs_to_it(client):
     query = "image=1&perturb=blur=0.5&steps=6"
     found = asked(client, "translation", query).json()

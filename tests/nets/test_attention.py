@@ -67,6 +67,7 @@ def test_cudnn_is_taken_where_it_can(monkeypatch, capability, dtype, width, expe
     assert taken == [(True, expected)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
 def test_transforms_of_what_cudnn_computes(monkeypatch, causal):
     """As cuDNN's: no forward derivative, and a `vmap` over all three arguments or none."""

@@ -47,6 +47,7 @@ def test_a_variance_is_clipped():
     assert len(np.unique(found[..., 2])) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [AutoencoderKL, VQModel])
 def test_sixteen_bits(kind):
     variables = filled(kind(**SMALL), X)

@@ -20,6 +20,7 @@ def randomised(network, x, seed=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 4])
 def test_up_convolution_is_the_transposed_one(size):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 7, 3)), jnp.float32)

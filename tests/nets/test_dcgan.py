@@ -108,6 +108,7 @@ def test_discriminator_is_pytorchs(train):
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_folded_weights_answer_alike():
     network, z = DCGANGenerator(32, 3, 8, 7), jnp.asarray(RNG.normal(size=(4, 7)), jnp.float32)
     variables = randomised(network, z)
@@ -133,6 +134,7 @@ def test_sizes_and_counts_of_the_paper():
         jax.eval_shape(discriminator.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
 
 
+@pytest.mark.slow
 def test_a_step_moves_both_networks_and_their_statistics():
     generator, discriminator = DCGANGenerator(16, 3, 4, 7), DCGANDiscriminator(16, 4)
     tx = dcgan_optimiser(1e-3)

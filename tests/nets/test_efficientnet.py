@@ -13,6 +13,8 @@ from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.nets.efficientnet import FEATURES, DepthwiseConv, EfficientNetLite0
 from ddib_jax.pretrained.torch_names import state_dict
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CATS, DOGS = range(281, 286), range(151, 269)
 
@@ -76,7 +78,6 @@ def test_weights_are_read_strictly(weights, tmp_path):
         pretrained.load_efficientnet(tmp_path / "none.npz")
 
 
-@pytest.mark.slow
 def test_it_knows_cats_from_dogs():
     path = SHARED / "nets" / "efficientnet_lite0_f16.npz"
     if not path.is_file():

@@ -25,6 +25,7 @@ def model_of(seed=0, cond=None):
 SIGMA = jnp.asarray(0.7)
 
 
+@pytest.mark.slow
 def test_halves_of_one_batch():
     """Features of the sources reach their targets, and the sources are as they were alone."""
     model = model_of()
@@ -61,6 +62,7 @@ def test_one_model_reads_and_another_takes():
     assert float(jnp.abs(taken[0] - own[0]).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_guided_model_is_read_under_its_own_condition():
     model = model_of(cond=jnp.asarray([0, 1]))
     guided = model.guided(ClassifierFreeGuidance(jnp.asarray(2), 3.0))

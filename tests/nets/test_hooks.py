@@ -74,6 +74,7 @@ def test_every_unet_is_tested():
     assert set(UNETS) == set(TINY) == set(OUTPUT)
 
 
+@pytest.mark.slow
 @each_unet
 def test_sites_are_there(name):
     network = NETWORKS[name](**TINY[name])
@@ -97,6 +98,7 @@ def test_a_network_without_a_middle_block_has_a_bottleneck(lowest):
     assert network.bottleneck == last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in UNETS), *REMAT])
 def test_hooks_that_change_nothing_leave_the_program_as_it_is(name, options):
     network = NETWORKS[name](**TINY[name], **options)
@@ -113,6 +115,7 @@ def test_hooks_that_change_nothing_leave_the_program_as_it_is(name, options):
     )
 
 
+@pytest.mark.slow
 @each_unet
 def test_what_is_read_is_what_is_computed_and_what_is_replaced_counts(name):
     network = NETWORKS[name](**TINY[name])
@@ -145,6 +148,7 @@ def test_what_is_read_is_what_is_computed_and_what_is_replaced_counts(name):
 READ = ("in", "middle", "middle.query", "middle.attention")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [SMALL, Small(remat=True)], ids=["plain", "remat"])
 def test_reading_and_replacing_under_transforms(network):
     """jit, vmap, scan, checkpoint and grad: the values are those of a plain call."""

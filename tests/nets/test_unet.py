@@ -10,6 +10,8 @@ from ddib_jax.nets import DigitClassifier, UNet
 from ddib_jax.nets.adm_blocks import AttentionBlock, ResBlock
 from ddib_jax.nets.layers import depth_to_space, space_to_depth, timestep_embedding
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"model_channels": 32, "channel_mult": (1, 1), "attention_resolutions": (4,)}
 
 

@@ -56,6 +56,7 @@ def test_what_it_is_told():
             shapes(**TOLD_SIZES | wrong)
 
 
+@pytest.mark.slow
 def test_a_text_and_sizes_count():
     """Every leaf of the condition, and every token of a text of any length, has a say."""
     network = UNet2DCondition(**SMALL | TOLD_SIZES)
@@ -128,6 +129,7 @@ def test_sizes_and_conditions_that_do_not_fit_are_refused():
             jax.eval_shape(network.init, jax.random.key(0), X, TIME)
 
 
+@pytest.mark.slow
 def test_blocks_that_are_computed_anew():
     plain = UNet2DCondition(**ONE_LEVEL)
     anew = rematerialised(plain)
@@ -146,6 +148,7 @@ def test_blocks_that_are_computed_anew():
         rematerialised(MLP())
 
 
+@pytest.mark.slow
 def test_dropout_is_of_training_alone():
     network = UNet2DCondition(**ONE_LEVEL, dropout=0.5, remat=True)
 
@@ -159,6 +162,7 @@ def test_dropout_is_of_training_alone():
     assert float(jnp.abs(moved - other).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_sixteen_bits():
     """Weights as they are loaded, sums between the layers in bfloat16: near, and finite."""
     expected = compiled(UNet2DCondition(**ONE_LEVEL).apply)(variables(), X, TIME, TEXT)

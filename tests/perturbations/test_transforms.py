@@ -60,6 +60,7 @@ def test_blur_is_the_gaussian_filter_away_from_the_border():
     np.testing.assert_allclose(perturbed("blur", 3.0, jnp.ones((1, 8, 8, 1))), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_rotation_is_counter_clockwise_and_undone_by_its_opposite():
     np.testing.assert_allclose(perturbed("rotate", 90), np.rot90(LATENT, 1, axes=(1, 2)), atol=1e-5)
     np.testing.assert_allclose(

@@ -59,6 +59,7 @@ def export(name, path):
     return outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_denoisers_agree(tmp_path, name):
     outputs = export(name, tmp_path / "model.safetensors")
@@ -72,6 +73,7 @@ def test_denoisers_agree(tmp_path, name):
         assert np.linalg.norm(ours - theirs) / np.linalg.norm(theirs - noisy) < 1e-4
 
 
+@pytest.mark.slow
 def test_no_label_is_the_number_after_the_last(tmp_path):
     export("ddpmpp-edm", tmp_path / "model.safetensors")
     model, x = pretrained.load(tmp_path / "model.safetensors"), jnp.ones((1, 8, 8, 3))

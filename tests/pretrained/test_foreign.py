@@ -74,6 +74,7 @@ def change_flags(path, flags):
     file.write_text(json.dumps(json.loads(file.read_text()) | flags))
 
 
+@pytest.mark.slow
 def test_guided_diffusion_there_and_back(written):
     path, model, _ = written
     loaded = pretrained.load(path)
@@ -174,6 +175,7 @@ def test_published_checkpoints_need_no_flags(written):
         pretrained.load(published)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     network = NoisyClassifier(
@@ -208,6 +210,7 @@ def test_noisy_classifiers_of_every_pool(tmp_path, pool):
     assert bool(jnp.isfinite(logits).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precondition", "schedule"),
     [
@@ -243,6 +246,7 @@ def test_diffusers_there_and_back(tmp_path, precondition, schedule):
     assert same(pretrained.load(tmp_path / "native"), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [32, 8])
 def test_an_adm_network_goes_to_diffusers(tmp_path, groups):
     model = adm_model().replace(schedule=Discrete.linear(1000))

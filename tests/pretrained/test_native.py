@@ -75,6 +75,7 @@ def same(one, other):
 COMBINATIONS = list(itertools.product(preconditioning.PRECONDITIONINGS, SCHEDULES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "index", range(len(COMBINATIONS)), ids=["-".join(names) for names in COMBINATIONS]
 )
@@ -95,6 +96,7 @@ def test_groups_are_told_only_where_they_are_not_the_reference_s(tmp_path):
         assert describe(tmp_path / network)["network"].get("norm_num_groups") == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_float16_rounds_the_weights_and_not_the_statistics(tmp_path, network):
     model = diffusion(network, precondition="wiener")

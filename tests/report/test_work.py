@@ -79,6 +79,7 @@ def explored(page):
     return json.loads(re.search(r'id="sweep">(.*?)</script>', page, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("make", [translated, swept, sampled], ids=lambda make: make.__name__)
 def test_pages_are_whole_and_fetch_nothing(tmp_path, make, channels):

@@ -12,6 +12,7 @@ pytest.importorskip("diffrax", reason="diffrax is not installed (extra 'adaptive
 pytestmark = pytest.mark.usefixtures("strict")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsit5", "dopri8"])
 @pytest.mark.parametrize("ends", [(1.0, 4.0), (4.0, 1.0)], ids=["rising", "falling"])
 def test_to_its_tolerance(method, ends):

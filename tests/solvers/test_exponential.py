@@ -15,6 +15,7 @@ from ddib_jax.solvers import (
 TS = jnp.geomspace(0.01, 10, 6)
 
 
+@pytest.mark.slow
 def test_a_residual_passes_through():
     f = lambda t, y: y / (1 + t**2)
     for fixed_point, good in ((FixedPoint(), True), (FixedPoint(passes=1, newton=0), False)):

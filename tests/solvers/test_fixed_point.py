@@ -45,6 +45,7 @@ def test_members_do_not_disturb_each_other():
     assert float(found.residual[1]) > 1e-3 > float(found.residual[0])
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_ends_nobody_elses_iteration():
     """Not Anderson's, and not Newton's, whose Krylov spaces are of one member each."""
     rng = np.random.default_rng(1)

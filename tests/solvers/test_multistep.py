@@ -67,6 +67,7 @@ ERRORS = {
 """At 10 and 20 steps: the root mean square error of the latents below, relative."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ERRORS)
 def test_distance_from_a_fine_solution(double, name):
     """Of a mixture of three Gaussians in 16 dimensions, in float64."""

@@ -132,6 +132,7 @@ def test_resumed_is_never_interrupted(tmp_path):
     assert logs[1][2]["loss"] == logs[0][2]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
 @pytest.mark.parametrize("when", [5, 60])
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, jump, when):
@@ -206,6 +207,7 @@ def same_arrays(one, other):
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_with_the_same_bits(tmp_path, through):
     log = tmp_path / "killed" / "log.jsonl"
     slow = environment(PAUSE="0.1")
@@ -238,6 +240,7 @@ cp "$3/final.npz" "$1"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     shutil.which("unshare") is None,
     reason="needs Linux's unshare for a small file system of its own",

@@ -109,6 +109,7 @@ def test_noise_is_of_the_step_and_the_key_alone():
     assert all(90 < value < 110 for value in said)
 
 
+@pytest.mark.slow
 def test_a_bfloat16_network_keeps_float32_parameters():
     """Shapes and dtypes only: nothing is computed."""
     network = UNet(
@@ -138,6 +139,7 @@ def test_a_bfloat16_network_keeps_float32_parameters():
     assert metrics["loss"].dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_the_same_step():
     def loss(params, key, batch, shared):
         noise = jax.vmap(lambda index: jax.random.normal(jax.random.fold_in(key, index), (3,)))(

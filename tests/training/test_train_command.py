@@ -167,6 +167,7 @@ def test_groups_reach_the_network():
     assert build().norm_num_groups == 32
 
 
+@pytest.mark.slow
 def test_a_rectified_flow_is_trained(folder, tmp_path):
     Train(
         data=str(folder),
