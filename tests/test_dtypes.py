@@ -20,8 +20,6 @@ from ddib_jax.solvers import get_solver, solve, solve_path
 from ddib_jax.translation import decode, encode, image_keys, sample, sweep, translate
 from ddib_jax.translation import translate_sweep as swept
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
 IMAGES = BYTES.astype(np.float32) / 127.5 - 1
@@ -59,7 +57,7 @@ OF_LATENTS = {
 ROUNDING = 0.08
 """What the rounding of inputs to bfloat16 may make of results."""
 
-pytestmark = pytest.mark.usefixtures("unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unchecked")]
 
 
 @functools.cache

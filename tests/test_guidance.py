@@ -100,6 +100,7 @@ def test_classifier_free_guidance_extrapolates(x, sigma, label, null, joint):
         np.testing.assert_allclose(guided.denoise(x, sigma), truth, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("sigma", [0.7, [0.1, 0.7, 3.0, 20.0, 0.5]], ids=["one", "each"])

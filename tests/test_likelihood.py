@@ -15,6 +15,7 @@ def bridge(model, steps, solver="rk4"):
     return Bridge(model, make_grid("log-uniform", model.schedule, steps), get_solver(solver))
 
 
+@pytest.mark.slow
 def test_a_gaussian(strict):
     """N(m, v I) at sigma_min: N(m, v + sigma_min^2), but for what sigma_max leaves of m and v."""
     model = mixture_model(jnp.zeros((1, 3)), jnp.asarray([0.25]))

@@ -15,6 +15,8 @@ import pytest
 
 from ddib_jax import parallel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -43,7 +45,6 @@ def runs(tmp_path_factory):
     return results
 
 
-@pytest.mark.slow
 def test_training_is_that_of_one_device(runs):
     (one, _), (eight, _) = runs[1], runs[8]
     assert one["['devices']"] == 1

@@ -12,9 +12,7 @@ from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.perturbations import PERTURBATIONS, get_perturbation, parse_perturbation
 from ddib_jax.translation import image_keys, sweep, translate_sweep
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("double")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("double")]
 
 SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).normal(0, 0.4, size=(5, *SHAPE))

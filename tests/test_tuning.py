@@ -106,6 +106,7 @@ def test_a_tuned_grid_is_nearer(mixtures):
     assert float(off) == pytest.approx(found["error_held_out"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_what_is_worse_on_held_out_images_is_not_taken(mixtures, monkeypatch):
     """Grids that are good for the images that they were chosen by alone."""
     source, target, images = mixtures

@@ -12,6 +12,8 @@ from ddib_jax.data.scale import Scale
 
 from .conftest import scaled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def large(tmp_path):
@@ -45,7 +47,6 @@ def scenes(tmp_path):
 QUICK = "--solver ddim --steps 2 --no-film"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "sizes"),
     [("crop", ((8, 8), (8, 8))), ("pad", ((8, 5), (8, 7))), ("resize", ((20, 12), (10, 9)))],
@@ -60,7 +61,6 @@ def test_pictures_are_fitted_and_results_freed(ddib, models, large, tmp_path, fi
     assert tuple(Image.open(out / f"{name}.png").size for name in "ab") == sizes
 
 
-@pytest.mark.slow
 def test_pictures_of_several_sizes_are_taken_in_windows(ddib, models, large, tmp_path):
     out = tmp_path / "out"
     code, _, said = ddib(
@@ -72,7 +72,6 @@ def test_pictures_of_several_sizes_are_taken_in_windows(ddib, models, large, tmp
     assert (out / "run" / "index.html").is_file()
 
 
-@pytest.mark.slow
 def test_a_large_picture_comes_back_to_the_bit(ddib, models, large, tmp_path):
     latents, out, words = tmp_path / "z.npz", tmp_path / "out", "--fit tile --steps 2 --solver"
     (large / "b.png").unlink()
@@ -105,7 +104,6 @@ def test_what_cannot_be_fitted_is_refused(ddib, models, large, tmp_path):
     assert "of 2 sizes (10x9, 20x12" in said or "of 2 sizes" in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fit", "sizes"),
     [("pad", ((5, 8), (7, 8))), ("resize", ((12, 20), (9, 10))), ("tile", ((12, 20), (9, 10)))],
@@ -132,7 +130,6 @@ def test_files_in_their_own_units_are_fitted(ddib, wide, scenes, tmp_path, fit, 
     assert new[33550][1] * sizes[0][0] == pytest.approx(old[33550][1] * 12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["pad", "resize", "tile"])
 def test_latents_know_how_their_images_were_fitted(ddib, wide, scenes, tmp_path, fit):
     """Decoding needs no option, and gives pictures of their own size and kind."""
@@ -163,7 +160,6 @@ def test_latents_know_how_their_images_were_fitted(ddib, wide, scenes, tmp_path,
             assert wrong in said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["pad", "tile"])
 def test_pictures_and_their_latents_are_swept(ddib, wide, scenes, tmp_path, fit):
     """A reference and a coupling of frequencies are made for the picture's own size."""
@@ -186,7 +182,6 @@ def test_pictures_and_their_latents_are_swept(ddib, wide, scenes, tmp_path, fit)
     assert (tmp_path / "out" / "run" / "run.json").is_file()
 
 
-@pytest.mark.slow
 def test_a_training_on_windows_of_large_files(ddib, scenes, tmp_path):
     """In worker processes too; the model that it makes takes the files whole, in windows."""
     (scenes / "scan.npy").unlink()
@@ -230,7 +225,6 @@ def full_npy(file, *args):
     raise OSError("270 requested and 6 written")  # as NumPy says it
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place", "write", "full"),
     [("a.tif", tifffile.TiffWriter, "write", full_tiff), ("scan.npy", np, "save", full_npy)],

@@ -101,6 +101,7 @@ def test_ways_without_a_latent_have_none(ddib, models, pictures, tmp_path):
     assert "factor" not in run.config
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_run_with_an_explorer(ddib, ends, pictures, tmp_path):
     words = ("--perturb blur --coefficients 0 1 2 --then rotate=90 --out", tmp_path / "out")
     code, out, err = ddib("sweep", pictures, *ends, *words)

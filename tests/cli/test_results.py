@@ -86,6 +86,7 @@ def test_the_users_sheet_and_equal_names_are_kept(ddib, ends, tmp_path, pictures
     assert "is not empty (7 older files or folders)" in err
 
 
+@pytest.mark.slow
 def test_names_in_latents_are_no_paths(ddib, models, pictures, tmp_path):
     good = tmp_path / "good.npz"
     ddib("encode", pictures, "--model", models / "here", "--out", good, FEW)

@@ -40,6 +40,7 @@ def test_a_sweep_writes_an_image_for_every_coefficient(ddib, models, pictures, t
     )
 
 
+@pytest.mark.slow
 def test_nothing_perturbed_is_the_translation(ddib, models, pictures, tmp_path):
     legs = ("--source", models / "here", "--target", models / "there")
     assert ddib("sweep", pictures, *legs, "--perturb none --out", tmp_path / "swept", FEW)[0] == 0

@@ -183,6 +183,7 @@ def test_what_is_kept_is_the_sources_and_the_rest_is_not(ends, images, count):
     assert np.abs(coupled - images).max() > 0.3
 
 
+@pytest.mark.slow
 def test_a_kick_replaces_after_every_step(ends, images):
     """To the kept part of the image again, for another translation than the drift's."""
     drift, kick = (
@@ -204,6 +205,7 @@ def test_a_mask_keeps_the_source_where_it_is_white(ends, images):
     assert np.abs((coupled - images) * (1 - mask)).max() > 0.3
 
 
+@pytest.mark.slow
 def test_ended_it_is_the_targets_again(ends, images):
     """Ended at once it is the plain DDIB; ended late it is near the source's frequencies."""
     coupling = Linear(low(2))

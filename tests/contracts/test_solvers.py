@@ -17,8 +17,6 @@ from ddib_jax.solvers import (
     solve_path,
 )
 
-pytestmark = pytest.mark.slow
-
 pytestmark = pytest.mark.usefixtures("strict")
 
 
@@ -42,10 +40,14 @@ STEPS = {
 """Where the leading term of the error shows: BDIA's is (1 - gamma) / (1 + gamma) times Euler's."""
 REVERSIBLE = [name for name, solver in SOLVERS.items() if solver.inverse is not None]
 IMPLICIT = [name for name, solver in SOLVERS.items() if solver.tolerance is not None]
+EVERY = [
+    pytest.param(name, marks=pytest.mark.slow) if name in IMPLICIT else name for name in SOLVERS
+]
+"""All names; the implicit ones, whose programs are large, are slow."""
 
 
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_order(name, ends):
     solver, y0 = SOLVERS[name], jnp.asarray([[0.5], [1.5]])
     truth = solved_over(SOLVERS["rk4"], y0, *ends, 3000)
@@ -79,7 +81,7 @@ def test_evaluations(name):
         assert not solution.residual.any()
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_one_program_serves_any_number_of_steps(name):
     """On a grid padded beyond its end as on the grid itself, forward and backward."""
     solver, y0, traces, ends = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), [], (1.0, 3.0)
@@ -105,6 +107,7 @@ def test_one_program_serves_any_number_of_steps(name):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [(1.0, 2.0), (2.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_solvers_count_their_evaluations(name, ends):
@@ -139,7 +142,7 @@ def test_an_auxiliary_state_of_no_use_is_refused(name):
         )
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_path_ends_where_the_solution_does(name):
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(1.0, 3.0, 6)
     if name == "exact-dpmpp-2m":
@@ -151,6 +154,7 @@ def test_the_path_ends_where_the_solution_does(name):
     assert jnp.abs(path[-1] - solve(solver, slope, y0, ts).y).max() < 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [(1.0, 3.0), (3.0, 1.0)], ids=["rising", "falling"])
 @pytest.mark.parametrize("name", IMPLICIT)
 def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends):
@@ -159,7 +163,7 @@ def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends)
     assert jnp.abs(back - y0).max() < 1e-12
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_eager_jit_and_vmap_agree(name):
     solver, ts = SOLVERS[name], jnp.linspace(1.0, 2.0, 6)
     batch = jnp.asarray([[[0.5, 1.5]], [[1.0, 2.0]]])

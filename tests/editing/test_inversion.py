@@ -86,6 +86,7 @@ def test_images_come_back_under_guidance_nearer_than_without_it():
     np.testing.assert_allclose(error(near) / (1 + SIGMAS[0] ** 2), found.loss[-1, -1], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_image_is_left_as_it_is_where_its_loss_is_small_enough():
     found = result(tolerance=1e9)[0]
     np.testing.assert_allclose(
@@ -95,6 +96,7 @@ def test_an_image_is_left_as_it_is_where_its_loss_is_small_enough():
     np.testing.assert_array_equal(text, jnp.broadcast_to(NULL["text"], text.shape))
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_batch():
     whole, found = result()[0], result(IMAGES.at[1].set(0.5))[0]
     np.testing.assert_allclose(found.loss[:, :, 0], whole.loss[:, :, 0], rtol=1e-4)

@@ -59,6 +59,7 @@ def test_mutual_self_attention_begins_behind_the_first_block_of_structure():
     assert all(name.startswith("up_blocks.0.") for name in MasaCtrl.of(model()).layers)
 
 
+@pytest.mark.slow
 def test_words_have_places():
     """From 0 to 1, whatever the number of heads and layers, and resized to any other layer."""
     q, k = jax.random.normal(jax.random.key(0), (2, 8, 2, 4)), jnp.ones((2, 6, 2, 4))

@@ -67,6 +67,7 @@ def test_a_condition_onto_itself_gives_the_source():
     np.testing.assert_allclose(found[:, 1], found[:, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_slope_is_moved_by_the_gradient_of_each_images_energy():
     """By finite differences of another statement of the energy, in one direction."""
     pushed = slopes(zero(50.0), APART)[:, 1] - slopes(zero(0.0), APART)[:, 1]

@@ -81,6 +81,7 @@ def test_the_layers_of_the_paper():
     assert sides.keys() > {*blend.layers}
 
 
+@pytest.mark.slow
 def test_a_prompt_onto_itself_gives_the_source():
     found = slopes(made(), text(0), text(0), ALIKE)
     np.testing.assert_allclose(found[:, 1], found[:, 0], atol=1e-5)

@@ -91,6 +91,7 @@ def test_a_leak_is_how_far_colours_stay_the_source_s(source):
     assert np.nanmean(leak(halfway, drawing, ink, same)) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_self_similarity_knows_strokes(source):
     strokes = taken_apart(source.take(range(8))).stroke
     found = self_similarity(strokes, load_classifier())

@@ -75,6 +75,7 @@ def test_a_guided_model_is_read_under_its_own_condition():
     assert len(counted) == 4  # a condition and none, twice
 
 
+@pytest.mark.slow
 def test_equal_hooks_do_not_trace_anew():
     traces = []
 

@@ -136,6 +136,7 @@ def test_gaussianised_values_are_normal_and_keep_their_order():
     )
 
 
+@pytest.mark.slow
 def test_sequences_apply_in_order_and_keep_fixed_coefficients():
     both = parse_perturbation(["rotate", "blur=1"], [90.0])
     expected = perturbed("blur", 1.0, jnp.rot90(LATENT, 1, axes=(1, 2)))
