@@ -33,6 +33,7 @@ def test_gaussian_latents_meet_as_gaussian_ones(s, t):
     np.testing.assert_allclose(np.cov(np.asarray(found).T), np.eye(t).squeeze(), atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("s", "t"), [(1, 3), (3, 1), (2, 5), (13, 3), (3, 3)])
 def test_the_way_back_is_exact_where_what_is_dropped_is_kept(s, t):
     latent, noise = normal(0, 50, s), normal(1, 50, t)

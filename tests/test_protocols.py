@@ -155,6 +155,7 @@ def test_the_guidance_asks_for_both_in_one_call(model, x):
     np.testing.assert_allclose(model.denoise(x, sigma), sum(sides) / 2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_condition_for_each_image(model, x):
     sigma, plain = jnp.asarray(0.7), model.guided(None)
     each = {"word": jnp.asarray([[1.0] * 3, [2.0] * 3, [3.0] * 3]), "size": jnp.asarray(0.5)}

@@ -117,6 +117,7 @@ def test_the_pair_gives_the_images_back(models, images, solver):
     assert np.abs(decoded - images).max() < 1e-11
 
 
+@pytest.mark.slow
 def test_the_path_has_the_latents_at_its_end(models, images):
     bridge = Bridge.over(models[0], steps=4, switch=8.0)
     up = translation.path(bridge, images, rising=True)
@@ -131,6 +132,7 @@ def test_the_path_has_the_latents_at_its_end(models, images):
     np.testing.assert_allclose(down[-1], bridge.decode(latent), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_other_statistics_than_the_models_own(images):
     model = mixture_model(jnp.full((1, *SHAPE), 0.3), jnp.asarray([0.25]))
     with pytest.raises(ValueError, match="Sample does not hold the mean and covariance"):

@@ -39,6 +39,7 @@ def fine_of(models, images, *, steps=9):
     return _fine_solution(tuple(models), jnp.asarray(images), levels)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", [False, True])
 def test_no_other_grid_has_a_smaller_sum(mixtures, switch):
     """Against all grids of three steps among ten levels."""

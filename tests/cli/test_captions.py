@@ -230,6 +230,7 @@ def test_captions_of_data_without_any(ddib, captioned, pictures, tmp_path):
     assert "7 of 8 pictures have no caption" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [16, 48, 72, 104])
 def test_networks_of_any_width(width, unchecked):
     """Heads of the U-Net have 32 channels or more, whatever the width."""

@@ -13,6 +13,8 @@ from ddib_jax.nets import UNet
 from ddib_jax.preconditioning import Wiener
 from tests.cli.conftest import tiny_model
 
+pytestmark = pytest.mark.slow
+
 QUICK = "--solvers heun rex-midpoint --evaluations 40 80 --error 0.01"
 SHAPE = (8, 8, 3)
 
@@ -45,7 +47,6 @@ def domain(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_a_healthy_model(ddib, domain, tmp_path):
     code, out, err = ddib(
         "diagnose",
@@ -71,7 +72,6 @@ def test_a_healthy_model(ddib, domain, tmp_path):
     assert (tmp_path / "page" / "figures" / "round-trips.png").is_file()
 
 
-@pytest.mark.slow
 def test_a_sick_model(ddib, domain, tmp_path):
     """The prior of another contrast and no training at all: found out, with what to do."""
     code, out, _ = ddib(

@@ -62,6 +62,7 @@ def test_sixteen_bits_come_back_to_the_bit(ddib, wide, greys, tmp_path):
         np.testing.assert_array_equal(read_file(before), read_file(after))
 
 
+@pytest.mark.slow
 def test_a_translation_is_in_the_targets_units(ddib, wide, greys, tmp_path):
     models = f"--source {wide / 'grey'} --target {wide / 'other'}"
     code, out, err = ddib("translate", greys, "--out", tmp_path / "out", models, OPTIONS)

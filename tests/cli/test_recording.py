@@ -126,6 +126,7 @@ def test_a_sweep_is_a_run_with_an_explorer(ddib, ends, pictures, tmp_path):
     assert not {"source", "film"} & set(run.arrays)
 
 
+@pytest.mark.slow
 def test_samples_are_a_run(ddib, models, tmp_path):
     words = ("sample --model", models / "grey", "--count 3", FEW, "--out", tmp_path / "out")
     assert ddib(*words, "--report")[0] == 0

@@ -41,6 +41,7 @@ def test_results_among_their_images_are_refused(ddib, ends, pictures, tmp_path, 
     assert content(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_picture_is_refused(ddib, ends, pictures, models):
     before = content(pictures)
     code, _, err = ddib("translate", pictures / "a-rgb.png", *ends, "--out", pictures)

@@ -50,6 +50,7 @@ def test_nothing_perturbed_is_the_translation(ddib, models, pictures, tmp_path):
         assert np.abs(swept[name.replace(".png", "_0.png")] - image).max() <= 1
 
 
+@pytest.mark.slow
 def test_latents_that_travelled_are_swept(ddib, models, pictures, tmp_path):
     legs, latents = (
         ("--source", models / "here", "--target", models / "there"),
@@ -63,6 +64,7 @@ def test_latents_that_travelled_are_swept(ddib, models, pictures, tmp_path):
     assert all(np.abs(again[name] - image).max() <= 1 for name, image in images.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -43,6 +43,7 @@ def test_maps_scores_and_a_warning(ddib, models, domain, tmp_path):
     assert [path.name for path in image_files(out)] == ["like.png", "odd.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

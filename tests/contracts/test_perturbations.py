@@ -38,6 +38,7 @@ def test_eager_jitted_and_vmapped_agree(name):
         np.testing.assert_allclose(vmapped, eager, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("strict")
 @pytest.mark.parametrize(
     "name", sorted(name for name, p in LATENT.items() if p.neutral is not None)

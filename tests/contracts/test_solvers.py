@@ -68,6 +68,7 @@ def counted():
     return f, calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SOLVERS if name not in IMPLICIT])
 def test_evaluations(name):
     """Of a whole run, with what the solver does at its start, as it says before and after."""
@@ -81,6 +82,7 @@ def test_evaluations(name):
         assert not solution.residual.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_one_program_serves_any_number_of_steps(name):
     """On a grid padded beyond its end as on the grid itself, forward and backward."""
@@ -142,6 +144,7 @@ def test_an_auxiliary_state_of_no_use_is_refused(name):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_the_path_ends_where_the_solution_does(name):
     solver, y0, ts = SOLVERS[name], jnp.asarray([[0.5, 1.5]]), jnp.geomspace(1.0, 3.0, 6)
@@ -163,6 +166,7 @@ def test_implicit_solvers_give_the_state_back_without_a_second_state(name, ends)
     assert jnp.abs(back - y0).max() < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_eager_jit_and_vmap_agree(name):
     solver, ts = SOLVERS[name], jnp.linspace(1.0, 2.0, 6)

@@ -110,6 +110,7 @@ def test_each_part_counts(model):
             assert float(jnp.abs(one[:, 1] - other[:, 1]).max()) > 1e-5
 
 
+@pytest.mark.slow
 def test_features_dressed():
     """Attended evenly it is adaptive instance normalisation, sharply the very features shown."""
     one, two = 3 + 2 * states(1, 2).reshape(2, -1, 6), states(2, 2).reshape(2, -1, 6)

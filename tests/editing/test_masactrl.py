@@ -75,6 +75,7 @@ def test_words_have_places():
     np.testing.assert_array_equal(at_positions(larger.reshape(2, -1), 8, (16, 32, 3)), found)
 
 
+@pytest.mark.slow
 def test_an_object_attends_to_the_object():
     """And the background to the background; where all is the object, to all of it."""
     q, k, v = jax.random.normal(jax.random.key(1), (3, 1, 6, 2, 4))

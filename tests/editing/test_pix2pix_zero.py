@@ -86,6 +86,7 @@ def test_the_slope_is_moved_by_the_gradient_of_each_images_energy():
     np.testing.assert_allclose((pushed * direction).sum(axis=(1, 2, 3)), expected, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_an_image_does_not_depend_on_its_batch():
     whole = slopes(zero(50.0), APART)
     found = slopes(zero(50.0), APART.at[1].set(states(5, 2)))

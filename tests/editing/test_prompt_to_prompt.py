@@ -90,6 +90,7 @@ def test_a_prompt_onto_itself_gives_the_source():
     assert np.abs(louder[:, 1] - found[:, 1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_attention_is_moved_to_the_partners():
     """The words in another order, and a map that says so, are the source's own picture."""
     order = np.asarray([0, 2, 3, 1, 4, 5])
@@ -139,6 +140,7 @@ def test_outside_of_the_blend_the_target_moves_as_the_source():
     np.testing.assert_array_equal(partly[:, 1], np.where(inside, through[:, 1], through[:, 0]))
 
 
+@pytest.mark.slow
 def test_only_the_conditional_half_of_guidance_is_edited():
     alone = slopes(made(), text(2), text(2), APART[:, ::-1])[:, 0]
     told = slopes(made(), text(0), text(1), APART)[:, 1]

@@ -13,6 +13,8 @@ from ddib_jax.data.png import to_bytes
 from ddib_jax.lab import Shelf, Side, State, as_command, as_python, programs
 from ddib_jax.lab.pictures import MOST_BYTES
 
+pytestmark = pytest.mark.slow
+
 PLAIN = State(steps=6)
 CHAIN = State(image="1", steps=6, perturb=(("blur", 0.5), ("add-noise", 0.3), ("rotate", 0.0)))
 STATES = {
@@ -24,7 +26,6 @@ STATES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_python_of_a_state_gives_its_pixels(lab, name, tmp_path, monkeypatch):
     state, scope = STATES[name], {}
@@ -37,7 +38,6 @@ def test_python_of_a_state_gives_its_pixels(lab, name, tmp_path, monkeypatch):
     assert furthest(lab, state, to_bytes(scope["result"])[0]) <= 1
 
 
-@pytest.mark.slow
 def test_the_command_of_a_state_gives_its_pixels(lab, tmp_path, monkeypatch):
     state = STATES["coupled"]
     monkeypatch.chdir(tmp_path)

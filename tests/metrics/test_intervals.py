@@ -15,6 +15,7 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap(values, np.median, seed=3) != bootstrap(values, np.median, seed=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("median", [False, True])
 def test_an_interval_of_95_percent_covers_about_as_often(median):
     rng = np.random.default_rng(1)

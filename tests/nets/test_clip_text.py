@@ -38,6 +38,7 @@ def test_a_state_knows_what_was_before_it():
     assert float(jnp.abs(states.pooled[0] - states.pooled[2]).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_old_configurations_pool_at_the_largest_token():
     largest = jnp.asarray([[18, 3, END, 7, 2]])
     pooled = lambda end: SMALL.clone(eos_token_id=end).apply(VARIABLES, largest).pooled
@@ -45,6 +46,7 @@ def test_old_configurations_pool_at_the_largest_token():
     assert float(jnp.abs(pooled(2) - pooled(7)).max()) > 1e-2
 
 
+@pytest.mark.slow
 def test_sixteen_bits():
     expected = jax.jit(SMALL.apply)(VARIABLES, TOKENS)
     short = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), VARIABLES)

@@ -98,6 +98,7 @@ def test_a_model_knows_its_sites():
     assert conditional.sites(batch=2)["label"].shape == (2, 32)
 
 
+@pytest.mark.slow
 def test_what_is_refused():
     near = re.escape("'midle.query'; the nearest are middle.query")
     with pytest.raises(ValueError, match=near):

@@ -86,6 +86,7 @@ def test_guided_diffusion_there_and_back(written):
     assert pretrained.open(path).facts == {}
 
 
+@pytest.mark.slow
 def test_levels_that_flags_leave_to_the_size_are_read_off_the_weights(written):
     path, model, _ = written
     change_flags(path, {"channel_mult": ""})

@@ -90,6 +90,7 @@ def described(directory, change):
     (directory / "model.json").write_text(json.dumps(description))
 
 
+@pytest.mark.slow
 def test_it_comes_back(original, tmp_path):
     checkpoint = pretrained.open(original)
     encoder = load_text_encoder(original)

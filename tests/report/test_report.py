@@ -20,6 +20,8 @@ from ddib_jax.runs import MetricRow, read_run, write_run
 from pages import LAYOUTS
 from tests.report.conftest import synthetic_run
 
+pytestmark = pytest.mark.slow
+
 SHEETS, PLOTS = {"translations", "gallery", "failures"}, {"hue", "thickness", "latents"}
 LAYOUT = LAYOUTS["coloured_mnist"]
 FIGURES = SHEETS | PLOTS | {f"{name}-dark" for name in PLOTS}
@@ -47,7 +49,6 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.slow
 def test_the_study_has_its_figures(study, page):
     assert page == study / "index.html"
     assert {path.stem for path in (study / "figures").glob("*.png")} == FIGURES
@@ -104,7 +105,6 @@ def test_words_of_a_run_cannot_break_the_page(tmp_path):
     assert "$style &lt;script&gt;" in words
 
 
-@pytest.mark.slow
 def test_a_study_where_nothing_could_be_measured_is_still_drawn(tmp_path):
     run = synthetic_run(n=5)
     unmeasured = {
@@ -210,7 +210,6 @@ def test_digits_are_those_the_interval_deserves(row, cell):
     assert f"| {cell} |" in markdown_table(run)
 
 
-@pytest.mark.slow
 def test_a_report_needs_no_jax(study, tmp_path):
     """A run is reported by copies of the modules that this takes, with jax made unimportable."""
     original, package = Path(ddib_jax.__file__).parent, tmp_path / "ddib_jax"

@@ -37,6 +37,7 @@ def test_newton_where_iteration_does_not_contract():
     assert int(found.evaluations) > int(alone.evaluations)
 
 
+@pytest.mark.slow
 def test_members_do_not_disturb_each_other():
     """A member without a fixed point leaves the others theirs, and has a large residual."""
     g = lambda x: jnp.where(jnp.arange(3)[:, None] == 1, x + 1.0, jnp.cos(x))

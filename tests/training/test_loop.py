@@ -65,6 +65,7 @@ def test_too_many_skipped_steps_stop_the_training_and_the_last_good_state_stays(
     same_bits(good, fit(KEY, state, poison, **options | {"steps": 6}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_call", [2, 5, 50])
 def test_several_steps_a_call_are_the_same_steps(tmp_path, steps_per_call):
     state, batch_at, options = problem(11)
