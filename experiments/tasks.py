@@ -162,7 +162,9 @@ def digits(config: Config) -> Task:
 
 def partners(config: Config) -> list[Task]:
     """MNIST into MNIST-M and back; their pairs are known to the evaluation alone."""
-    folder = _pairs(config)
+    if config.mnist is None:
+        raise ValueError("Name the folder of MNIST's IDX files too (--mnist).")
+    folder = mnist_pairs(config.mnist_m, config.mnist, config.home / "mnist-m-data")
     names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
     for name in names.values():
         diffusion(config.home / name, f"npz:{folder / name}", steps=config.diffusion_steps)
@@ -205,16 +207,13 @@ def partners(config: Config) -> list[Task]:
     return tasks
 
 
-def _pairs(config: Config) -> Path:
-    """MNIST-M and its digits in MNIST, stretched to 32 pixels, as folders of train and test.npz."""
-    if config.mnist is None:
-        raise ValueError("Name the folder of MNIST's IDX files too (--mnist).")
-    folder = config.home / "mnist-m-data"
+def mnist_pairs(mnist_m: Path, mnist: Path, folder: Path) -> Path:
+    """MNIST-M and its digits in MNIST, stretched to 32 pixels: `mnist`, `mnist_m`, `both` there."""
     for split in ("train", "test"):
-        files = sorted(config.mnist_m.glob(f"mnist_m_{split}*.npz"))
+        files = sorted(mnist_m.glob(f"mnist_m_{split}*.npz"))
         if not files:
-            raise FileNotFoundError(f"There is no mnist_m_{split}*.npz in {config.mnist_m}.")
-        stored, grey = np.load(files[0]), mnist_idx(config.mnist, split)
+            raise FileNotFoundError(f"There is no mnist_m_{split}*.npz in {mnist_m}.")
+        stored, grey = np.load(files[0]), mnist_idx(mnist, split)
         pictures = [Image.fromarray(image) for image in grey.pixels[stored["mnist_index"]]]
         plain = [picture.resize((32, 32), Image.Resampling.BILINEAR) for picture in pictures]
         plain = np.repeat(np.stack(plain)[..., None], 3, axis=-1)

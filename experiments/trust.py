@@ -1,6 +1,7 @@
 """Which images are strange to a model, and where a translation is wrong: how well it is told.
 
     python experiments/trust.py
+    python experiments/trust.py --mnist-m DIR --mnist DIR
 
 The score of the shipped model of fives is calibrated on test fives, and said of other fives, of
 sevens and of noise: the areas under the curves, and the shares above the threshold.
@@ -10,6 +11,10 @@ by a square root and blue darker by a square, pixel by pixel. The target's model
 such fives alone (`preconditioning.Wiener`), so that translations err. The error in the tenth of
 all pixels whose deviation is highest is held beside the mean error, and so it is among the pixels
 of the digits alone, which are easily told from the ground.
+
+The second translates MNIST into MNIST-M and back besides, whose true partners are known
+(`tasks.mnist_pairs` says what is read); both models are trained the first time, and kept in
+`runs/trust-models/`.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +31,10 @@ from ddib_jax.diagnosis.trust import Domain, deviations, domain_features
 from ddib_jax.options import cli
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.report import markdown_table
+from ddib_jax.types import HostImages
 from study import RUNS, Study
+from tasks import mnist_pairs
+from trained import diffusion
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,12 @@ class Config:
     members: int = 6
     """Translations of each image."""
     steps: int = 20
+    mnist_m: Path | None = None
+    """The folder of MNIST-M's files; with it, MNIST and MNIST-M are translated too."""
+    mnist: Path | None = None
+    """The folder of MNIST's IDX files."""
+    training_steps: int = 1200
+    """Of the models of MNIST and of MNIST-M."""
     seed: int = 0
 
 
@@ -79,6 +93,8 @@ def main(config: Config) -> None:
     study = Study("trust", "How well it is told what cannot be trusted", config)
     source = Bridge.over(ddib_jax.load("five"), steps=config.steps)
     rows = [*scored(source, config), *told(source, config)]
+    if config.mnist_m and config.mnist:
+        rows += partners_told(config.mnist_m, config.mnist, config)
     study.publish(
         shown=lambda run: markdown_table(run.tables["figures"]),
         tables={"figures": runs.Table(("", "value"), tuple(rows))},
@@ -119,10 +135,7 @@ def told(source: Bridge, config: Config) -> list[tuple[str, float]]:
     model: DiffusionModel = replace(source.model, params={}, precondition=prior, network=Nothing())
     ddib = DDIB(source, replace(source, model=model))
     images = test.take(range(config.pairs))
-    truth = other_colours(images)
-    error = np.abs(ddib_jax.translate(ddib, images) - truth).mean(axis=-1)
-    key = jax.random.key(config.seed)
-    spread = deviations(ddib, images, config.members, key=key)[..., 0]
+    error, spread = _error_and_spread(ddib, images, other_colours(images), config)
     digit = images.max(axis=-1) > -0.5
     return [
         ("mean absolute error of the translations", float(error.mean())),
@@ -132,6 +145,42 @@ def told(source: Bridge, config: Config) -> list[tuple[str, float]]:
             _share(error[digit], spread[digit]),
         ),
     ]
+
+
+def partners_told(mnist_m: Path, mnist: Path, config: Config) -> list[tuple[str, float]]:
+    """The same of MNIST into MNIST-M and back, by models that never saw a pair."""
+    home = config.out.with_name(f"{config.out.name}-models")
+    folder = mnist_pairs(mnist_m, mnist, home / "mnist-m-data")
+    data = {
+        title: f"npz:{folder / name}"
+        for title, name in (("MNIST", "mnist"), ("MNIST-M", "mnist_m"))
+    }
+    halves, images = {}, {}
+    for title, name in data.items():
+        place = diffusion(home / title.lower(), name, steps=config.training_steps)
+        halves[title] = Bridge.over(ddib_jax.load(place), steps=config.steps)
+        images[title] = ddib_jax.load_dataset(name, split="test").take(range(config.pairs))
+    rows = []
+    for one, other in (("MNIST", "MNIST-M"), ("MNIST-M", "MNIST")):
+        ddib = DDIB(halves[one], halves[other])
+        error, spread = _error_and_spread(ddib, images[one], images[other], config)
+        rows += [
+            (f"{one} into {other}: mean absolute error", float(error.mean())),
+            (
+                f"{one} into {other}: error in the tenth of the highest deviation, over the mean",
+                _share(error, spread),
+            ),
+        ]
+    return rows
+
+
+def _error_and_spread(
+    ddib: DDIB, images: HostImages, truth: HostImages, config: Config
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pixel [n h w]: the error of its translation, and the deviation over `members`."""
+    error = np.abs(ddib_jax.translate(ddib, images) - truth).mean(axis=-1)
+    key = jax.random.key(config.seed)
+    return error, deviations(ddib, images, config.members, key=key)[..., 0]
 
 
 def _share(error: np.ndarray, spread: np.ndarray) -> float:
