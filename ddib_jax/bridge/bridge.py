@@ -24,7 +24,7 @@ from ddib_jax.solvers import (
 )
 from ddib_jax.types import Cond, Data, Scalar, Solver
 
-SOLVER = "dpmpp-2m"
+SOLVER = "unipc-3"
 """The solver unless another one is asked for, here and in every command.
 
 It and the grid were chosen on training images, by their translations' distance to those of a far
@@ -32,7 +32,7 @@ finer solution at 10, 20 and 40 network evaluations each way (`experiments/inver
 """
 GRID = "log-uniform"
 """The grid of noise levels unless another one is asked for."""
-STEPS = 40
+STEPS = 24
 """The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
 _ROUNDING = 1e-5
