@@ -112,22 +112,21 @@ def _tables(
     task: Task, results: dict[str, Result], measured: dict[str, dict[str, MetricRow]]
 ) -> dict[str, Table]:
     """The table of a task for reading, and that of its figures for drawing."""
-    texts, figures = [], []
+    texts, figures, labels = [], [], {}
+    for rows in measured.values():
+        labels |= {metric: row.label for metric, row in rows.items() if metric in task.figures}
+    labels = {metric: labels[metric] for metric in task.figures if metric in labels}
     for name, result in results.items():
-        rows = [measured[name].get(metric) for metric in task.figures]
+        rows = [measured[name].get(metric) for metric in labels]
         cells = [None if row is None else " ".join(value_text(row)).strip() for row in rows]
         seconds = result.seconds / len(task.source)
         texts.append((name, *cells, _variety(task, result.images), seconds, *result.facts))
         figures += [
             (name, row.label, row.value, row.low, row.high) for row in rows if row is not None
         ]
-    labels = [
-        next(rows[metric].label for rows in measured.values() if metric in rows)
-        for metric in task.figures
-    ]
     caption = f"{len(task.source)} test images, the same for all{task.note}"
     return {
-        task.title: Table(("method", *labels, *FACTS), tuple(texts), caption),
+        task.title: Table(("method", *labels.values(), *FACTS), tuple(texts), caption),
         task.title + FIGURES: Table(("method", "metric", "value", "low", "high"), tuple(figures)),
     }
 

@@ -32,7 +32,7 @@ finer solution at 10, 20 and 40 network evaluations each way (`experiments/inver
 """
 GRID = "log-uniform"
 """The grid of noise levels unless another one is asked for."""
-STEPS = 24
+STEPS = 40
 """The grid's steps unless another number is asked for: with this solver, network evaluations."""
 _SOLVER = get_solver(SOLVER)
 _ROUNDING = 1e-5

@@ -31,7 +31,7 @@ class Crossing:
     """Steps of the grid, each way."""
     solver: SolverName = SOLVER
     """Solver: unipc-3, dpmpp-2m, rk4, ddim, implicit-midpoint, lattice-heun ...; an unknown name
-    gives the list. The default's translations of test fives are .0010 (relative RMSE) from an
+    gives the list. The default's translations of test fives are .0002 (relative RMSE) from an
     adaptive reference.
     """
     grid: GridName = GRID
