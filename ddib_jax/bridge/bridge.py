@@ -24,7 +24,7 @@ from ddib_jax.solvers import (
 )
 from ddib_jax.types import Cond, Data, Scalar, Solver
 
-SOLVER = "unipc-3"
+SOLVER = "dpmpp-2m"
 """The solver unless another one is asked for, here and in every command.
 
 It and the grid were chosen on training images, by their translations' distance to those of a far

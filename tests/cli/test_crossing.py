@@ -28,16 +28,7 @@ def test_shipped_models_translate_a_data_set(ddib, tmp_path):
 def test_every_kind_of_picture_is_translated(ddib, models, pictures, tmp_path):
     here, there = models / "here", models / "there"
     code, _out, err = ddib(
-        "translate",
-        pictures,
-        "--source",
-        here,
-        "--target",
-        there,
-        "--out",
-        tmp_path / "out",
-        "--solver ddim",
-        FEW,
+        "translate", pictures, "--source", here, "--target", there, "--out", tmp_path / "out", FEW
     )
     assert (code, err) == (0, "")
     assert {path.name for path in pictures.iterdir()} | {"run", "sheet.png"} == {
@@ -120,7 +111,7 @@ def test_an_auxiliary_state_travels_with_its_latents(ddib, models, pictures, tmp
         "encode", pictures, "--model", here, "--out", tmp_path / "no.npz", "--aux", FEW
     )
     assert code == 1
-    assert "'unipc-3' has no auxiliary state; reversible solvers are o-belm" in err
+    assert "'dpmpp-2m' has no auxiliary state; reversible solvers are o-belm" in err
 
 
 def test_sample(ddib, models, tmp_path):

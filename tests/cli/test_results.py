@@ -165,7 +165,7 @@ def test_batches_are_written_as_they_come(ddib, ends, pictures, tmp_path, monkey
         return translate(*args, **options)
 
     monkeypatch.setattr(translation, "translate_with_latents", stopped)
-    code, _, err = ddib("translate", pictures, *ends, "--solver ddim", "--out", tmp_path / "out")
+    code, _, err = ddib("translate", pictures, *ends, "--out", tmp_path / "out")
     assert code == 130
     assert err == "ddib: stopped by Ctrl-C; what is complete stays.\n"
     assert len(content(tmp_path / "out")) == 4
