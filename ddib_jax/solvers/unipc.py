@@ -34,24 +34,26 @@ class UniPC(Explicit):
         return steps
 
     def init(self, f: VectorField, t0: Scalar, y0: Array, aux: Array | None) -> tuple:
-        """The corrected states and the values of d behind, with their steps in log t, and a count.
+        """What the last step took d's change for, the values of d behind, and a count.
 
-        (y, d) at the start of the last step, its length; (d, length) of the two steps before; the
-        number of steps taken, by which it is known which of these there are.
+        That change, d at the start of the last step, its length in log t; (d, length) of the two
+        steps before; the number of steps taken, by which it is known which of these there are.
         """
         nothing, unit = jnp.zeros_like(y0), jnp.ones_like(t0)
         return (nothing, nothing, unit), (nothing, unit), (nothing, unit), 0
 
     def step(self, f: VectorField, t0: Scalar, t1: Scalar, y0: Array, state) -> tuple[Array, tuple]:
         """From y(t0) = y0, as the last step predicted it, to y(t1)."""
-        (_, old_d, h_last), (older_d, h_older), _, count = state
+        (change, old_d, h_last), (older_d, h_older), _, count = state
         # what the polynomial's coefficients are where there are so many values of d, else 0
         known = lambda number, value: jnp.where(count >= number, value, 0)
         d = y0 - t0 * f(t0, y0)
         slope = known(1, (d - old_d) / h_last)
         old_slope = known(2, (old_d - older_d) / h_older)
         bend = known(2, (slope - old_slope) / (h_last + h_older))
-        y0 = jnp.where(count > 0, self._corrected(d, state, (slope, old_slope, bend)), y0)
+        # by the difference of both, for what a coupling did to the state since is to stay
+        correction = change - self._change(d, state, (slope, old_slope, bend))
+        y0 = y0 + jnp.where(count > 0, correction, 0)
 
         h = jnp.log(t1 / t0)
         growth, first, second, _ = _moments(h)
@@ -61,14 +63,14 @@ class UniPC(Explicit):
             both = first * slope + (second + h_last * first) * bend
             change = jnp.where(count == 1, growth * h / 2 * slope, both)
         y1 = (1 + growth) * y0 - growth * d - change
-        return y1, ((y0, d, h), (old_d, h_last), (older_d, h_older), count + 1)
+        return y1, ((change, d, h), (old_d, h_last), (older_d, h_older), count + 1)
 
-    def _corrected(self, d: Array, state: tuple, differences: tuple) -> Array:
-        """The end of the last step, taken once more with d [b ...] there among the points.
+    def _change(self, d: Array, state: tuple, differences: tuple) -> Array:
+        """What d's change adds to the last step, with d [b ...] at its end among the points.
 
         differences: of d over the last step, over that before it, and the second one of both.
         """
-        (old_y, old_d, h), (_, h_last), (oldest_d, h_older), count = state
+        (_, _, h), (_, h_last), (oldest_d, h_older), count = state
         slope, old_slope, bend = differences
         growth, first, second, third = _moments(h)
         change = first * slope + (second - h * first) * bend
@@ -79,8 +81,7 @@ class UniPC(Explicit):
             twist = (bend - old_bend) / (h + h_last + h_older)
             weight = third + (h_last - h) * second - h * h_last * first
             change = change + jnp.where(count >= 3, weight * twist, 0)
-        change = jnp.where(count == 1, growth * h / 2 * slope, change)
-        return (1 + growth) * old_y - growth * old_d - change
+        return jnp.where(count == 1, growth * h / 2 * slope, change)
 
 
 def _moments(h: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:

@@ -85,3 +85,16 @@ def test_distance_from_a_fine_solution(double, name):
         error = run(SOLVERS[name], grid(steps)) - truth
         found = float(jnp.sqrt(jnp.mean(error**2))) / size
         assert found == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["dpmpp-2m", "dpmpp-3m", "unipc-2", "unipc-3"])
+def test_what_is_done_to_the_state_between_steps_stays(double, name):
+    """Where d is 0, y' = y / t is solved exactly, and what is added grows as y does."""
+    solver, ts = SOLVERS[name], np.exp(np.linspace(0, 1, 6))
+    slope = lambda t, y: y / t
+    y = jnp.ones((1, 3))
+    state = solver.init(slope, jnp.asarray(ts[0]), y, None)
+    for number, (t0, t1) in enumerate(itertools.pairwise(map(jnp.asarray, ts))):
+        y, state = solver.step(slope, t0, t1, y, state)
+        y = y + (0.5 if number == 2 else 0)
+    np.testing.assert_allclose(y, ts[-1] / ts[0] + 0.5 * ts[-1] / ts[3], rtol=1e-12)
