@@ -1,6 +1,7 @@
 """The documentation site: Sphinx, with notebooks and a gallery that are executed by the build.
 
     sphinx-build -W --keep-going -b html docs docs/_build/html            everything
+    DDIB_DOCS=notebooks sphinx-build -W --keep-going -b html docs docs/_build/notebooks   no gallery
     DDIB_DOCS=quick sphinx-build -W --keep-going -b html docs docs/_build/quick   nothing executed
     DDIB_DOCS=quick sphinx-build -W -b doctest docs docs/_build/doctest              the doctests
 
@@ -17,6 +18,7 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE / "gallery")]
 import ddib_jax  # noqa: E402
 
 QUICK = os.environ.get("DDIB_DOCS") == "quick"
+GALLERY = os.environ.get("DDIB_DOCS") not in ("quick", "notebooks")
 
 project = "ddib_jax"
 author = "the authors of ddib_jax"
@@ -76,7 +78,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": ["generated/gallery"],
     "filename_pattern": r"plot_",
     "ignore_pattern": r"support\.py",
-    "plot_gallery": not QUICK,
+    "plot_gallery": GALLERY,
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -91,4 +93,4 @@ sphinx_gallery_conf = {
     "thumbnail_size": (400, 280),
 }
 
-suppress_warnings = ["config.cache", "myst.header"] if QUICK else ["config.cache"]
+suppress_warnings = ["config.cache", "myst.header"] if not GALLERY else ["config.cache"]
