@@ -180,10 +180,14 @@ def _explicit(source: Bridge, picture: np.ndarray, steps: int) -> tuple[str, flo
     return "relative error of encode -> decode, dpmpp-3m", error
 
 
-def _lattice(source: Bridge, picture: np.ndarray, steps: int) -> tuple[str, float]:
+def _lattice(source: Bridge, picture: np.ndarray, steps: int) -> tuple[str, float | str]:
     bridge = Bridge.over(source.model, steps=steps, solver=get_solver("lattice-heun"))
     bridge = translation.tiled(bridge, *picture.shape[1:3])
-    up = ddib_jax.encode(bridge, picture)
+    try:
+        up = ddib_jax.encode(bridge, picture)
+    except FloatingPointError as error:  # by which a lattice says that states left it
+        print(error, flush=True)
+        return "values that a lattice lost", "none came back: states left it"
     down = translation.hand_on(bridge, up.aux, rising=False)
     lattice = bridge.solver
     assert isinstance(lattice, LatticeHeun)

@@ -90,6 +90,8 @@ def area(own: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]) -> float
 
 def main(config: Config) -> None:
     """Calibrate, score, translate, write a run and its page."""
+    if (config.mnist_m is None) != (config.mnist is None):
+        raise ValueError("Name the folders of MNIST-M and of MNIST, both (--mnist-m, --mnist).")
     study = Study("trust", "How well it is told what cannot be trusted", config)
     source = Bridge.over(ddib_jax.load("five"), steps=config.steps)
     rows = [*scored(source, config), *told(source, config)]
