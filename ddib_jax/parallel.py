@@ -155,13 +155,14 @@ def mapped(fn: Callable, *, devices: Sequence | None = None) -> Mapped:
 
 
 @functools.lru_cache(maxsize=256)
-def _mapped(fn: Callable, structure: Any) -> Mapped:
+def _mapped(fn: Callable, structure: Any, devices: tuple) -> Mapped:
     """`fn` over devices, of the leaves of a tree of this structure.
 
     pmap compiles once for each function that it is given, so the mapped function is kept. Of
     leaves: `lower` rebuilds pytrees with placeholders, which run-time checks of types refuse.
     """
-    return mapped(lambda leaves, batch: fn(jax.tree.unflatten(structure, leaves), batch))
+    leaves_first = lambda leaves, batch: fn(jax.tree.unflatten(structure, leaves), batch)
+    return mapped(leaves_first, devices=devices)
 
 
 def map_batches(
@@ -172,6 +173,7 @@ def map_batches(
     batch_size: int,
     at_least: bool = False,
     together: bool = False,
+    apart: bool = False,
     progress: Callable = iter,
 ) -> Any:
     """fn(tree, batch) over a pytree of arrays [n, ...], on all local devices; host arrays [n, ...].
@@ -182,7 +184,9 @@ def map_batches(
     fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
     program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
     bar). together: every device is given the whole batch, for an `fn` that shares its work among
-    them by itself, over `BATCH_AXIS`, and gives all of them one result.
+    them by itself, over `BATCH_AXIS`, and gives all of them one result. apart: every device has a
+    program of its own, which is compiled for it: one program over several devices may round
+    otherwise than that of one, and these answer with the same bits however many there are.
 
     Where the compiler says that the program needs more memory than is free, batches are made
     smaller, with a warning; MemoryError where they may not be (`at_least`), and where a device has
@@ -197,16 +201,22 @@ def map_batches(
     total = lengths[0]
     size = -(-(batch_size if at_least else min(batch_size, total)) // count) * count
     leaves, structure = jax.tree.flatten(tree)
-    on_devices, results, running = _mapped(fn, structure), [], None
-    size = _fitting(on_devices, leaves, batch, size, fixed=at_least, together=together)
+    groups = [(device,) for device in jax.local_devices()] if apart else [(*jax.local_devices(),)]
+    programs = [_mapped(fn, structure, devices) for devices in groups]
+    results, running = [], None
+    size = _fitting(programs, leaves, batch, size, fixed=at_least, together=together)
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
         # One batch is computed while the one before it is fetched; more would only fill the
         # devices' memory, and progress would tell of what has merely been asked for.
-        running, before = on_devices(leaves, place(part)), running
+        parts = _divided_among(programs, place(part))
+        running, before = (
+            [program(leaves, own) for program, own in zip(programs, parts, strict=True)],
+            running,
+        )
         if before is not None:
-            results.append(jax.tree.map(np.asarray, before))
-    results.append(jax.tree.map(np.asarray, running))
+            results.append(_fetched(before))
+    results.append(_fetched(running))
 
     def joined(*leaves):
         parts = [leaf[:1] if together else leaf for leaf in leaves]
@@ -216,6 +226,21 @@ def map_batches(
     return jax.tree.map(joined, *results)
 
 
+def _divided_among(programs: list[Mapped], parts: Any) -> list:
+    """Leaves [devices, ...], of every program those of its own devices."""
+    leaf = jax.tree.leaves(parts)[0]
+    each = len(leaf) // len(programs)
+    return [
+        jax.tree.map(lambda leaf: leaf[start : start + each], parts)  # noqa: B023, called at once
+        for start in range(0, len(leaf), each)
+    ]
+
+
+def _fetched(answers: list) -> Any:
+    """The programs' answers, one beside the other, as arrays of the host [devices, ...]."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *answers)
+
+
 def _copies(tree: Any) -> Any:
     """Leaves [b, ...] -> [devices, b, ...], one copy for each local device."""
     count = jax.local_device_count()
@@ -223,18 +248,15 @@ def _copies(tree: Any) -> Any:
 
 
 def _fitting(
-    on_devices: Mapped, leaves: list, batch: Any, size: int, *, fixed: bool, together: bool
+    programs: list[Mapped], leaves: list, batch: Any, size: int, *, fixed: bool, together: bool
 ) -> int:
     """The size of batches [devices x n], or a smaller one whose program fits in free memory."""
     devices, place = (1, _copies) if together else (jax.local_device_count(), shard)
     said = ""
     while True:
         part = jax.tree.map(functools.partial(_part, start=0, size=size), batch)
-        needed, free, each = (
-            _needed(on_devices, leaves, place(part)),
-            free_memory(),
-            size // devices,
-        )
+        first = _divided_among(programs, place(part))[0]
+        needed, free, each = _needed(programs[0], leaves, first), free_memory(), size // devices
         if needed <= free:
             if said:
                 warnings.warn(f"{said} {each} are taken.", UserWarning, stacklevel=3)
@@ -256,14 +278,14 @@ def _fitting(
         size = devices * max(1, 2 ** int(np.floor(np.log2(max(1, each * share)))))
 
 
-def _needed(on_devices: Mapped, leaves: list, part: Any) -> float:
+def _needed(program: Mapped, leaves: list, part: Any) -> float:
     """Bytes of a device's memory that a placed batch needs besides its arguments, by XLA's plan.
 
     Infinity where the compiler finds no room, and 0 where it does not say. The program is kept: a
     call with the same shapes does not compile it again.
     """
     try:
-        memory = on_devices.lower(leaves, part).compile().memory_analysis()
+        memory = program.lower(leaves, part).compile().memory_analysis()
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise

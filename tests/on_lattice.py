@@ -29,7 +29,8 @@ def main(direction: str, path: str, out: str = "") -> None:
         precision="bfloat16",
         batch=int(kept["batch"]),
     )
-    np.savez(out, pictures=to_bytes(translation.decode(half, kept["latents"], aux=aux)))
+    down = translation.hand_on(half, aux, rising=False)
+    np.savez(out, pictures=to_bytes(down.y), closed=half.solver.is_start(down.aux.value))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ def cross(
         batch,
         batch_size=batch_size,
         at_least=True,
+        apart=True,
         progress=progress,
     )
     lost = int((~np.isfinite(ends).reshape(len(ends), -1).all(axis=1)).sum())
@@ -64,7 +65,8 @@ def cross(
         raise FloatingPointError(
             f"The states of {lost} of {len(ends)} images left the lattice, which holds"
             f" {'x / sigma' if solver.exponential else 'x'} up to {solver.limit:g}: the steps are"
-            " too long, or the model's answers not finite; take more steps, or another solver."
+            " too long, the images nothing like the model's, or its answers not finite; take more"
+            " steps, or another solver."
         )
     aux = Auxiliary(
         pairs,

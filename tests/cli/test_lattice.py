@@ -93,7 +93,7 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
     decode = ("decode", encoded, "--model", here)
     refused("another grid, of 5 steps to 80", *decode, ODE, "--steps 6")
     refused("precision bfloat16, and this bridge", *decode, "--solver lattice-heun --steps 5")
-    refused("is that of LatticeHeun(bits=19", *decode, "--solver reversible-heun --steps 5")
+    refused("is that of LatticeHeun(bits=18", *decode, "--solver reversible-heun --steps 5")
     back = ("--source", ends / "there", "--target", here, ODE)
     refused("is not a file of pairs", "translate", encoded, *back, "--aux")
     refused("is no lattice", "translate", pictures, *back, "--aux --solver heun")
@@ -105,7 +105,7 @@ def test_what_does_not_belong_together_is_refused(ddib, ends, pictures, encoded,
     arrays = dict(np.load(encoded))
     for changed, said in (
         ({"aux": arrays["aux"].astype(np.float32)}, "is of float32, and that of a lattice is of"),
-        ({"bits": 18}, "is that of LatticeHeun(bits=18"),
+        ({"bits": 17}, "is that of LatticeHeun(bits=17"),
         ({"precision": "double"}, "is not a file of latents"),
         ({"aux": arrays["aux"][:, 0]}, "and this is int32 of 8 x 8 x 3"),
     ):
