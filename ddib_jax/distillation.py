@@ -117,14 +117,16 @@ def distill(
     out: str | Path,
     *,
     data: Mapping[str, Any] = _NOTHING,
+    facts: Mapping[str, Any] = _NOTHING,
 ) -> Student:
     """A student of the teacher's translations of images [n h w c], written to the directory `out`.
 
     It learns by regression: the mean absolute distance from the teacher's own pairs, which are made
     first and kept in out/training/pairs.npz. No image of the target's domain is needed. The student
     begins as the closed-form map between the Gaussians of both models (`gaussian_map`). data: what
-    else says what is distilled; a training is resumed only by one of equal options and `data`. A
-    training that was killed goes on from its newest checkpoint.
+    else says what is distilled; a training is resumed only by one of equal options and `data`.
+    facts: what `model.json` says besides. A training that was killed goes on from its newest
+    checkpoint.
 
     Raises ValueError for options out of their ranges and for models without Wiener statistics,
     OSError where `out` cannot be written, BlockingIOError where another training is at work there.
@@ -143,9 +145,13 @@ def distill(
     )
     try:
         made = _pairs(teacher, images, out / "training" / "pairs.npz", fresh=checkpoints.fresh)
-        return _trained(flows, images, made, distillation, out, checkpoints, dict(data))
+        student = _trained(flows, images, made, distillation, out, checkpoints)
+        training = {**_bound(distillation), **data, "pairs": len(images)}
+        _write(out, student, training, images.shape[1:], facts)
     finally:
         checkpoints.close()
+    print(f"The student lies in {out}.")
+    return student
 
 
 def gaussian_map(source: Bridge, target: Bridge) -> dict[str, dict[str, jax.Array]]:
@@ -200,7 +206,6 @@ def _trained(
     distillation: Distillation,
     out: Path,
     checkpoints: Checkpoints,
-    data: dict[str, Any],
 ) -> Student:
     up, down = (flows[name]["gains"] for name in _FLOWS)
     if up.shape != down.shape:
@@ -250,13 +255,20 @@ def _trained(
         shared=flows,
         ema_decay=distillation.ema_decay,
     )
-    student = Student({"unet": state.ema, **flows}, network=network)
-    lines = read_log(work_dir / "log.jsonl")
-    training = {
+    return Student({"unet": state.ema, **flows}, network=network)
+
+
+def _write(
+    out: Path,
+    student: Student,
+    training: dict[str, Any],
+    shape: tuple[int, ...],
+    facts: Mapping[str, Any],
+) -> None:
+    lines = read_log(out / "training" / "log.jsonl")
+    told = {
         "command": command_line(),
-        **_bound(distillation),
-        **data,
-        "pairs": len(images),
+        **training,
         "loss": round(float(np.mean([line["loss"] for line in lines[-50:]])), 5),
         "seconds": round(sum(line["seconds"] for line in lines)),
         "machine": machine(),
@@ -264,14 +276,12 @@ def _trained(
     }
     pretrained.save_network(
         out,
-        network,
+        student.network,
         student.params,
         kind="generator",
-        image_shape=images.shape[1:],
-        facts={"training": training},
+        image_shape=shape,
+        facts={**facts, "training": told},
     )
-    print(f"The student lies in {out}.")
-    return student
 
 
 def load_student(directory: str | Path) -> Student:

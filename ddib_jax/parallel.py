@@ -203,7 +203,7 @@ def map_batches(
     leaves, structure = jax.tree.flatten(tree)
     groups = [(device,) for device in jax.local_devices()] if apart else [(*jax.local_devices(),)]
     programs = [_mapped(fn, structure, devices) for devices in groups]
-    results, running = [], None
+    results, running = [], []
     size = _fitting(programs, leaves, batch, size, fixed=at_least, together=together)
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
@@ -214,7 +214,7 @@ def map_batches(
             [program(leaves, own) for program, own in zip(programs, parts, strict=True)],
             running,
         )
-        if before is not None:
+        if before:
             results.append(_fetched(before))
     results.append(_fetched(running))
 

@@ -4,7 +4,8 @@
     python experiments/trust.py --mnist-m DIR --mnist DIR
 
 The score of the shipped model of fives is calibrated on test fives, and said of other fives, of
-sevens and of noise: the areas under the curves, and the shares above the threshold.
+the same fives as USPS would have them (16 x 16 pixels, which the digit fills), of sevens and of
+noise: the areas under the curves, and the shares above the threshold.
 
 Then fives are translated into fives of other colours, whose truth is known: red is made brighter
 by a square root and blue darker by a square, pixel by pixel. The target's model is the Gaussian of
@@ -82,6 +83,19 @@ def other_colours(images: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 
     return (2 * values**powers - 1).astype(np.float32)
 
 
+def as_usps(images: Float[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n h w 3"]:
+    """The digits cut out, each resized to 16 x 16 pixels, as USPS has them, and enlarged again."""
+    size = (*images.shape[1:3], 3)
+    made = []
+    for image in images:
+        drawn = image.max(axis=-1) > -0.5
+        rows, columns = (np.flatnonzero(drawn.any(axis=axis)) for axis in (1, 0))
+        digit = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        small = jax.image.resize(digit, (16, 16, 3), "linear")
+        made.append(np.asarray(jax.image.resize(small, size, "linear")))
+    return np.stack(made)
+
+
 def area(own: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]) -> float:
     """The area under the curve of a score that should be higher of others."""
     higher = others[:, None] > own[None]
@@ -116,6 +130,7 @@ def scored(source: Bridge, config: Config) -> list[tuple[str, float]]:
     domain = Domain.of(look(fives.take(own), 0))
     kinds = {
         "other fives": fives.take(others),
+        "USPS-like fives": as_usps(fives.take(others)),
         "sevens": sevens.take(range(config.scored)),
         "noise": np.clip(noise, -1, 1).astype(np.float32),
     }

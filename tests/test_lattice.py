@@ -188,7 +188,7 @@ def test_the_lattice_is_as_fine_as_the_noise_levels_allow(name, ends, bits):
 def test_what_the_lattice_cannot_hold_is_refused_and_never_wraps():
     with pytest.raises(ValueError, match="lattice of 29 bits: expected 0 to 28"):
         LatticeHeun(29)
-    with pytest.raises(ValueError, match="No lattice of 32 bits holds states up to 1.6e"):
+    with pytest.raises(ValueError, match=r"No lattice of 32 bits holds states up to 1\.6e"):
         over(gaussian(0.1, 1e9))
     narrow = Bridge.over(gaussian(), steps=6, solver=LatticeHeun(26))
     images = np.random.default_rng(0).normal(0, 0.4, (3, 4, 4, 1)).astype(np.float32)

@@ -38,8 +38,8 @@ _SOLVER = get_solver(SOLVER)
 _ROUNDING = 1e-5
 """By which a noise level may exceed the highest one and count as equal."""
 _DEVIATIONS = 16
-"""Of latents, that a lattice has room for. Gaussian numbers need 8 (one in 10^15 is beyond); those of
-images that a model does not know have been seen at 16."""
+"""Of latents, that a lattice has room for: Gaussian numbers need 8 (one in 10^15 is beyond),
+images that a model does not know reach 16."""
 _LARGEST_DATUM = 2
 """That a lattice has room for at the lowest noise level: images lie within 1."""
 

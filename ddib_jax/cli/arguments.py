@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -57,14 +58,13 @@ ImageSize = Annotated[
 ]
 """Height and width of a latent model's images, or one number for both."""
 
-DeclaredRange = Annotated[
-    tuple[str, ...],
-    Ends(),
-    tyro.conf.arg(
-        name="range", metavar="LOW HIGH ...", help_behavior_hint="(default: none, 8-bit RGB)"
-    ),
-]
+_RANGE = partial(
+    tyro.conf.arg, metavar="LOW HIGH ...", help_behavior_hint="(default: none, 8-bit RGB)"
+)
+DeclaredRange = Annotated[tuple[str, ...], Ends(), _RANGE(name="range")]
 """A range of values in the files' own units, as `data.scale.declared_scale` takes it."""
+RangeOfA = Annotated[tuple[str, ...], Ends(), _RANGE(name="range-a")]
+RangeOfB = Annotated[tuple[str, ...], Ends(), _RANGE(name="range-b")]
 
 FlatReading = Annotated[Reading, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="files")]
 """How files are read, as a group of options."""

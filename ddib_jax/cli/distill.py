@@ -11,6 +11,8 @@ from ddib_jax.bridge import DDIB
 from ddib_jax.cli.arguments import SolverName
 from ddib_jax.cli.crossing import Crossing, read_inputs
 from ddib_jax.cli.models import Models
+from ddib_jax.cli.pixels import source_scale, target_scale
+from ddib_jax.data.scale import pixel_facts
 from ddib_jax.distillation import Distillation, distill
 from ddib_jax.options import Count, OptionalCount
 
@@ -40,9 +42,14 @@ class Distill(Distillation):
         """Make the pairs, train, with previews, and write the model directory."""
         source, target = self.models.both(Crossing(steps=self.ode_steps, solver=self.solver))
         _, images = read_inputs(
-            [self.data], source.model.image_shape, split=self.split, limit=self.limit
+            [self.data],
+            source.model.image_shape,
+            split=self.split,
+            limit=self.limit,
+            scale=source_scale(self.models),
         )
         here, there = self.models.marks()
         told = {"data": self.data, "source": here, "target": there}
         told |= {"ode_steps": self.ode_steps, "solver": self.solver}
-        distill(DDIB(source, target), images, self, self.out, data=told)
+        pixels = pixel_facts(source_scale(self.models), target_scale(self.models))
+        distill(DDIB(source, target), images, self, self.out, data=told, facts=pixels)

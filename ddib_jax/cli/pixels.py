@@ -12,14 +12,17 @@ from ddib_jax.data.scale import Scale
 from ddib_jax.pretrained import Checkpoint
 
 
-def scale_of(checkpoint: Checkpoint) -> Scale | None:
-    """The scale of a model's training images; None for 8-bit pictures.
+def scale_of(checkpoint: Checkpoint, *, made: bool = False) -> Scale | None:
+    """The scale of a model's images; None for 8-bit pictures.
+
+    made: of those that it makes, which are not always like those that a generator is given.
 
     Raises ValueError where `model.json` has a damaged one, or one of other channels than the
     model's.
     """
     where = str(checkpoint.path / "model.json")
-    scale = Scale.from_json(checkpoint.facts.get("pixels"), where)
+    given = checkpoint.facts.get("pixels")
+    scale = Scale.from_json(checkpoint.facts.get("made_pixels", given) if made else given, where)
     channels = None if scale is None else checkpoint.facts["image_shape"][-1]
     if scale is not None and scale.channels != channels:
         raise ValueError(
@@ -35,7 +38,7 @@ def source_scale(models: Models) -> Scale | None:
 
 def target_scale(models: Models) -> Scale | None:
     """The scale of the images that a translation makes."""
-    return _scale_of(models, models.target or models.model or models.source)
+    return _scale_of(models, models.target or models.model or models.source, made=True)
 
 
 def open_results(
@@ -99,8 +102,8 @@ def _bytes(channels: int) -> Scale:
 
 def _is_of_bytes(models: Models, images: InputImages) -> bool:
     """Whether the target knows 8-bit pictures and the images are in the source model's units."""
-    return models.target is not None and source_scale(models) == images.scale
+    return source_scale(models) == images.scale
 
 
-def _scale_of(models: Models, name: str | None) -> Scale | None:
-    return None if name is None else scale_of(models.opened(name))
+def _scale_of(models: Models, name: str | None, *, made: bool = False) -> Scale | None:
+    return None if name is None else scale_of(models.opened(name), made=made)

@@ -95,6 +95,15 @@ class Scale:
         return np.asarray(self.low, np.float64), np.asarray(self.high, np.float64)
 
 
+def pixel_facts(given: Scale | None, made: Scale | None) -> dict[str, Any]:
+    """What a `model.json` says of values that a network of images is given, and of those it makes.
+
+    Nothing where both are of 8-bit pictures.
+    """
+    to_json = lambda scale: None if scale is None else scale.to_json()
+    return {} if given is made is None else {"pixels": to_json(given), "made_pixels": to_json(made)}
+
+
 def check_range(words: Sequence[str]) -> None:
     """Raise ValueError unless words declare a range: pairs of LOW and HIGH, each a number or p1."""
     if len(words) < 2 or len(words) % 2:

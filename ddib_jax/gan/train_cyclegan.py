@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.data import ALL, ImageSource
 from ddib_jax.data.png import write_grid
+from ddib_jax.data.scale import pixel_facts
 from ddib_jax.gan.cyclegan import SIDES, cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.gan.losses import GAN_LOSSES
 from ddib_jax.gan.monitor import imbalance
@@ -92,7 +93,8 @@ def train_cyclegan(
 
     names: of the domains. data: what else says where the images come from; a training is resumed
     only by one of equal options and `data`. Grey images are given three equal channels where the
-    other domain is in colour. Checkpoints, log and previews go to out/training, and a training that
+    other domain is in colour. Where a source has a `scale` of its values, both models keep it.
+    Checkpoints, log and previews go to out/training, and a training that
     was killed goes on from there.
 
     Raises ValueError where the images' sizes differ or options do not go together, and as
@@ -165,6 +167,7 @@ def train_cyclegan(
                 kind="generator",
                 image_shape=shape,
                 facts={
+                    **pixel_facts(*(getattr(loaded[side], "scale", None) for side in direction)),
                     "data": {"from": named[source], "to": named[target]},
                     "training": training_facts(out, state),
                 },
@@ -209,6 +212,11 @@ def _of_one_shape(
     """
     channels = {side: source.image_shape[-1] for side, source in sources.items()}
     if len(set(channels.values())) > 1:
+        if any(getattr(source, "scale", None) is not None for source in sources.values()):
+            raise ValueError(
+                f"The domains have {channels['a']} and {channels['b']} channels in declared ranges;"
+                " a generator needs as many on both sides."
+            )
         print(
             "One domain is grey, the other in colour: the grey one is given three equal channels.",
             flush=True,

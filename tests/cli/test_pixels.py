@@ -194,3 +194,37 @@ def test_a_data_set_has_no_range(ddib, tmp_path):
     code, _, err = ddib("train --data five --range 0 255 --out", tmp_path / "m")
     assert code == 1
     assert "'five' has a range of its own" in err
+
+
+@pytest.mark.slow
+def test_a_cyclegan_knows_the_units_of_both_domains(ddib, greys, tmp_path):
+    rng = np.random.default_rng(1)
+    (tmp_path / "floats").mkdir()
+    for index in range(3):
+        values = rng.uniform(-1000, 2000, (8, 8)).astype(np.float32)
+        tifffile.imwrite(tmp_path / "floats" / f"{index}.tif", values)
+    small = "--batch-size 2 --width 8 --blocks 1 --layers 1 --steps 2"
+    ranges = "--range-a 0 65535 --range-b -1000 2000"
+    made = tmp_path / "gan"
+    trained = ("train-cyclegan --a", greys, "--b", tmp_path / "floats", small)
+    code, out, err = ddib(*trained, ranges, "--out", made)
+    assert code == 0, err
+    translate = ("translate", greys, "--method cyclegan --model", made / "ab")
+    code, out, err = ddib(*translate, "--out", tmp_path / "out")
+    assert code == 0, err
+    found = tifffile.imread(tmp_path / "out" / "a.tif")
+    assert (found.dtype, found.shape) == (np.float32, (8, 8))
+    assert found.min() < 0
+    back = ("translate", tmp_path / "floats", "--method cyclegan --model", made / "ba")
+    assert ddib(*back, "--out", tmp_path / "back")[0] == 0
+    assert tifffile.imread(tmp_path / "back" / "0.tif").dtype == np.uint16
+    # 8-bit colours on the other side have three channels
+    colours = tmp_path / "colours"
+    colours.mkdir()
+    for index in range(2):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(colours / f"{index}.png")
+    unlike = ("train-cyclegan --a", greys, "--b", colours, small, "--range-a 0 65535")
+    code, _, err = ddib(*unlike, "--out", tmp_path / "no")
+    assert code == 1
+    assert "1 and 3 channels in declared ranges" in err
