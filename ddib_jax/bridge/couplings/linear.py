@@ -109,6 +109,15 @@ class Cosines:
         ratio = np.minimum(*powers) / np.maximum(np.maximum(*powers), np.finfo(np.float32).tiny)
         return cls(ratio[larger].astype(np.float32))
 
+    def at_size(self, height: int, width: int) -> "Cosines":
+        """The same wavelengths, in pixels, in pictures of another size."""
+        own = self.weights.shape
+        down, across = (
+            np.arange(size) * before // size
+            for size, before in zip((height, width), own, strict=True)
+        )
+        return Cosines(self.weights[down[:, None], across])
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError for data that are not images of the weights' size."""
         if len(shape) != 3 or shape[:2] != self.weights.shape:
