@@ -210,7 +210,7 @@ def test_a_cyclegan_knows_the_units_of_both_domains(ddib, greys, tmp_path):
     code, out, err = ddib(*trained, ranges, "--out", made)
     assert code == 0, err
     translate = ("translate", greys, "--method cyclegan --model", made / "ab")
-    code, out, err = ddib(*translate, "--out", tmp_path / "out")
+    code, _, err = ddib(*translate, "--out", tmp_path / "out")
     assert code == 0, err
     found = tifffile.imread(tmp_path / "out" / "a.tif")
     assert (found.dtype, found.shape) == (np.float32, (8, 8))
