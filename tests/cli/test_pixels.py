@@ -207,7 +207,7 @@ def test_a_cyclegan_knows_the_units_of_both_domains(ddib, greys, tmp_path):
     ranges = "--range-a 0 65535 --range-b -1000 2000"
     made = tmp_path / "gan"
     trained = ("train-cyclegan --a", greys, "--b", tmp_path / "floats", small)
-    code, out, err = ddib(*trained, ranges, "--out", made)
+    code, _, err = ddib(*trained, ranges, "--out", made)
     assert code == 0, err
     translate = ("translate", greys, "--method cyclegan --model", made / "ab")
     code, _, err = ddib(*translate, "--out", tmp_path / "out")
