@@ -14,15 +14,21 @@ def initialised(
 ) -> DiffusionModel:
     """The given checkpoint's model with the schedule of `model`, which the options describe.
 
+    It normalises as many groups of channels as `model`, whatever it was trained with: weights are
+    of the same shapes, and a short training makes up for the change.
+
     preconditioning: the name of the one that they ask for. Raises ValueError where the checkpoint
     is of another kind than that.
     """
     initial = given.model()
     if isinstance(model.network, Captioned):
         initial = joined(initial, text_encoder(given))
+    network, groups = initial.network, getattr(model.network, "norm_num_groups", None)
+    if groups is not None and hasattr(network, "norm_num_groups"):
+        network = network.clone(norm_num_groups=groups)
     same = {
         "images": initial.data_shape == model.data_shape,
-        "network": initial.network == model.network,
+        "network": network == model.network,
         "schedule": type(initial.schedule) is type(model.schedule),
         "preconditioning": type(initial.precondition) is PRECONDITIONINGS[preconditioning],
     }
@@ -32,4 +38,4 @@ def initialised(
             f"'{given.name}' has another {differing} than these options ask for; give the"
             " options it was trained with."
         )
-    return replace(initial, schedule=model.schedule)
+    return replace(initial, network=network, schedule=model.schedule)

@@ -133,7 +133,8 @@ class Recipe:
     """Side of the patches of pixels that the U-Net takes as channels."""
     groups: Size = 32
     """Groups of channels that the U-Net normalises together; they divide the channels of every
-    level. With as many as channels the network loses sight of colour; 4 keep it.
+    level. With as many as channels the network loses sight of colour; 4 keep it. With --init they
+    may be other ones than that model's.
     """
     width: Size = 128
     """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,

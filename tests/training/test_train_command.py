@@ -131,6 +131,11 @@ def test_a_training_starts_from_a_model(tmp_path, folder):
     before, after = pretrained.load(first), pretrained.load(second)
     for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9)
+    # the groups of channels that are normalised together are no weights, and are the options'
+    regrouped = tmp_path / "regrouped"
+    few = SMALL | {"groups": 4}
+    Train(data=str(folder), out=regrouped, steps=1, rank=4, init=str(first), **few).run()
+    assert pretrained.load(regrouped).network == before.network.clone(norm_num_groups=4)
     with pytest.raises(ValueError, match="has another network than these options ask for"):
         Train(
             data=str(folder),
