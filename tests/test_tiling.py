@@ -20,6 +20,7 @@ from ddib_jax import (
 )
 from ddib_jax.bridge.couplings import Cosines, Linear
 from ddib_jax.diffusion import probability_flow
+from ddib_jax.perturbations import get_perturbation
 from ddib_jax.tiling import Tiling
 from tests.nets.small import COMPILED_QUICKLY, SMALL, VARIABLES
 
@@ -183,3 +184,11 @@ def test_a_coupling_keeps_its_wavelengths():
     kept, wanted = (low(jnp.asarray(images)) for images in (found, back))
     np.testing.assert_allclose(kept, wanted, atol=1e-4)
     assert np.abs(found - back).max() > 0.01
+
+
+def test_a_reference_is_of_the_pictures_size():
+    halves = [Bridge.over(SEEING, steps=2)] * 2
+    small = np.zeros((4, 4, 3), np.float32)
+    ddib = DDIB(*halves, 0.5, perturb=get_perturbation("slerp-other"), reference=small)
+    with pytest.raises(ValueError, match="is of 4 x 4 x 3 and the source's images are of 8 x 6"):
+        ddib_jax.translate(translation.tiled(ddib, 8, 6), np.zeros((1, 8, 6, 3), np.float32))

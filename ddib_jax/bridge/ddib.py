@@ -79,15 +79,26 @@ class DDIB:
         return at(self.perturb, "image", image, self._scalar(image), context)
 
     def references(self) -> Data:
-        """The reference images, [1 ...] or one for each; raises ValueError where there are none."""
+        """The reference images, [1 ...] or one for each.
+
+        Raises ValueError where there are none, or of another shape than the source's.
+        """
         if self.reference is None:
             raise ValueError(
                 "This perturbation looks at the latent of another image; give the DDIB a"
                 " `reference` (--reference on the command line)."
             )
         reference = jnp.asarray(as_floats(self.reference, "images"))
-        one = reference.ndim == len(self.source.model.image_shape)
-        return reference[None] if one else reference
+        shape = self.source.model.image_shape
+        if reference.shape[-len(shape) :] != shape:
+            found, expected = (
+                " x ".join(map(str, each)) for each in (reference.shape[-len(shape) :], shape)
+            )
+            raise ValueError(
+                f"The reference is of {found} and the source's images are of {expected}; give one"
+                " of their size (in windows, --fit tile, `ddib sweep` reads it so)."
+            )
+        return reference[None] if reference.ndim == len(shape) else reference
 
     def encode_reference(self, count: int) -> Data:
         """The reference's latent, once for each of `count` images."""

@@ -28,9 +28,9 @@ from ddib_jax.options import (
     OptionalPositive,
     Positive,
 )
-from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.perturbations import needs, parse_perturbation
 from ddib_jax.translation.batching import costlier
-from ddib_jax.types import NoiseSchedule
+from ddib_jax.types import NoiseSchedule, Perturbation
 
 _OF_TARGET = (
     "target",
@@ -86,11 +86,19 @@ class ReferenceOptions:
     """
 
     def image(
-        self, shape: tuple[int, ...], *, scale: Scale | None = None
+        self, shape: tuple[int, ...], perturb: Perturbation, *, scale: Scale | None = None
     ) -> Float[np.ndarray, "h w c"] | None:
-        """The reference [h w c] in a model's shape and scale, or None; raises as `read_inputs`."""
+        """The reference [h w c] in a model's shape and scale, or None.
+
+        Raises ValueError where the perturbation does not look at it, and as `read_inputs`.
+        """
         if self.reference is None:
             return None
+        if "reference" not in needs(perturb):
+            raise ValueError(
+                "No perturbation looks at --reference; leave it out, or perturb by one that does"
+                " (slerp-other, recolour)."
+            )
         return read_inputs([self.reference], shape, split="test", limit=1, scale=scale)[1][0]
 
 
@@ -122,7 +130,7 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
             perturb=perturb,
             coupling=self.coupling(source.model.data_shape),
             until=self.until,
-            reference=self.image(shape, scale=source_scale(models)),
+            reference=self.image(shape, perturb, scale=source_scale(models)),
         )
         as_it_is = self.couple is None and not self.perturb and ddib.alike
         film = (source, target) if as_it_is else None

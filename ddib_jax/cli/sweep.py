@@ -157,16 +157,11 @@ class Sweep:
     ) -> DDIB:
         """The DDIB of pictures of a size, height and width."""
         fitting = images.fitting if isinstance(images, Latents) else self.fitting
-        source, target = fitting.for_pictures(bridges, size)
-        shape = source.model.image_shape
-        return DDIB(
-            source,
-            target,
-            perturb=perturb,
-            coupling=self.coupling.coupling(source.model.data_shape),
-            until=self.coupling.until,
-            reference=self.look_at.image(shape, scale=source_scale(self.models)),
-        )
+        coupling = self.coupling.coupling(bridges[0].model.data_shape)
+        ddib = DDIB(*bridges, perturb=perturb, coupling=coupling, until=self.coupling.until)
+        ddib = fitting.for_pictures(ddib, size)
+        shape, scale = ddib.source.model.image_shape, source_scale(self.models)
+        return dataclasses.replace(ddib, reference=self.look_at.image(shape, perturb, scale=scale))
 
     def _record(
         self,

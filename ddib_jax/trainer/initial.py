@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.nets import Captioned
+from ddib_jax.nets import Captioned, UNet
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.trainer.captions import joined, text_encoder
@@ -23,9 +23,9 @@ def initialised(
     initial = given.model()
     if isinstance(model.network, Captioned):
         initial = joined(initial, text_encoder(given))
-    network, groups = initial.network, getattr(model.network, "norm_num_groups", None)
-    if groups is not None and hasattr(network, "norm_num_groups"):
-        network = network.clone(norm_num_groups=groups)
+    network = initial.network
+    if isinstance(network, UNet) and isinstance(model.network, UNet):
+        network = network.clone(norm_num_groups=model.network.norm_num_groups)
     same = {
         "images": initial.data_shape == model.data_shape,
         "network": network == model.network,
