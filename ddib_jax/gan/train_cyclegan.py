@@ -94,8 +94,8 @@ def train_cyclegan(
     names: of the domains. data: what else says where the images come from; a training is resumed
     only by one of equal options and `data`. Grey images are given three equal channels where the
     other domain is in colour. Where a source has a `scale` of its values, both models keep it.
-    Checkpoints, log and previews go to out/training, and a training that
-    was killed goes on from there.
+    Checkpoints, log and previews go to out/training, and a training that was killed goes on from
+    there.
 
     Raises ValueError where the images' sizes differ or options do not go together, and as
     `trainer.train` does.
