@@ -66,10 +66,10 @@ def free_memory() -> int:
     # Half of all memory where the operating system does not say what is available.
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        if "MemAvailable" in lines:
-            free = 1024 * int(lines["MemAvailable"].split()[0])
+    said = meminfo.read_text().splitlines() if meminfo.is_file() else []
+    lines = dict(line.split(":") for line in said)
+    if "MemAvailable" in lines:
+        free = 1024 * int(lines["MemAvailable"].split()[0])
     return free // jax.local_device_count()
 
 
@@ -185,8 +185,7 @@ def map_batches(
     program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
     bar). together: every device is given the whole batch, for an `fn` that shares its work among
     them by itself, over `BATCH_AXIS`, and gives all of them one result. apart: every device has a
-    program of its own, which is compiled for it: one program over several devices may round
-    otherwise than that of one, and these answer with the same bits however many there are.
+    program of its own, for one over several may round otherwise; bits then depend on no number.
 
     Where the compiler says that the program needs more memory than is free, batches are made
     smaller, with a warning; MemoryError where they may not be (`at_least`), and where a device has
@@ -204,47 +203,31 @@ def map_batches(
     groups = [(device,) for device in jax.local_devices()] if apart else [(*jax.local_devices(),)]
     programs = [_mapped(fn, structure, devices) for devices in groups]
     results, running = [], []
+    fetched = lambda answers: jax.tree.map(lambda *leaves: np.concatenate(leaves), *answers)
     size = _fitting(programs, leaves, batch, size, fixed=at_least, together=together)
     for start in progress(range(0, total, size)):
         part = jax.tree.map(functools.partial(_part, start=start, size=size), batch)
         # One batch is computed while the one before it is fetched; more would only fill the
         # devices' memory, and progress would tell of what has merely been asked for.
-        parts = _divided_among(programs, place(part))
-        running, before = (
-            [program(leaves, own) for program, own in zip(programs, parts, strict=True)],
-            running,
-        )
+        pairs = zip(programs, _divided_among(programs, place(part)), strict=True)
+        running, before = [program(leaves, own) for program, own in pairs], running
         if before:
-            results.append(_fetched(before))
-    results.append(_fetched(running))
-
-    def joined(*leaves):
-        parts = [leaf[:1] if together else leaf for leaf in leaves]
-        flat = [part.reshape(size, *part.shape[2:]) for part in parts]
-        return np.concatenate(flat)[:total]
-
-    return jax.tree.map(joined, *results)
+            results.append(fetched(before))
+    results.append(fetched(running))
+    flat = lambda leaf: (leaf[:1] if together else leaf).reshape(size, *leaf.shape[2:])
+    return jax.tree.map(lambda *leaves: np.concatenate([*map(flat, leaves)])[:total], *results)
 
 
 def _divided_among(programs: list[Mapped], parts: Any) -> list:
     """Leaves [devices, ...], of every program those of its own devices."""
-    leaf = jax.tree.leaves(parts)[0]
-    each = len(leaf) // len(programs)
-    return [
-        jax.tree.map(lambda leaf: leaf[start : start + each], parts)  # noqa: B023, called at once
-        for start in range(0, len(leaf), each)
-    ]
-
-
-def _fetched(answers: list) -> Any:
-    """The programs' answers, one beside the other, as arrays of the host [devices, ...]."""
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *answers)
+    each = len(jax.tree.leaves(parts)[0]) // len(programs)
+    part = lambda start: jax.tree.map(lambda leaf: leaf[start : start + each], parts)
+    return [part(each * index) for index in range(len(programs))]
 
 
 def _copies(tree: Any) -> Any:
     """Leaves [b, ...] -> [devices, b, ...], one copy for each local device."""
-    count = jax.local_device_count()
-    return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count, *np.shape(leaf))), tree)
+    return jax.tree.map(lambda leaf: np.stack([leaf] * jax.local_device_count()), tree)
 
 
 def _fitting(
@@ -262,9 +245,8 @@ def _fitting(
                 warnings.warn(f"{said} {each} are taken.", UserWarning, stacklevel=3)
             return size
         at_once = "One" if each == 1 else f"{each} at once"
-        memory = (
-            f"{needed / 1e9:.3g} GB" if np.isfinite(needed) else "more memory than a device has"
-        )
+        known = np.isfinite(needed)
+        memory = f"{needed / 1e9:.3g} GB" if known else "more memory than a device has"
         short = (
             f"{at_once} would need {memory} besides the weights, and {free / 1e9:.3g} GB of a"
             " device's memory are free"
