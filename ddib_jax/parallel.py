@@ -184,8 +184,8 @@ def map_batches(
     fewer arrays to that of these, unless `at_least` says that batches are never smaller: then the
     program depends on `batch_size` alone. `progress` wraps the iterator over batches (a progress
     bar). together: every device is given the whole batch, for an `fn` that shares its work among
-    them by itself, over `BATCH_AXIS`, and gives all of them one result. apart: every device has a
-    program of its own, for one over several may round otherwise; bits then depend on no number.
+    them by itself, over `BATCH_AXIS`, and gives all of them one result. apart: every device runs a
+    program of its own, for a program over several devices may round otherwise than that of one.
 
     Where the compiler says that the program needs more memory than is free, batches are made
     smaller, with a warning; MemoryError where they may not be (`at_least`), and where a device has
@@ -227,7 +227,8 @@ def _divided_among(programs: list[Mapped], parts: Any) -> list:
 
 def _copies(tree: Any) -> Any:
     """Leaves [b, ...] -> [devices, b, ...], one copy for each local device."""
-    return jax.tree.map(lambda leaf: np.stack([leaf] * jax.local_device_count()), tree)
+    count = jax.local_device_count()
+    return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (count, *np.shape(leaf))), tree)
 
 
 def _fitting(
@@ -279,8 +280,7 @@ def _needed(program: Mapped, leaves: list, part: Any) -> float:
 
 def _part(array: Any, *, start: int, size: int) -> np.ndarray:
     part = np.asarray(array[start : start + size])
-    # np.resize repeats a short part until it is full
-    return np.resize(part, (size, *part.shape[1:]))
+    return np.resize(part, (size, *part.shape[1:]))  # which repeats a short part until it is full
 
 
 def _prefetched(items: Iterable[Item], size: int) -> Generator[Item, None, None]:
