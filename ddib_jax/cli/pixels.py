@@ -17,14 +17,14 @@ def scale_of(checkpoint: Checkpoint, *, made: bool = False) -> Scale | None:
 
     made: of those that it makes, which are not always like those that a generator is given.
 
-    Raises ValueError where `model.json` has a damaged one, or one of other channels than the
-    model's.
+    It has the model's number of channels, or one, where these are grey, repeated. Raises ValueError
+    where `model.json` has a damaged one, or one of other channels.
     """
     where = str(checkpoint.path / "model.json")
     given = checkpoint.facts.get("pixels")
     scale = Scale.from_json(checkpoint.facts.get("made_pixels", given) if made else given, where)
     channels = None if scale is None else checkpoint.facts["image_shape"][-1]
-    if scale is not None and scale.channels != channels:
+    if scale is not None and scale.channels not in (1, channels):
         raise ValueError(
             f"{where} gives a range for {scale.channels} channels, and its images have {channels}."
         )
@@ -57,7 +57,7 @@ def open_results(
     target = target_scale(models)
     if target is None and images.scale is not None and _is_of_bytes(models, images):
         target = _bytes(channels)
-    scale = _of_channels(target or images.scale, channels)
+    scale = target or _of_channels(images.scale, channels)
     if scale is None:
         return Results(out, images.names, images.changed, part=part)
     return Results(
@@ -85,7 +85,7 @@ def decoded_results(
     model's; without one results are in the units of the images that were encoded.
     """
     files, own = Outputs.from_arrays(kept[0], len(names), kept[1])
-    scale = _of_channels(scale or own, shape[-1])
+    scale = scale or _of_channels(own, shape[-1])
     if scale is not None and files is None:
         files = Outputs.plain(names, shape, scale)
     return Results(out, names, changed, files=files, scale=scale)

@@ -51,12 +51,13 @@ def open_files(
             f"{volumes[0]} is a volume, whose slices are written together: translate volumes in one"
             " process."
         )
+    wanted = shape[2] if scale is None else scale.channels
     for file in every:
         channels = file.header.shape[2]
-        if channels != shape[2]:
+        if channels != wanted:
             raise ValueError(
                 f"{file} has {channels} {'channel' if channels == 1 else 'channels'}, and the model"
-                f" takes {shape[2]}."
+                f" takes {wanted}."
             )
     if scale is None:
         scale = declared_scale(declared, every[0].header.dtype, shape[2], ())

@@ -167,7 +167,7 @@ class Some:
 
 
 def _coloured(images: np.ndarray, channels: int) -> np.ndarray:
-    """Images [n h w 1|3] with as many channels as a model has."""
+    """Images [n h w c] with as many channels as a model has: grey is repeated, RGB weighted."""
     if images.shape[-1] == channels:
         return images
-    return np.repeat(images, channels, axis=-1) if channels == 3 else images @ _LUMINANCE
+    return images @ _LUMINANCE if channels == 1 else np.repeat(images, channels, axis=-1)

@@ -53,7 +53,7 @@ class Results:
     names: of the images' results, safe and unique. changed: name -> where the image is from, of
     those whose names had to change. part: of several hosts, the number of this one. files, scale:
     the files that results go to, and what [-1, 1] means there; without, they are PNGs of 8 bits.
-    A volume is written when its last slice is there.
+    Where that is of one channel it is of the mean of the results' channels. A volume is written when its last slice is there.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Results:
                 header = self._files.headers[file]
                 if len(slices) == header.slices:
                     whole = np.stack([slices[number] for number in range(header.slices)])
+                    if self._scale.channels == 1:
+                        whole = whole.mean(axis=-1, keepdims=True)
                     name = f"{self._files.names[file]}{ending}"
                     write_file(draft, name, header, self._scale.to_values(whole), self._scale)
                     del self._waiting[file, ending]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ddib_jax import distributed, parallel, pretrained
 from ddib_jax.data import ALL, ImageSource
 from ddib_jax.data.png import write_grid
-from ddib_jax.data.scale import pixel_facts
+from ddib_jax.data.scale import Scale, pixel_facts
 from ddib_jax.gan.cyclegan import SIDES, cyclegan_gradients, cyclegan_parameters, optimiser
 from ddib_jax.gan.losses import GAN_LOSSES
 from ddib_jax.gan.monitor import imbalance
@@ -92,19 +92,18 @@ def train_cyclegan(
     """The weights of both generators by `DIRECTIONS`, trained, and written to out/ab and out/ba.
 
     names: of the domains. data: what else says where the images come from; a training is resumed
-    only by one of equal options and `data`. Grey images are given three equal channels where the
-    other domain is in colour. Where a source has a `scale` of its values, both models keep it.
+    only by one of equal options and `data`. Grey images are given as many equal channels as those
+    of the other domain have. Where a source has a `scale` of its values, both models keep it.
     Checkpoints, log and previews go to out/training, and a training that was killed goes on from
     there.
 
-    Raises ValueError where the images' sizes differ or options do not go together, and as
+    Raises ValueError where the images' sizes differ, or their channels (but for grey), or options do not go together, and as
     `trainer.train` does.
     """
     out = Path(out)
     check(training, out, models=DIRECTIONS)
     training.check_generator()
-    loaded = {"a": a, "b": b}
-    sources, shape = _of_one_shape(loaded)
+    sources, shape = _of_one_shape({"a": a, "b": b})
     generator, discriminator = training.networks(shape[-1])
     params = cyclegan_parameters(
         jax.random.key(training.seed), generator, discriminator, shape, training.pool
@@ -153,7 +152,7 @@ def train_cyclegan(
         data=data,
         findings=findings,
         write_preview=write_preview,
-        sources=tuple(loaded.values()),
+        sources=(a, b),
     )
     generators = state.params["generators"]
     if distributed.shard().index == 0:
@@ -167,7 +166,7 @@ def train_cyclegan(
                 kind="generator",
                 image_shape=shape,
                 facts={
-                    **pixel_facts(*(getattr(loaded[side], "scale", None) for side in direction)),
+                    **pixel_facts(*(getattr(sources[side], "scale", None) for side in direction)),
                     "data": {"from": named[source], "to": named[target]},
                     "training": training_facts(out, state),
                 },
@@ -185,22 +184,24 @@ def findings(scalars: dict[str, float]) -> dict[str, str]:
     return both
 
 
-class InColour:
-    """An `ImageSource` of three equal channels, from a grey one."""
+class Repeated:
+    """An `ImageSource` of several equal channels, from a grey one."""
 
     labels, classes = None, ()
 
-    def __init__(self, source: ImageSource):
-        self.source, self.image_shape = source, (*source.image_shape[:2], 3)
+    def __init__(self, source: ImageSource, channels: int):
+        self.source, self.image_shape = source, (*source.image_shape[:2], channels)
+        self.scale: Scale | None = getattr(source, "scale", None)
 
     def __len__(self) -> int:
         return len(self.source)
 
     def take(
         self, indices, *, rng: np.random.Generator | None = None, part: slice = ALL
-    ) -> Float[np.ndarray, "m h w 3"]:
+    ) -> Float[np.ndarray, "m h w c"]:
         """The images at `indices`, their grey repeated."""
-        return np.repeat(self.source.take(indices, rng=rng, part=part), 3, axis=-1)
+        images = self.source.take(indices, rng=rng, part=part)
+        return np.repeat(images, self.image_shape[2], axis=-1)
 
 
 def _of_one_shape(
@@ -208,23 +209,26 @@ def _of_one_shape(
 ) -> tuple[dict[str, ImageSource], tuple[int, ...]]:
     """Both sources with one number of channels, and their shape (h, w, c).
 
-    Raises ValueError where their sizes differ, or they are not of images.
+    Raises ValueError where their sizes differ, or their channels and neither is grey, or they are
+    not of images.
     """
     channels = {side: source.image_shape[-1] for side, source in sources.items()}
-    if len(set(channels.values())) > 1:
-        if any(getattr(source, "scale", None) is not None for source in sources.values()):
-            raise ValueError(
-                f"The domains have {channels['a']} and {channels['b']} channels in declared ranges;"
-                " a generator needs as many on both sides."
-            )
+    if min(channels.values()) == 1 < max(channels.values()):
+        several = max(channels.values())
         print(
-            "One domain is grey, the other in colour: the grey one is given three equal channels.",
+            f"One domain is grey, the other has {several} channels: the grey one is given as many"
+            " equal ones.",
             flush=True,
         )
         sources = {
-            side: InColour(source) if channels[side] == 1 else source
+            side: Repeated(source, several) if channels[side] == 1 else source
             for side, source in sources.items()
         }
+    elif len(set(channels.values())) > 1:
+        raise ValueError(
+            f"The domains have {channels['a']} and {channels['b']} channels; a generator needs as"
+            " many on both sides, or one."
+        )
     shapes = {side: source.image_shape for side, source in sources.items()}
     if shapes["a"] != shapes["b"] or len(shapes["a"]) != 3:
         words = [" x ".join(map(str, shape)) for shape in shapes.values()]

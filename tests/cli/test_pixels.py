@@ -165,9 +165,9 @@ def test_training_stores_the_range(ddib, tmp_path):
 
 
 def test_a_scale_of_other_channels_than_the_model(tmp_path):
-    facts = {"pixels": Scale("uint8", (0.0,), (255.0,)).to_json()}
+    facts = {"pixels": Scale("uint8", (0.0,) * 2, (255.0,) * 2).to_json()}
     path = pretrained.save_model(tmp_path / "m", tiny_model(0), facts=facts)
-    with pytest.raises(ValueError, match="gives a range for 1 channels, and its images have 3"):
+    with pytest.raises(ValueError, match="gives a range for 2 channels, and its images have 3"):
         scale_of(pretrained.open(str(path)))
 
 
@@ -218,13 +218,30 @@ def test_a_cyclegan_knows_the_units_of_both_domains(ddib, greys, tmp_path):
     back = ("translate", tmp_path / "floats", "--method cyclegan --model", made / "ba")
     assert ddib(*back, "--out", tmp_path / "back")[0] == 0
     assert tifffile.imread(tmp_path / "back" / "0.tif").dtype == np.uint16
-    # 8-bit colours on the other side have three channels
+    # 8-bit colours on the other side have three channels: the grey is repeated, and comes back grey
     colours = tmp_path / "colours"
     colours.mkdir()
     for index in range(2):
         pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(colours / f"{index}.png")
     unlike = ("train-cyclegan --a", greys, "--b", colours, small, "--range-a 0 65535")
-    code, _, err = ddib(*unlike, "--out", tmp_path / "no")
+    unlike_made = tmp_path / "unlike"
+    code, out, err = ddib(*unlike, "--out", unlike_made)
+    assert code == 0, err
+    assert "One domain is grey, the other has 3 channels" in out
+    translate = ("translate", greys, "--method cyclegan --model", unlike_made / "ab")
+    assert ddib(*translate, "--out", tmp_path / "coloured")[0] == 0
+    assert np.asarray(Image.open(tmp_path / "coloured" / "a.tif")).shape == (8, 8, 3)
+    back = ("translate", colours, "--method cyclegan --model", unlike_made / "ba")
+    assert ddib(*back, "--out", tmp_path / "greyed")[0] == 0
+    found = np.asarray(Image.open(tmp_path / "greyed" / "0.png"))
+    assert (found.dtype.itemsize, found.shape) == (2, (8, 8))
+    # and two and three can be made one of neither way
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for index in range(2):
+        np.save(pairs / f"{index}.npy", rng.uniform(0, 1, (8, 8, 2)).astype(np.float32))
+    two = ("train-cyclegan --a", pairs, "--b", colours, small, "--range-a 0 1")
+    code, _, err = ddib(*two, "--out", tmp_path / "no")
     assert code == 1
-    assert "1 and 3 channels in declared ranges" in err
+    assert "The domains have 2 and 3 channels" in err
