@@ -1,6 +1,6 @@
 """One evaluation in place of a bridge's many: a network that learns its translations from pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,7 @@ def distill(
     *,
     data: Mapping[str, Any] = _NOTHING,
     facts: Mapping[str, Any] = _NOTHING,
+    progress: Callable = iter,
 ) -> Student:
     """A student of the teacher's translations of images [n h w c], written to the directory `out`.
 
@@ -125,8 +126,8 @@ def distill(
     first and kept in out/training/pairs.npz. No image of the target's domain is needed. The student
     begins as the closed-form map between the Gaussians of both models (`gaussian_map`). data: what
     else says what is distilled; a training is resumed only by one of equal options and `data`.
-    facts: what `model.json` says besides. A training that was killed goes on from its newest
-    checkpoint.
+    facts: what `model.json` says besides. progress: a wrapper of the batches of images whose pairs
+    are made (`ddib_jax.progress`). A training that was killed goes on from its newest checkpoint.
 
     Raises ValueError for options out of their ranges and for models without Wiener statistics,
     OSError where `out` cannot be written, BlockingIOError where another training is at work there.
@@ -144,7 +145,8 @@ def distill(
         defaults=defaults(Distillation) | dict(data),
     )
     try:
-        made = _pairs(teacher, images, out / "training" / "pairs.npz", fresh=checkpoints.fresh)
+        path = out / "training" / "pairs.npz"
+        made = _pairs(teacher, images, path, fresh=checkpoints.fresh, progress=progress)
         student = _trained(flows, images, made, distillation, out, checkpoints)
         training = {**_bound(distillation), **data, "pairs": len(images)}
         _write(out, student, training, images.shape[1:], facts)
@@ -187,13 +189,15 @@ def _bound(distillation: Distillation) -> dict[str, Any]:
     return {name: getattr(distillation, name) for name in names}
 
 
-def _pairs(teacher: DDIB, images: HostImages, path: Path, *, fresh: bool) -> HostImages:
+def _pairs(
+    teacher: DDIB, images: HostImages, path: Path, *, fresh: bool, progress: Callable
+) -> HostImages:
     """The teacher's translations, from an earlier start of the same training where there are."""
     if not fresh and path.is_file():
         made = np.load(path)["translations"]
         if made.shape == images.shape:
             return made
-    made = translate(teacher, images)
+    made = translate(teacher, images, progress=progress)
     with drafted_file(path) as draft:
         np.savez(draft, translations=made)
     return made

@@ -15,6 +15,7 @@ from ddib_jax.cli.pixels import source_scale, target_scale
 from ddib_jax.data.scale import pixel_facts
 from ddib_jax.distillation import Distillation, distill
 from ddib_jax.options import Count, OptionalCount
+from ddib_jax.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,4 +53,12 @@ class Distill(Distillation):
         told = {"data": self.data, "source": here, "target": there}
         told |= {"ode_steps": self.ode_steps, "solver": self.solver}
         pixels = pixel_facts(source_scale(self.models), target_scale(self.models))
-        distill(DDIB(source, target), images, self, self.out, data=told, facts=pixels)
+        distill(
+            DDIB(source, target),
+            images,
+            self,
+            self.out,
+            data=told,
+            facts=pixels,
+            progress=progress("pairs"),
+        )

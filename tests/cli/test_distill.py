@@ -20,6 +20,7 @@ def test_distilled_and_translated(ddib, pictures, models, tmp_path):
     student = tmp_path / "student"
     code, out, err = ddib("distill", *both, "--data", pictures, toy, student)
     assert code == 0, err
+    assert "pairs: 1 batch" in out
     assert f"The student lies in {student}." in out
     use = ("translate", pictures, "--method student --model")
     code, out, err = ddib(*use, student, "--out", tmp_path / "out")
