@@ -53,7 +53,8 @@ class Results:
     names: of the images' results, safe and unique. changed: name -> where the image is from, of
     those whose names had to change. part: of several hosts, the number of this one. files, scale:
     the files that results go to, and what [-1, 1] means there; without, they are PNGs of 8 bits.
-    Where that is of one channel it is of the mean of the results' channels. A volume is written when its last slice is there.
+    With a scale of one channel the mean of a result's channels is written. A volume is written when
+    its last slice is there.
     """
 
     def __init__(

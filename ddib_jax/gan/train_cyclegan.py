@@ -97,8 +97,8 @@ def train_cyclegan(
     Checkpoints, log and previews go to out/training, and a training that was killed goes on from
     there.
 
-    Raises ValueError where the images' sizes differ, or their channels (but for grey), or options do not go together, and as
-    `trainer.train` does.
+    Raises ValueError where the images' sizes differ, or their channels (but for grey), or options
+    do not go together, and as `trainer.train` does.
     """
     out = Path(out)
     check(training, out, models=DIRECTIONS)
