@@ -1,0 +1,188 @@
+"""What keeps a digit's label between MNIST and MNIST-M, with nothing trained for the pair.
+
+    python experiments/labels.py --mnist-m DIR --mnist DIR --only-data
+    python experiments/labels.py --mnist-m DIR --mnist DIR --digits MODEL --photographs MODEL \
+        --both MODEL
+
+The first writes what the models are trained on, `mnist`, `mnist_m` and `domains` in
+`runs/labels-data/`, whose classes are the domains in the last (`tasks.mnist_pairs` says what is
+read). The models are a model of each domain, and one of both, told which domain by its class. The
+classifier that judges is trained the first time, and kept in `runs/labels-models/`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+import ddib_jax
+from ddib_jax import parallel, runs
+from ddib_jax.bridge import DDIB, Bridge, parse_coupling
+from ddib_jax.data.png import write_grid
+from ddib_jax.editing import MasaCtrl, PlugAndPlay
+from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.options import cli
+from ddib_jax.report import markdown_table
+from ddib_jax.report.tables import value_text
+from ddib_jax.trainer import ClassifierTraining, train_classifier
+from study import RUNS, Study, load_classifier
+from tasks import mnist_pairs
+
+DOMAINS = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
+"""Title -> data; the place is the domain's class in the model of both."""
+FIGURES = ("label_kept", "partner_error", "frechet")
+LINEAR = (
+    ("low-pass:3", None),
+    ("high-pass:6", None),
+    ("band:3-8", None),
+    ("high-pass:6", 3.0),
+    ("inject:bottleneck", None),
+)
+"""Couplings, and the noise levels at which they end."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Translate MNIST into MNIST-M and back in several ways."""
+
+    mnist_m: Path
+    """The folder of MNIST-M's files."""
+    mnist: Path
+    """The folder of MNIST's IDX files."""
+    digits: Path | None = None
+    """A model of MNIST."""
+    photographs: Path | None = None
+    """A model of MNIST-M."""
+    both: Path | None = None
+    """A model of the classes MNIST and MNIST-M."""
+    only_data: bool = False
+    """Write the data sets, and no more."""
+    split: str = "test"
+    count: int = 256
+    """Images each way."""
+    steps: int = 30
+    """Steps of the solver, each way."""
+    out: Path = RUNS / "labels"
+
+
+def main(config: Config) -> Path | None:
+    """Run the study; returns the path of its page."""
+    study = Study("labels", "Labels kept between MNIST and MNIST-M", config)
+    folder = data(config)
+    if config.only_data:
+        print(f"The data sets lie in {folder}.")
+        return None
+    classifier = judge(folder, config.out.with_name(f"{config.out.name}-models") / "classifier")
+    tables, rows = {}, []
+    for source, target in (tuple(DOMAINS), tuple(reversed(DOMAINS))):
+        way = Way(config, folder, source, target, classifier)
+        found, shown = [], [way.images]
+        for name, ddib in ways(config, source, target):
+            made = ddib_jax.translate(ddib, way.images)
+            found.append((name, *way.row(made)))
+            print(f"{source} into {target}:", *found[-1], flush=True)
+            shown.append(made)
+        caption = (
+            f"{len(way.images)} images of the {config.split} split; errors in units of [-1, 1]"
+        )
+        tables[f"{source} into {target}"] = runs.Table(("way", *way.heads), tuple(found), caption)
+        rows += [images[:16] for images in (*shown, way.partners)]
+    page = study.publish(
+        shown=lambda run: "\n".join(
+            f"{name}\n\n{markdown_table(table, digits=3)}" for name, table in run.tables.items()
+        ),
+        leave_out=("out", "mnist", "mnist_m"),
+        tables=tables,
+    )
+    write_grid(page.parent / "pictures.png", np.concatenate(rows), columns=len(rows[0]))
+    return page
+
+
+def data(config: Config) -> Path:
+    """The folder of the data sets, which are written unless they are there."""
+    folder = config.out.with_name(f"{config.out.name}-data")
+    if (folder / "domains" / "test.npz").is_file():
+        return folder
+    mnist_pairs(config.mnist_m, config.mnist, folder)
+    (folder / "domains").mkdir(exist_ok=True)
+    for split in ("train", "test"):
+        images = np.load(folder / "both" / f"{split}.npz")["images"]
+        domain = np.repeat(range(len(DOMAINS)), len(images) // len(DOMAINS))
+        np.savez(folder / "domains" / f"{split}.npz", images=images, labels=domain)
+    return folder
+
+
+def judge(folder: Path, home: Path) -> Classifier:
+    """A classifier of the digits of both domains."""
+    if not (home / "model.json").is_file():
+        shown, held_out = (
+            ddib_jax.load_dataset(f"npz:{folder / 'both'}", split=split)
+            for split in ("train", "test")
+        )
+        train_classifier(shown, held_out, ClassifierTraining(), home, name="both")
+    return load_classifier(home)
+
+
+class Way:
+    """Images of one domain, their true partners, and what translations are measured by."""
+
+    def __init__(
+        self, config: Config, folder: Path, source: str, target: str, classifier: Classifier
+    ):
+        load = lambda title: ddib_jax.load_dataset(
+            f"npz:{folder / DOMAINS[title]}", split=config.split
+        )
+        here, there = load(source), load(target)
+        self.images, self.partners = (one.take(range(config.count)) for one in (here, there))
+        _, features = classify(classifier, there.take(range(config.count, len(there))))
+        self.classifier = classifier
+        self.given = {
+            "source": self.images,
+            "partner": self.partners,
+            "labels": here.labels[: config.count],
+            "target_features": features,
+        }
+        self.heads: list[str] = []
+
+    def row(self, made: np.ndarray) -> list[str]:
+        """Each of `FIGURES` with its interval."""
+        logits, features = classify(self.classifier, made)
+        samples = {"translation_logits": logits, "translation_features": features}
+        found = {row.name: row for row in evaluate({**self.given, "translation": made, **samples})}
+        rows = [found[name] for name in FIGURES]
+        self.heads = [row.label for row in rows]
+        return [" ".join(value_text(row)).strip() for row in rows]
+
+
+def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]:
+    """What is tried, by the models that are given."""
+    titles, over = list(DOMAINS), lambda model: Bridge.over(model, steps=config.steps)
+    if config.digits and config.photographs:
+        places = dict(zip(titles, (config.digits, config.photographs), strict=True))
+        apart = DDIB(*(over(ddib_jax.load(places[title])) for title in (source, target)))
+        yield from coupled("two models", apart)
+    if config.both:
+        model = ddib_jax.load(config.both)
+        told = (model.given(jnp.asarray(titles.index(title))) for title in (source, target))
+        together = DDIB(*map(over, told))
+        yield from coupled("one model", together)
+        plugged: Any = PlugAndPlay.of(model)
+        yield "one model, Plug-and-Play", together.replace(coupling=plugged, until=0.574)
+        yield "one model, MasaCtrl", together.replace(coupling=MasaCtrl.of(model))
+
+
+def coupled(name: str, ddib: DDIB) -> Iterator[tuple[str, DDIB]]:
+    """A DDIB as it is and under every one of `LINEAR`."""
+    yield name, ddib
+    for word, until in LINEAR:
+        ends = f" until {until:g}" if until else ""
+        coupling = parse_coupling(word, ddib.source.model.data_shape)
+        yield f"{name}, {word}{ends}", ddib.replace(coupling=coupling, until=until)
+
+
+if __name__ == "__main__":
+    parallel.keep_compiled()
+    main(cli(Config))

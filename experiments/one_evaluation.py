@@ -1,0 +1,137 @@
+"""Fives into sevens in one evaluation: a student of `ddib distill` beside its teacher.
+
+    python experiments/one_evaluation.py
+
+The student learns the shipped pair's translations of the training fives, the first time, and is
+kept in `runs/one_evaluation-models/`. All test fives are translated: by the teacher, in as many
+steps as its pairs were made in, by DDIB as it comes, and by the student, whose seconds are held
+beside those of a CycleGAN's generator as `compare_methods.py` trains it.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import ddib_jax
+from ddib_jax import parallel, runs
+from ddib_jax.bridge import DDIB, Bridge
+from ddib_jax.data.png import write_grid
+from ddib_jax.distillation import Distillation, distill, load_student
+from ddib_jax.evaluation import classify, evaluate
+from ddib_jax.gan import CycleGAN, CycleGANTraining
+from ddib_jax.metrics import pooled_relative_rmse
+from ddib_jax.options import cli
+from ddib_jax.progress import progress
+from ddib_jax.report import markdown_table
+from ddib_jax.report.tables import value_text
+from ddib_jax.solvers import get_solver
+from ddib_jax.types import HostImages, Translator
+from study import RUNS, Study, load_classifier
+from tasks import Config as Tasks
+
+FIGURES = ("called_target", "hue_error", "hue_error_p90", "frechet")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Distil a pair, and measure the student beside it."""
+
+    source: str = "five"
+    target: str = "seven"
+    steps: int = 20
+    """Steps of the teacher's ODE, each way, by unipc-3."""
+    seen: int | None = None
+    """Training images whose pairs are learnt; all by default."""
+    count: int = 892
+    """Test images."""
+    training: Distillation = field(default_factory=Distillation)
+    out: Path = RUNS / "one_evaluation"
+
+
+def main(config: Config) -> Path:
+    """Run the study; returns the path of its page."""
+    study = Study("one_evaluation", "A translation in one evaluation", config)
+    models = ddib_jax.load(config.source), ddib_jax.load(config.target)
+    over = lambda **options: DDIB(*(Bridge.over(model, **options) for model in models))
+    teacher = over(steps=config.steps, solver=get_solver("unipc-3"))
+    home = config.out.with_name(f"{config.out.name}-models") / "student"
+    if not (home / "model.json").is_file():
+        seen = ddib_jax.load_dataset(config.source, split="train")
+        images = seen.take(range(config.seen or len(seen)))
+        distill(teacher, images, config.training, home, progress=progress("pairs"))
+    images, real = (
+        ddib_jax.load_dataset(name, split="test") for name in (config.source, config.target)
+    )
+    images = images.take(range(min(config.count, len(images))))
+    ways = {"teacher": teacher, "DDIB as it comes": over(), "student": load_student(home)}
+    made, seconds = {}, {}
+    for name, method in ways.items():
+        made[name], seconds[name] = timed(method, images)
+    judge = Judge(images, real.take(range(len(real))), made["teacher"])
+    found = [
+        (name, evaluations(method), *judge.row(made[name]), seconds[name])
+        for name, method in ways.items()
+    ]
+    generator, _ = CycleGANTraining(**Tasks().cyclegan).networks(3)
+    params = generator.init(jax.random.key(0), jnp.zeros((1, *images.shape[1:])))["params"]
+    _, alone = timed(CycleGAN(params, network=generator), images)
+    found.append(("a CycleGAN's generator", 1, *[None] * (len(FIGURES) + 1), alone))
+    heads = ("", "evaluations", *judge.heads, "distance from the teacher", "seconds an image")
+    table = runs.Table(
+        heads,
+        tuple(found),
+        f"{len(images)} test images; the distance is relative, root mean square",
+    )
+    page = study.publish(
+        shown=lambda run: markdown_table(run.tables["ways"], digits=3),
+        tables={"ways": table},
+    )
+    rows = [images, made["teacher"], made["student"]]
+    write_grid(page.parent / "pictures.png", np.concatenate([row[:16] for row in rows]), columns=16)
+    return page
+
+
+def evaluations(method: Translator) -> int:
+    """How many a translation takes."""
+    if not isinstance(method, DDIB):
+        return 1
+    return sum(len(bridge.sigmas) - 1 for bridge in method.bridges())  # one a step, both solvers
+
+
+def timed(method: Translator, images: HostImages) -> tuple[HostImages, float]:
+    """The translations, and the seconds of each once all is compiled."""
+    ddib_jax.translate(method, images[:64])
+    clock = time.perf_counter()
+    made = ddib_jax.translate(method, images)
+    return made, (time.perf_counter() - clock) / len(images)
+
+
+class Judge:
+    """What translations of some images are measured by."""
+
+    def __init__(self, images: HostImages, real: HostImages, truth: HostImages):
+        self.classifier = load_classifier()
+        _, features = classify(self.classifier, real)
+        self.given = {"source": images, "target_class": 7, "target_features": features}
+        self.truth = truth
+        self.heads: list[str] = []
+
+    def row(self, made: HostImages) -> list[Any]:
+        """Each of `FIGURES` with its interval, and the distance from the truth."""
+        logits, features = classify(self.classifier, made)
+        samples = {"translation_logits": logits, "translation_features": features}
+        found = {row.name: row for row in evaluate({**self.given, "translation": made, **samples})}
+        rows = [found[name] for name in FIGURES]
+        self.heads = [row.label for row in rows]
+        error = float(pooled_relative_rmse(np.asarray(made), self.truth))
+        return [*(" ".join(value_text(row)).strip() for row in rows), error]
+
+
+if __name__ == "__main__":
+    parallel.keep_compiled()
+    main(cli(Config))
