@@ -27,9 +27,9 @@ from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.report.tables import value_text
-from ddib_jax.trainer import ClassifierTraining, train_classifier
 from study import RUNS, Study, load_classifier
 from tasks import mnist_pairs
+from trained import classifier
 
 DOMAINS = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
 """Title -> data; the place is the domain's class in the model of both."""
@@ -75,10 +75,11 @@ def main(config: Config) -> Path | None:
     if config.only_data:
         print(f"The data sets lie in {folder}.")
         return None
-    classifier = judge(folder, config.out.with_name(f"{config.out.name}-models") / "classifier")
+    home = config.out.with_name(f"{config.out.name}-models")
+    judge = load_classifier(classifier(home / "classifier", f"npz:{folder / 'both'}"))
     tables, rows = {}, []
     for source, target in (tuple(DOMAINS), tuple(reversed(DOMAINS))):
-        way = Way(config, folder, source, target, classifier)
+        way = Way(config, folder, source, target, judge)
         found, shown = [], [way.images]
         for name, ddib in ways(config, source, target):
             made = ddib_jax.translate(ddib, way.images)
@@ -115,30 +116,17 @@ def data(config: Config) -> Path:
     return folder
 
 
-def judge(folder: Path, home: Path) -> Classifier:
-    """A classifier of the digits of both domains."""
-    if not (home / "model.json").is_file():
-        shown, held_out = (
-            ddib_jax.load_dataset(f"npz:{folder / 'both'}", split=split)
-            for split in ("train", "test")
-        )
-        train_classifier(shown, held_out, ClassifierTraining(), home, name="both")
-    return load_classifier(home)
-
-
 class Way:
     """Images of one domain, their true partners, and what translations are measured by."""
 
-    def __init__(
-        self, config: Config, folder: Path, source: str, target: str, classifier: Classifier
-    ):
+    def __init__(self, config: Config, folder: Path, source: str, target: str, judge: Classifier):
         load = lambda title: ddib_jax.load_dataset(
             f"npz:{folder / DOMAINS[title]}", split=config.split
         )
         here, there = load(source), load(target)
         self.images, self.partners = (one.take(range(config.count)) for one in (here, there))
-        _, features = classify(classifier, there.take(range(config.count, len(there))))
-        self.classifier = classifier
+        _, features = classify(judge, there.take(range(config.count, len(there))))
+        self.judge = judge
         self.given = {
             "source": self.images,
             "partner": self.partners,
@@ -149,7 +137,7 @@ class Way:
 
     def row(self, made: np.ndarray) -> list[str]:
         """Each of `FIGURES` with its interval."""
-        logits, features = classify(self.classifier, made)
+        logits, features = classify(self.judge, made)
         samples = {"translation_logits": logits, "translation_features": features}
         found = {row.name: row for row in evaluate({**self.given, "translation": made, **samples})}
         rows = [found[name] for name in FIGURES]

@@ -12,9 +12,8 @@ import ddib_jax
 from ddib_jax import pretrained
 from ddib_jax.data import mnist_idx
 from ddib_jax.evaluation import Classifier, classify
-from ddib_jax.trainer import ClassifierTraining, train_classifier
 from study import RUNS, load_classifier
-from trained import cyclegan, diffusion
+from trained import classifier, cyclegan, diffusion
 
 FIGURES = {
     "digits": (
@@ -168,13 +167,7 @@ def partners(config: Config) -> list[Task]:
     names = {"MNIST": "mnist", "MNIST-M": "mnist_m"}
     for name in names.values():
         diffusion(config.home / name, f"npz:{folder / name}", steps=config.diffusion_steps)
-    if not (config.home / "classifier" / "model.json").exists():
-        both = [
-            ddib_jax.load_dataset(f"npz:{folder / 'both'}", split=split)
-            for split in ("train", "test")
-        ]
-        train_classifier(*both, ClassifierTraining(), config.home / "classifier", name="both")
-    classifier = load_classifier(config.home / "classifier")
+    judge = load_classifier(classifier(config.home / "classifier", f"npz:{folder / 'both'}"))
     data = {title: f"npz:{folder / name}" for title, name in names.items()}
     gan = cyclegan(config.home / "cyclegan-mnist", *data.values(), **config.cyclegan)
     test, train = (
@@ -199,7 +192,7 @@ def partners(config: Config) -> list[Task]:
                 train[target].take(range(len(train[target]))),
                 models,
                 {"CycleGAN": (gan, way)},
-                classifier,
+                judge,
                 truth,
                 FIGURES["partners"],
             )
@@ -236,7 +229,7 @@ def pets(config: Config) -> list[Task]:
     """Cats into dogs and back, pictures without partners."""
     if config.efficientnet is None:
         raise ValueError("Name the file of EfficientNet-Lite0's weights too (--efficientnet).")
-    classifier = Classifier(*pretrained.load_efficientnet(config.efficientnet))
+    judge = Classifier(*pretrained.load_efficientnet(config.efficientnet))
     models = {name: config.home / name for name in SPECIES}
     training = {name: str(config.cats_dogs / "train" / name) for name in SPECIES}
     for name, start in zip(SPECIES, (None, str(models["cats"])), strict=True):
@@ -271,7 +264,7 @@ def pets(config: Config) -> list[Task]:
                 config.cats_dogs / split / name, split=split, image_size=config.pet_size
             )
             images[name][split] = pictures.take(range(len(pictures)))
-    species, note = _species_classifier(classifier, images)
+    species, note = _species_classifier(judge, images)
     tasks = []
     for (source, target), way in zip((SPECIES, SPECIES[::-1]), ("ab", "ba"), strict=True):
         tasks.append(
@@ -282,7 +275,7 @@ def pets(config: Config) -> list[Task]:
                 images[target]["train"],
                 (str(models[source]), str(models[target])),
                 {"CycleGAN": (gan, way)},
-                classifier,
+                judge,
                 {"target_class": SPECIES.index(target)},
                 FIGURES["pictures"],
                 species=species,

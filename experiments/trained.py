@@ -4,6 +4,7 @@ from pathlib import Path
 
 import ddib_jax
 from ddib_jax.gan import CycleGANTraining, train_cyclegan
+from ddib_jax.trainer import ClassifierTraining, train_classifier
 
 
 def diffusion(home: Path, data: str, *, image_size: int | None = None, **options) -> Path:
@@ -28,4 +29,12 @@ def cyclegan(home: Path, a: str, b: str, *, image_size: int | None = None, **opt
         )
         names = (Path(a).name, Path(b).name)
         train_cyclegan(*sources, CycleGANTraining(**options), home, names=names)
+    return home
+
+
+def classifier(home: Path, data: str) -> Path:
+    """Train a classifier of a data set's labels, unless it is in `home`; returns that."""
+    if not (home / "model.json").exists():
+        both = (ddib_jax.load_dataset(data, split=split) for split in ("train", "test"))
+        train_classifier(*both, ClassifierTraining(), home, name=Path(data).name)
     return home

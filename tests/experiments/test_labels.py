@@ -1,0 +1,21 @@
+"""The data of the study of labels: two domains, which are the classes of one model."""
+
+import numpy as np
+
+import labels
+from ddib_jax import load_dataset
+
+
+def test_the_domains_are_classes(tmp_path, monkeypatch):
+    def pairs(mnist_m, mnist, folder):
+        for split in ("train", "test"):
+            (folder / "both").mkdir(parents=True, exist_ok=True)
+            images = np.arange(6, dtype=np.uint8).repeat(8 * 8 * 3).reshape(6, 8, 8, 3)
+            np.savez(folder / "both" / f"{split}.npz", images=images, labels=np.arange(6) % 3)
+
+    monkeypatch.setattr(labels, "mnist_pairs", pairs)
+    config = labels.Config(tmp_path, tmp_path, only_data=True, out=tmp_path / "labels")
+    assert labels.main(config) is None
+    written = load_dataset(f"npz:{tmp_path / 'labels-data' / 'domains'}", split="train")
+    np.testing.assert_array_equal(written.labels, [0, 0, 0, 1, 1, 1])
+    assert list(labels.DOMAINS.values()) == ["mnist", "mnist_m"]
