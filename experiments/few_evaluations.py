@@ -5,7 +5,7 @@
 
 Grids are tuned on training fives (`translation.tuning.tune`) and all is measured on test fives: the
 distance from the converged translation, the proportion called seven, and the hue. What is done is
-kept in `runs/few_evaluations/` and not done again. Each step is one evaluation of a network, and
+kept in `runs/few_evaluations-kept/` and not done again. Each step is one evaluation of a network, and
 each leg has as many.
 """
 
@@ -56,11 +56,16 @@ class Config:
     """Test images that are measured."""
     out: Path = RUNS / "few_evaluations"
 
+    @property
+    def kept(self) -> Path:
+        """Where grids and rows lie as soon as they are known."""
+        return self.out.with_name(f"{self.out.name}-kept")
+
 
 def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     study = Study("few_evaluations", "Translations in few evaluations", config)
-    config.out.mkdir(parents=True, exist_ok=True)
+    config.kept.mkdir(parents=True, exist_ok=True)
     pair = Pair(config)
     rows = [row for steps in config.steps for row in measured(pair, config, steps)]
     caption = (
@@ -101,8 +106,8 @@ class Pair:
 
 
 def measured(pair: Pair, config: Config, steps: int) -> list[list[Any]]:
-    """The rows of one number of steps; each is kept in the folder of the study as it is known."""
-    path = config.out / f"steps-{steps}-of-{config.count}.json"
+    """The rows of one number of steps; each is kept as soon as it is known."""
+    path = config.kept / f"steps-{steps}-of-{config.count}.json"
     rows: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
 
     def add(way: str, bridge: Callable[[DiffusionModel], Bridge]) -> None:
@@ -126,8 +131,8 @@ def measured(pair: Pair, config: Config, steps: int) -> list[list[Any]]:
 
 
 def tuned(pair: Pair, config: Config, steps: int) -> TunedGrid:
-    """The grid tuned on training images, from the study's folder where it is there."""
-    path = config.out / f"grid-{steps}.json"
+    """The grid tuned on training images, from those kept where it is there."""
+    path = config.kept / f"grid-{steps}.json"
     if not path.exists():
         training = ddib_jax.load_dataset(config.source, split="train").take(range(config.tuned_on))
         found = tune(*pair.models, training, steps=steps, refinements=config.refinements)
