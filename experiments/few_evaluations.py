@@ -5,8 +5,8 @@
 
 Grids are tuned on training fives (`translation.tuning.tune`) and all is measured on test fives: the
 distance from the converged translation, the proportion called seven, and the hue. What is done is
-kept in `runs/few_evaluations-kept/` and not done again. Each step is one evaluation of a network, and
-each leg has as many.
+kept in `runs/few_evaluations-kept/` and not done again. Each step is one evaluation of a network,
+and each leg has as many.
 """
 
 import json

@@ -170,4 +170,5 @@ def _coloured(images: np.ndarray, channels: int) -> np.ndarray:
     """Images [n h w c] with as many channels as a model has: grey is repeated, RGB weighted."""
     if images.shape[-1] == channels:
         return images
-    return images @ _LUMINANCE if channels == 1 else np.repeat(images, channels, axis=-1)
+    grey = images.shape[-1] == 1
+    return np.repeat(images, channels, axis=-1) if grey else images @ _LUMINANCE
