@@ -33,10 +33,9 @@ from ddib_jax.metrics.fidelity_rows import dice_above
 from ddib_jax.options import cli
 from ddib_jax.perturbations import parse_perturbation
 from ddib_jax.report import markdown_table
-from ddib_jax.report.tables import value_text
 from ddib_jax.runs import MetricRow
 from ddib_jax.types import HostImages
-from study import RUNS, Study
+from study import RUNS, Study, cell
 from subjects import SUBJECTS, Subject, write_files
 
 NETWORK = {"channel_mult": (1, 2), "attention_resolutions": (), "groups": 4}
@@ -224,7 +223,6 @@ def main(config: Config) -> Path | None:
     results = translations(subject, config, bridges, home)
     figures = {name: measured(subject, images, truth) for name, images in results.items()}
     heads = [row.label for row in figures["DDIB"].values()]
-    cells = lambda rows: (" ".join(value_text(row)) for row in rows.values())
     seconds = {
         name: pretrained.describe(home / place)["training"]["seconds"]
         for name, place in {
@@ -245,7 +243,7 @@ def main(config: Config) -> Path | None:
         tables={
             "Against the truth": runs.Table(
                 ("method", *heads),
-                tuple((name, *cells(rows)) for name, rows in figures.items()),
+                tuple((name, *map(cell, rows.values())) for name, rows in figures.items()),
                 f"{len(truth)} held-out pairs; errors in the files' values{unit}",
             ),
             "Models": checks(subject, config, bridges),

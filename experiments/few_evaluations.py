@@ -22,14 +22,14 @@ import ddib_jax
 from ddib_jax import parallel, runs
 from ddib_jax.bridge import DDIB, Bridge, TunedGrid
 from ddib_jax.diffusion import DiffusionModel
-from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.evaluation import Classifier
 from ddib_jax.files import drafted_file
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import get_solver
 from ddib_jax.translation.tuning import tune
-from study import RUNS, Study, load_classifier
+from study import RUNS, Study, load_classifier, measured
 
 COLUMNS = ("steps", "way", "error", "called seven", "hue, median", "hue, 90th percentile")
 
@@ -67,7 +67,7 @@ def main(config: Config) -> Path:
     study = Study("few_evaluations", "Translations in few evaluations", config)
     config.kept.mkdir(parents=True, exist_ok=True)
     pair = Pair(config)
-    rows = [row for steps in config.steps for row in measured(pair, config, steps)]
+    rows = [row for steps in config.steps for row in rows_of(pair, config, steps)]
     caption = (
         "error: root mean square distance from the converged translation, relative to that one's"
         " own root mean square; hue in degrees."
@@ -97,15 +97,14 @@ class Pair:
 
     def row(self, steps: int, way: str, made: np.ndarray) -> list[Any]:
         """What is measured of translations made in so many steps."""
-        samples = {"source": self.images, "translation": made, "target_class": 7}
-        samples["translation_logits"], _ = classify(self.classifier, made)
-        found = {row.name: row.value for row in evaluate(samples)}
+        given = {"source": self.images, "target_class": 7}
+        names = ("called_target", "hue_error", "hue_error_p90")
+        rows = measured(self.classifier, made, given, names)
         error = float(pooled_relative_rmse(made, self.truth))
-        figures = (found[name] for name in ("called_target", "hue_error", "hue_error_p90"))
-        return [steps, way, error, *map(float, figures)]
+        return [steps, way, error, *(float(row.value) for row in rows)]
 
 
-def measured(pair: Pair, config: Config, steps: int) -> list[list[Any]]:
+def rows_of(pair: Pair, config: Config, steps: int) -> list[list[Any]]:
     """The rows of one number of steps; each is kept as soon as it is known."""
     path = config.kept / f"steps-{steps}-of-{config.count}.json"
     rows: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}

@@ -13,7 +13,6 @@ classifier that judges is trained the first time, and kept in `runs/labels-model
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,11 +22,10 @@ from ddib_jax import parallel, runs
 from ddib_jax.bridge import DDIB, Bridge, parse_coupling
 from ddib_jax.data.png import write_grid
 from ddib_jax.editing import MasaCtrl, PlugAndPlay
-from ddib_jax.evaluation import Classifier, classify, evaluate
+from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
-from ddib_jax.report.tables import value_text
-from study import RUNS, Study, load_classifier
+from study import RUNS, Study, cell, load_classifier, measured
 from tasks import mnist_pairs
 from trained import classifier
 
@@ -69,6 +67,12 @@ class Config:
 
 def main(config: Config) -> Path | None:
     """Run the study; returns the path of its page."""
+    apart = (config.digits is not None, config.photographs is not None)
+    if any(apart) != all(apart) or not (config.only_data or config.both or all(apart)):
+        raise ValueError(
+            "Name a model of each domain, both (--digits, --photographs), or one of both domains"
+            " (--both), or write the data alone (--only-data)."
+        )
     study = Study("labels", "Labels kept between MNIST and MNIST-M", config)
     folder = data(config)
     if config.only_data:
@@ -76,19 +80,21 @@ def main(config: Config) -> Path | None:
         return None
     home = config.out.with_name(f"{config.out.name}-models")
     judge = load_classifier(classifier(home / "classifier", f"npz:{folder / 'both'}"))
-    tables, rows = {}, []
+    tables, rows, figures = {}, [], []
     for source, target in (tuple(DOMAINS), tuple(reversed(DOMAINS))):
         way = Way(config, folder, source, target, judge)
         found, shown = [], [way.images]
         for name, ddib in ways(config, source, target):
             made = ddib_jax.translate(ddib, way.images)
-            found.append((name, *way.row(made)))
+            figures = measured(judge, made, way.given, FIGURES)
+            found.append((name, *map(cell, figures), *way.by_shade(judge, made)))
             print(f"{source} into {target}:", *found[-1], flush=True)
             shown.append(made)
         caption = (
             f"{len(way.images)} images of the {config.split} split; errors in units of [-1, 1]"
         )
-        tables[f"{source} into {target}"] = runs.Table(("way", *way.heads), tuple(found), caption)
+        heads = ("way", *(row.label for row in figures), *way.shades)
+        tables[f"{source} into {target}"] = runs.Table(heads, tuple(found), caption)
         rows += [images[:16] for images in (*shown, way.partners)]
     page = study.publish(
         shown=lambda run: "\n".join(
@@ -125,37 +131,28 @@ class Way:
         here, there = load(source), load(target)
         self.images, self.partners = (one.take(range(config.count)) for one in (here, there))
         _, features = classify(judge, there.take(range(config.count, len(there))))
-        self.judge = judge
         self.given = {
             "source": self.images,
             "partner": self.partners,
             "labels": here.labels[: config.count],
             "target_features": features,
         }
-        self.lighter = None
+        self.shades: dict[str, np.ndarray] = {}
         if source == "MNIST-M":
             digit = self.partners > 0  # which are light in MNIST
-            means = [
-                np.sum(self.images * where, axis=(1, 2, 3)) / np.sum(where, axis=(1, 2, 3))
-                for where in (digit, ~digit)
-            ]
-            self.lighter = means[0] > means[1]
-        self.heads: list[str] = []
+            inside, outside = (
+                np.mean(self.images, axis=(1, 2, 3), where=where) for where in (digit, ~digit)
+            )
+            shades = {"lighter": inside > outside, "darker": inside <= outside}
+            self.shades = {
+                f"the first of the {which.sum()} digits {name} than their ground": which
+                for name, which in shades.items()
+            }
 
-    def row(self, made: np.ndarray) -> list[str]:
-        """Each of `FIGURES` with its interval; of MNIST-M, labels kept by the digit's shade too."""
-        logits, features = classify(self.judge, made)
-        samples = {"translation_logits": logits, "translation_features": features}
-        found = {row.name: row for row in evaluate({**self.given, "translation": made, **samples})}
-        rows = [found[name] for name in FIGURES]
-        self.heads = [row.label for row in rows]
-        cells = [" ".join(value_text(row)).strip() for row in rows]
-        if self.lighter is not None:
-            kept = logits.argmax(axis=-1) == self.given["labels"]
-            for name, which in (("lighter", self.lighter), ("darker", ~self.lighter)):
-                self.heads.append(f"the first of the {which.sum()} digits {name} than their ground")
-                cells.append(f"{kept[which].mean():.0%}")
-        return cells
+    def by_shade(self, judge: Classifier, made: np.ndarray) -> list[str]:
+        """The share of labels kept of each of the `shades`, which only digits of MNIST-M have."""
+        kept = classify(judge, made)[0].argmax(axis=-1) == self.given["labels"]
+        return [f"{kept[which].mean():.0%}" for which in self.shades.values()]
 
 
 def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]:
@@ -170,8 +167,8 @@ def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]
         told = (model.given(jnp.asarray(titles.index(title))) for title in (source, target))
         together = DDIB(*map(over, told))
         yield from coupled("one model", together)
-        plugged: Any = PlugAndPlay.of(model)
-        yield "one model, Plug-and-Play", together.replace(coupling=plugged, until=0.574)
+        plugged = together.replace(coupling=PlugAndPlay.of(model), until=0.574)
+        yield "one model, Plug-and-Play", plugged
         yield "one model, MasaCtrl", together.replace(coupling=MasaCtrl.of(model))
 
 

@@ -11,7 +11,6 @@ beside those of a CycleGAN's generator as `compare_methods.py` trains it.
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +21,15 @@ from ddib_jax import parallel, runs
 from ddib_jax.bridge import DDIB, Bridge
 from ddib_jax.data.png import write_grid
 from ddib_jax.distillation import Distillation, distill, load_student
-from ddib_jax.evaluation import classify, evaluate
+from ddib_jax.evaluation import classify
 from ddib_jax.gan import CycleGAN, CycleGANTraining
 from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.options import cli
 from ddib_jax.progress import progress
 from ddib_jax.report import markdown_table
-from ddib_jax.report.tables import value_text
 from ddib_jax.solvers import get_solver
 from ddib_jax.types import HostImages, Translator
-from study import RUNS, Study, load_classifier
+from study import RUNS, Study, cell, load_classifier, measured
 from tasks import Config as Tasks
 
 FIGURES = ("called_target", "hue_error", "hue_error_p90", "frechet")
@@ -72,16 +70,20 @@ def main(config: Config) -> Path:
     made, seconds = {}, {}
     for name, method in ways.items():
         made[name], seconds[name] = timed(method, images)
-    judge = Judge(images, real.take(range(len(real))), made["teacher"])
-    found = [
-        (name, evaluations(method), *judge.row(made[name]), seconds[name])
-        for name, method in ways.items()
-    ]
+    judge = load_classifier()
+    _, features = classify(judge, real.take(range(len(real))))
+    given = {"source": images, "target_class": 7, "target_features": features}
+    found, figures = [], []
+    for name, method in ways.items():
+        figures = measured(judge, made[name], given, FIGURES)
+        away = float(pooled_relative_rmse(made[name], made["teacher"]))
+        found.append((name, evaluations(method), *map(cell, figures), away, seconds[name]))
     generator, _ = CycleGANTraining(**Tasks().cyclegan).networks(3)
     params = generator.init(jax.random.key(0), jnp.zeros((1, *images.shape[1:])))["params"]
     _, alone = timed(CycleGAN(params, network=generator), images)
     found.append(("a CycleGAN's generator", 1, *[None] * (len(FIGURES) + 1), alone))
-    heads = ("", "evaluations", *judge.heads, "distance from the teacher", "seconds an image")
+    labels = (row.label for row in figures)
+    heads = ("", "evaluations", *labels, "distance from the teacher", "seconds an image")
     table = runs.Table(
         heads,
         tuple(found),
@@ -100,7 +102,7 @@ def evaluations(method: Translator) -> int:
     """How many a translation takes."""
     if not isinstance(method, DDIB):
         return 1
-    return sum(len(bridge.sigmas) - 1 for bridge in method.bridges())  # one a step, both solvers
+    return sum(bridge.solver.evaluations(len(bridge.sigmas) - 1) for bridge in method.bridges())
 
 
 def timed(method: Translator, images: HostImages) -> tuple[HostImages, float]:
@@ -109,27 +111,6 @@ def timed(method: Translator, images: HostImages) -> tuple[HostImages, float]:
     clock = time.perf_counter()
     made = ddib_jax.translate(method, images)
     return made, (time.perf_counter() - clock) / len(images)
-
-
-class Judge:
-    """What translations of some images are measured by."""
-
-    def __init__(self, images: HostImages, real: HostImages, truth: HostImages):
-        self.classifier = load_classifier()
-        _, features = classify(self.classifier, real)
-        self.given = {"source": images, "target_class": 7, "target_features": features}
-        self.truth = truth
-        self.heads: list[str] = []
-
-    def row(self, made: HostImages) -> list[Any]:
-        """Each of `FIGURES` with its interval, and the distance from the truth."""
-        logits, features = classify(self.classifier, made)
-        samples = {"translation_logits": logits, "translation_features": features}
-        found = {row.name: row for row in evaluate({**self.given, "translation": made, **samples})}
-        rows = [found[name] for name in FIGURES]
-        self.heads = [row.label for row in rows]
-        error = float(pooled_relative_rmse(np.asarray(made), self.truth))
-        return [*(" ".join(value_text(row)).strip() for row in rows), error]
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """What every study begins and ends with: its clock, its models, its run on disk and its page."""
 
 import datetime
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ddib_jax import pretrained, runs
-from ddib_jax.evaluation import Classifier
+from ddib_jax.evaluation import Classifier, classify, evaluate
 from ddib_jax.parallel import machine
 from ddib_jax.report import text_table, write_report
+from ddib_jax.report.tables import value_text
+from ddib_jax.types import HostImages
 from pages import LAYOUTS
 
 RUNS = Path(__file__).resolve().parent.parent / "runs"
@@ -60,3 +62,18 @@ class Study:
 def load_classifier(name: str | Path = "digit-classifier") -> Classifier:
     """A shipped classifier, or one in a directory."""
     return Classifier(*pretrained.load_network(pretrained.open(str(name)).path, "classifier"))
+
+
+def measured(
+    judge: Classifier, made: HostImages, given: Mapping[str, Any], names: Iterable[str]
+) -> list[runs.MetricRow]:
+    """These metrics of translations [n h w c], judged; given: what else `evaluate` is to know."""
+    logits, features = classify(judge, made)
+    samples = {"translation_logits": logits, "translation_features": features}
+    found = {row.name: row for row in evaluate({**given, "translation": made, **samples})}
+    return [found[name] for name in names]
+
+
+def cell(row: runs.MetricRow) -> str:
+    """A metric's value with its interval, as a cell of a table."""
+    return " ".join(value_text(row)).strip()

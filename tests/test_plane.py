@@ -20,7 +20,6 @@ def bridge(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_samples_are_as_near_as_other_points(shape):
-    pytest.importorskip("scipy")
     one, other = (draw_points(shape, 500, np.random.default_rng(seed))[0] for seed in (1, 2))
     samples = np.asarray(
         jax.jit(Bridge.sample)(bridge(shape), jax.random.normal(jax.random.key(0), (500, 2)))

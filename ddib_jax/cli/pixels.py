@@ -65,7 +65,7 @@ def open_results(
         images.names,
         images.changed,
         part=part,
-        files=images.outputs(scale, channels),
+        files=images.outputs(scale),
         scale=scale,
     )
 
@@ -87,7 +87,7 @@ def decoded_results(
     files, own = Outputs.from_arrays(kept[0], len(names), kept[1])
     scale = scale or _of_channels(own, shape[-1])
     if scale is not None and files is None:
-        files = Outputs.plain(names, shape, scale)
+        files = Outputs.plain(names, (*shape[:2], scale.channels), scale)
     return Results(out, names, changed, files=files, scale=scale)
 
 

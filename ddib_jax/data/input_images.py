@@ -80,14 +80,14 @@ class InputImages:
         """Name -> where the image is from, of those whose own name could not stay."""
         return {item.name: item.origin for item in self.items if item.name != item.stem}
 
-    def outputs(self, scale: Scale, channels: int) -> Outputs:
-        """The files of results of a scale and number of channels: like the sources' files.
+    def outputs(self, scale: Scale) -> Outputs:
+        """The files of results of a scale: like the sources' files.
 
         For images that are of none, or were read as 8-bit RGB, PNG or TIFF.
         """
         if self._files is not None:
             return self._files
-        return Outputs.plain(self.names, (*self._shape[:2], channels), scale)
+        return Outputs.plain(self.names, (*self._shape[:2], scale.channels), scale)
 
     def to_arrays(self, *, overlap: float) -> dict[str, np.ndarray]:
         """What whoever decodes the images' latents needs besides these, as arrays.
@@ -97,7 +97,7 @@ class InputImages:
         """
         found: dict[str, np.ndarray] = {}
         if self.scale is not None:
-            found |= self.outputs(self.scale, self.scale.channels).to_arrays(self.scale)
+            found |= self.outputs(self.scale).to_arrays(self.scale)
         if self._fit != "crop":
             whole = (self._shape[0], self._shape[1])
             places = tuple(place or Fitted(whole, whole, whole) for place in self._places)

@@ -216,9 +216,7 @@ def test_a_volume_is_written_when_its_last_slice_is_there(tmp_path):
     images = inputs_of(tmp_path / "scan.npy")
     assert images.names == ["scan-000", "scan-001", "scan-002"]
     out = tmp_path / "out"
-    results = Results(
-        out, images.names, {}, files=images.outputs(images.scale, 1), scale=images.scale
-    )
+    results = Results(out, images.names, {}, files=images.outputs(images.scale), scale=images.scale)
     results.write(0, images.take(0, 2))
     assert not list(out.glob("*.npy"))
     results.write(2, images.take(2, 3))
@@ -230,7 +228,7 @@ def test_what_files_of_latents_keep(tmp_path):
     images = inputs_of(tmp_path / "scan.npy")
     arrays = images.to_arrays(overlap=0.5)
     files, scale = Outputs.from_arrays(arrays, 3, "l.npz")
-    assert (files, scale) == (images.outputs(images.scale, 1), images.scale)
+    assert (files, scale) == (images.outputs(images.scale), images.scale)
     assert Outputs.from_arrays({}, 3, "l.npz") == (None, None)
     for name in arrays:
         broken = {key: array for key, array in arrays.items() if key != name}

@@ -1,6 +1,9 @@
 """The data of the study of labels: two domains, which are the classes of one model."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 import labels
 from ddib_jax import load_dataset
@@ -19,3 +22,10 @@ def test_the_domains_are_classes(tmp_path, monkeypatch):
     written = load_dataset(f"npz:{tmp_path / 'labels-data' / 'domains'}", split="train")
     np.testing.assert_array_equal(written.labels, [0, 0, 0, 1, 1, 1])
     assert list(labels.DOMAINS.values()) == ["mnist", "mnist_m"]
+
+
+@pytest.mark.parametrize("named", [{}, {"digits": Path("one")}, {"photographs": Path("one")}])
+def test_models_are_named_in_pairs(tmp_path, named):
+    with pytest.raises(ValueError, match="Name a model of each domain, both"):
+        labels.main(labels.Config(tmp_path, tmp_path, **named, out=tmp_path / "labels"))
+    assert not list(tmp_path.iterdir())
