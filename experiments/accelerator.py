@@ -5,11 +5,11 @@
 
 The networks are the shipped ones and those of ADM and Stable Diffusion in their published sizes,
 with random weights: how fast a network is does not depend on what it learnt. `networks`: one
-evaluation of the denoiser at three precisions, beside the least time that the chip's figures allow.
+evaluation of the denoiser at three precisions, and the share of the chip's bfloat16 arithmetic.
 `attention`: cuDNN's flash attention beside XLA's, and how far they are apart. `translations`: fives
 into sevens, and codes of images of 512 pixels by Stable Diffusion 1.5's network under guidance, 50
-steps each way. `trainings`: steps of the recipe of the shipped models, by batch and steps a call.
-Compiling is not timed; medians of several calls. On a CPU, or with little memory, name the models.
+steps each way. `trainings`: steps of the recipe of the shipped models, by batch and steps a call,
+and of a large network. Beside PyTorch: `beside_torch.py`. Compiling is not timed; medians of several calls. On a CPU, or with little memory, name the models.
 """
 
 import functools
@@ -68,6 +68,9 @@ class Config:
     batches: tuple[int, ...] = (64, 512)
     """Images in a step of a training."""
     steps_per_call: tuple[int, ...] = (1, 8)
+    large: str | None = "adm-256"
+    """A network of which a training step is timed, too, in bfloat16."""
+    large_batch: int = 16
     repeats: int = 10
     """Timed calls, of which the median counts."""
     out: Path = RUNS / "accelerator"
@@ -144,11 +147,12 @@ def networks(config: Config) -> runs.Table:
         x, sigma = drawn(jax.ShapeDtypeStruct((batch, *model.data_shape), jnp.float32)), 1.0
         for precision in PRECISIONS:
             evaluate = jax.jit(lambda model, x, sigma: model.denoise(x, sigma))
-            program = evaluate.lower(model.at_precision(precision), x, sigma).compile()
-            cost = Cost.of(program)
+            lowered = evaluate.lower(model.at_precision(precision), x, sigma)
+            program = lowered.compile()
+            cost = Cost.of(lowered, program)
             call = functools.partial(program, model.at_precision(precision), x, sigma)
             seconds = timed(call, config.repeats)
-            least = None if chip is None else max(cost.seconds(chip, 1).values())
+            rate = cost.flops / seconds
             rows.append(
                 (
                     name,
@@ -158,18 +162,18 @@ def networks(config: Config) -> runs.Table:
                     batch,
                     1e3 * seconds,
                     batch / seconds,
-                    cost.flops / seconds / 1e12,
-                    None if least is None else least / seconds,
+                    rate / 1e12,
+                    None if chip is None else rate / chip.flops,
                     cost.memory / 2**30,
                 )
             )
             print(*rows[-1], flush=True)
         del model
     columns = ("network", "parameters, M", "data", "precision", "batch", "ms an evaluation")
-    columns += ("images a second", "TFLOP/s", "least time of the roofline / time", "GiB")
+    columns += ("images a second", "TFLOP/s", "of the bfloat16 peak", "GiB")
     caption = (
         "One evaluation of the denoiser; of what is told a text two rows for each image, under"
-        " guidance. Arithmetic and memory as the compiler counts them; the roofline's arithmetic is"
+        " guidance. Arithmetic as it is written and memory as the compiler plans it; the peak is"
         " that of bfloat16 whatever the precision."
     )
     return runs.Table(columns, tuple(rows), caption)
@@ -239,7 +243,7 @@ def _across(here: Bridge, there: Bridge, images: np.ndarray) -> tuple[int, float
 
 
 def trainings(config: Config) -> runs.Table:
-    """Steps of the recipe of the shipped models."""
+    """Steps of the recipe of the shipped models, and of a large network."""
     rows = []
     source = ddib_jax.load_dataset("five", split="train")
     for batch in config.batches:
@@ -247,34 +251,54 @@ def trainings(config: Config) -> runs.Table:
             for steps in config.steps_per_call:
                 recipe = Recipe(batch_size=batch, bf16=bf16)
                 model = recipe.untrained(source.image_shape, preconditioning.EDM(0.38), None)
-                tx = recipe.tx()
-                update = parallel.data_parallel(
-                    functools.partial(
-                        train_steps,
-                        grad_fn=recipe.grad_fn(model, Unweighted(), 0),
-                        tx=tx,
-                        ema_decay=0.999,
-                        axis_name=parallel.BATCH_AXIS,
-                    )
-                )
                 batches = Batches(source, batch, 0)
-                several = [batches(step) for step in range(steps)]
-                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *several)
-                data = parallel.to_devices(stacked)
-                held = [parallel.replicate(TrainState.create(model.params, tx))]
-
-                def step(update=update, held=held, data=data, model=model) -> Any:
-                    held[0], metrics = update(
-                        jax.random.key(0), held[0], data, (model.precondition, None)
-                    )
-                    return metrics
-
-                seconds = timed(step, config.repeats)
-                rate = steps / seconds
-                rows.append((batch, "bfloat16" if bf16 else "float32", steps, rate, batch * rate))
-    columns = ("batch", "activations", "steps a call", "steps a second", "images a second")
-    caption = "The recipe of the shipped models, 2.9 M parameters, 32 x 32; batches on the device"
+                data = [batches(step) for step in range(steps)]
+                rows.append(("five", *trained(config, recipe, model, data)))
+                print(*rows[-1], flush=True)
+    if config.large:
+        model, batch = known(config.large).at_precision("bfloat16"), config.large_batch
+        images = np.asarray(drawn(jax.ShapeDtypeStruct((batch, *model.data_shape), jnp.float32)))
+        data = [{"image": images, "index": np.arange(batch)}]
+        recipe = Recipe(batch_size=batch, bf16=True)
+        rows.append((config.large, *trained(config, recipe, model, data)))
+    columns = ("network", "batch", "activations", "steps a call", "steps a second")
+    columns += ("images a second", "TFLOP/s", "of the bfloat16 peak")
+    caption = (
+        "The recipe of the shipped models, on their network of 2.9 M parameters (32 x 32) and on a"
+        " large one; batches on the device, arithmetic as it is written."
+    )
     return runs.Table(columns, tuple(rows), caption)
+
+
+def trained(config: Config, recipe: Recipe, model: DiffusionModel, data: list[dict]) -> tuple:
+    """The cells of a row of `trainings`: as many steps a call as there are batches."""
+    tx, chip = recipe.tx(), CHIPS.get(jax.local_devices()[0].device_kind)
+    step = functools.partial(
+        train_steps,
+        grad_fn=recipe.grad_fn(model, Unweighted(), 0),
+        tx=tx,
+        ema_decay=0.999,
+        axis_name=parallel.BATCH_AXIS,
+    )
+    stacked = parallel.to_devices(jax.tree.map(lambda *leaves: np.stack(leaves), *data))
+    key, state = jax.random.key(0), parallel.replicate(TrainState.create(model.params, tx))
+    shared = (model.precondition, None)
+    lowered = parallel.data_parallel(step).lower(key, state, stacked, shared)
+    update = lowered.compile()
+    # Of a loop XLA counts the body once.
+    flops = Cost.of(lowered, update).flops * len(data) * jax.local_device_count()
+    held = [state]
+    del state
+
+    def call() -> Any:
+        held[0], metrics = update(key, held[0], stacked, shared)
+        return metrics
+
+    rate = len(data) / timed(call, config.repeats)
+    share = None if chip is None else flops * rate / len(data) / chip.flops
+    images = recipe.batch_size * rate
+    kind = "bfloat16" if recipe.bf16 else "float32"
+    return recipe.batch_size, kind, len(data), rate, images, flops * rate / len(data) / 1e12, share
 
 
 PARTS: dict[str, Callable[[Config], runs.Table]] = {

@@ -129,7 +129,7 @@ def compiled(model: DiffusionModel, slope: Callable, rows: int, batch: int) -> C
     """The cost of one evaluation of a slope [b rows ...]."""
     state = jax.ShapeDtypeStruct((batch, rows, *model.data_shape), jnp.float32)
     sigma = jax.ShapeDtypeStruct((), jnp.float32)
-    return Cost.of(jax.jit(slope).lower(model, bases_of(model), sigma, state).compile())
+    return Cost.of(jax.jit(slope).lower(model, bases_of(model), sigma, state))
 
 
 def bases_of(model: DiffusionModel) -> Bases:

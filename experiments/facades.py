@@ -53,6 +53,8 @@ def main(config: Config) -> Path | None:
     study = Study("facades", "Facades, there and back", config)
     folders = {side: config.out.with_name(config.out.name + "-models") / side for side in SIDES}
     for side in [config.only] if config.only else SIDES:
+        if (folders[side] / "model.json").exists():
+            continue
         name = f"{SIDES[side]}:{config.data}"
         training = ddib_jax.Training(
             steps=config.steps,

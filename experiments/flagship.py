@@ -1,20 +1,23 @@
 """The founding pair anew: fives and sevens of few groups, trained in the seconds that are given.
 
     python experiments/flagship.py --seconds 540     # on a GPU; killed and begun again, it goes on
+    python experiments/flagship.py --only five       # the models of one digit: one a process
 
 Each model is trained from scratch with few groups of normalisation (`five`, `seven`), and goes on
-for a while off the noisy shell (`five-off-shell`, `seven-off-shell`), as an encoder needs. How many
-steps that is follows from a trial's speed and is written down first, so that what is begun again
-does the same. Then training fives are translated by the plain pair, with the encoder alone off the
-shell, and with both, and judged: the proportion called seven, the hue and the Frechet distance.
-Nothing is chosen by test images here. Models, previews and the table lie in `runs/flagship/`.
+for a while off the noisy shell (`five-off-shell`, `seven-off-shell`), as an encoder needs; fives,
+which this pair encodes, with more such images than sevens, which it decodes. How many steps that is
+follows from a trial's speed and is written down first, so that what is begun again does the same.
+Then training images are translated by the plain pair, with the encoder alone off the shell, and
+with both, there and back, and judged: the proportion of the target's class, the hue and the Frechet
+distance. Nothing is chosen by test images here. Models, previews and the table lie in
+`runs/flagship/`.
 """
 
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -31,10 +34,16 @@ from ddib_jax.training import read_log
 from study import RUNS, Study, load_classifier
 
 METRICS = ("called_target", "hue_error", "hue_error_p90", "frechet", "frechet_real")
-PAIRS = (("five", "seven"), ("five-off-shell", "seven"), ("five-off-shell", "seven-off-shell"))
-"""Models that translate, source and target; each digit serves both directions in the last."""
-_USABLE = 0.85
-"""Of a phase's seconds for its steps, the rest being compiling, previews and checkpoints."""
+PAIRS = (
+    ("five", "seven"),
+    ("five-off-shell", "seven"),
+    ("five-off-shell", "seven-off-shell"),
+    ("seven-off-shell", "five-off-shell"),
+)
+"""Models that translate, source and target; in the last two each serves both directions."""
+DIGITS = {"five": 5, "seven": 7}
+_USABLE = 0.95
+"""Of the seconds that compiling and starting leave, those for steps."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,14 @@ class Config:
     """Train the pair within a time, and judge it on training fives."""
 
     seconds: float = 540.0
-    """For the trial and all trainings; judging comes on top."""
+    """For the trials and all trainings; judging comes on top."""
+    only: Literal["five", "seven"] | None = None
+    """Train the models of one digit and stop: one a process."""
     groups: int = 4
     """Of channels that the networks normalise together."""
-    off_shell: float = 0.5
-    """Share of the images shown with less noise, in the second phase."""
-    second_phase: float = 0.25
+    off_shell: tuple[float, float] = (0.5, 0.1)
+    """Share of the images shown with less noise, in the second phase of fives and of sevens."""
+    second_phase: float = 0.2
     """Share of a model's seconds for that phase."""
     batch_size: int = 256
     learning_rate: float = 1e-3
@@ -63,52 +74,58 @@ class Config:
     patch_size: int = 2
     steps_per_call: int = 8
     """Training steps that run as one program."""
-    trial: int = 80
+    trial: int = 240
     """Steps of the trial, whose speed counts from its second half."""
     count: int = 512
-    """Training fives that are judged."""
+    """Training images that are judged."""
     ode_steps: int = 20
     """Of unipc-3, each way."""
     out: Path = RUNS / "flagship"
 
 
-def main(config: Config) -> Path:
+def main(config: Config) -> Path | None:
     """Train what is not trained yet, judge; returns the path of the page."""
     # The run lies beside the models, in a folder of its own.
     home = replace(config, out=config.out / runs.FOLDER)
     study = Study("flagship", "Few groups, and an encoder trained off the noisy shell", home)
-    steps = planned(config)
-    for digit in ("five", "seven"):
+    digits = [config.only] if config.only else list(DIGITS)
+    for digit, share in zip(DIGITS, config.off_shell, strict=True):
+        if digit not in digits:
+            continue
+        steps = planned(config, digit, config.seconds / len(digits))
         trained(config, digit, digit, steps["first"])
-        second = {"off_shell": config.off_shell, "init": str(config.out / digit)}
+        second = {"off_shell": share, "init": str(config.out / digit)}
         second["learning_rate"] = config.second_rate
         trained(config, digit, f"{digit}-off-shell", steps["second"], **second)
+    if config.only:
+        return None
     rows = judged(config)
     columns = ("source", "target", *METRICS)
     return study.publish(
         shown=lambda run: markdown_table(run.tables["pairs"], digits=3),
-        tables={"pairs": runs.Table(columns, tuple(rows), "Training fives into sevens")},
+        tables={"pairs": runs.Table(columns, tuple(rows), "Training images translated")},
     )
 
 
-def planned(config: Config) -> dict[str, int]:
-    """The steps of both phases of each model: of an earlier start, or by the speed of a trial."""
-    path = config.out / "plan.json"
+def planned(config: Config, digit: str, seconds: float) -> dict[str, int]:
+    """The steps of both phases of a digit: of an earlier start, or by the speed of a trial."""
+    path = config.out / f"plan-{digit}.json"
     if path.exists():
         return json.loads(path.read_text())
     clock = time.perf_counter()
-    trained(config, "five", "trial", config.trial)
-    log = read_log(config.out / "trial" / "training" / "log.jsonl")
-    speed = log[-1]["steps_per_second"]
-    left = max(config.seconds - (time.perf_counter() - clock), 0.0)
-    each = _USABLE * speed * left / 2  # of two digits
+    trained(config, digit, f"trial-{digit}", config.trial)
+    log = read_log(config.out / f"trial-{digit}" / "training" / "log.jsonl")
+    speed, took = log[-1]["steps_per_second"], time.perf_counter() - clock
+    # Each phase compiles and starts as the trial did.
+    around = max(0.0, took - config.trial / speed)
+    steps = speed * _USABLE * max(0.0, seconds - took - 2 * around)
     whole = lambda share: (
-        max(1, round(share * each / config.steps_per_call)) * config.steps_per_call
+        max(1, round(share * steps / config.steps_per_call)) * config.steps_per_call
     )
     plan = {"first": whole(1 - config.second_phase), "second": whole(config.second_phase)}
     with drafted_file(path) as draft:
         draft.write_text(json.dumps(plan))
-    print(f"{speed:.3g} steps a second in the trial: {plan} steps for each model.", flush=True)
+    print(f"{digit}: {speed:.3g} steps a second in the trial, {took:.0f} s: {plan}", flush=True)
     return plan
 
 
@@ -136,7 +153,7 @@ def trained(config: Config, digit: str, name: str, steps: int, **more: Any) -> N
         float16_weights=True,
         log_every=max(config.steps_per_call, min(100, steps // 2)),
         checkpoint_every=every,
-        preview_every=every,
+        preview_every=steps,
         **options,
     )
     source = ddib_jax.load_dataset(digit, split="train")
@@ -145,25 +162,27 @@ def trained(config: Config, digit: str, name: str, steps: int, **more: Any) -> N
 
 def judged(config: Config) -> list[tuple]:
     """A row for each of `PAIRS`, and a picture of its first translations."""
-    fives, sevens = (ddib_jax.load_dataset(name, split="train") for name in ("five", "seven"))
-    images, real = fives.take(range(config.count)), sevens.take(range(2 * config.count))
+    load = lambda digit: ddib_jax.load_dataset(digit, split="train")
+    images = {digit: load(digit).take(range(config.count)) for digit in DIGITS}
     classifier, solver = load_classifier(), get_solver("unipc-3")
-    _, features = classify(classifier, real)
+    others = {digit: load(digit).take(range(config.count, 3 * config.count)) for digit in DIGITS}
+    features = {digit: classify(classifier, images)[1] for digit, images in others.items()}
     rows = []
     for names in PAIRS:
         halves = [
             Bridge.over(ddib_jax.load(config.out / name), steps=config.ode_steps, solver=solver)
             for name in names
         ]
-        made = ddib_jax.translate(DDIB(*halves), images, key=jax.random.key(0))
-        samples = {"source": images, "translation": made, "target_class": 7}
-        samples["target_features"] = features[: config.count]
-        samples["target_pool_features"] = features[config.count :]
+        source, target = (name.partition("-")[0] for name in names)
+        made = ddib_jax.translate(DDIB(*halves), images[source], key=jax.random.key(0))
+        samples = {"source": images[source], "translation": made, "target_class": DIGITS[target]}
+        samples["target_features"] = features[target][: config.count]
+        samples["target_pool_features"] = features[target][config.count :]
         logits, found = classify(classifier, made)
         samples |= {"translation_logits": logits, "translation_features": found}
         measured = {row.name: row.value for row in evaluate(samples)}
         rows.append((*names, *(float(measured[name]) for name in METRICS)))
-        write_sheet(config.out / f"{'-to-'.join(names)}.png", images[:16], made[:16])
+        write_sheet(config.out / f"{'-to-'.join(names)}.png", images[source][:16], made[:16])
         print(*rows[-1], flush=True)
     return rows
 

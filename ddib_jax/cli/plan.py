@@ -192,7 +192,7 @@ class Plan(Recipe):
         )
 
     def _step(self, model: DiffusionModel, devices: list) -> Any:
-        """A step of training, compiled for all devices."""
+        """A step of training, lowered for all devices."""
         tx, batch = self.tx(), self.batch_size // len(devices)
         step = functools.partial(
             train_steps,
@@ -216,7 +216,7 @@ class Plan(Recipe):
         shared = (model.precondition, self._reference(model) if compared else None)
         key = jax.eval_shape(lambda: jax.random.key(0))
         program = parallel.data_parallel(step, devices=devices)
-        return program.lower(key, state, batches, shared).compile()
+        return program.lower(key, state, batches, shared)
 
     def _reference(self, model: DiffusionModel) -> Reference:
         """Shapes of the reference images and, where the network is told labels, of theirs."""
@@ -229,7 +229,7 @@ class Plan(Recipe):
         return jax.eval_shape(reference)
 
     def _evaluation(self, model: DiffusionModel, devices: list) -> Any:
-        """An evaluation of the denoiser, compiled for all devices."""
+        """An evaluation of the denoiser, lowered for all devices."""
 
         def evaluate(model: DiffusionModel, batch: tuple[Array, Array]) -> Array:
             x, sigma = batch
@@ -247,7 +247,7 @@ class Plan(Recipe):
         shape = (len(devices), self.batch_size // len(devices), *model.data_shape)
         images = jax.ShapeDtypeStruct(shape, jnp.float32)
         sigmas = jax.ShapeDtypeStruct((len(devices), 1), jnp.float32)
-        return parallel.mapped(evaluate, devices=devices).lower(model, (images, sigmas)).compile()
+        return parallel.mapped(evaluate, devices=devices).lower(model, (images, sigmas))
 
 
 def _size(params: Any) -> int:

@@ -26,7 +26,7 @@ def test_costs_of_a_known_program():
     """A product of n x n matrices: 2 n^3 operations, three matrices of traffic."""
     n = 256
     shape = jax.ShapeDtypeStruct((n, n), jnp.float32)
-    cost = Cost.of(jax.jit(jnp.matmul).lower(shape, shape).compile())
+    cost = Cost.of(jax.jit(jnp.matmul).lower(shape, shape))
     assert cost.flops == pytest.approx(2 * n**3, rel=0.01)
     assert cost.traffic == pytest.approx(3 * 4 * n**2, rel=0.01)
     assert cost.arguments == 2 * 4 * n**2
@@ -78,7 +78,7 @@ def test_collectives_are_read(line, expected):
 def test_a_pmapped_mean_has_its_all_reduce():
     step = jax.pmap(lambda x: jax.lax.pmean(x, parallel.BATCH_AXIS), axis_name=parallel.BATCH_AXIS)
     shape = jax.ShapeDtypeStruct((jax.local_device_count(), 100), jnp.float32)
-    found = Cost.of(step.lower(shape).compile()).collectives
+    found = Cost.of(step.lower(shape)).collectives
     assert found == {"all-reduce": (1, 400)}
 
 

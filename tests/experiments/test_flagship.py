@@ -1,6 +1,7 @@
 """The script that trains the founding pair in given seconds, at toy size."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,16 +25,23 @@ def test_it_trains_judges_and_goes_on(tmp_path, capsys):
         ode_steps=2,
         out=tmp_path,
     )
+    assert flagship.main(replace(config, only="seven")) is None
+    assert not (tmp_path / "five").exists()
+    written = (tmp_path / "seven" / "model.json").stat().st_mtime_ns
     page = flagship.main(config)
+    assert (tmp_path / "seven" / "model.json").stat().st_mtime_ns == written
     assert page.exists()
     said = capsys.readouterr().out
     assert "| five-off-shell | seven-off-shell |" in said
-    plan = json.loads((tmp_path / "plan.json").read_text())
-    assert min(plan.values()) >= 1
+    assert "| seven-off-shell | five-off-shell |" in said
+    for digit in ("five", "seven"):
+        plan = json.loads((tmp_path / f"plan-{digit}.json").read_text())
+        assert min(plan.values()) >= 1
     for name in ("five", "seven", "five-off-shell", "seven-off-shell"):
         told = json.loads((tmp_path / name / "model.json").read_text())
         assert told["network"]["norm_num_groups"] == 4
-        assert told["training"]["off_shell"] == (0.5 if "off" in name else 0.0)
+        share = {"five-off-shell": 0.5, "seven-off-shell": 0.1}.get(name, 0.0)
+        assert told["training"]["off_shell"] == share
     written = (tmp_path / "five" / "model.json").stat().st_mtime_ns
     flagship.main(config)  # nothing is trained again
     assert (tmp_path / "five" / "model.json").stat().st_mtime_ns == written
