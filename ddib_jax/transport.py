@@ -1,14 +1,21 @@
 """Classical maps between two clouds of points, and the Wasserstein distance between them.
 
 A map takes the source's points [n d] and the target's [m d] and returns the images [n d] of the
-source's; arrays of the host. Raises ImportError where a library of the extra `studies` is missing.
+source's; arrays of the host. `EntropicMap` is one that is kept, for points that come later. Raises
+ImportError where a library of the extra `studies` is missing.
 """
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
+
+from ddib_jax.types import Data, Scalar
 
 Points = Float[np.ndarray, "n d"]
 OtherPoints = Float[np.ndarray, "m d"]
@@ -54,27 +61,89 @@ def earth_mover(source: Points, target: Points) -> Points:
     return np.asarray(target)[assignment(source, target)[0]]
 
 
-def sinkhorn(source: Points, target: OtherPoints, *, fraction: float = 0.01) -> Points:
-    """The mean of the entropic plan at every source point, by ott-jax.
+@dataclass(frozen=True, eq=False)
+class EntropicMap:
+    """The optimal map between two clouds, smoothed by entropy, for points that were in neither.
 
-    The plan is that of Cuturi (2013), the map that of Pooladian and Niles-Weed (2021). The
-    regularisation is `fraction` of the mean squared distance. Raises FloatingPointError where the
-    iterations do not converge.
+    A point goes to the mean of the target's points, of which each counts by the entropic plan
+    (Cuturi 2013) continued to it by the plan's potentials (Pooladian and Niles-Weed 2021). Where
+    the points have many coordinates the map acts in the few `directions` in which both clouds
+    together vary most, and leaves all others as they are: noise of thousands of coordinates has
+    hardly any nearer and farther points. It is a perturbation: as `DDIB(..., 1.0, perturb=map)` it
+    aligns the source's latents with the target's, as OT-ALD (Wang et al. 2026) does.
+
+    targets [m k], potentials [m], epsilon: of the plan. directions [k d], orthonormal rows; None
+    for all, as they are.
     """
-    clouds, linear = _library("ott.geometry.pointcloud"), _library("ott.solvers.linear")
-    geometry = clouds.PointCloud(
-        np.asarray(source, np.float32),
-        np.asarray(target, np.float32),
-        epsilon=fraction,
-        relative_epsilon="mean",
-    )
-    solved = linear.solve(geometry, max_iterations=2000)
-    if not bool(solved.converged):
-        raise FloatingPointError(
-            f"Sinkhorn's iterations did not converge at a regularisation of {fraction:g} of the"
-            " mean cost; take more."
+
+    targets: Float[Array, "m k"]
+    potentials: Float[Array, " m"]
+    epsilon: float
+    directions: Float[Array, "k d"] | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        source: Float[np.ndarray, "n ..."],
+        target: Float[np.ndarray, "m ..."],
+        *,
+        rank: int | None = None,
+        fraction: float = 0.01,
+    ) -> "EntropicMap":
+        """The map of the entropic plan between two clouds, by ott-jax.
+
+        rank: of the directions; None for all. fraction: the regularisation, of the mean squared
+        distance. Raises ValueError for a rank beyond the coordinates, FloatingPointError where the
+        iterations do not converge.
+        """
+        clouds, linear = _library("ott.geometry.pointcloud"), _library("ott.solvers.linear")
+        here, there = (np.asarray(x, np.float32).reshape(len(x), -1) for x in (source, target))
+        directions = None
+        if rank is not None:
+            if not 0 < rank < here.shape[1]:
+                raise ValueError(
+                    f"Of points with {here.shape[1]} coordinates 1 to {here.shape[1] - 1}"
+                    f" directions can be chosen, not {rank}; leave the rank out for all."
+                )
+            _, found = _library("scipy.sparse.linalg").eigsh(
+                np.cov(np.concatenate([here, there]), rowvar=False), rank
+            )
+            directions = np.ascontiguousarray(found.T[::-1], np.float32)
+            here, there = here @ directions.T, there @ directions.T
+        geometry = clouds.PointCloud(here, there, epsilon=fraction, relative_epsilon="mean")
+        solved = linear.solve(geometry, max_iterations=2000)
+        if not bool(solved.converged):
+            raise FloatingPointError(
+                f"Sinkhorn's iterations did not converge at a regularisation of {fraction:g} of the"
+                " mean cost; take more."
+            )
+        return cls(
+            jnp.asarray(there),
+            solved.g,
+            float(geometry.epsilon),
+            None if directions is None else jnp.asarray(directions),
         )
-    return np.asarray(solved.to_dual_potentials().transport(np.asarray(source, np.float32)))
+
+    def __call__(
+        self, points: Data, coefficient: Scalar | float = 1.0, context: Any = None
+    ) -> Data:
+        """The points [b ...] moved by the coefficient's share of their way; 0 leaves them."""
+        flat = points.reshape(len(points), -1)
+        inside = flat if self.directions is None else flat @ self.directions.T
+        squares = jnp.sum((inside[:, None] - self.targets[None]) ** 2, axis=-1)
+        plan = jax.nn.softmax((self.potentials - squares) / self.epsilon, axis=1)
+        way = plan @ self.targets - inside
+        way = way if self.directions is None else way @ self.directions
+        return points + coefficient * way.reshape(points.shape)
+
+
+def sinkhorn(source: Points, target: OtherPoints, *, fraction: float = 0.01) -> Points:
+    """The images of the source's points under the `EntropicMap` of the two clouds.
+
+    Raises FloatingPointError as its `fit` does.
+    """
+    fitted = EntropicMap.fit(source, target, fraction=fraction)
+    return np.asarray(fitted(jnp.asarray(source, jnp.float32)))
 
 
 def monge(source: Points, target: OtherPoints) -> Points:

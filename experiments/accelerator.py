@@ -9,7 +9,8 @@ evaluation of the denoiser at three precisions, and the share of the chip's bflo
 `attention`: cuDNN's flash attention beside XLA's, and how far they are apart. `translations`: fives
 into sevens, and codes of images of 512 pixels by Stable Diffusion 1.5's network under guidance, 50
 steps each way. `trainings`: steps of the recipe of the shipped models, by batch and steps a call,
-and of a large network. Beside PyTorch: `beside_torch.py`. Compiling is not timed; medians of several calls. On a CPU, or with little memory, name the models.
+and of a large network. Beside PyTorch: `beside_torch.py`. Compiling is not timed; medians of
+several calls. On a CPU, or with little memory, name the models.
 """
 
 import functools

@@ -2,12 +2,13 @@
 
     python experiments/labels.py --mnist-m DIR --mnist DIR --only-data
     python experiments/labels.py --mnist-m DIR --mnist DIR --digits MODEL --photographs MODEL \
-        --both MODEL
+        --child MODEL --both MODEL
 
 The first writes what the models are trained on, `mnist`, `mnist_m` and `domains` in
 `runs/labels-data/`, whose classes are the domains in the last (`tasks.mnist_pairs` says what is
-read). The models are a model of each domain, and one of both, told which domain by its class. The
-classifier that judges is trained the first time, and kept in `runs/labels-models/`.
+read). The models are a model of each domain, another one of MNIST-M that began as the model of
+MNIST (`ddib train --init`), and one of both, told which domain by its class. The classifier that
+judges is trained the first time, and kept in `runs/labels-models/`.
 """
 
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class Config:
     """A model of MNIST."""
     photographs: Path | None = None
     """A model of MNIST-M."""
+    child: Path | None = None
+    """A model of MNIST-M that began as that of MNIST."""
     both: Path | None = None
     """A model of the classes MNIST and MNIST-M."""
     only_data: bool = False
@@ -67,11 +70,11 @@ class Config:
 
 def main(config: Config) -> Path | None:
     """Run the study; returns the path of its page."""
-    apart = (config.digits is not None, config.photographs is not None)
-    if any(apart) != all(apart) or not (config.only_data or config.both or all(apart)):
+    pair = config.photographs or config.child
+    if bool(config.digits) != bool(pair) or not (config.only_data or config.both or pair):
         raise ValueError(
-            "Name a model of each domain, both (--digits, --photographs), or one of both domains"
-            " (--both), or write the data alone (--only-data)."
+            "Name a model of each domain (--digits, and --photographs or --child), or one of both"
+            " domains (--both), or write the data alone (--only-data)."
         )
     study = Study("labels", "Labels kept between MNIST and MNIST-M", config)
     folder = data(config)
@@ -158,10 +161,12 @@ class Way:
 def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]:
     """What is tried, by the models that are given."""
     titles, over = list(DOMAINS), lambda model: Bridge.over(model, steps=config.steps)
-    if config.digits and config.photographs:
-        places = dict(zip(titles, (config.digits, config.photographs), strict=True))
-        apart = DDIB(*(over(ddib_jax.load(places[title])) for title in (source, target)))
-        yield from coupled("two models", apart)
+    pairs = {"two models": config.photographs, "parent and child": config.child}
+    for name, photographs in pairs.items():
+        if photographs is not None:
+            places = dict(zip(titles, (config.digits, photographs), strict=True))
+            apart = DDIB(*(over(ddib_jax.load(places[title])) for title in (source, target)))
+            yield from coupled(name, apart)
     if config.both:
         model = ddib_jax.load(config.both)
         told = (model.given(jnp.asarray(titles.index(title))) for title in (source, target))

@@ -1,9 +1,11 @@
 """The classical maps on clouds whose optimal plan is known."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.transport import MAPS, assignment, extended, monge, reinhard, wasserstein
+from ddib_jax.transport import MAPS, EntropicMap, assignment, extended, monge, reinhard, wasserstein
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))
@@ -44,6 +46,44 @@ def test_every_map_brings_a_cloud_nearer(name):
     assert moved.shape == CLOUD.shape
     assert np.isfinite(moved).all()
     assert wasserstein(moved, target) < 0.3 * wasserstein(CLOUD, target)
+
+
+def test_a_map_of_other_points_in_few_directions():
+    """Points that were in neither cloud go where the optimal map takes them; noise stays."""
+    pytest.importorskip("ott", reason="extra 'studies'")
+    noise = RNG.normal(size=(2000, 20)) * 0.01
+    source, target, new = noise[:900].copy(), noise[900:1800].copy(), noise[1800:].copy()
+    for cloud in (source, target, new):
+        cloud[:, :2] += RNG.normal(size=(len(cloud), 2))
+    matrix = np.array([[1.5, 0.3], [0.3, 0.8]])
+    target[:, :2] = target[:, :2] @ matrix + [3.0, 0.0]
+    fitted = EntropicMap.fit(source.reshape(-1, 4, 5), target.reshape(-1, 4, 5), rank=2)
+    points = jnp.asarray(new.reshape(-1, 4, 5), jnp.float32)
+    moved = np.asarray(jax.jit(fitted)(points, 1.0, {})).reshape(-1, 20)
+    exact = new[:, :2] @ matrix + [3.0, 0.0]
+    assert np.sqrt(np.mean((moved[:, :2] - exact) ** 2)) < 0.3
+    np.testing.assert_allclose(moved[:, 2:], new[:, 2:], atol=0.1)
+    half = np.asarray(fitted(points, 0.5)).reshape(-1, 20)
+    np.testing.assert_allclose(half, (new + moved) / 2, atol=1e-5)
+
+
+def test_it_is_the_map_of_ott():
+    pytest.importorskip("ott", reason="extra 'studies'")
+    from ott.geometry.pointcloud import PointCloud
+    from ott.solvers import linear
+
+    target = CLOUD[:200] @ STRETCH
+    source, target = (np.asarray(cloud, np.float32) for cloud in (CLOUD, target))
+    solved = linear.solve(PointCloud(source, target, epsilon=0.05, relative_epsilon="mean"))
+    expected = solved.to_dual_potentials().transport(source[:10])
+    found = EntropicMap.fit(source, target, fraction=0.05)(jnp.asarray(source[:10]))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_more_directions_than_coordinates_are_refused(unchecked):
+    pytest.importorskip("ott", reason="extra 'studies'")
+    with pytest.raises(ValueError, match="1 to 2 directions can be chosen, not 3"):
+        EntropicMap.fit(CLOUD, CLOUD, rank=3)
 
 
 def test_other_points_follow_the_nearest():
