@@ -67,10 +67,10 @@ class EntropicMap:
 
     A point goes to the mean of the target's points, of which each counts by the entropic plan
     (Cuturi 2013) continued to it by the plan's potentials (Pooladian and Niles-Weed 2021). Where
-    the points have many coordinates the map acts in the few `directions` in which both clouds
-    together vary most, and leaves all others as they are: noise of thousands of coordinates has
-    hardly any nearer and farther points. It is a perturbation: as `DDIB(..., 1.0, perturb=map)` it
-    aligns the source's latents with the target's, as OT-ALD (Wang et al. 2026) does.
+    the points have many coordinates the map should act in few `directions`, and it leaves all
+    others as they are: noise of thousands of coordinates has hardly any nearer and farther points.
+    It is a perturbation: as `DDIB(..., 1.0, perturb=map)` it aligns the source's latents with the
+    target's, as OT-ALD (Wang et al. 2026) does.
 
     targets [m k], potentials [m], epsilon: of the plan. directions [k d], orthonormal rows; None
     for all, as they are.
@@ -87,28 +87,18 @@ class EntropicMap:
         source: Float[np.ndarray, "n ..."],
         target: Float[np.ndarray, "m ..."],
         *,
-        rank: int | None = None,
+        directions: Float[np.ndarray, "k d"] | None = None,
         fraction: float = 0.01,
     ) -> "EntropicMap":
         """The map of the entropic plan between two clouds, by ott-jax.
 
-        rank: of the directions; None for all. fraction: the regularisation, of the mean squared
-        distance. Raises ValueError for a rank beyond the coordinates, FloatingPointError where the
-        iterations do not converge.
+        directions: those in which it acts, orthonormal rows; None for all. fraction: the
+        regularisation, of the mean squared distance. Raises FloatingPointError where the iterations
+        do not converge.
         """
         clouds, linear = _library("ott.geometry.pointcloud"), _library("ott.solvers.linear")
         here, there = (np.asarray(x, np.float32).reshape(len(x), -1) for x in (source, target))
-        directions = None
-        if rank is not None:
-            if not 0 < rank < here.shape[1]:
-                raise ValueError(
-                    f"Of points with {here.shape[1]} coordinates 1 to {here.shape[1] - 1}"
-                    f" directions can be chosen, not {rank}; leave the rank out for all."
-                )
-            _, found = _library("scipy.sparse.linalg").eigsh(
-                np.cov(np.concatenate([here, there]), rowvar=False), rank
-            )
-            directions = np.ascontiguousarray(found.T[::-1], np.float32)
+        if directions is not None:
             here, there = here @ directions.T, there @ directions.T
         geometry = clouds.PointCloud(here, there, epsilon=fraction, relative_epsilon="mean")
         solved = linear.solve(geometry, max_iterations=2000)
@@ -121,13 +111,11 @@ class EntropicMap:
             jnp.asarray(there),
             solved.g,
             float(geometry.epsilon),
-            None if directions is None else jnp.asarray(directions),
+            None if directions is None else jnp.asarray(directions, jnp.float32),
         )
 
-    def __call__(
-        self, points: Data, coefficient: Scalar | float = 1.0, context: Any = None
-    ) -> Data:
-        """The points [b ...] moved by the coefficient's share of their way; 0 leaves them."""
+    def __call__(self, points: Data, coefficient: Scalar | float, context: Any) -> Data:
+        """The points [b ...] moved by the coefficient's share of their way; context is not used."""
         flat = points.reshape(len(points), -1)
         inside = flat if self.directions is None else flat @ self.directions.T
         squares = jnp.sum((inside[:, None] - self.targets[None]) ** 2, axis=-1)
@@ -137,13 +125,28 @@ class EntropicMap:
         return points + coefficient * way.reshape(points.shape)
 
 
+def widest(*clouds: Float[np.ndarray, "_ ..."], count: int) -> Float[np.ndarray, "k d"]:
+    """The `count` orthonormal directions in which several clouds together vary most, as rows.
+
+    Raises ValueError for no direction, and for as many as there are coordinates, or more.
+    """
+    points = np.concatenate([cloud.reshape(len(cloud), -1) for cloud in clouds])
+    if not 0 < count < points.shape[1]:
+        raise ValueError(
+            f"Of points with {points.shape[1]} coordinates 1 to {points.shape[1] - 1} directions"
+            f" can be chosen, not {count}."
+        )
+    _, found = _library("scipy.sparse.linalg").eigsh(np.cov(points, rowvar=False), count)
+    return np.ascontiguousarray(found.T[::-1])
+
+
 def sinkhorn(source: Points, target: OtherPoints, *, fraction: float = 0.01) -> Points:
     """The images of the source's points under the `EntropicMap` of the two clouds.
 
     Raises FloatingPointError as its `fit` does.
     """
     fitted = EntropicMap.fit(source, target, fraction=fraction)
-    return np.asarray(fitted(jnp.asarray(source, jnp.float32)))
+    return np.asarray(fitted(jnp.asarray(source, jnp.float32), 1.0, None))
 
 
 def monge(source: Points, target: OtherPoints) -> Points:

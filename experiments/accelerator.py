@@ -150,7 +150,7 @@ def networks(config: Config) -> runs.Table:
             evaluate = jax.jit(lambda model, x, sigma: model.denoise(x, sigma))
             lowered = evaluate.lower(model.at_precision(precision), x, sigma)
             program = lowered.compile()
-            cost = Cost.of(lowered, program)
+            cost = Cost.of(lowered, compiled=program)
             call = functools.partial(program, model.at_precision(precision), x, sigma)
             seconds = timed(call, config.repeats)
             rate = cost.flops / seconds
@@ -287,7 +287,7 @@ def trained(config: Config, recipe: Recipe, model: DiffusionModel, data: list[di
     lowered = parallel.data_parallel(step).lower(key, state, stacked, shared)
     update = lowered.compile()
     # Of a loop XLA counts the body once.
-    flops = Cost.of(lowered, update).flops * len(data) * jax.local_device_count()
+    flops = Cost.of(lowered, compiled=update).flops * len(data) * jax.local_device_count()
     held = [state]
     del state
 

@@ -97,7 +97,7 @@ def of_jax(
     lowered = evaluate.lower(params, x, t, cond)
     program = lowered.compile()
     seconds = timed(functools.partial(program, params, x, t, cond), config.repeats)
-    rate = Cost.of(lowered, program).flops / seconds
+    rate = Cost.of(lowered, compiled=program).flops / seconds
     chip = CHIPS.get(jax.local_devices()[0].device_kind)
     return seconds, rate / 1e12, None if chip is None else rate / chip.flops
 

@@ -10,8 +10,8 @@ distance of translations to the target is at least that of the latents, divided 
 bound of OT-ALD, Wang et al. 2026). L is the largest over all pairs of one sample's points, which
 makes the bound exact for the sample. Then latents are aligned by an `EntropicMap` of others.
 `digits`: fives into sevens at the same levels, as they are, by the Gaussian switch and by transport
-in few directions, which is fitted to noisy training images alone: no network, no pair. Needs the
-extra `studies`. Writes `runs/interface/`.
+in few directions, instead of the switch and after it. Transport is fitted to noisy training images
+alone: no network, no pair. Needs the extra `studies`. Writes `runs/interface/`.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ from ddib_jax.evaluation import classify
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import get_solver
-from ddib_jax.transport import EntropicMap, wasserstein
+from ddib_jax.transport import EntropicMap, wasserstein, widest
 from study import RUNS, Study, cell, load_classifier, measured
 
 FIGURES = ("called_target", "hue_error", "frechet")
@@ -46,13 +46,15 @@ class Config:
     """Points of each of a mixture's samples."""
     meetings: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 80.0)
     """Noise levels at which the mixtures meet."""
-    levels: tuple[float, ...] = (80.0, 12.0, 8.0, 5.0, 3.0)
+    levels: tuple[float, ...] = (80.0, 12.0, 5.0)
     """Noise levels at which the digits' models meet."""
-    ranks: tuple[int, ...] = (16, 64)
+    directions: tuple[int, ...] = (32, 128)
     """Directions that the digits' latents are transported in."""
+    beyond: tuple[int, ...] = (4, 16, 64)
+    """Directions that they are transported in after the Gaussian switch."""
     fraction: float = 0.01
     """The transport's regularisation, of the mean squared distance."""
-    fitted: int = 2048
+    fitted: int = 4096
     """Training images of each digit that the transport is fitted to."""
     split: str = "test"
     count: int = 256
@@ -88,7 +90,7 @@ def mixtures(config: Config) -> runs.Table:
         )
         plain = decode(here)
         fitted = EntropicMap.fit(aligning, others, fraction=config.fraction)
-        aligned = np.asarray(fitted(jnp.asarray(here)))
+        aligned = np.asarray(fitted(jnp.asarray(here), 1.0, None))
         bound = apart / stretch(plain, here, pair.clouds[2], there)
         rows.append(
             (
@@ -173,16 +175,38 @@ def ways(config: Config, level: float, training: list[np.ndarray]) -> Iterator[t
     over = lambda model, **switch: Bridge.over(model, steps=config.steps, solver=solver, **switch)
     lowered = DDIB(*(over(model).up_to(jnp.float32(level)) for model in models))
     yield "as they are", lowered
+    switched = None
     if level < max(models[0].schedule.sigma_range):
-        yield "Gaussian switch", DDIB(*(over(model, switch=level) for model in models))
-    # The law of a noisy image is that of a latent: no network is asked.
+        switched = DDIB(*(over(model, switch=level) for model in models))
+        yield "Gaussian switch", switched
+    # The law of a noisy image is that of a state on the way: no network is asked.
     rng = np.random.default_rng(0)
-    noisy = [
-        (images + level * rng.normal(size=images.shape)) / np.hypot(1, level) for images in training
+    states = [images + level * rng.normal(size=images.shape) for images in training]
+    latents = [state / np.hypot(1, level) for state in states]
+    for count in config.directions:
+        chosen = widest(*latents, count=count)
+        fitted = EntropicMap.fit(*latents, directions=chosen, fraction=config.fraction)
+        yield f"transported in {count} directions", aligned(lowered, fitted)
+    if switched is None:
+        return
+    # Beyond its Gaussian a state's deviation is the same in all directions: those of the target's
+    # images are the model's own.
+    bridges = switched.source, switched.target
+    beyond = [
+        np.asarray(bridge.switch.up(jnp.asarray(state, jnp.float32), bridge.sigmas[-1]))
+        / float(bridge.scale)
+        for bridge, state in zip(bridges, states, strict=True)
     ]
-    for rank in config.ranks:
-        fitted = EntropicMap.fit(*noisy, rank=rank, fraction=config.fraction)
-        yield f"transported in {rank} directions", replace(lowered, perturb=fitted, coefficient=1.0)
+    directions = np.asarray(switched.target.switch.gaussian.directions)
+    directions = directions.reshape(len(directions), -1)
+    for count in config.beyond:
+        fitted = EntropicMap.fit(*beyond, directions=directions[:count], fraction=config.fraction)
+        yield f"the switch, then transported in {count}", aligned(switched, fitted)
+
+
+def aligned(ddib: DDIB, fitted: EntropicMap) -> DDIB:
+    """The DDIB whose latents a map takes to the target's."""
+    return replace(ddib, perturb=fitted, coefficient=1.0)
 
 
 PARTS: dict[str, Callable[[Config], runs.Table]] = {"mixtures": mixtures, "digits": digits}

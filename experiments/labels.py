@@ -20,12 +20,13 @@ import numpy as np
 
 import ddib_jax
 from ddib_jax import parallel, runs
-from ddib_jax.bridge import DDIB, Bridge, parse_coupling
+from ddib_jax.bridge import DDIB, Bridge, EitherContrast, parse_coupling
 from ddib_jax.data.png import write_grid
 from ddib_jax.editing import MasaCtrl, PlugAndPlay
 from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
+from ddib_jax.types import Translator
 from study import RUNS, Study, cell, load_classifier, measured
 from tasks import mnist_pairs
 from trained import classifier
@@ -40,6 +41,8 @@ COUPLED = (
     ("inject:bottleneck", None),
 )
 """Couplings, and the noise levels at which they end; chosen on training images."""
+CONTRAST_AT = 2.0
+"""The noise level at which an image is compared with its negative; chosen on training images."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class Way:
         return [f"{kept[which].mean():.0%}" for which in self.shades.values()]
 
 
-def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]:
+def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, Translator]]:
     """What is tried, by the models that are given."""
     titles, over = list(DOMAINS), lambda model: Bridge.over(model, steps=config.steps)
     pairs = {"two models": config.photographs, "parent and child": config.child}
@@ -166,24 +169,33 @@ def ways(config: Config, source: str, target: str) -> Iterator[tuple[str, DDIB]]
         if photographs is not None:
             places = dict(zip(titles, (config.digits, photographs), strict=True))
             apart = DDIB(*(over(ddib_jax.load(places[title])) for title in (source, target)))
-            yield from coupled(name, apart)
+            yield from coupled(name, apart, source)
     if config.both:
         model = ddib_jax.load(config.both)
         told = (model.given(jnp.asarray(titles.index(title))) for title in (source, target))
         together = DDIB(*map(over, told))
-        yield from coupled("one model", together)
+        yield from coupled("one model", together, source)
         plugged = together.replace(coupling=PlugAndPlay.of(model), until=0.574)
         yield "one model, Plug-and-Play", plugged
         yield "one model, MasaCtrl", together.replace(coupling=MasaCtrl.of(model))
 
 
-def coupled(name: str, ddib: DDIB) -> Iterator[tuple[str, DDIB]]:
-    """A DDIB as it is and under every one of `COUPLED`."""
+def coupled(name: str, ddib: DDIB, source: str) -> Iterator[tuple[str, Translator]]:
+    """A DDIB as it is and under every one of `COUPLED`.
+
+    Where the source has dark digits as well as light ones, also of images or their negatives.
+    """
+    either = source == "MNIST-M"
     yield name, ddib
+    if either:
+        yield f"{name}, either contrast", EitherContrast(ddib, CONTRAST_AT)
     for word, until in COUPLED:
         ends = f" until {until:g}" if until else ""
         coupling = parse_coupling(word, ddib.source.model.data_shape)
-        yield f"{name}, {word}{ends}", ddib.replace(coupling=coupling, until=until)
+        tied = ddib.replace(coupling=coupling, until=until)
+        yield f"{name}, {word}{ends}", tied
+        if either and word.startswith("high-pass"):
+            yield f"{name}, {word}{ends}, either contrast", EitherContrast(tied, CONTRAST_AT)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddib_jax.transport import MAPS, EntropicMap, assignment, extended, monge, reinhard, wasserstein
+from ddib_jax.transport import (
+    MAPS,
+    EntropicMap,
+    assignment,
+    extended,
+    monge,
+    reinhard,
+    wasserstein,
+    widest,
+)
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(300, 3))
@@ -57,13 +66,15 @@ def test_a_map_of_other_points_in_few_directions():
         cloud[:, :2] += RNG.normal(size=(len(cloud), 2))
     matrix = np.array([[1.5, 0.3], [0.3, 0.8]])
     target[:, :2] = target[:, :2] @ matrix + [3.0, 0.0]
-    fitted = EntropicMap.fit(source.reshape(-1, 4, 5), target.reshape(-1, 4, 5), rank=2)
+    both = widest(source, target, count=2)
+    np.testing.assert_allclose(np.linalg.norm(both[:, :2], axis=1), 1, atol=1e-3)
+    fitted = EntropicMap.fit(source.reshape(-1, 4, 5), target.reshape(-1, 4, 5), directions=both)
     points = jnp.asarray(new.reshape(-1, 4, 5), jnp.float32)
     moved = np.asarray(jax.jit(fitted)(points, 1.0, {})).reshape(-1, 20)
     exact = new[:, :2] @ matrix + [3.0, 0.0]
     assert np.sqrt(np.mean((moved[:, :2] - exact) ** 2)) < 0.3
     np.testing.assert_allclose(moved[:, 2:], new[:, 2:], atol=0.1)
-    half = np.asarray(fitted(points, 0.5)).reshape(-1, 20)
+    half = np.asarray(fitted(points, 0.5, None)).reshape(-1, 20)
     np.testing.assert_allclose(half, (new + moved) / 2, atol=1e-5)
 
 
@@ -76,14 +87,13 @@ def test_it_is_the_map_of_ott():
     source, target = (np.asarray(cloud, np.float32) for cloud in (CLOUD, target))
     solved = linear.solve(PointCloud(source, target, epsilon=0.05, relative_epsilon="mean"))
     expected = solved.to_dual_potentials().transport(source[:10])
-    found = EntropicMap.fit(source, target, fraction=0.05)(jnp.asarray(source[:10]))
+    found = EntropicMap.fit(source, target, fraction=0.05)(jnp.asarray(source[:10]), 1.0, None)
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_more_directions_than_coordinates_are_refused(unchecked):
-    pytest.importorskip("ott", reason="extra 'studies'")
     with pytest.raises(ValueError, match="1 to 2 directions can be chosen, not 3"):
-        EntropicMap.fit(CLOUD, CLOUD, rank=3)
+        widest(CLOUD, CLOUD, count=3)
 
 
 def test_other_points_follow_the_nearest():

@@ -10,6 +10,7 @@ from ddib_jax.bridge.checks import (
     warn_of_guidance,
     warn_of_latents,
 )
+from ddib_jax.bridge.contrast import EitherContrast
 from ddib_jax.bridge.couplings import COUPLINGS, Coupling, decode_coupled, parse_coupling
 from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
@@ -26,6 +27,7 @@ __all__ = [
     "Auxiliary",
     "Bridge",
     "Coupling",
+    "EitherContrast",
     "Switch",
     "TunedGrid",
     "as_floats",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ddib_jax import pretrained
 from ddib_jax.baselines import ILVR, SDEdit
-from ddib_jax.bridge import DDIB, Coupling, parse_coupling
+from ddib_jax.bridge import DDIB, Coupling, EitherContrast, parse_coupling
 from ddib_jax.bridge.couplings import COUPLINGS, Linear, Resized
 from ddib_jax.cli.crossing import Crossing, read_inputs
 from ddib_jax.cli.editing import EDITING
@@ -115,6 +115,10 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
     """Perturbations of the latent, one after the other (add-noise=0.1, keep-low=0.5 ...); an
     unknown name gives the list.
     """
+    either_contrast: OptionalPositive = None
+    """Translate each image or its negative, whichever the target's model denoises better at this
+    noise level (2, say): for sources with light on dark and dark on light, and targets with one.
+    """
 
     def prepare(self, models: Models, crossing: Crossing) -> Prepared:
         """Both models on their bridges."""
@@ -132,9 +136,12 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
             until=self.until,
             reference=self.image(shape, perturb, scale=source_scale(models)),
         )
+        costly = costlier(source, target)
+        if self.either_contrast is not None:
+            return Prepared(shape, EitherContrast(ddib, self.either_contrast), costly)
         as_it_is = self.couple is None and not self.perturb and ddib.alike
         film = (source, target) if as_it_is else None
-        return Prepared(shape, ddib, costlier(source, target), film=film)
+        return Prepared(shape, ddib, costly, film=film)
 
 
 @dataclass(frozen=True)

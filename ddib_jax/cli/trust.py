@@ -81,7 +81,7 @@ class Trust:
         if not isinstance(method, DDIB):
             raise ValueError(
                 "--trust and --domain look at the source's bridge, which this method has not; leave"
-                " them out, or take --method ddib."
+                " them out, or take --method ddib, without --either-contrast."
             )
         found = cls(options, fitting, size, seed)
         if options.domain:

@@ -41,6 +41,9 @@ def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path)
         ("--perturb blur", "Say how much: write the perturbation as blur=VALUE"),
         ("--perturb slerp-other=0.5", "give the DDIB a `reference` (--reference"),
         ("--perturb add-noise=0.5 --reference five", "No perturbation looks at --reference"),
+        ("--either-contrast 99", "knows noise levels from 0.002 to 80; choose between an image"),
+        ("--either-contrast 2 --trust 2", "take --method ddib, without --either-contrast"),
+        ("--either-contrast 2 --trajectory gif", "leave the trajectory out"),
     ):
         code, _, err = ddib(*words, *options.split(), "--out", tmp_path / "no")
         assert code == 1, options
@@ -58,6 +61,21 @@ def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path)
     assert ddib(*swept, "--couple low-pass:2 --out", tmp_path / "swept")[0] == 0
     zero = np.asarray(Image.open(tmp_path / "swept" / "a-rgb_0.png"), int)
     assert np.abs(zero - coupled).max() <= 1
+
+
+def test_an_image_or_its_negative_from_the_command_line(ddib, models, pictures, tmp_path):
+    """The pictures' negatives give what the pictures give, up to the rounding of their bytes."""
+    negatives = tmp_path / "negatives"
+    negatives.mkdir()
+    for path in pictures.glob("*.png"):
+        image = np.asarray(Image.open(path).convert("RGB"))
+        Image.fromarray(255 - image).save(negatives / path.name)
+    ends = ("--source", models / "here", "--target", models / "there", "--steps 3")
+    for name, folder in (("plain", pictures), ("turned", negatives)):
+        words = ("translate", folder, *ends, "--either-contrast 2 --no-film --out", tmp_path / name)
+        assert ddib(*words)[0] == 0
+    read = lambda name: np.asarray(Image.open(tmp_path / name / "a-rgb.png"), int)
+    assert np.abs(read("plain") - read("turned")).max() <= 1
 
 
 def test_sdedit_and_ilvr_from_the_command_line(ddib, models, pictures, tmp_path):
