@@ -10,8 +10,9 @@ distance of translations to the target is at least that of the latents, divided 
 bound of OT-ALD, Wang et al. 2026). L is the largest over all pairs of one sample's points, which
 makes the bound exact for the sample. Then latents are aligned by an `EntropicMap` of others.
 `digits`: fives into sevens at the same levels, as they are, by the Gaussian switch and by transport
-in few directions, instead of the switch and after it. Transport is fitted to noisy training images
-alone: no network, no pair. Needs the extra `studies`. Writes `runs/interface/`.
+in few directions, instead of the switch and after it; directions, levels and regularisation were
+chosen on training fives. Transport is fitted to noisy training images alone: no network, no pair.
+Needs the extra `studies`. Writes `runs/interface/`.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,18 +47,20 @@ class Config:
     """Points of each of a mixture's samples."""
     meetings: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 80.0)
     """Noise levels at which the mixtures meet."""
-    levels: tuple[float, ...] = (80.0, 12.0, 5.0)
+    levels: tuple[float, ...] = (80.0, 20.0, 5.0)
     """Noise levels at which the digits' models meet."""
-    directions: tuple[int, ...] = (32, 128)
+    directions: int = 128
     """Directions that the digits' latents are transported in."""
-    beyond: tuple[int, ...] = (4, 16, 64)
+    beyond: int = 64
     """Directions that they are transported in after the Gaussian switch."""
+    brightness: tuple[int, ...] = (32, 64)
+    """The same of brightness alone."""
     fraction: float = 0.01
     """The transport's regularisation, of the mean squared distance."""
-    fitted: int = 4096
+    fitted: int = 5000
     """Training images of each digit that the transport is fitted to."""
     split: str = "test"
-    count: int = 256
+    count: int = 892
     """Fives that are translated."""
     steps: int = 20
     """Evaluations each way, to whatever level."""
@@ -183,25 +186,34 @@ def ways(config: Config, level: float, training: list[np.ndarray]) -> Iterator[t
     rng = np.random.default_rng(0)
     states = [images + level * rng.normal(size=images.shape) for images in training]
     latents = [state / np.hypot(1, level) for state in states]
-    for count in config.directions:
-        chosen = widest(*latents, count=count)
-        fitted = EntropicMap.fit(*latents, directions=chosen, fraction=config.fraction)
-        yield f"transported in {count} directions", aligned(lowered, fitted)
     if switched is None:
         return
-    # Beyond its Gaussian a state's deviation is the same in all directions: those of the target's
-    # images are the model's own.
+    fitted = EntropicMap.fit(
+        *latents, directions=widest(*latents, count=config.directions), fraction=config.fraction
+    )
+    yield f"transported in {config.directions} directions", aligned(lowered, fitted)
+    # Beyond its Gaussian a state's deviation is the same in all directions, so that they are chosen
+    # by the images: of the target's model, or of brightness alone, which leaves colours.
     bridges = switched.source, switched.target
     beyond = [
         np.asarray(bridge.switch.up(jnp.asarray(state, jnp.float32), bridge.sigmas[-1]))
         / float(bridge.scale)
         for bridge, state in zip(bridges, states, strict=True)
     ]
-    directions = np.asarray(switched.target.switch.gaussian.directions)
-    directions = directions.reshape(len(directions), -1)
-    for count in config.beyond:
-        fitted = EntropicMap.fit(*beyond, directions=directions[:count], fraction=config.fraction)
-        yield f"the switch, then transported in {count}", aligned(switched, fitted)
+    own = np.asarray(switched.target.switch.gaussian.directions)
+    chosen = {f"{config.beyond} directions": own.reshape(len(own), -1)[: config.beyond]}
+    for count in config.brightness:
+        chosen[f"{count} of brightness"] = brightest(training, count)
+    for words, directions in chosen.items():
+        fitted = EntropicMap.fit(*beyond, directions=directions, fraction=config.fraction)
+        yield f"the switch, then transported in {words}", aligned(switched, fitted)
+
+
+def brightest(training: list[np.ndarray], count: int) -> np.ndarray:
+    """The directions [count d] in which the brightness of images [n h w c] varies most."""
+    channels = training[0].shape[-1]
+    found = widest(*(images.mean(axis=-1, keepdims=True) for images in training), count=count)
+    return np.repeat(found[..., None], channels, axis=-1).reshape(count, -1) / np.sqrt(channels)
 
 
 def aligned(ddib: DDIB, fitted: EntropicMap) -> DDIB:

@@ -27,7 +27,7 @@ from ddib_jax.evaluation import Classifier, classify
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.types import Translator
-from study import RUNS, Study, cell, load_classifier, measured
+from study import RUNS, Study, cell, load_classifier, measured, places
 from tasks import mnist_pairs
 from trained import classifier
 
@@ -135,8 +135,9 @@ class Way:
             f"npz:{folder / DOMAINS[title]}", split=config.split
         )
         here, there = load(source), load(target)
-        self.images, self.partners = (one.take(range(config.count)) for one in (here, there))
-        _, features = classify(judge, there.take(range(config.count, len(there))))
+        first, rest = places(config.count, there)
+        self.images, self.partners = (one.take(first) for one in (here, there))
+        _, features = classify(judge, there.take(rest))
         self.given = {
             "source": self.images,
             "partner": self.partners,

@@ -1,7 +1,7 @@
 """What every study begins and ends with: its clock, its models, its run on disk and its page."""
 
 import datetime
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,20 @@ class Study:
 def load_classifier(name: str | Path = "digit-classifier") -> Classifier:
     """A shipped classifier, or one in a directory."""
     return Classifier(*pretrained.load_network(pretrained.open(str(name)).path, "classifier"))
+
+
+def places(count: int, images: Sized) -> tuple[range, range]:
+    """The first `count` places of a domain's images, and the others.
+
+    The others are what translations into the domain are held beside. Raises ValueError where there
+    are none.
+    """
+    if count >= len(images):
+        raise ValueError(
+            f"Of {len(images)} images {count} are the first, and none is left that translations"
+            " could be held beside; take a smaller --count."
+        )
+    return range(count), range(count, len(images))
 
 
 def measured(

@@ -12,7 +12,7 @@ import ddib_jax
 from ddib_jax import pretrained
 from ddib_jax.data import mnist_idx
 from ddib_jax.evaluation import Classifier, classify
-from study import RUNS, load_classifier
+from study import RUNS, load_classifier, places
 from trained import classifier, cyclegan, diffusion
 
 FIGURES = {
@@ -178,7 +178,7 @@ def partners(config: Config) -> list[Task]:
     for (source, target), way in zip(
         (tuple(names), tuple(reversed(names))), ("ab", "ba"), strict=True
     ):
-        first, rest = range(config.count), range(config.count, len(test[target]))
+        first, rest = places(config.count, test[target])
         truth = {
             "labels": test[source].labels[: config.count],
             "partner": test[target].take(first),

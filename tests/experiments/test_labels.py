@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import labels
+import study
 from ddib_jax import load_dataset
 
 
@@ -29,3 +30,9 @@ def test_models_are_named_in_pairs(tmp_path, named):
     with pytest.raises(ValueError, match=r"Name a model of each domain \(--digits, and"):
         labels.main(labels.Config(tmp_path, tmp_path, **named, out=tmp_path / "labels"))
     assert not list(tmp_path.iterdir())
+
+
+def test_some_images_are_left_to_compare_with():
+    assert study.places(3, "abcde") == (range(3), range(3, 5))
+    with pytest.raises(ValueError, match="Of 5 images 5 are the first, and none is left"):
+        study.places(5, "abcde")
