@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -82,9 +83,7 @@ class Cost:
     """Kind of message between devices -> (how many, bytes of their results on a device)."""
 
     @classmethod
-    def of(
-        cls, lowered: jax.stages.Lowered, *, compiled: jax.stages.Compiled | None = None
-    ) -> "Cost":
+    def of(cls, lowered: Any, *, compiled: Any = None) -> "Cost":
         """The cost of a program that jax has lowered, by XLA's own analysis of it.
 
         compiled: the same program compiled, where it is at hand; otherwise it is compiled here.
