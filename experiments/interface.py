@@ -32,6 +32,8 @@ from ddib_jax.evaluation import classify
 from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import get_solver
+from ddib_jax.translation import align
+from ddib_jax.translation.aligning import noisy_latents
 from ddib_jax.transport import EntropicMap, wasserstein, widest
 from study import RUNS, Study, cell, load_classifier, measured
 
@@ -178,46 +180,34 @@ def ways(config: Config, level: float, training: list[np.ndarray]) -> Iterator[t
     over = lambda model, **switch: Bridge.over(model, steps=config.steps, solver=solver, **switch)
     lowered = DDIB(*(over(model).up_to(jnp.float32(level)) for model in models))
     yield "as they are", lowered
-    switched = None
-    if level < max(models[0].schedule.sigma_range):
-        switched = DDIB(*(over(model, switch=level) for model in models))
-        yield "Gaussian switch", switched
+    if level >= max(models[0].schedule.sigma_range):
+        return
+    switched = DDIB(*(over(model, switch=level) for model in models))
+    yield "Gaussian switch", switched
+    yield f"transported in {config.directions} directions", transported(config, lowered, training)
+    # Beyond its Gaussian a latent's deviation is the same in all directions, so that they are
+    # chosen by the images: of the target's model, or of brightness alone.
+    own = np.asarray(switched.target.switch.gaussian.directions)
+    own = own.reshape(len(own), -1)[: config.beyond]
+    words = f"the switch, then transported in {config.beyond} directions"
+    yield words, transported(config, switched, training, own)
+    for count in config.brightness:
+        ddib = align(switched, *training, directions=count, fraction=config.fraction)
+        yield f"the switch, then transported in {count} of brightness", ddib
+
+
+def transported(
+    config: Config, ddib: DDIB, training: list[np.ndarray], directions: np.ndarray | None = None
+) -> DDIB:
+    """The DDIB with latents aligned in these directions, or where noisy images vary most."""
     # The law of a noisy image is that of a state on the way: no network is asked.
     rng = np.random.default_rng(0)
-    states = [images + level * rng.normal(size=images.shape) for images in training]
-    latents = [state / np.hypot(1, level) for state in states]
-    if switched is None:
-        return
-    fitted = EntropicMap.fit(
-        *latents, directions=widest(*latents, count=config.directions), fraction=config.fraction
-    )
-    yield f"transported in {config.directions} directions", aligned(lowered, fitted)
-    # Beyond its Gaussian a state's deviation is the same in all directions, so that they are chosen
-    # by the images: of the target's model, or of brightness alone, which leaves colours.
-    bridges = switched.source, switched.target
-    beyond = [
-        np.asarray(bridge.switch.up(jnp.asarray(state, jnp.float32), bridge.sigmas[-1]))
-        / float(bridge.scale)
-        for bridge, state in zip(bridges, states, strict=True)
+    clouds = [
+        noisy_latents(bridge, images, rng)
+        for bridge, images in zip((ddib.source, ddib.target), training, strict=True)
     ]
-    own = np.asarray(switched.target.switch.gaussian.directions)
-    chosen = {f"{config.beyond} directions": own.reshape(len(own), -1)[: config.beyond]}
-    for count in config.brightness:
-        chosen[f"{count} of brightness"] = brightest(training, count)
-    for words, directions in chosen.items():
-        fitted = EntropicMap.fit(*beyond, directions=directions, fraction=config.fraction)
-        yield f"the switch, then transported in {words}", aligned(switched, fitted)
-
-
-def brightest(training: list[np.ndarray], count: int) -> np.ndarray:
-    """The directions [count d] in which the brightness of images [n h w c] varies most."""
-    channels = training[0].shape[-1]
-    found = widest(*(images.mean(axis=-1, keepdims=True) for images in training), count=count)
-    return np.repeat(found[..., None], channels, axis=-1).reshape(count, -1) / np.sqrt(channels)
-
-
-def aligned(ddib: DDIB, fitted: EntropicMap) -> DDIB:
-    """The DDIB whose latents a map takes to the target's."""
+    directions = widest(*clouds, count=config.directions) if directions is None else directions
+    fitted = EntropicMap.fit(*clouds, directions=directions, fraction=config.fraction)
     return replace(ddib, perturb=fitted, coefficient=1.0)
 
 

@@ -1,5 +1,6 @@
 """The one driver: any number of images encoded, decoded, translated and swept by any method."""
 
+from ddib_jax.translation.aligning import align
 from ddib_jax.translation.batches import to_data, to_images
 from ddib_jax.translation.driver import decode, encode, hand_on, sample
 from ddib_jax.translation.paths import path
@@ -15,6 +16,7 @@ from ddib_jax.translation.windows import tiled
 __all__ = [
     "SweepResult",
     "Translations",
+    "align",
     "decode",
     "encode",
     "hand_on",

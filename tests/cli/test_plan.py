@@ -1,6 +1,7 @@
 """`ddib plan`: what XLA counts is what the network has; collectives are read from real programs."""
 
 import os
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,23 @@ def test_costs_of_a_known_program():
     assert cost.memory >= 3 * 4 * n**2
     assert cost.collectives == {}
     assert cost.intensity == pytest.approx(cost.flops / cost.traffic)
+
+
+@pytest.mark.parametrize(
+    ("text", "flops"), [('custom_call_target="__cudnn$convForward"', 1000.0), ("fusion", 10.0)]
+)
+def test_what_libraries_compute_is_counted(text, flops):
+    """XLA counts a call of cuDNN as nothing; the program as it was lowered has it all."""
+    sizes = ("argument", "temp", "output", "alias", "generated_code")
+    compiled = SimpleNamespace(
+        memory_analysis=lambda: SimpleNamespace(**{f"{name}_size_in_bytes": 1 for name in sizes}),
+        cost_analysis=lambda: {"flops": 10.0, "bytes accessed": 5.0},
+        as_text=lambda: text,
+    )
+    lowered = SimpleNamespace(cost_analysis=lambda: {"flops": 1000.0})
+    cost = Cost.of(lowered, compiled=compiled)
+    assert cost.flops == flops
+    assert (cost.traffic, cost.memory) == (5.0, 3)
 
 
 def test_roofline_and_batch_by_hand():

@@ -41,6 +41,8 @@ def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path)
         ("--perturb blur", "Say how much: write the perturbation as blur=VALUE"),
         ("--perturb slerp-other=0.5", "give the DDIB a `reference` (--reference"),
         ("--perturb add-noise=0.5 --reference five", "No perturbation looks at --reference"),
+        ("--align five", "two names, of the source's and of the target's, not 1"),
+        (f"--align {pictures} {pictures} --perturb blur=1", "perturbed already; align them"),
         ("--either-contrast 99", "knows noise levels from 0.002 to 80; choose between an image"),
         ("--either-contrast 2 --trust 2", "take --method ddib, without --either-contrast"),
         ("--either-contrast 2 --trajectory gif", "leave the trajectory out"),
@@ -61,6 +63,15 @@ def test_coupled_bridges_from_the_command_line(ddib, models, pictures, tmp_path)
     assert ddib(*swept, "--couple low-pass:2 --out", tmp_path / "swept")[0] == 0
     zero = np.asarray(Image.open(tmp_path / "swept" / "a-rgb_0.png"), int)
     assert np.abs(zero - coupled).max() <= 1
+
+
+def test_aligned_latents_from_the_command_line(ddib, models, pictures, tmp_path):
+    pytest.importorskip("ott", reason="extra 'studies'")
+    ends = ("--source", models / "here", "--target", models / "there", "--steps 3 --no-film")
+    for name, more in (("plain", ()), ("aligned", ("--align", pictures, pictures))):
+        assert ddib("translate", pictures, *ends, *more, "--out", tmp_path / name)[0] == 0
+    read = lambda name: np.asarray(Image.open(tmp_path / name / "a-rgb.png"), int)
+    assert (read("plain") != read("aligned")).any()
 
 
 def test_an_image_or_its_negative_from_the_command_line(ddib, models, pictures, tmp_path):
