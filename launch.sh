@@ -13,12 +13,14 @@ usage: ./launch.sh                     do the main job: fives into sevens, and w
                                        (-n 0: in one process; -m "not slow": the fast ones)
        ./launch.sh lab [...]           open a page with an image, its latent, its translation and
                                        sliders between them
+       ./launch.sh accelerator [...]   time this machine's accelerator (experiments/accelerator.py)
        ./launch.sh COMMAND [...]       run `ddib COMMAND ...` (train, translate, sweep, encode,
                                        decode, sample, diagnose, plan ...; --help after any)
 
 The first call installs ddib_jax and JAX for this machine (TPU, NVIDIA GPU or CPU) into .venv beside
-this script; later calls start at once. The main job and the tests run in the repository, so their
-output is in its runs/; file names given to a COMMAND are relative to where you are.
+this script; later calls start at once. The main job, the tests and the timings run in the
+repository, so their output is in its runs/; file names given to a COMMAND are relative to where you
+are.
 
   DDIB_PLATFORM=cpu|cuda|cuda12|tpu   instead of what is detected (cuda12: for drivers older than
                                       580, and GPUs before Turing)
@@ -322,6 +324,11 @@ case ${1-} in
     cd "$root" && "$venv/bin/python" experiments/coloured_mnist.py "$@" || exit
     [ $# = 0 ] || exit 0
     exec "$venv/bin/python" experiments/perturbations.py --quick
+    ;;
+  accelerator)
+    shift
+    setup
+    cd "$root" && exec "$venv/bin/python" experiments/accelerator.py "$@"
     ;;
   lab)
     setup lab

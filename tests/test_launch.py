@@ -160,6 +160,12 @@ def test_test_installs_the_test_extra_and_passes_arguments_on(host):
     assert host.calls("pip install")[0].endswith("-e .[test]")
 
 
+def test_the_accelerator_is_timed_in_the_repository(host):
+    done = host.launch("accelerator", "--parts", "attention")
+    called = "<experiments/accelerator.py><--parts><attention>"
+    assert done.stdout == f"python in {host.repository}:\n{called}"
+
+
 def test_any_other_command_goes_to_ddib_where_the_caller_is(host):
     done = host.launch("translate", "my images", "--out", "")
     assert done.stdout == f"ddib in {host.elsewhere}:\n<translate><my images><--out><>"
