@@ -122,7 +122,6 @@ class DDIBOptions(CouplingOptions, ReferenceOptions):
     """Translate each image or its negative, whichever the target's model denoises better at this
     noise level (2, say): for sources with light on dark and dark on light, and targets with one.
     """
-
     align: Annotated[
         tuple[str, ...],
         tyro.conf.arg(metavar="SOURCE TARGET", help_behavior_hint="(default: none)"),
