@@ -48,10 +48,12 @@ class Config:
     """Noise levels of the Gaussian switch, measured with the first of the solvers."""
     fine: int = 112
     """Steps of the converged translation, by unipc-3."""
-    tuned_on: int = 48
+    tuned_on: int = 192
     """Training images that a grid is tuned on, half of them held out."""
-    refinements: int = 40
-    """Steps of gradient descent on the tuned grid."""
+    descent: int = 750
+    """Steps of gradient descent on a tuned grid, times its own steps."""
+    rate: float = 0.02
+    """Learning rate of that descent."""
     count: int = 128
     """Test images that are measured."""
     out: Path = RUNS / "few_evaluations"
@@ -134,7 +136,8 @@ def tuned(pair: Pair, config: Config, steps: int) -> TunedGrid:
     path = config.kept / f"grid-{steps}.json"
     if not path.exists():
         training = ddib_jax.load_dataset(config.source, split="train").take(range(config.tuned_on))
-        found = tune(*pair.models, training, steps=steps, refinements=config.refinements)
+        count = config.descent // steps
+        found = tune(*pair.models, training, steps=steps, refinements=count, rate=config.rate)
         found.grid.write(path)
     return TunedGrid.read(path)
 

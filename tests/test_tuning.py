@@ -9,11 +9,11 @@ import pytest
 
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import Bridge, TunedGrid
-from ddib_jax.solvers import get_solver
+from ddib_jax.solvers import Fitted, get_solver
 from ddib_jax.translation import shortest_grid as module
 from ddib_jax.translation import tuning
 from ddib_jax.translation.shortest_grid import shortest_grid
-from ddib_jax.translation.tuning import _fine_solution, tune
+from ddib_jax.translation.tuning import _few, _fine_solution, tune
 from tests.test_switch import gaussian
 
 SHAPE = (4, 4, 1)
@@ -36,7 +36,7 @@ def mixtures(double):
 
 def fine_of(models, images, *, steps=9):
     levels = jnp.geomspace(*models[0].schedule.sigma_range, 4 * steps + 1)
-    return _fine_solution(tuple(models), jnp.asarray(images), levels)[1]
+    return _few(tuple(models), _fine_solution(tuple(models), jnp.asarray(images), levels))
 
 
 @pytest.mark.slow
@@ -82,10 +82,10 @@ def test_the_errors_of_steps_are_those_of_the_solver(mixtures):
         y, state = solver.step(slope, t[begin], t[end], x, state)
         if begin == 0:
             missed = np.asarray(y - fine.source[b])[None]
-            expected = np.mean(module._arriving(fine, missed, b, rising=True) ** 2)
+            expected = np.mean(module._arrived(fine, missed, b, rising=True) ** 2)
             assert errors.first[a, b] == pytest.approx(expected, rel=1e-6)
     missed = np.asarray(y - fine.source[c])[None]
-    expected = np.mean(module._arriving(fine, missed, c, rising=True) ** 2)
+    expected = np.mean(module._arrived(fine, missed, c, rising=True) ** 2)
     assert errors.later[a, b, c] == pytest.approx(expected, rel=1e-6)
 
 
@@ -97,7 +97,8 @@ def test_a_tuned_grid_is_nearer(mixtures):
     assert found["better_than_the_default"]
     assert found["error_held_out"] < 0.7 * found["error_of_the_default_held_out"]
     assert tuned.grid.steps == 6
-    assert len(tuned.table) == 7
+    # three solvers on two grids, fitted weights on these and two more, and the refined one
+    assert len(tuned.table) == 11
     halves = [tuned.grid.bridge(model) for model in (source, target)]
     truth = [
         Bridge.over(model, steps=100, solver=get_solver("unipc-3")) for model in (source, target)
@@ -107,6 +108,65 @@ def test_a_tuned_grid_is_nearer(mixtures):
     assert float(off) == pytest.approx(found["error_held_out"], rel=0.02)
 
 
+def test_weights_are_exact_where_the_solution_is_linear():
+    """Between Gaussians as broad in all directions: any two steps do, to rounding."""
+    rng = np.random.default_rng(0)
+    models = [
+        mixture_model(jnp.asarray(rng.normal(size=(1, *SHAPE)), jnp.float32), jnp.asarray([v]))
+        for v in (0.05, 0.3)
+    ]
+    images = rng.normal(size=(8, *SHAPE)).astype(np.float32)
+    tuned = tune(*models, images, steps=2, solver="fitted", refinements=0)
+    assert tuned.grid.found["error_held_out"] < 2e-4
+    assert tuned.grid.found["error_of_the_default_held_out"] > 0.1
+
+
+@pytest.mark.slow
+def test_fitted_weights_are_nearer_than_any_other_solver(mixtures, tmp_path):
+    """On the images that were held out, and as much so when the file is read."""
+    source, target, images = mixtures
+    named = {}
+    for name in tuning.TRIED:
+        tuned = tune(source, target, images, steps=6, solver=name, refinements=0)
+        named[name] = tuned.grid.found["error_held_out"]
+    assert named["fitted"] < 0.8 * min(named[name] for name in tuning.TRIED if name != "fitted")
+    tuned.grid.write(tmp_path / "grid.json")
+    read = TunedGrid.read(tmp_path / "grid.json")
+    assert read == tuned.grid
+    halves = [read.bridge(model) for model in (source, target)]
+    truth = [
+        Bridge.over(model, steps=100, solver=get_solver("unipc-3")) for model in (source, target)
+    ]
+    made, expected = (b.decode(a.encode(jnp.asarray(images))) for a, b in (halves, truth))
+    off = jnp.sqrt(jnp.mean((made - expected)[1::2] ** 2) / jnp.mean(expected[1::2] ** 2))
+    assert float(off) == pytest.approx(named["fitted"], rel=0.02)
+    with pytest.raises(ValueError, match="belong to the noise levels that they were fitted on"):
+        halves[1].up_to(jnp.asarray(1.0))
+
+
+def test_grids_closer_than_the_fine_levels_are_left_out():
+    """Up to 15 there are 16 of the fine levels, and all of them up to the highest."""
+    levels = np.geomspace(0.1, 1e6, 51)
+    ends = {grid[-1].round() for grid, _ in tuning._spaced(levels, 20, switch=True).values()}
+    assert ends == {1e6}
+    few = tuning._spaced(levels, 5, switch=True)
+    assert {grid[-1].round() for grid, _ in few.values()} == {1e6, 40, 15}
+    assert [switch for _, switch in few.values()] == [False] * 2 + [True] * 4
+
+
+@pytest.mark.slow
+def test_refining_moves_levels_and_weights(mixtures):
+    source, target, images = mixtures
+    before, after = (
+        tune(source, target, images, steps=3, solver="fitted", refinements=count, rate=0.01)
+        for count in (0, 30)
+    )
+    errors = [tuned.grid.found["error"] for tuned in (before, after)]
+    assert errors[1] < 0.95 * errors[0]
+    assert before.grid.weights != after.grid.weights
+    assert before.grid.sigmas != after.grid.sigmas
+
+
 @pytest.mark.slow
 def test_what_is_worse_on_held_out_images_is_not_taken(mixtures, monkeypatch):
     """Grids that are good for the images that they were chosen by alone."""
@@ -114,7 +174,7 @@ def test_what_is_worse_on_held_out_images_is_not_taken(mixtures, monkeypatch):
 
     def spoilt(made, truth):
         calls.append(1)
-        return 1.0 if len(calls) % 2 == 0 and len(calls) < 13 else 0.5
+        return 1.0 if len(calls) % 2 == 0 and len(calls) < 21 else 0.5
 
     calls = []
     monkeypatch.setattr(tuning, "_relative", spoilt)
@@ -141,6 +201,12 @@ def test_the_file(tmp_path):
     grid.write(tmp_path / "grid.json")
     assert TunedGrid.read(tmp_path / "grid.json") == grid
     told = json.loads((tmp_path / "grid.json").read_text())
+    assert "weights" not in told
+    weights = {"rising": [[1.5], [1.2, 0.1]], "falling": [[0.5], [0.2, 0.1]]}
+    own = Fitted(((1.5,), (1.2, 0.1)), ((0.5,), (0.2, 0.1)))
+    fitted = TunedGrid((0.1, 1.0, 80.0), "fitted", switch=False, found={}, weights=own)
+    fitted.write(tmp_path / "fitted.json")
+    assert TunedGrid.read(tmp_path / "fitted.json") == fitted
     for changed in (
         {"sigmas": [1.0, 0.1]},
         {"sigmas": [0.1]},
@@ -149,6 +215,12 @@ def test_the_file(tmp_path):
         {"switch": 1},
         {"more": 1},
         {"format": "another"},
+        {"solver": "fitted"},
+        {"weights": weights},
+        {"solver": "fitted", "weights": {"rising": weights["rising"]}},
+        {"solver": "fitted", "weights": weights | {"falling": [[0.5]]}},
+        {"solver": "fitted", "weights": weights | {"falling": [[0.5], [0.5]]}},
+        {"solver": "fitted", "weights": weights | {"falling": [[0.5], [0.5, "a"]]}},
     ):
         (tmp_path / "other.json").write_text(json.dumps(told | changed))
         with pytest.raises(ValueError, match="is not a grid as `ddib tune` writes it"):

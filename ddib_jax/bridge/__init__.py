@@ -16,11 +16,12 @@ from ddib_jax.bridge.ddib import DDIB, fixed_noise
 from ddib_jax.bridge.likelihood import log_likelihood
 from ddib_jax.bridge.meeting import dropped, meet, meeting_noise, warn_of_meeting
 from ddib_jax.bridge.switch import Switch, known_gaussian
-from ddib_jax.bridge.tuned import TunedGrid
+from ddib_jax.bridge.tuned import FITTED, TunedGrid
 
 __all__ = [
     "COUPLINGS",
     "DDIB",
+    "FITTED",
     "GRID",
     "SOLVER",
     "STEPS",

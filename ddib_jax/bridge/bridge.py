@@ -15,6 +15,7 @@ from ddib_jax.grids import make_grid
 from ddib_jax.nets.precision import Precision
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.solvers import (
+    Fitted,
     LatticeHeun,
     Solution,
     get_solver,
@@ -252,8 +253,13 @@ class Bridge:
         The grid is compressed evenly in log sigma, from its lowest level on. Raises ValueError for
         a level that is not above the lowest one, or beyond the highest; under `jit`, where it has
         no value to look at, the grid is NaN then. Also for a bridge with a switch, whose grid does
-        not go as far as its latents.
+        not go as far as its latents, and for fitted weights, which belong to their own grid.
         """
+        if isinstance(self.solver, Fitted):
+            raise ValueError(
+                "Fitted weights belong to the noise levels that they were fitted on; take a grid"
+                " with another solver for latents at a lower level."
+            )
         if self.switch is not None:
             raise ValueError(
                 "A bridge with a Gaussian switch has latents at its own noise level alone; leave"

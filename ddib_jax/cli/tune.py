@@ -21,7 +21,7 @@ _HEADS = ("Grid and solver", "Error, chosen by", "Error, held out")
 
 @dataclass(frozen=True)
 class Tune:
-    """Find few noise levels that serve the translations of a pair of models best."""
+    """Find the few noise levels, and the solver, that serve the translations of a pair best."""
 
     source: ModelName
     """The model of the images' domain."""
@@ -34,13 +34,14 @@ class Tune:
     steps: Count = 10
     """Steps each way."""
     solver: Annotated[str | None, tyro.conf.arg(metavar="SOLVER|none")] = None
-    """The solver; unless given, the best of dpmpp-2m, unipc-2 and unipc-3."""
+    """The solver; unless given, the best of dpmpp-2m, unipc-2, unipc-3 and fitted, whose steps have
+    weights of their own, fitted to these images."""
     count: Count = 48
     """Images to take, the first ones."""
     split: Literal["train", "test"] = "train"
     """Which split of a data set, or of a folder that has splits."""
     refinements: Whole = 60
-    """Steps of gradient descent on the noise levels, through both legs."""
+    """Steps of gradient descent on the noise levels, and on fitted weights, through both legs."""
     rate: Positive = 0.03
     """Learning rate of that descent."""
 

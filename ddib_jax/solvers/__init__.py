@@ -2,6 +2,7 @@
 
 from ddib_jax.solvers.adaptive import Adaptive
 from ddib_jax.solvers.exponential import Exponential
+from ddib_jax.solvers.fitted import Fitted
 from ddib_jax.solvers.fixed_point import FixedPoint
 from ddib_jax.solvers.implicit import ExactEuler, ExactInverse, ImplicitMidpoint
 from ddib_jax.solvers.lattice import LatticeHeun
@@ -80,6 +81,7 @@ __all__ = [
     "ExactInverse",
     "Explicit",
     "Exponential",
+    "Fitted",
     "FixedPoint",
     "ImplicitMidpoint",
     "LatticeHeun",

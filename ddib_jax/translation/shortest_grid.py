@@ -82,8 +82,8 @@ def _step_errors(fine: FineSolution, *, rising: bool) -> _Errors:
     first, later = np.full((m, m), np.inf), np.full((m, m, m), np.inf)
     logs, order = np.log(levels), np.arange(m)
     for end in range(m):
-        arriving = _arriving(fine, vectors, end, rising=rising)
-        gram = arriving @ arriving.T / arriving.shape[1]
+        arrived = _arrived(fine, vectors, end, rising=rising)
+        gram = arrived @ arrived.T / arrived.shape[1]
         begins = order[:end] if rising else order[end + 1 :]
         for begin in begins:
             h = logs[end] - logs[begin]
@@ -106,18 +106,30 @@ def _step_errors(fine: FineSolution, *, rising: bool) -> _Errors:
     return _Errors(first, later)
 
 
-def _arriving(
+def _arrived(
     fine: FineSolution, vectors: Float[np.ndarray, "k n d"], level: int, *, rising: bool
 ) -> Float[np.ndarray, "k v"]:
-    """What small changes at a level become in the translation, by the flows of the Gaussians."""
-    sigma, low, high = fine.levels[level], fine.levels[0], fine.levels[-1]
-    source, target = fine.gaussians
+    """Vectors of the fine solution's images as they arrive, those of all images side by side."""
     flat = vectors.reshape(-1, vectors.shape[-1])
+    return arriving(fine.gaussians, fine.levels, flat, level, rising=rising).reshape(
+        len(vectors), -1
+    )
+
+
+def arriving(
+    gaussians: tuple[Wiener, Wiener],
+    levels: Float[np.ndarray, " m"],
+    changes: Float[np.ndarray, "v d"],
+    level: int,
+    *,
+    rising: bool,
+) -> Float[np.ndarray, "v d"]:
+    """What small changes at a level become in the translation, by the flows of the Gaussians."""
+    sigma, low, high = levels[level], levels[0], levels[-1]
+    source, target = gaussians
     if rising:
-        flat = _along(target, _along(source, flat, sigma, high), high, low)
-    else:
-        flat = _along(target, flat, sigma, low)
-    return flat.reshape(len(vectors), -1)
+        return _along(target, _along(source, changes, sigma, high), high, low)
+    return _along(target, changes, sigma, low)
 
 
 def _along(gaussian: Wiener, change: Float[np.ndarray, "v d"], sigma: float, to: float):
@@ -138,5 +150,5 @@ def _switch_errors(fine: FineSolution) -> Float[np.ndarray, " m"]:
         raised = mean(source) + _along(source, fine.source[level] - mean(source), sigma, high)
         lowered = mean(target) + _along(target, raised - mean(target), high, sigma)
         gap = (lowered - fine.target[level])[None]
-        errors.append(float(np.mean(_arriving(fine, gap, level, rising=False) ** 2)))
+        errors.append(float(np.mean(_arrived(fine, gap, level, rising=False) ** 2)))
     return np.asarray(errors)

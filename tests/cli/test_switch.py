@@ -80,6 +80,16 @@ def test_a_tuned_grid_from_the_command_line(ddib, pictures, tmp_path):
     use = ("translate", pictures, *models, "--grid", grid)
     assert ddib(*use, "--out", tmp_path / "out")[0] == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 6  # with the sheet
+    fitted = tmp_path / "fitted.json"
+    words = ("--data", pictures, "--steps 2 --solver fitted --refinements 1 --out", fitted)
+    code, out, _ = ddib("tune", *models, *words)
+    assert code == 0
+    assert "refined, by fitted" in out
+    own = ("--source", tmp_path / "here", "--target", tmp_path / "there", "--grid", fitted)
+    assert ddib("translate", pictures, *own, "--out", tmp_path / "own")[0] == 0
+    code, _, err = ddib("translate", pictures, *own[2:], "--method sdedit --out", tmp_path / "no")
+    assert code == 1
+    assert "Fitted weights belong to the noise levels that they were fitted on" in err
     code, _, err = ddib(*use, "--steps 3 --out", tmp_path / "no")
     assert code == 1
     assert "brings its own solver, steps and switch; leave --steps out" in err
