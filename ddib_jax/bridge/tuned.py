@@ -112,7 +112,8 @@ def _weights(told: Any, steps: int) -> Fitted | None:
             return None
         if [len(row) for row in table] != list(range(1, steps + 1)):
             return None
-    return Fitted(*(tuple(map(tuple, table)) for table in tables))
+    rising, falling = (tuple(map(tuple, table)) for table in tables)
+    return Fitted(rising, falling)
 
 
 def _are_numbers(told: Any) -> bool:

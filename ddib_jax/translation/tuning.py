@@ -16,6 +16,7 @@ from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.grids import make_grid
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.solvers import Fitted, get_solver
+from ddib_jax.solvers.fitted import Weights
 from ddib_jax.translation.batches import finite_floats
 from ddib_jax.translation.fitted_weights import FinePaths, fit_weights
 from ddib_jax.translation.shortest_grid import FineSolution, shortest_grid
@@ -165,8 +166,8 @@ def _fine_solution(
         else Wiener.fit(ends, rank=min(_RANK, len(ends) - 1, ends[0].size - 1))
         for model, ends in zip(models, (path[0] for path in paths), strict=True)
     )
-    own, other = gaussians
-    return FinePaths(np.asarray(levels, np.float64), *paths, (own, other))
+    (up, down), (own, other) = paths, gaussians
+    return FinePaths(np.asarray(levels, np.float64), up, down, (own, other))
 
 
 def _few(models: tuple[DiffusionModel, DiffusionModel], fine: FinePaths) -> FineSolution:
@@ -181,7 +182,8 @@ def _few(models: tuple[DiffusionModel, DiffusionModel], fine: FinePaths) -> Fine
         ]
         flat = lambda a: np.asarray(a, np.float64).reshape(*np.shape(a)[:2], -1)
         told += [flat(states), flat(np.stack(denoised))]
-    return FineSolution(levels, *told, fine.gaussians)
+    up, up_denoised, down, down_denoised = told
+    return FineSolution(levels, up, up_denoised, down, down_denoised, fine.gaussians)
 
 
 _path = jax.jit(Bridge.path)
@@ -193,7 +195,7 @@ def _crossed(
     data: Array,
     sigmas: Array,
     switches: tuple[Switch, Switch] | None,
-    weights: tuple | None,
+    weights: tuple[Weights, Weights] | tuple[()],
     *,
     solver: Solver | None,
 ) -> Array:
@@ -222,12 +224,12 @@ def _switches(models: tuple[DiffusionModel, DiffusionModel]) -> tuple[Switch, Sw
 
 def _translated(models: tuple[DiffusionModel, DiffusionModel], data: Array, way: _Way) -> Array:
     switches = _switches(models) if way.switch else None
-    weights = _rows(way.solver, data.dtype) if isinstance(way.solver, Fitted) else None
+    weights = _rows(way.solver, data.dtype) if isinstance(way.solver, Fitted) else ()
     solver = None if weights else way.solver
     return _through(models, data, jnp.asarray(way.grid), switches, weights, solver=solver)
 
 
-def _rows(solver: Fitted, dtype) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _rows(solver: Fitted, dtype) -> tuple[Weights, Weights]:
     """A fitted method's weights as arrays, a row a step."""
     rows = lambda weights: tuple(jnp.asarray(row, dtype) for row in weights)
     return rows(solver.rising), rows(solver.falling)
@@ -298,11 +300,11 @@ def _refined(
     @jax.jit
     @jax.grad
     def slope(free, models, data, truth, switches):
-        grid, weights = levels(free["gaps"]), free.get("weights")
+        grid, weights = levels(free["gaps"]), free.get("weights", ())
         made = _crossed(models, data, grid, switches, weights, solver=solver)
         return jnp.log(jnp.mean((made - truth) ** 2))
 
-    free: dict[str, Any] = {"gaps": jnp.log(jnp.diff(logs))}
+    free: Any = {"gaps": jnp.log(jnp.diff(logs))}
     if isinstance(start.solver, Fitted):
         free["weights"] = _rows(start.solver, data.dtype)
     tx = optax.adam(optax.cosine_decay_schedule(rate, count))
@@ -314,5 +316,6 @@ def _refined(
         free = optax.apply_updates(free, change)
     if not solver:
         numbers = lambda rows: tuple(tuple(float(weight) for weight in row) for row in rows)
-        solver = Fitted(*map(numbers, free["weights"]))
+        rising, falling = map(numbers, free["weights"])
+        solver = Fitted(rising, falling)
     return _Way(np.asarray(levels(free["gaps"])), start.name, solver, start.switch)
