@@ -12,6 +12,7 @@ from ddib_jax.bridge import Bridge, TunedGrid
 from ddib_jax.solvers import Fitted, get_solver
 from ddib_jax.translation import shortest_grid as module
 from ddib_jax.translation import tuning
+from ddib_jax.translation.fitted_weights import spaced_grids
 from ddib_jax.translation.shortest_grid import shortest_grid
 from ddib_jax.translation.tuning import _few, _fine_solution, tune
 from tests.test_switch import gaussian
@@ -147,9 +148,9 @@ def test_fitted_weights_are_nearer_than_any_other_solver(mixtures, tmp_path):
 def test_grids_closer_than_the_fine_levels_are_left_out():
     """Up to 15 there are 16 of the fine levels, and all of them up to the highest."""
     levels = np.geomspace(0.1, 1e6, 51)
-    ends = {grid[-1].round() for grid, _ in tuning._spaced(levels, 20, switch=True).values()}
+    ends = {grid[-1].round() for grid, _ in spaced_grids(levels, 20, switch=True).values()}
     assert ends == {1e6}
-    few = tuning._spaced(levels, 5, switch=True)
+    few = spaced_grids(levels, 5, switch=True)
     assert {grid[-1].round() for grid, _ in few.values()} == {1e6, 40, 15}
     assert [switch for _, switch in few.values()] == [False] * 2 + [True] * 4
 

@@ -25,6 +25,12 @@ _RIDGE = 1e-7
 """Added to the squares of the regressors, each divided by its own mean square."""
 
 
+_ENDS = (40.0, 15.0)
+"""Noise levels at which grids for fitted weights end besides the highest, for the switch."""
+_POWERS = (1.0, 1.1)
+"""Of the even spacing in log sigma of those grids: above 1 the steps lie closer at little noise."""
+
+
 class FinePaths(NamedTuple):
     """The states of a few images at rising levels [m], both legs [m n ...], and the Gaussians."""
 
@@ -51,6 +57,31 @@ def fit_weights(
         y = switches[1].down(switches[0].up(y, end), end)
     falling, _ = _leg(models[1], fine, grid[::-1], y, rising=False)
     return Fitted(rising, falling)
+
+
+def spaced_grids(
+    levels: Float[np.ndarray, " m"], steps: int, *, switch: bool
+) -> dict[str, tuple[Float[np.ndarray, " k"], bool]]:
+    """More grids for fitted weights: even in a power of log sigma, up to several levels.
+
+    Without those that are closer than the levels of the fine solution.
+    """
+    low, high = levels[0], levels[-1]
+    even = np.linspace(0, 1, steps + 1)
+    grids = {}
+    for end in (high, *(end for end in _ENDS if switch and low < end < high)):
+        for power in _POWERS:
+            words = f"spaced by a power of {power:g} up to {end:g}"
+            grid = low * (end / low) ** even**power
+            if len(set(nearest_levels(levels, grid))) == len(grid):
+                grids[words] = grid, bool(end < high)
+    return grids
+
+
+def nearest_levels(levels: Float[np.ndarray, " m"], grid: Float[np.ndarray, " k"]) -> list[int]:
+    """Which of the levels is the nearest to each of a grid's, in log sigma."""
+    apart = np.abs(np.log(levels) - np.log(np.asarray(grid, np.float64))[:, None])
+    return [int(index) for index in np.argmin(apart, axis=1)]
 
 
 def _leg(

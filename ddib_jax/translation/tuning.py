@@ -18,7 +18,12 @@ from ddib_jax.preconditioning import Wiener
 from ddib_jax.solvers import Fitted, get_solver
 from ddib_jax.solvers.fitted import Weights
 from ddib_jax.translation.batches import finite_floats
-from ddib_jax.translation.fitted_weights import FinePaths, fit_weights
+from ddib_jax.translation.fitted_weights import (
+    FinePaths,
+    fit_weights,
+    nearest_levels,
+    spaced_grids,
+)
 from ddib_jax.translation.shortest_grid import FineSolution, shortest_grid
 from ddib_jax.types import Images, Solver
 
@@ -29,10 +34,6 @@ _RANK, _IMAGES = 64, 16
 """Of Gaussians that are fitted to images; images that grids are found on, or refined by at once."""
 TRIED = ("dpmpp-2m", "unipc-2", "unipc-3", FITTED)
 """Solvers that are tried unless one is named: all take one evaluation a step from the first on."""
-_ENDS = (40.0, 15.0)
-"""Noise levels at which grids for fitted weights end besides the highest, for the switch."""
-_POWERS = (1.0, 1.1)
-"""Of the even spacing in log sigma of those grids: above 1 the steps lie closer at little noise."""
 
 
 class Tuned(NamedTuple):
@@ -117,7 +118,7 @@ def tune(
         tried.append((*errors, way))
 
     for name in progress(names):
-        more = _spaced(fine.levels, steps, switch=known) if name == FITTED else {}
+        more = spaced_grids(fine.levels, steps, switch=known) if name == FITTED else {}
         for words, (grid, switch) in (grids | more).items():
             if name == FITTED:
                 add(words, _weighted(models, fine, chosen, grid, switch=switch))
@@ -195,7 +196,7 @@ def _crossed(
     data: Array,
     sigmas: Array,
     switches: tuple[Switch, Switch] | None,
-    weights: tuple[Weights, Weights] | tuple[()],
+    weights: tuple[Weights, ...],
     *,
     solver: Solver | None,
 ) -> Array:
@@ -203,7 +204,9 @@ def _crossed(
 
     By the solver, or by `Fitted` of these weights, which may be traced.
     """
-    solver = solver or Fitted(*weights)
+    if solver is None:
+        rising, falling = weights
+        solver = Fitted(rising, falling)
     above = switches or (None, None)
     up, down = (
         Bridge(model, sigmas, solver, gaussian)
@@ -235,31 +238,6 @@ def _rows(solver: Fitted, dtype) -> tuple[Weights, Weights]:
     return rows(solver.rising), rows(solver.falling)
 
 
-def _spaced(
-    levels: Float[np.ndarray, " m"], steps: int, *, switch: bool
-) -> dict[str, tuple[Float[np.ndarray, " k"], bool]]:
-    """More grids for fitted weights: even in a power of log sigma, up to several levels.
-
-    Without those that are closer than the levels of the fine solution.
-    """
-    low, high = levels[0], levels[-1]
-    even = np.linspace(0, 1, steps + 1)
-    grids = {}
-    for end in (high, *(end for end in _ENDS if switch and low < end < high)):
-        for power in _POWERS:
-            words = f"spaced by a power of {power:g} up to {end:g}"
-            grid = low * (end / low) ** even**power
-            if len(set(_nearest(levels, grid))) == len(grid):
-                grids[words] = grid, bool(end < high)
-    return grids
-
-
-def _nearest(levels: Float[np.ndarray, " m"], grid: Float[np.ndarray, " k"]) -> list[int]:
-    """Which of the levels is the nearest to each of a grid's, in log sigma."""
-    apart = np.abs(np.log(levels) - np.log(np.asarray(grid, np.float64))[:, None])
-    return [int(index) for index in np.argmin(apart, axis=1)]
-
-
 def _weighted(
     models: tuple[DiffusionModel, DiffusionModel],
     fine: FinePaths,
@@ -269,7 +247,7 @@ def _weighted(
     switch: bool,
 ) -> _Way:
     """The fine levels next to a grid's, with weights fitted to the paths of the chosen images."""
-    nearest = _nearest(fine.levels, grid)
+    nearest = nearest_levels(fine.levels, grid)
     paths = fine._replace(source=fine.source[:, chosen], target=fine.target[:, chosen])
     fitted = fit_weights(models, paths, nearest, _switches(models) if switch else None)
     return _Way(fine.levels[nearest], FITTED, fitted, switch)
