@@ -23,8 +23,6 @@ from ddib_jax.translation.shortest_grid import arriving
 
 _RIDGE = 1e-7
 """Added to the squares of the regressors, each divided by its own mean square."""
-
-
 _ENDS = (40.0, 15.0)
 """Noise levels at which grids for fitted weights end besides the highest, for the switch."""
 _POWERS = (1.0, 1.1)
