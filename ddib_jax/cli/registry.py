@@ -165,7 +165,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "tune": Command(
         group="examine",
-        summary="Find few noise levels that serve the translations of a pair of models best.",
+        summary="Find the few noise levels, and the solver, that serve a pair of models best.",
         options="tune:Tune",
         examples=(
             "ddib tune --source five --target seven --data five --steps 10 --out ten.json",

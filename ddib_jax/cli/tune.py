@@ -21,7 +21,7 @@ _HEADS = ("Grid and solver", "Error, chosen by", "Error, held out")
 
 @dataclass(frozen=True)
 class Tune:
-    """Find the few noise levels, and the solver, that serve the translations of a pair best."""
+    """Find the few noise levels, and the solver, that serve a pair of models best."""
 
     source: ModelName
     """The model of the images' domain."""
