@@ -145,6 +145,20 @@ def test_fitted_weights_are_nearer_than_any_other_solver(mixtures, tmp_path):
         halves[1].up_to(jnp.asarray(1.0))
 
 
+def test_weights_are_fitted_to_what_comes_down_from_the_switch(double):
+    """Where the switch is exact: 4 steps up to 1, and from there to 80 and back in closed form."""
+    models = gaussian(0, 0.3), gaussian(1, -0.4)
+    images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 2)))
+    levels = jnp.geomspace(*models[0].schedule.sigma_range, 61)
+    fine = _fine_solution(models, images, levels)
+    end = int(np.argmin(np.abs(fine.levels - 1)))
+    way = tuning._weighted(
+        models, fine, slice(None), fine.levels[np.linspace(0, end, 5).astype(int)], switch=True
+    )
+    made = tuning._translated(models, images, way)
+    assert tuning._relative(made, jnp.asarray(fine.target[0])) < 1e-3
+
+
 def test_grids_closer_than_the_fine_levels_are_left_out():
     """Up to 15 there are 16 of the fine levels, and all of them up to the highest."""
     levels = np.geomspace(0.1, 1e6, 51)
