@@ -236,6 +236,7 @@ def test_the_file(tmp_path):
         {"solver": "fitted", "weights": weights | {"falling": [[0.5]]}},
         {"solver": "fitted", "weights": weights | {"falling": [[0.5], [0.5]]}},
         {"solver": "fitted", "weights": weights | {"falling": [[0.5], [0.5, "a"]]}},
+        {"solver": "fitted", "weights": weights | {"falling": [[0.5], [0.5, float("nan")]]}},
     ):
         (tmp_path / "other.json").write_text(json.dumps(told | changed))
         with pytest.raises(ValueError, match="is not a grid as `ddib tune` writes it"):

@@ -1,6 +1,7 @@
 """A grid of noise levels found for a pair of models, with its solver, as a small JSON file."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,11 @@ class TunedGrid:
             and isinstance(told["switch"], bool)
             and ("weights" in told) == (told["solver"] == FITTED)
         )
-        weights = (
-            _weights(told["weights"], len(sigmas) - 1) if sound and "weights" in told else None
-        )
-        if not sound or (weights is None and "weights" in told):
+        weights = None
+        if sound and "weights" in told:
+            weights = _weights(told["weights"], len(sigmas) - 1)
+            sound = weights is not None
+        if not sound:
             raise ValueError(
                 f"{path} is not {what}: it needs rising noise levels, a known solver or weights for"
                 " every step, whether there is a switch, and what was found."
@@ -108,7 +110,7 @@ def _weights(told: Any, steps: int) -> Fitted | None:
         return None
     tables = [told[name] for name in _DIRECTIONS]
     for table in tables:
-        if not isinstance(table, list) or len(table) != steps or not all(map(_are_numbers, table)):
+        if not isinstance(table, list) or not all(map(_are_numbers, table)):
             return None
         if [len(row) for row in table] != list(range(1, steps + 1)):
             return None
@@ -117,4 +119,7 @@ def _weights(told: Any, steps: int) -> Fitted | None:
 
 
 def _are_numbers(told: Any) -> bool:
-    return isinstance(told, list) and all(type(number) is float for number in told)
+    """Whether something of a file is a list of finite floats."""
+    return isinstance(told, list) and all(
+        type(number) is float and math.isfinite(number) for number in told
+    )

@@ -27,6 +27,8 @@ _ENDS = (40.0, 15.0)
 """Noise levels at which grids for fitted weights end besides the highest, for the switch."""
 _POWERS = (1.0, 1.1)
 """Of the even spacing in log sigma of those grids: above 1 the steps lie closer at little noise."""
+denoise = jax.jit(DiffusionModel.denoise)
+"""A model's denoised data, one program for all levels."""
 
 
 class FinePaths(NamedTuple):
@@ -88,7 +90,7 @@ def _leg(
     states = fine.source if rising else fine.target
     weights, past = [], []
     for begin, end in pairwise(grid):
-        d = _denoise(model, y, jnp.asarray(fine.levels[begin], y.dtype))
+        d = denoise(model, y, jnp.asarray(fine.levels[begin], y.dtype))
         regressors = [y - d, *(old - d for old in past)]
         row = _least_squares(fine, regressors, jnp.asarray(states[end]) - d, end, rising=rising)
         y = d + sum(weight * x for weight, x in zip(row, regressors, strict=True))
@@ -111,6 +113,3 @@ def _least_squares(
     scaled = gram[:-1, :-1] / np.outer(squares, squares)
     found = np.linalg.solve(scaled + _RIDGE * np.eye(len(squares)), gram[:-1, -1] / squares)
     return tuple(float(weight) for weight in found / squares)
-
-
-_denoise = jax.jit(DiffusionModel.denoise)

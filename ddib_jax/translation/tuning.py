@@ -20,6 +20,7 @@ from ddib_jax.solvers.fitted import Weights
 from ddib_jax.translation.batches import finite_floats
 from ddib_jax.translation.fitted_weights import (
     FinePaths,
+    denoise,
     fit_weights,
     nearest_levels,
     spaced_grids,
@@ -178,7 +179,7 @@ def _few(models: tuple[DiffusionModel, DiffusionModel], fine: FinePaths) -> Fine
     for model, path in zip(models, (fine.source, fine.target), strict=True):
         states = path[::_EVERY, :_IMAGES]
         denoised = [
-            _denoise(model, jnp.asarray(x), jnp.asarray(sigma, x.dtype))
+            denoise(model, jnp.asarray(x), jnp.asarray(sigma, x.dtype))
             for x, sigma in zip(states, levels, strict=True)
         ]
         flat = lambda a: np.asarray(a, np.float64).reshape(*np.shape(a)[:2], -1)
@@ -188,7 +189,6 @@ def _few(models: tuple[DiffusionModel, DiffusionModel], fine: FinePaths) -> Fine
 
 
 _path = jax.jit(Bridge.path)
-_denoise = jax.jit(DiffusionModel.denoise)
 
 
 def _crossed(
@@ -264,8 +264,7 @@ def _refined(
     """The way after descent on the logarithms of its steps, and on fitted weights."""
     switches = _switches(models) if start.switch else None
     logs = jnp.log(jnp.asarray(start.grid, data.dtype))
-    fitted = isinstance(start.solver, Fitted)
-    solver = None if fitted else start.solver
+    solver = None if isinstance(start.solver, Fitted) else start.solver
 
     def levels(gaps: Array) -> Array:
         # with a switch the upper end moves, too; otherwise it is the models' own
