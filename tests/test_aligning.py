@@ -7,7 +7,7 @@ import pytest
 from ddib_jax import schedules
 from ddib_jax.analytic import mixture_model
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.perturbations import parse_perturbation
+from ddib_jax.perturbations import PERTURBATIONS, parse_perturbation
 from ddib_jax.translation import align, translate
 from ddib_jax.transport import wasserstein
 
@@ -38,6 +38,20 @@ def test_aligned_latents_bring_translations_nearer():
     # colour is left as it was: what is moved is the same in all channels
     moved = np.asarray(aligned.perturb(jnp.asarray(images), 1.0, None)) - images
     np.testing.assert_allclose(moved, np.broadcast_to(moved[..., :1], moved.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize(("word", "coefficient"), [("blur-image=0.7", 0.0), ("blur-image", 0.7)])
+def test_images_are_perturbed_before_latents_are_aligned(word, coefficient):
+    pytest.importorskip("ott", reason="extra 'studies'")
+    (images, source), (others, target) = domain([-0.8, 0.0]), domain([-0.2, 0.9])
+    perturb = parse_perturbation((word,), ())
+    plain = DDIB(source, target)
+    both = align(DDIB(source, target, coefficient, perturb=perturb), images, others, directions=1)
+    blurred = np.asarray(PERTURBATIONS["blur-image"](jnp.asarray(images), jnp.asarray(0.7), {}))
+    aligned = align(plain, images, others, directions=1)
+    expected = translate(aligned, blurred)
+    np.testing.assert_allclose(translate(both, images), expected, atol=1e-5)
+    assert np.abs(expected - translate(aligned, images)).max() > 0.01
 
 
 def test_what_is_perturbed_or_unlike_is_refused():

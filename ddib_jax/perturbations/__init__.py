@@ -20,6 +20,7 @@ from ddib_jax.perturbations.transform import (
     stage_of,
     steps_of,
 )
+from ddib_jax.types import Perturbation
 
 _FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _CELLS = (1, 2, 4, 8)
@@ -224,9 +225,7 @@ def get_perturbation(name: str) -> Transform:
     return PERTURBATIONS[name]
 
 
-def parse_perturbation(
-    words: Iterable[str], coefficients: Iterable[float | int]
-) -> Transform | Fixed | Sequence:
+def parse_perturbation(words: Iterable[str], coefficients: Iterable[float | int]) -> Perturbation:
     """The sequence of the perturbations that are written as `name` or `name=value`.
 
     A value fixes a perturbation's coefficient; those without one take the swept `coefficients`,

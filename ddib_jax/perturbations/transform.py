@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ddib_jax.types import Context, Scalar
+from ddib_jax.types import Context, Perturbation, Scalar
 
 Stage = Literal["image", "level", "latent"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -74,7 +74,7 @@ class Sequence:
     latent.
     """
 
-    steps: tuple[Transform | Fixed, ...]
+    steps: tuple[Perturbation, ...]
 
     def __post_init__(self):
         stages = [STAGES.index(stage_of(step)) for step in self.steps]
@@ -142,7 +142,7 @@ def check_coefficient(name: str, transform: Transform, coefficient: float | int)
         )
 
 
-def sequence(steps: Iterable[Transform | Fixed]) -> Transform | Fixed | Sequence:
+def sequence(steps: Iterable[Perturbation]) -> Perturbation:
     """The steps as one perturbation; one step alone is itself."""
     steps = tuple(steps)
     return steps[0] if len(steps) == 1 else Sequence(steps)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ddib_jax.bridge import DDIB, Bridge
-from ddib_jax.perturbations import PERTURBATIONS
+from ddib_jax.perturbations import PERTURBATIONS, Fixed, Transform, sequence, stage_of, steps_of
 from ddib_jax.translation.batches import to_data
 from ddib_jax.transport import EntropicMap, widest
 from ddib_jax.types import HostImages
@@ -34,10 +34,12 @@ def align(
     small images have) in which the brightness of all the images varies most, and leaves colour.
     fraction, seed: of the transport's regularisation, and of the noise.
 
-    Raises ValueError for a DDIB that is perturbed already, for models whose latents are of unlike
-    shapes and for more directions than brightness has, and as `EntropicMap.fit`.
+    What the DDIB does to images before they are encoded, it goes on doing (by the coefficient that
+    it has). Raises ValueError for latents that are perturbed already, for models whose latents are
+    of unlike shapes and for more directions than brightness has, and as `EntropicMap.fit`.
     """
-    if ddib.perturb != PERTURBATIONS["none"]:
+    before = [step for step in steps_of(ddib.perturb) if step != PERTURBATIONS["none"]]
+    if any(stage_of(step) != "image" for step in before):
         raise ValueError("The latents are perturbed already; align them, or perturb them.")
     if not ddib.alike:
         raise ValueError(
@@ -56,7 +58,11 @@ def align(
     pixels = int(np.prod(data[0].shape[1:-1]))
     basis = brightest(data, min(_DIRECTIONS, pixels - 1) if directions is None else directions)
     fitted = EntropicMap.fit(*clouds, directions=basis, fraction=fraction)
-    return replace(ddib, perturb=fitted, coefficient=1.0)
+    # The coefficient becomes the alignment's.
+    fixed = [
+        Fixed(step, ddib.coefficient) if isinstance(step, Transform) else step for step in before
+    ]
+    return replace(ddib, perturb=sequence((*fixed, fitted)), coefficient=1.0)
 
 
 def noisy_latents(bridge: Bridge, data: HostImages, rng: np.random.Generator) -> HostImages:
