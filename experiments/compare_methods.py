@@ -67,6 +67,11 @@ def main(config: Config) -> Path:
     for task in tasks:
         real, pool = (_classified(task, images)[1] for images in (task.real, task.pool))
         results = _translations(task, config)
+        if not results:
+            raise ValueError(
+                f"No method of '{task.title}' has any of {', '.join(config.methods)} in its name;"
+                " leave --methods out for all."
+            )
         measured = {
             name: _measured(task, result.images, result.cycle, real, pool)
             for name, result in results.items()

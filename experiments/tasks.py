@@ -87,7 +87,7 @@ class Config:
 
     def wants(self, name: str) -> bool:
         """Whether a method of this name is asked for."""
-        return not self.methods or any(word in name.lower() for word in self.methods)
+        return not self.methods or any(word.lower() in name.lower() for word in self.methods)
 
     @property
     def home(self) -> Path:

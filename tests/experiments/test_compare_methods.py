@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compare_methods import main
 from ddib_jax.report import write_report
 from ddib_jax.runs import MetricRow, Run, Table, circumstances, write_run
 from pages.compare_methods import dot_figure, layout
+from tasks import Config
 
 VALUES = (
     ("DDIB", "Hue error", 10.0, 9.0, 11.0),
@@ -69,3 +71,11 @@ def test_dots_lie_where_the_figures_are(tmp_path):
     )
     dot_figure(exchanged, tmp_path / "exchanged.png")
     assert (tmp_path / "dots.png").read_bytes() != (tmp_path / "exchanged.png").read_bytes()
+
+
+def test_methods_are_asked_for_by_words_of_their_names(tmp_path):
+    assert Config(methods=("ddib",)).wants("DDIB, coupled by low-pass:3")
+    assert Config(methods=("DDIB, c",)).wants("DDIB, coupled by low-pass:3")
+    assert not Config(methods=("SDEdit",)).wants("DDIB")
+    with pytest.raises(ValueError, match="No method of 'Fives into sevens' has any of nonsense"):
+        main(Config(methods=("nonsense",), count=4, out=tmp_path / "run"))
