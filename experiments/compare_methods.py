@@ -68,10 +68,8 @@ def main(config: Config) -> Path:
         real, pool = (_classified(task, images)[1] for images in (task.real, task.pool))
         results = _translations(task, config)
         if not results:
-            raise ValueError(
-                f"No method of '{task.title}' has any of {', '.join(config.methods)} in its name;"
-                " leave --methods out for all."
-            )
+            # Some methods are of one task alone.
+            continue
         measured = {
             name: _measured(task, result.images, result.cycle, real, pool)
             for name, result in results.items()
@@ -85,6 +83,11 @@ def main(config: Config) -> Path:
             dataclasses.replace(
                 row, name=f"floor_{len(metrics)}", label=f"{task.title}: {row.label}"
             )
+        )
+    if not tables:
+        raise ValueError(
+            f"No method has any of {', '.join(config.methods)} in its name; leave --methods out for"
+            " all."
         )
     return study.publish(
         shown=in_words,
