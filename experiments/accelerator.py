@@ -41,7 +41,7 @@ from ddib_jax.solvers import get_solver
 from ddib_jax.trainer import Batches, Recipe
 from ddib_jax.training import TrainState, train_steps
 from ddib_jax.weightings import Unweighted
-from study import RUNS, Study
+from study import FIRST_PAIR, RUNS, Study
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
 BATCHES = {"five": 1024, "adm-64": 64, "adm-256": 16, "sd15": 8, "sdxl": 4}
@@ -218,7 +218,7 @@ def translations(config: Config) -> runs.Table:
     fives = ddib_jax.load_dataset("five", split="test").take(range(config.count))
     for name in ("dpmpp-2m", "lattice-heun"):
         for precision in PRECISIONS:
-            ends = (ddib_jax.load(end).at_precision(precision) for end in ("five", "seven"))
+            ends = (ddib_jax.load(end).at_precision(precision) for end in FIRST_PAIR)
             here, there = (Bridge.over(end, steps=20, solver=get_solver(name)) for end in ends)
             rows.append(
                 (f"five → seven, {name}, 20 steps", precision, *_across(here, there, fives))

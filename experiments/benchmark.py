@@ -27,6 +27,7 @@ from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.options import cli
 from ddib_jax.pretrained.diffusers_unet import to_diffusers
 from ddib_jax.solvers import Adaptive, Solver, get_solver
+from study import FIRST_PAIR
 
 LADDER = (5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 TABLE = 1000
@@ -34,10 +35,10 @@ TABLE = 1000
 
 @dataclass(frozen=True)
 class Config:
-    """Time translations of the shipped models here and in diffusers."""
+    """Time translations of the first pair here and in diffusers."""
 
-    source: str = "five"
-    target: str = "seven"
+    source: str = FIRST_PAIR[0]
+    target: str = FIRST_PAIR[1]
     count: int = 16
     """Images, translated as one batch."""
     errors: tuple[float, ...] = (1e-2, 1e-3)
@@ -74,7 +75,7 @@ def main(config: Config) -> str:
         print(words)
         return words
     source, target = ddib_jax.load(config.source), ddib_jax.load(config.target)
-    images = ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
+    images = ddib_jax.load_dataset("five", split="test").take(range(config.count))
     twins = [twin(torch, diffusers, model) for model in (source, target)]
     print(
         f"torch {torch.__version__} on {torch.get_num_threads()} threads, diffusers"

@@ -234,11 +234,12 @@ def _translations(task: Task, config: Config) -> dict[str, Result]:
     timed(f"DDIB, bridges meet at {config.meeting:g}", meeting, None, 2 * evaluations, *both)
     coupling = parse_coupling(config.couple, here.model.data_shape)
     if task.blur is not None:
-        blurred = perturbed(f"blur={task.blur}")
-        timed(f"DDIB, latents blurred {task.blur:g} px", blurred, None, 2 * evaluations, *both)
+        blurred = perturbed(f"blur-image={task.blur}")
+        name = f"DDIB, images blurred {task.blur:g} px"
+        timed(name, blurred, None, 2 * evaluations, *both)
         timed(
-            f"DDIB, blurred, coupled by {config.couple} down to {config.until:g}",
-            blurred.replace(coupling=coupling, until=config.until),
+            f"{name}, coupled by {config.couple}",
+            blurred.replace(coupling=coupling),
             None,
             3 * evaluations,
             *both,

@@ -29,7 +29,7 @@ from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import get_solver
 from ddib_jax.translation.tuning import tune
-from study import RUNS, Study, load_classifier, measured
+from study import FIRST_PAIR, RUNS, Study, load_classifier, measured
 
 COLUMNS = (
     "steps",
@@ -46,8 +46,8 @@ COLUMNS = (
 class Config:
     """Translate in few evaluations, and say how far that is from many."""
 
-    source: str = "five"
-    target: str = "seven"
+    source: str = FIRST_PAIR[0]
+    target: str = FIRST_PAIR[1]
     steps: tuple[int, ...] = (5, 10, 20)
     """Evaluations each way."""
     solvers: tuple[str, ...] = ("dpmpp-2m", "unipc-2", "unipc-3", "deis", "ipndm")
@@ -94,7 +94,7 @@ class Pair:
 
     def __init__(self, config: Config):
         self.models = ddib_jax.load(config.source), ddib_jax.load(config.target)
-        self.images = ddib_jax.load_dataset(config.source, split="test").take(range(config.count))
+        self.images = ddib_jax.load_dataset("five", split="test").take(range(config.count))
         self.classifier: Classifier = load_classifier()
         fine = get_solver("unipc-3")
         self.truth = self.translated(
@@ -144,7 +144,7 @@ def tuned(pair: Pair, config: Config, steps: int) -> TunedGrid:
     """The grid tuned on training images, from those kept where it is there."""
     path = config.kept / f"grid-{steps}.json"
     if not path.exists():
-        training = ddib_jax.load_dataset(config.source, split="train").take(range(config.tuned_on))
+        training = ddib_jax.load_dataset("five", split="train").take(range(config.tuned_on))
         count = config.descent // steps
         found = tune(*pair.models, training, steps=steps, refinements=count, rate=config.rate)
         found.grid.write(path)

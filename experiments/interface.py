@@ -10,9 +10,9 @@ distance of translations to the target is at least that of the latents, divided 
 bound of OT-ALD, Wang et al. 2026). L is the largest over all pairs of one sample's points, which
 makes the bound exact for the sample. Then latents are aligned by an `EntropicMap` of others.
 `digits`: fives into sevens at the same levels, as they are, by the Gaussian switch and by transport
-in few directions, instead of the switch and after it; directions, levels and regularisation were
-chosen on training fives. Transport is fitted to noisy training images alone: no network, no pair.
-Needs the extra `studies`. Writes `runs/interface/`.
+in few directions, with no switch, instead of it and after it; directions, levels and regularisation
+were chosen on training fives. Transport is fitted to noisy training images alone: no network, no
+pair. Needs the extra `studies`. Writes `runs/interface/`.
 """
 
 from collections.abc import Callable, Iterator
@@ -181,6 +181,10 @@ def ways(config: Config, level: float, training: list[np.ndarray]) -> Iterator[t
     lowered = DDIB(*(over(model).up_to(jnp.float32(level)) for model in models))
     yield "as they are", lowered
     if level >= max(models[0].schedule.sigma_range):
+        # The bridges end there, and no Gaussian is left to switch to.
+        for count in config.brightness:
+            ddib = align(lowered, *training, directions=count, fraction=config.fraction)
+            yield f"transported in {count} of brightness", ddib
         return
     switched = DDIB(*(over(model, switch=level) for model in models))
     yield "Gaussian switch", switched

@@ -49,9 +49,9 @@ class Setting:
 
 
 def between_networks(source: str, target: str, *, split: str, count: int) -> Setting:
-    """Two shipped models or model directories, and images of the data set named as the source."""
+    """Two shipped models or model directories, and fives."""
     models = ddib_jax.load(source), ddib_jax.load(target)
-    images = jnp.asarray(ddib_jax.load_dataset(source, split=split).take(range(count)))
+    images = jnp.asarray(ddib_jax.load_dataset("five", split=split).take(range(count)))
     return _referenced(*models, images, Adaptive("dopri8", 1e-6, 1e-6))
 
 

@@ -28,7 +28,7 @@ from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.options import Count, cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import HEUN, LatticeHeun
-from study import RUNS, Study
+from study import FIRST_PAIR, RUNS, Study
 
 SPACING = 2.0**-20
 MIXING = (99, 100)
@@ -136,7 +136,7 @@ def main(config: Config) -> Path:
     """Run the study; returns the path of its page."""
     study = Study("lattices", "Which methods are exact on integers?", config)
     images = ddib_jax.load_dataset("five", split="test").take(range(config.count))
-    models = ddib_jax.load("five"), ddib_jax.load("seven")
+    models = [ddib_jax.load(name) for name in FIRST_PAIR]
     fine = [
         Bridge.over(each, steps=config.reference, grid="log-uniform", solver=HEUN)
         for each in models

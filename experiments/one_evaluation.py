@@ -2,7 +2,7 @@
 
     python experiments/one_evaluation.py
 
-The student learns the shipped pair's translations of the training fives, the first time, and is
+The student learns the first pair's translations of the training fives, the first time, and is
 kept in `runs/one_evaluation-models/`. All test fives are translated: by the teacher, in as many
 steps as its pairs were made in, by DDIB as it comes, and by the student, whose seconds are held
 beside those of a CycleGAN's generator as `compare_methods.py` trains it.
@@ -29,7 +29,7 @@ from ddib_jax.progress import progress
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import get_solver
 from ddib_jax.types import HostImages, Translator
-from study import RUNS, Study, cell, load_classifier, measured
+from study import FIRST_PAIR, RUNS, Study, cell, load_classifier, measured
 from tasks import Config as Tasks
 
 FIGURES = ("called_target", "hue_error", "hue_error_p90", "frechet")
@@ -39,8 +39,8 @@ FIGURES = ("called_target", "hue_error", "hue_error_p90", "frechet")
 class Config:
     """Distil a pair, and measure the student beside it."""
 
-    source: str = "five"
-    target: str = "seven"
+    source: str = FIRST_PAIR[0]
+    target: str = FIRST_PAIR[1]
     steps: int = 20
     """Steps of the teacher's ODE, each way, by unipc-3."""
     seen: int | None = None
@@ -59,12 +59,10 @@ def main(config: Config) -> Path:
     teacher = over(steps=config.steps, solver=get_solver("unipc-3"))
     home = config.out.with_name(f"{config.out.name}-models") / "student"
     if not (home / "model.json").is_file():
-        seen = ddib_jax.load_dataset(config.source, split="train")
+        seen = ddib_jax.load_dataset("five", split="train")
         images = seen.take(range(config.seen or len(seen)))
         distill(teacher, images, config.training, home, progress=progress("pairs"))
-    images, real = (
-        ddib_jax.load_dataset(name, split="test") for name in (config.source, config.target)
-    )
+    images, real = (ddib_jax.load_dataset(name, split="test") for name in ("five", "seven"))
     images = images.take(range(min(config.count, len(images))))
     ways = {"teacher": teacher, "DDIB as it comes": over(), "student": load_student(home)}
     made, seconds = {}, {}

@@ -33,7 +33,7 @@ from ddib_jax.options import cli
 from ddib_jax.report import markdown_table
 from ddib_jax.solvers import Adaptive, LatticeHeun, get_solver
 from pages.precision import PRECISIONS
-from study import RUNS, Study
+from study import FIRST_PAIR, RUNS, Study
 
 PLANE = ("moons", "checkerboard", "concentric-rings", "concentric-squares")
 PLANE += ("parallel-rings", "parallel-squares")
@@ -101,7 +101,7 @@ def solvers(config: Config) -> runs.Table:
 
 
 def _reference(config: Config) -> list:
-    source, target = ddib_jax.load("five"), ddib_jax.load("seven")
+    source, target = (ddib_jax.load(name) for name in FIRST_PAIR)
     grid = PaddedGrid.of(make_grid("log-uniform", source.schedule, 1), 1)
     solver = Adaptive("dopri8", 1e-6, 1e-6)
     up = grid.solve(solver, source, jnp.asarray(undone.fives(config.count)), rising=True).solution
@@ -117,7 +117,7 @@ def _solver(
     steps = steps_within(solver, budget)
     if steps == 0:
         return None
-    source, target = (undone.at(ddib_jax.load(end), precision) for end in ("five", "seven"))
+    source, target = (undone.at(ddib_jax.load(end), precision) for end in FIRST_PAIR)
     grid = PaddedGrid.of(make_grid("log-uniform", source.schedule, steps), max(config.budgets))
     up, seconds = grid.solve(solver, source, jnp.asarray(images), rising=True)
     back, _ = grid.solve(solver.inverse or solver, source, up.y, rising=False, aux=up.aux)

@@ -16,6 +16,11 @@ from pages import LAYOUTS
 
 RUNS = Path(__file__).resolve().parent.parent / "runs"
 """Where the studies' runs lie."""
+FIRST_PAIR = ("first-five", "first-seven")
+"""The pair of fives and sevens that was shipped first, of 32 groups, on which many figures rest.
+
+A clone of the repository has it, a wheel has not.
+"""
 
 
 @dataclass(frozen=True)

@@ -60,15 +60,13 @@ class Config:
     """How many times ILVR shrinks the source."""
     meeting: float = 8.0
     """The noise level at which the bridges of a row of its own meet, instead of all the way up."""
-    blur: float = 0.75
-    """Pixels by which DDIB's latents of digits are blurred in a row of its own.
+    blur: float = 0.4
+    """Pixels by which digits are blurred before DDIB encodes them, in rows of their own.
 
     Chosen on training fives (experiments/coloured_mnist.py).
     """
     couple: str = "low-pass:3"
     """How DDIB's bridges are coupled in a row of its own; 3 was chosen on training fives too."""
-    until: float = 0.4
-    """The noise level at which the coupling ends in the row of blurred digits."""
     steps: int = 30
     """Steps of the solver, each way."""
     solver: str = "dpmpp-2m"

@@ -3,7 +3,7 @@
     python experiments/trust.py
     python experiments/trust.py --mnist-m DIR --mnist DIR
 
-The score of the shipped model of fives is calibrated on test fives, and said of other fives, of
+The score of the first model of fives is calibrated on test fives, and said of other fives, of
 the same fives as USPS would have them (16 x 16 pixels, which the digit fills), of sevens and of
 noise: the areas under the curves, and the shares above the threshold.
 
@@ -35,7 +35,7 @@ from ddib_jax.options import cli
 from ddib_jax.preconditioning import Wiener
 from ddib_jax.report import markdown_table
 from ddib_jax.types import HostImages
-from study import RUNS, Study
+from study import FIRST_PAIR, RUNS, Study
 from tasks import mnist_pairs
 from trained import diffusion
 
@@ -111,7 +111,7 @@ def main(config: Config) -> None:
     if (config.mnist_m is None) != (config.mnist is None):
         raise ValueError("Name the folders of MNIST-M and of MNIST, both (--mnist-m, --mnist).")
     study = Study("trust", "How well it is told what cannot be trusted", config)
-    source = Bridge.over(ddib_jax.load("five"), steps=config.steps)
+    source = Bridge.over(ddib_jax.load(FIRST_PAIR[0]), steps=config.steps)
     rows = [*scored(source, config), *told(source, config)]
     if config.mnist_m and config.mnist:
         rows += partners_told(config.mnist_m, config.mnist, config)

@@ -20,6 +20,7 @@ from ddib_jax.metrics import pooled_relative_rmse
 from ddib_jax.nets.layers import Attending
 from ddib_jax.pretrained import conditioned
 from ddib_jax.solvers import LatticeHeun, get_solver
+from study import FIRST_PAIR
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def on_lattice(solver: LatticeHeun, images: np.ndarray, sigma: Any) -> np.ndarra
 def lost(name: str, precision: str, steps: int, images: np.ndarray) -> list:
     here, there = (
         Bridge.over(at(ddib_jax.load(end), precision), steps=steps, solver=get_solver(name))
-        for end in ("five", "seven")
+        for end in FIRST_PAIR
     )
     up = translation.encode(here, images, batch_size=len(images))
     start = time.perf_counter()
@@ -135,7 +136,7 @@ def _open(here: Bridge, *ends: Any) -> list[int]:
 
 
 def parted(count: int, name: str, steps: int, latent: np.ndarray) -> list:
-    here = Bridge.over(ddib_jax.load("five"), steps=steps, solver=get_solver(name))
+    here = Bridge.over(ddib_jax.load(FIRST_PAIR[0]), steps=steps, solver=get_solver(name))
     up = translation.encode(here, fives(count))
     pairs = up.aux.value.astype(np.float64)
     solver = cast(LatticeHeun, here.solver)
@@ -148,7 +149,7 @@ def parted(count: int, name: str, steps: int, latent: np.ndarray) -> list:
 
 def elsewhere(count: int, precision: str, batch: int) -> list:
     images = fives(count)
-    model = at(ddib_jax.load("five"), precision)
+    model = at(ddib_jax.load(FIRST_PAIR[0]), precision)
     here = Bridge.over(model, steps=40, solver=get_solver("lattice-heun"))
     up = translation.encode(here, images, batch_size=count)
     back = translation.hand_on(here, dataclasses.replace(up.aux, batch=batch), rising=False)

@@ -21,7 +21,7 @@ from ddib_jax.types import Network
 SHIPPED = Path(__file__).parent / "models"
 """The directory of the models that come with the package."""
 
-IN_A_CLONE = ("captioned",)
+IN_A_CLONE = ("captioned", "first-five", "first-seven")
 """Shipped models that a clone of the repository has and a wheel, kept under 25 MB, has not."""
 
 CLASSES = "classes.json"

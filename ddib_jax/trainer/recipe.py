@@ -14,6 +14,7 @@ from ddib_jax.noise_levels import LogNormal, OffShell, UniformTime
 from ddib_jax.options import (
     Count,
     NonNegative,
+    OptionalSize,
     Portion,
     Positive,
     Signed,
@@ -131,10 +132,10 @@ class Recipe:
     """Resolutions, in pixels, at which the U-Net attends."""
     patch_size: Size = 2
     """Side of the patches of pixels that the U-Net takes as channels."""
-    groups: Size = 32
+    groups: OptionalSize = None
     """Groups of channels that the U-Net normalises together; they divide the channels of every
-    level. With as many as channels the network loses sight of colour; 4 keep it. With --init they
-    may be other ones than that model's.
+    level. With as many as channels the network loses sight of colour; 4 keep it. Unless given, 32,
+    or with --init those of that model, which may be changed.
     """
     width: Size = 128
     """Width of the network for points: those of the plane, or the pixels of an image (lab:IMAGE,
@@ -194,10 +195,10 @@ class Recipe:
                     option = name.replace("_", "-")
                     raise ValueError(f"--{option} is an option of {what}; leave it out.")
         widths = [self.model_channels * mult for mult in self.channel_mult]
-        if not (points or self.captions) and any(width % self.groups for width in widths):
+        if not (points or self.captions) and any(width % self._groups for width in widths):
             raise ValueError(
                 f"The U-Net's levels have {', '.join(map(str, widths))} channels, which"
-                f" {self.groups} groups do not divide; give other --groups."
+                f" {self._groups} groups do not divide; give other --groups."
             )
 
     def untrained(
@@ -289,11 +290,15 @@ class Recipe:
             num_res_blocks=self.num_res_blocks,
             attention_resolutions=self.attention_resolutions,
             patch_size=self.patch_size,
-            norm_num_groups=self.groups,
+            norm_num_groups=self._groups,
             dropout=self.dropout,
             num_classes=classes,
             **shared,
         )
+
+    @property
+    def _groups(self) -> int:
+        return 32 if self.groups is None else self.groups
 
     @property
     def _time_scale(self) -> float:

@@ -223,6 +223,9 @@ class _Session:
         """The model before the first step: with the weights of another one, or untrained."""
         training, shape = self.training, self.source.image_shape
         if initial is not None:
+            if training.groups is None:
+                own = getattr(initial.model().network, "norm_num_groups", None)
+                training = dataclasses.replace(training, groups=own)
             model = training.untrained(
                 shape, initial.model().precondition, self._labels(), tokenizer=tokenizer
             )

@@ -17,7 +17,7 @@ from pages.digits import hue_figure, thickness_figure
 
 IMAGES = ("source", "latent", "translation", "reconstruction", "cycle")
 WAYS = "translation, "
-"""The prefix of arrays that hold translations of the same latents by other ways."""
+"""The prefix of arrays that hold translations of the same images by other ways."""
 VECTORS = (
     "hue_source",
     "hue_translation",

@@ -136,6 +136,10 @@ def test_a_training_starts_from_a_model(tmp_path, folder):
     few = SMALL | {"groups": 4}
     Train(data=str(folder), out=regrouped, steps=1, rank=4, init=str(first), **few).run()
     assert pretrained.load(regrouped).network == before.network.clone(norm_num_groups=4)
+    # and unless they are given, those of the model
+    again = tmp_path / "again"
+    Train(data=str(folder), out=again, steps=1, rank=4, init=str(regrouped), **SMALL).run()
+    assert pretrained.load(again).network.norm_num_groups == 4
     with pytest.raises(ValueError, match="has another network than these options ask for"):
         Train(
             data=str(folder),
