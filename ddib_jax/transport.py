@@ -99,7 +99,7 @@ class EntropicMap:
         clouds, linear = _library("ott.geometry.pointcloud"), _library("ott.solvers.linear")
         here, there = (np.asarray(x, np.float32).reshape(len(x), -1) for x in (source, target))
         if directions is not None:
-            here, there = here @ directions.T, there @ directions.T
+            here, there = (np.asarray(x @ directions.T, np.float32) for x in (here, there))
         geometry = clouds.PointCloud(here, there, epsilon=fraction, relative_epsilon="mean")
         solved = linear.solve(geometry, max_iterations=2000)
         if not bool(solved.converged):
