@@ -4,7 +4,7 @@ Add noise (add-noise)
 
 Fixed Gaussian noise times the coefficient is added to the latent.
 
-With one model nothing changes up to 0.1; at 0.7 the background is speckled. In DDIB, 0.3 mends
+With one model nothing changes up to 0.1; at 0.7 strokes break. In DDIB, 0.3 mends
 frayed strokes at some cost of hue, and at 0.7 the colour goes.
 """
 

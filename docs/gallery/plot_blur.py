@@ -5,7 +5,7 @@ Blur the latent (blur)
 The latent is blurred by a Gaussian of that many pixels.
 
 In DDIB one pixel gives whole, clean sevens in the colour of the five: what is lost is what the
-model of fives puts where it is unsure. With one model half a pixel changes nothing, and two
+model of fives puts where it is unsure. With one model half a pixel changes little, and two
 pixels give smooth, bold digits.
 """
 

@@ -4,7 +4,7 @@ Magnitudes of noise (magnitude-of-noise)
 
 The latent keeps its Fourier phases, and its magnitudes go over to those of noise.
 
-With one model half of the digits change at a full exchange and the hue drifts. Magnitudes matter
+With one model most digits change at a full exchange and the hue drifts. Magnitudes matter
 less than phases.
 """
 

@@ -12,6 +12,8 @@ from ddib_jax.report.style import LIGHT, Theme, canvas
 TARGET_PROPORTION, TARGET_HUE = 0.9, 20.0
 NAMED = 5
 """How many of the best dots have their names beside them."""
+NAMES_AT, GAP = 25.0, 6.0
+"""Where names begin, in degrees, and what lies between two, in per cent."""
 
 
 def trade_off_figure(
@@ -58,16 +60,17 @@ def trade_off_figure(
                 linewidths=0.5,
                 zorder=4,
             )
-            named = best[-NAMED:]
+            named, height = best[: -NAMED - 1 : -1], 100.0
             for rank, index in enumerate(named):
-                # Names are stacked below high dots and above low ones, so that they do not overlap.
-                steps = len(named) - rank
-                offset = -15 * steps if proportion[index] > 0.5 else 8 + 15 * steps
+                # Names stand beside their dots, or below the name before where that is too near,
+                # and leave room for those that follow.
+                height = min(100 * proportion[index], height) - GAP
+                height = max(height, GAP * (len(named) - rank - 0.5))
                 plane.annotate(
                     names[index],
                     (hue[index], 100 * proportion[index]),
-                    (22, offset),
-                    textcoords="offset points",
+                    (NAMES_AT, height),
+                    va="center",
                     fontsize=8.5,
                     color=theme.ink,
                     arrowprops={"arrowstyle": "-", "color": theme.muted, "linewidth": 0.7},
