@@ -1,12 +1,23 @@
 """The model that a training starts from, where that is another one."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 from ddib_jax.diffusion import DiffusionModel
 from ddib_jax.nets import Captioned, UNet
 from ddib_jax.preconditioning import PRECONDITIONINGS
 from ddib_jax.pretrained import Checkpoint
 from ddib_jax.trainer.captions import joined, text_encoder
+from ddib_jax.trainer.recipe import Recipe
+
+_R = TypeVar("_R", bound=Recipe)
+
+
+def with_groups(recipe: _R, given: Checkpoint) -> _R:
+    """The recipe with the groups of the checkpoint's network, unless it names its own."""
+    if recipe.groups is not None:
+        return recipe
+    return replace(recipe, groups=getattr(given.model().network, "norm_num_groups", None))
 
 
 def initialised(

@@ -35,7 +35,7 @@ from ddib_jax.trainer.captions import (
     text_encoder,
 )
 from ddib_jax.trainer.domain import Reference, data_deviation, statistics
-from ddib_jax.trainer.initial import initialised
+from ddib_jax.trainer.initial import initialised, with_groups
 from ddib_jax.trainer.place import check_place, note_data
 from ddib_jax.trainer.preview import preview
 from ddib_jax.trainer.recipe import Recipe
@@ -223,9 +223,7 @@ class _Session:
         """The model before the first step: with the weights of another one, or untrained."""
         training, shape = self.training, self.source.image_shape
         if initial is not None:
-            if training.groups is None:
-                own = getattr(initial.model().network, "norm_num_groups", None)
-                training = dataclasses.replace(training, groups=own)
+            training = with_groups(training, initial)
             model = training.untrained(
                 shape, initial.model().precondition, self._labels(), tokenizer=tokenizer
             )
