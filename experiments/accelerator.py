@@ -8,7 +8,7 @@ with random weights: how fast a network is does not depend on what it learnt. `n
 evaluation of the denoiser at three precisions, and the share of the chip's bfloat16 arithmetic.
 `attention`: cuDNN's flash attention beside XLA's, and how far they are apart. `translations`: fives
 into sevens, and codes of images of 512 pixels by Stable Diffusion 1.5's network under guidance, 50
-steps each way. `trainings`: steps of the recipe of the shipped models, by batch and steps a call,
+steps each way. `trainings`: steps of the recipe of the first pair, by batch and steps a call,
 and of a large network. Beside PyTorch: `beside_torch.py`. Compiling is not timed; medians of
 several calls. On a CPU, or with little memory, name the models.
 """
@@ -244,7 +244,7 @@ def _across(here: Bridge, there: Bridge, images: np.ndarray) -> tuple[int, float
 
 
 def trainings(config: Config) -> runs.Table:
-    """Steps of the recipe of the shipped models, and of a large network."""
+    """Steps of the recipe of the first pair, and of a large network."""
     rows = []
     source = ddib_jax.load_dataset("five", split="train")
     for batch in config.batches:
@@ -265,7 +265,7 @@ def trainings(config: Config) -> runs.Table:
     columns = ("network", "batch", "activations", "steps a call", "steps a second")
     columns += ("images a second", "TFLOP/s", "of the bfloat16 peak")
     caption = (
-        "The recipe of the shipped models, on their network of 2.9 M parameters (32 x 32) and on a"
+        "The recipe of the first pair, on their network of 2.9 M parameters (32 x 32) and on a"
         " large one; batches on the device, arithmetic as it is written."
     )
     return runs.Table(columns, tuple(rows), caption)

@@ -3,7 +3,7 @@
     python experiments/precision.py                     # some forty minutes on one CPU core
     python experiments/precision.py --parts lattice     # a part of it
 
-Parts that are done are kept and not done again. `solvers`: the shipped models at three precisions,
+Parts that are done are kept and not done again. `solvers`: the first pair at three precisions,
 fives into sevens, by evaluations each way. `lattice`: values of 8 bits that are lost by
 `lattice-heun`, there and back through one model and through two. `others`: the same of the
 distributions of the plane and of the class-conditional digits under guidance. `stability`: how far
